@@ -1,0 +1,4 @@
+//! Headwater's runtime: everything that touches the outside world or the clock.
+
+pub mod error;
+pub mod log;

@@ -1,0 +1,106 @@
+//! What can go wrong with a log.
+
+use crate::error::{Domain, Fault};
+
+/// An error of the log. [`Fault`] says whose it is, whether a retry can help, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The log cannot be reached.
+    #[error("cannot reach the log at {at}: {reason}")]
+    Unreachable {
+        /// Where it was looked for, without secrets.
+        at: String,
+        /// What the client said.
+        reason: String,
+    },
+    /// A newer instance has taken over the transactional id.
+    #[error("another instance of {id:?} has started; this one is fenced and must end")]
+    Fenced {
+        /// The transactional id.
+        id: String,
+    },
+    /// There is no such topic.
+    #[error("there is no topic {topic:?}")]
+    UnknownTopic {
+        /// Full topic name.
+        topic: String,
+    },
+    /// The offset asked for has been removed by retention.
+    #[error("offset {offset} of {topic}/{partition} is gone; the first one left is {low}")]
+    OffsetGone {
+        /// Full topic name.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// The offset asked for.
+        offset: i64,
+        /// The first offset left.
+        low: i64,
+    },
+    /// A record is larger than its topic takes.
+    #[error("record {index} of the transaction, for {topic}, is {size} bytes; the limit is {limit}")]
+    TooLarge {
+        /// Position in [`Transaction::records`](super::Transaction::records), or 0 for a plain producer.
+        index: usize,
+        /// Full topic name.
+        topic: String,
+        /// Size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The configuration of the log is wrong.
+    #[error("the log's configuration is wrong: {reason}")]
+    Config {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The stored data is damaged or written by a newer version.
+    #[error("{at} cannot be used: {reason}")]
+    Damaged {
+        /// The file or topic.
+        at: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Something final that the client library or the file system reported.
+    #[error("{doing} failed: {reason}")]
+    Failed {
+        /// What was being done.
+        doing: &'static str,
+        /// What was reported.
+        reason: String,
+    },
+}
+
+impl Fault for LogError {
+    fn domain(&self) -> Domain {
+        match self {
+            Self::Unreachable { .. } | Self::Failed { .. } | Self::Damaged { .. } | Self::OffsetGone { .. } => {
+                Domain::External
+            }
+            Self::Fenced { .. } | Self::UnknownTopic { .. } | Self::TooLarge { .. } | Self::Config { .. } => Domain::User,
+        }
+    }
+
+    fn retryable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
+    fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Unreachable { .. } => {
+                "check that it is running and that the address under [log] is right; \
+                 `discovery check` tests it"
+            }
+            Self::Fenced { .. } => "run one instance of a topology at a time, or give each its own `name`",
+            Self::UnknownTopic { .. } => "`headwater topics` lists what is there; is the prefix right?",
+            Self::OffsetGone { .. } => "raise the topic's retention, or start over with a new topology name",
+            Self::TooLarge { .. } => "raise the topic's size limit, or the limits under [limits]",
+            Self::Config { .. } => "see the [log] section of the configuration",
+            Self::Damaged { .. } => "restore it from a backup, or move it away and start from the raw topics",
+            Self::Failed { .. } => return None,
+        };
+        Some(text.to_owned())
+    }
+}
