@@ -1,1 +1,31 @@
-//! ops
+//! Headwater's domain and its dataflow operators.
+//!
+//! Nothing in this crate knows that a log, a file, a socket or a clock exists. Each operator is
+//! one file: plain logic on plain data first, then an extension trait that wires the logic into
+//! a differential dataflow, then tests.
+//!
+//! Timestamps of collections are `u64` epochs in milliseconds; see the runtime for who stamps them.
+
+pub mod categorize;
+pub mod event;
+pub mod extract;
+pub mod geocode;
+pub mod ids;
+pub mod listing;
+pub mod moment;
+pub mod raw;
+pub mod resolve;
+pub mod sanitize;
+pub mod score;
+pub mod shared;
+pub mod window;
+
+pub use event::{Event, EventId};
+pub use ids::ListingId;
+pub use listing::{Listing, LiveListing};
+pub use moment::Moment;
+pub use raw::{DeadLetter, Document, RawRecord};
+pub use shared::Shared;
+
+/// The dataflow timestamp: an epoch, in milliseconds since the Unix epoch.
+pub type Epoch = u64;

@@ -79,7 +79,9 @@ impl Fault for LogError {
             Self::Unreachable { .. } | Self::Failed { .. } | Self::Damaged { .. } | Self::OffsetGone { .. } => {
                 Domain::External
             }
-            Self::Fenced { .. } | Self::UnknownTopic { .. } | Self::TooLarge { .. } | Self::Config { .. } => Domain::User,
+            Self::Fenced { .. } | Self::UnknownTopic { .. } | Self::TooLarge { .. } | Self::Config { .. } => {
+                Domain::User
+            }
         }
     }
 

@@ -1,0 +1,397 @@
+//! [`Listing`]: one source's current description of one event.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ListingId;
+use crate::moment::{Moment, rfc3339_ms};
+
+/// One source's description of one event. Its identity is (`source`, `external_id`).
+///
+/// Text is as the source gave it until `sanitize` has run, and safe plain text
+/// after that. Fields the source did not give are `None` or empty, never invented.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listing {
+    /// Which feed it came from.
+    pub source: Arc<str>,
+    /// The source's own id for it.
+    pub external_id: Arc<str>,
+    /// What the event is called.
+    pub title: String,
+    /// Longer text.
+    pub description: Option<String>,
+    /// The words by which the source classifies it, as given.
+    pub source_categories: Vec<String>,
+    /// Category in the configured taxonomy; `None` until `categorize` has run
+    /// or where nothing fits.
+    pub category: Option<Arc<str>>,
+    /// Confidence of `category`, 0..=1 in steps of 1/10 000.
+    pub category_confidence: Ratio,
+    /// Free labels: the source's own and those of the taxonomy.
+    pub tags: Vec<Arc<str>>,
+    /// When it begins.
+    pub start: Moment,
+    /// When it ends: exclusive for instants, the last day for days.
+    pub end: Option<Moment>,
+    /// IANA name of the zone of `start` and `end`, where known.
+    pub timezone: Option<Arc<str>>,
+    /// Where it is.
+    pub venue: Venue,
+    /// Whether it can be attended online.
+    pub online: bool,
+    /// Who is behind it.
+    pub organizer: Option<Organizer>,
+    /// What it costs.
+    pub pricing: Option<Pricing>,
+    /// How many people it takes. As the source says, so it may be nonsense (see the gates).
+    pub capacity: Option<i64>,
+    /// Image addresses.
+    pub images: Vec<String>,
+    /// Web addresses; the first one is the listing's own page.
+    pub urls: Vec<String>,
+    /// Whether it takes place.
+    pub status: Status,
+}
+
+impl Listing {
+    /// A listing with nothing but its identity, title and start.
+    pub fn new(source: &str, external_id: &str, title: &str, start: Moment) -> Self {
+        Self {
+            source: source.into(),
+            external_id: external_id.into(),
+            title: title.to_owned(),
+            description: None,
+            source_categories: Vec::new(),
+            category: None,
+            category_confidence: Ratio::ZERO,
+            tags: Vec::new(),
+            start,
+            end: None,
+            timezone: None,
+            venue: Venue::default(),
+            online: false,
+            organizer: None,
+            pricing: None,
+            capacity: None,
+            images: Vec::new(),
+            urls: Vec::new(),
+            status: Status::Scheduled,
+        }
+    }
+
+    /// The compact stand-in of its identity.
+    pub fn id(&self) -> ListingId {
+        ListingId::of(&self.source, &self.external_id)
+    }
+}
+
+/// Where an event is. In text formats the coordinates stand beside the other fields, as
+/// `latitude`, `longitude`, `geoPrecision` and `geoProvenance`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "FlatVenue", into = "FlatVenue")]
+pub struct Venue {
+    /// Name of the place.
+    pub name: Option<String>,
+    /// Street address.
+    pub address: Option<String>,
+    /// City.
+    pub city: Option<String>,
+    /// State, province or region.
+    pub region: Option<String>,
+    /// Postal code.
+    pub postal_code: Option<String>,
+    /// Country: a name or an ISO 3166 code, as given.
+    pub country: Option<String>,
+    /// Coordinates with their precision and provenance.
+    pub geo: Option<Geo>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FlatVenue {
+    name: Option<String>,
+    address: Option<String>,
+    city: Option<String>,
+    region: Option<String>,
+    postal_code: Option<String>,
+    country: Option<String>,
+    latitude: Option<f64>,
+    longitude: Option<f64>,
+    geo_precision: Option<GeoPrecision>,
+    geo_provenance: Option<GeoProvenance>,
+}
+
+impl From<Venue> for FlatVenue {
+    fn from(venue: Venue) -> Self {
+        Self {
+            name: venue.name,
+            address: venue.address,
+            city: venue.city,
+            region: venue.region,
+            postal_code: venue.postal_code,
+            country: venue.country,
+            latitude: venue.geo.map(|geo| geo.point.latitude()),
+            longitude: venue.geo.map(|geo| geo.point.longitude()),
+            geo_precision: venue.geo.map(|geo| geo.precision),
+            geo_provenance: venue.geo.map(|geo| geo.provenance),
+        }
+    }
+}
+
+impl From<FlatVenue> for Venue {
+    fn from(flat: FlatVenue) -> Self {
+        let point = flat.latitude.zip(flat.longitude).and_then(|(lat, lon)| Point::from_degrees(lat, lon));
+        let geo = point.map(|point| Geo {
+            point,
+            precision: flat.geo_precision.unwrap_or(GeoPrecision::Venue),
+            provenance: flat.geo_provenance.unwrap_or(GeoProvenance::Source),
+        });
+        Self {
+            name: flat.name,
+            address: flat.address,
+            city: flat.city,
+            region: flat.region,
+            postal_code: flat.postal_code,
+            country: flat.country,
+            geo,
+        }
+    }
+}
+
+/// Coordinates, and how far to trust them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Geo {
+    /// Where.
+    pub point: Point,
+    /// What the point stands for.
+    pub precision: GeoPrecision,
+    /// Who said so.
+    pub provenance: GeoProvenance,
+}
+
+/// A point on the globe (WGS 84), in steps of 1e-7 degrees (about a centimetre).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "LatLon", into = "LatLon")]
+pub struct Point {
+    /// Latitude times 1e7, -900 000 000..=900 000 000.
+    pub lat_e7: i32,
+    /// Longitude times 1e7, -1 800 000 000..=1 800 000 000.
+    pub lon_e7: i32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LatLon {
+    latitude: f64,
+    longitude: f64,
+}
+
+impl Point {
+    /// A point from degrees; `None` unless both are finite and in range. (0, 0) is refused too:
+    /// in listings it means "unknown".
+    pub fn from_degrees(latitude: f64, longitude: f64) -> Option<Self> {
+        let valid = (-90.0..=90.0).contains(&latitude) && (-180.0..=180.0).contains(&longitude);
+        if !valid || (latitude == 0.0 && longitude == 0.0) {
+            return None;
+        }
+        Some(Self { lat_e7: (latitude * 1e7).round() as i32, lon_e7: (longitude * 1e7).round() as i32 })
+    }
+
+    /// Latitude in degrees.
+    pub fn latitude(&self) -> f64 {
+        f64::from(self.lat_e7) / 1e7
+    }
+
+    /// Longitude in degrees.
+    pub fn longitude(&self) -> f64 {
+        f64::from(self.lon_e7) / 1e7
+    }
+
+    /// Great-circle distance in metres (haversine on a sphere of 6 371 008.8 m, the mean Earth
+    /// radius of IUGG).
+    pub fn distance_m(&self, other: &Self) -> f64 {
+        let (lat1, lat2) = (self.latitude().to_radians(), other.latitude().to_radians());
+        let half_dlat = (lat2 - lat1) / 2.0;
+        let half_dlon = (other.longitude() - self.longitude()).to_radians() / 2.0;
+        let h = half_dlat.sin().powi(2) + lat1.cos() * lat2.cos() * half_dlon.sin().powi(2);
+        2.0 * 6_371_008.8 * h.sqrt().min(1.0).asin()
+    }
+}
+
+impl TryFrom<LatLon> for Point {
+    type Error = &'static str;
+    fn try_from(at: LatLon) -> Result<Self, Self::Error> {
+        Self::from_degrees(at.latitude, at.longitude).ok_or("latitude or longitude out of range")
+    }
+}
+
+impl From<Point> for LatLon {
+    fn from(point: Point) -> Self {
+        Self { latitude: point.latitude(), longitude: point.longitude() }
+    }
+}
+
+/// What coordinates stand for, from coarse to fine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GeoPrecision {
+    /// The centre of a city: says nothing about the venue.
+    City,
+    /// A street or postal code.
+    Street,
+    /// The venue itself.
+    Venue,
+}
+
+/// Where coordinates come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GeoProvenance {
+    /// The listing itself.
+    Source,
+    /// The `places` topic.
+    Places,
+    /// The embedded gazetteer of cities.
+    Gazetteer,
+}
+
+/// Who is behind an event.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Organizer {
+    /// Name.
+    pub name: String,
+    /// Web address.
+    pub url: Option<String>,
+}
+
+/// What an event costs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pricing {
+    /// Lowest price.
+    pub min: Option<Amount>,
+    /// Highest price.
+    pub max: Option<Amount>,
+    /// ISO 4217 code.
+    pub currency: Option<String>,
+    /// Whether it is free, where the source says so.
+    pub free: Option<bool>,
+}
+
+/// An amount of money in thousandths of its currency's unit; a decimal number in text formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(from = "f64", into = "f64")]
+pub struct Amount(pub i64);
+
+impl From<f64> for Amount {
+    /// Saturates; not-a-number becomes 0.
+    fn from(units: f64) -> Self {
+        Self((units * 1000.0).round() as i64)
+    }
+}
+
+impl From<Amount> for f64 {
+    fn from(amount: Amount) -> Self {
+        amount.0 as f64 / 1000.0
+    }
+}
+
+/// A number in 0..=1 in steps of 1/10 000: ordered and hashable, unlike a float, and the same on
+/// every machine. A decimal number in text formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(from = "f64", into = "f64")]
+pub struct Ratio(u16);
+
+impl Ratio {
+    /// 0.
+    pub const ZERO: Self = Self(0);
+    /// 1.
+    pub const ONE: Self = Self(10_000);
+
+    /// The nearest step; what is outside 0..=1 is clamped, not-a-number becomes 0.
+    pub fn new(value: f64) -> Self {
+        Self((value.clamp(0.0, 1.0) * 10_000.0).round() as u16)
+    }
+
+    /// As a float.
+    pub fn get(self) -> f64 {
+        f64::from(self.0) / 10_000.0
+    }
+}
+
+impl From<f64> for Ratio {
+    fn from(value: f64) -> Self {
+        Self::new(value)
+    }
+}
+
+impl From<Ratio> for f64 {
+    fn from(ratio: Ratio) -> Self {
+        ratio.get()
+    }
+}
+
+/// Whether an event takes place, in the words of schema.org's `EventStatusType`, with iCalendar's
+/// TENTATIVE beside them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// As planned.
+    #[default]
+    Scheduled,
+    /// Not certain yet.
+    Tentative,
+    /// Moved to another date.
+    Rescheduled,
+    /// Moved online.
+    MovedOnline,
+    /// Put off without a new date.
+    Postponed,
+    /// Does not take place.
+    Cancelled,
+}
+
+/// A listing that is live: known, not withdrawn, not past its retention.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveListing {
+    /// Stand-in of its identity.
+    pub id: ListingId,
+    /// Record timestamp of its first version, in ms since the Unix epoch.
+    #[serde(with = "rfc3339_ms")]
+    pub first_seen: i64,
+    /// Record timestamp of the version that last changed its content.
+    #[serde(with = "rfc3339_ms")]
+    pub updated_at: i64,
+    /// What the source says now.
+    pub listing: Listing,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coordinates_out_of_range_are_refused() {
+        for (lat, lon) in [(f64::NAN, 0.0), (91.0, 0.0), (0.0, 0.0), (1.0, f64::INFINITY), (1.0, -180.1)] {
+            assert_eq!(Point::from_degrees(lat, lon), None);
+        }
+        assert!(serde_json::from_str::<Point>(r#"{"latitude": 100.0, "longitude": 0.0}"#).is_err());
+    }
+
+    #[test]
+    fn distances_are_in_metres() {
+        let paris = Point::from_degrees(48.8566, 2.3522).unwrap();
+        let london = Point::from_degrees(51.5074, -0.1278).unwrap();
+        assert!((paris.distance_m(&london) - 343_556.0).abs() < 500.0);
+    }
+
+    #[test]
+    fn ratios_clamp() {
+        assert_eq!(Ratio::new(f64::NAN), Ratio::ZERO);
+        assert_eq!(Ratio::new(7.0), Ratio::ONE);
+        assert_eq!(serde_json::to_string(&Ratio::new(0.8512)).unwrap(), "0.8512");
+    }
+}
