@@ -326,6 +326,13 @@ impl Engine {
     }
 }
 
+impl Drop for Engine {
+    /// An engine that nobody waits for stops in order.
+    fn drop(&mut self) {
+        self.lifecycle.stop();
+    }
+}
+
 struct Run {
     log: Arc<dyn Log>,
     options: Arc<EngineOptions>,
