@@ -99,7 +99,8 @@ impl KafkaConfig {
     /// Settings of every client: `defaults`, over them the user's properties, over them what is fixed.
     fn client(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set_log_level(RDKafkaLogLevel::Info);
+        let wants_debug = self.properties.contains_key("debug");
+        config.set_log_level(if wants_debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
         config.set("client.id", "headwater");
         config.set("socket.keepalive.enable", "true");
         for (key, value) in defaults {
@@ -135,7 +136,8 @@ impl KafkaConfig {
                 ("fetch.message.max.bytes", "4194304"),
                 // Once the queue has room again, fetch at once instead of after a second.
                 ("fetch.queue.backoff.ms", "10"),
-                ("fetch.wait.max.ms", "500"),
+                // A partition that is added waits for the end of the fetch that is under way.
+                ("fetch.wait.max.ms", "100"),
                 ("check.crcs", "true"),
             ],
             &[

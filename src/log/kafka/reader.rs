@@ -3,6 +3,7 @@
 //! Every partition has a queue of its own: librdkafka's partition-EOF signal names a partition
 //! number but no topic, so that only the queue it arrives on tells which partition has ended.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::context::{Watch, lock};
-use super::{Cluster, create, is_transient, is_unknown_topic};
+use super::{Cluster, REQUEST_TIMEOUT, create, is_transient, is_unknown_topic};
 use crate::log::{Headers, LogError, LogRecord, Polled, Reader, Start, TopicPartition};
 
 /// At most this much of one partition before the next one has its turn.
@@ -81,10 +82,48 @@ impl KafkaReader {
             create(&cluster.config.reader(), Watch::default()).map_err(|e| cluster.config_error(&e))?;
         let mut reader =
             Self { assigned: Vec::new(), consumer: Arc::new(consumer), cluster, signal: Arc::default(), turn: 0 };
-        for (partition, start) in partitions {
-            reader.assign(partition.clone(), *start)?;
-        }
+        reader.add(partitions)?;
         Ok(reader)
+    }
+
+    /// Adds partitions, all at once: while one is being fetched, what concerns the next has to wait
+    /// for the broker's answer to that fetch.
+    fn add(&mut self, partitions: &[(TopicPartition, Start)]) -> Result<(), LogError> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        let mut added = Vec::with_capacity(partitions.len());
+        for (at, start) in partitions {
+            let (begin, offset) = self.begin(at, *start)?;
+            list.add_partition_offset(&at.topic, at.partition, offset)
+                .map_err(|e| LogError::Failed { doing: "assigning a partition", reason: e.to_string() })?;
+            added.push(Assigned { partition: at.clone(), queue: self.queue(at)?, begin, reported: None });
+        }
+        // Else librdkafka would look for the partitions' leaders in its own time, a second or two.
+        let topics: BTreeSet<&str> = partitions.iter().map(|(at, _)| &*at.topic).collect();
+        for topic in topics {
+            self.consumer
+                .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
+                .map_err(|e| self.cluster.request_error("asking for a topic", &e, Some(topic)))?;
+        }
+        self.consumer
+            .incremental_assign(&list)
+            .map_err(|e| LogError::Failed { doing: "assigning partitions", reason: e.to_string() })?;
+        self.assigned.extend(added);
+        Ok(())
+    }
+
+    /// The queue of a partition. Taken before the partition is assigned, it keeps what is fetched
+    /// from the first record on.
+    fn queue(&self, at: &TopicPartition) -> Result<PartitionQueue<Watch>, LogError> {
+        let mut queue = self
+            .consumer
+            .split_partition_queue(&at.topic, at.partition)
+            .ok_or_else(|| LogError::UnknownTopic { topic: at.topic.to_string() })?;
+        let signal = Arc::clone(&self.signal);
+        queue.set_nonempty_callback(move || signal.set());
+        Ok(queue)
     }
 
     /// The offset to begin at, and what to tell librdkafka.
@@ -169,20 +208,7 @@ impl Reader for KafkaReader {
     }
 
     fn assign(&mut self, partition: TopicPartition, start: Start) -> Result<(), LogError> {
-        let (begin, offset) = self.begin(&partition, start)?;
-        // Before assigning: the queue then keeps what is fetched, from the first record on.
-        let mut queue = self
-            .consumer
-            .split_partition_queue(&partition.topic, partition.partition)
-            .ok_or_else(|| LogError::UnknownTopic { topic: partition.topic.to_string() })?;
-        let signal = Arc::clone(&self.signal);
-        queue.set_nonempty_callback(move || signal.set());
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(&partition.topic, partition.partition, offset)
-            .and_then(|()| self.consumer.incremental_assign(&list))
-            .map_err(|e| LogError::Failed { doing: "assigning a partition", reason: e.to_string() })?;
-        self.assigned.push(Assigned { partition, queue, begin, reported: None });
-        Ok(())
+        self.add(&[(partition, start)])
     }
 }
 
