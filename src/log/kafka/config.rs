@@ -47,8 +47,9 @@ const SECRET_WORDS: &[&str] = &["password", "secret", "token", "key", "credentia
 pub struct KafkaConfig {
     /// Bootstrap servers: `host:port`, comma-separated.
     pub brokers: String,
-    /// Further librdkafka properties, by librdkafka's names, for every client. A few on which
-    /// exactly-once rests (`isolation.level`, `acks`, …) are refused.
+    /// Further librdkafka properties, by librdkafka's names, for every client; `group.id` is the
+    /// group in whose name readers ask (they never join it, but access rules may want to know it).
+    /// A few on which exactly-once rests (`isolation.level`, `acks`, …) are refused.
     pub properties: BTreeMap<String, String>,
     /// Replicas of each partition of the topics that are created. None leaves it to the broker.
     pub replication: Option<i32>,
@@ -103,6 +104,8 @@ impl KafkaConfig {
         config.set_log_level(if wants_debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
         config.set("client.id", "headwater");
         config.set("socket.keepalive.enable", "true");
+        // Soon back after an outage; librdkafka's own limit is ten seconds.
+        config.set("reconnect.backoff.max.ms", "2000");
         for (key, value) in defaults {
             config.set(*key, *value);
         }

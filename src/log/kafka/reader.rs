@@ -16,7 +16,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::context::{Watch, lock};
 use super::{Cluster, REQUEST_TIMEOUT, create, is_transient, is_unknown_topic};
-use crate::log::{Headers, LogError, LogRecord, Polled, Reader, Start, TopicPartition};
+use crate::log::{Headers, LogError, LogRecord, Polled, Reader, Start, TopicPartition, outside};
 
 /// At most this much of one partition before the next one has its turn.
 const QUANTUM_BYTES: usize = 1 << 20;
@@ -132,15 +132,10 @@ impl KafkaReader {
         match start {
             Start::Beginning => Ok((ends.low, Offset::Beginning)),
             Start::End => Ok((ends.high, Offset::Offset(ends.high))),
-            Start::Offset(offset) if offset < ends.low => Err(gone(at, offset, ends.low)),
-            Start::Offset(offset) if offset > ends.high => Err(LogError::Damaged {
-                at: format!("{}/{}", at.topic, at.partition),
-                reason: format!(
-                    "offset {offset} was asked for, but it ends at {}: it was recreated or has lost records",
-                    ends.high
-                ),
-            }),
-            Start::Offset(offset) => Ok((offset, Offset::Offset(offset))),
+            Start::Offset(offset) => match outside(at, offset, ends) {
+                Some(error) => Err(error),
+                None => Ok((offset, Offset::Offset(offset))),
+            },
         }
     }
 
@@ -212,10 +207,6 @@ impl Reader for KafkaReader {
     }
 }
 
-fn gone(at: &TopicPartition, offset: i64, low: i64) -> LogError {
-    LogError::OffsetGone { topic: at.topic.to_string(), partition: at.partition, offset, low }
-}
-
 /// Takes one thing from a partition's queue.
 fn take(
     assigned: &mut Assigned,
@@ -234,7 +225,7 @@ fn take(
         }
         Some(Err(KafkaError::PartitionEOF(_))) => Ok(Taken::End),
         Some(Err(error)) => {
-            trouble(&assigned.partition, &error, cluster, consumer)?;
+            trouble(assigned, &error, cluster, consumer)?;
             Ok(Taken::Nothing)
         }
     }
@@ -242,17 +233,18 @@ fn take(
 
 /// Decides whether an error of a partition is final.
 fn trouble(
-    at: &TopicPartition,
+    assigned: &Assigned,
     error: &KafkaError,
     cluster: &Cluster,
     consumer: &BaseConsumer<Watch>,
 ) -> Result<(), LogError> {
+    let at = &assigned.partition;
     let failed = || LogError::Failed { doing: "reading", reason: format!("{}/{}: {error}", at.topic, at.partition) };
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => {
-            let low = cluster.watermarks(&at.topic, at.partition)?.low;
-            let offset = position(consumer, at)?.unwrap_or(low);
-            Err(if offset < low { gone(at, offset, low) } else { failed() })
+            let ends = cluster.watermarks(&at.topic, at.partition)?;
+            let offset = position(consumer, at)?.unwrap_or(assigned.begin);
+            Err(outside(at, offset, ends).unwrap_or_else(failed))
         }
         Some(code) if is_unknown_topic(code) => Err(LogError::UnknownTopic { topic: at.topic.to_string() }),
         Some(code) if is_transient(code) => {
