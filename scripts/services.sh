@@ -199,9 +199,9 @@ docker_answers() {
 
 # Its own project, so that another checkout's services on this machine are left alone.
 compose() {
-    HEADWATER_COMPOSE_PROJECT="headwater-$(printf '%s' "$directory" | sha256sum | cut -c1-8)" \
-        HEADWATER_KAFKA_PORT="$(recall kafka-port)" HEADWATER_POSTGRES_PORT="$(recall postgres-port)" \
-        docker compose --file "$compose_file" "$@"
+    HEADWATER_KAFKA_PORT="$(recall kafka-port)" HEADWATER_POSTGRES_PORT="$(recall postgres-port)" \
+        docker compose --file "$compose_file" \
+        --project-name "headwater-$(printf '%s' "$directory" | sha256sum | cut -c1-8)" "$@"
 }
 
 docker_up() {

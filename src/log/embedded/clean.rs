@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use xxhash_rust::xxh3::xxh3_128;
@@ -124,6 +124,10 @@ struct Partition {
 }
 
 impl Job {
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
     fn run(&self, stopped: &Receiver<()>) {
         let mut connection = match connect(&self.path) {
             Ok(connection) => connection,
@@ -150,7 +154,7 @@ impl Job {
     fn look(&self, connection: &mut Connection, all: bool) -> Result<(), LogError> {
         let doing = "cleaning the embedded log";
         for partition in partitions(connection).map_err(|e| sqlite_error(doing, &self.path, &e))? {
-            if self.stopping.load(Ordering::Relaxed) {
+            if self.is_stopping() {
                 return Ok(());
             }
             self.clean(connection, &partition, all).map_err(|failure| failure.into_log_error(doing, &self.path))?;
@@ -188,7 +192,7 @@ impl Job {
     fn compact(&self, connection: &mut Connection, partition: &Partition) -> Result<(), Failure> {
         let now = now_ms();
         let horizon = marked_until(connection, partition.id, CLEANED, now - self.tombstone_retention_ms)?;
-        let (newest, upto) = newest_offsets(connection, partition)?;
+        let (newest, upto) = self.newest_offsets(connection, partition)?;
         let (mut kept, mut tombstones, mut from) = (0, 0, 0);
         loop {
             let rows = scan(connection, partition.id, from, upto)?;
@@ -199,7 +203,7 @@ impl Job {
             kept += i64::try_from(keep.len()).unwrap_or(i64::MAX);
             tombstones += i64::try_from(keep.iter().filter(|row| row.tombstone).count()).unwrap_or(i64::MAX);
             self.remove(connection, partition.id, &remove)?;
-            if self.stopping.load(Ordering::Relaxed) {
+            if self.is_stopping() {
                 return Ok(());
             }
         }
@@ -220,9 +224,29 @@ impl Job {
         })
     }
 
+    /// The newest offset of each key among the new records, and where the pass ends.
+    fn newest_offsets(
+        &self,
+        connection: &Connection,
+        partition: &Partition,
+    ) -> rusqlite::Result<(HashMap<u128, i64>, i64)> {
+        let mut newest = HashMap::new();
+        let mut from = partition.clean;
+        loop {
+            let rows = scan(connection, partition.id, from, partition.next)?;
+            let Some(last) = rows.last() else { return Ok((newest, partition.next)) };
+            from = last.offset + 1;
+            newest.extend(rows.iter().map(|row| (row.key, row.offset)));
+            if newest.len() >= MOST_KEYS || self.is_stopping() {
+                return Ok((newest, from));
+            }
+        }
+    }
+
     fn remove(&self, connection: &mut Connection, id: i64, rows: &[&Scanned]) -> Result<(), Failure> {
         let delete = format!("DELETE FROM {} WHERE offset = ?", table(id));
         for chunk in rows.chunks(usize::try_from(REMOVE_ROWS).unwrap_or(usize::MAX)) {
+            let begun = Instant::now();
             write_in_turn(&self.turn, connection, |tx| {
                 let mut statement = tx.prepare_cached(&delete)?;
                 for row in chunk {
@@ -230,6 +254,8 @@ impl Job {
                 }
                 Ok(())
             })?;
+            // Half of the time is the writers'.
+            thread::sleep(begun.elapsed());
         }
         Ok(())
     }
@@ -248,7 +274,7 @@ impl Job {
         let expired = marked_until(connection, partition.id, APPENDED, now - retention_ms)?;
         let delete = format!("DELETE FROM {} WHERE offset < ?", table(partition.id));
         let mut low = partition.low;
-        while low < expired && !self.stopping.load(Ordering::Relaxed) {
+        while low < expired && !self.is_stopping() {
             low = expired.min(low + REMOVE_ROWS);
             write_in_turn(&self.turn, connection, |tx| {
                 tx.prepare_cached(&delete)?.execute([low])?;
@@ -310,21 +336,6 @@ fn scan(connection: &Connection, id: i64, from: i64, upto: i64) -> rusqlite::Res
             Ok(Scanned { offset: row.get(0)?, key: xxh3_128(key), tombstone: row.get(2)? })
         })?
         .collect()
-}
-
-/// The newest offset of each key among the new records, and where the pass ends.
-fn newest_offsets(connection: &Connection, partition: &Partition) -> rusqlite::Result<(HashMap<u128, i64>, i64)> {
-    let mut newest = HashMap::new();
-    let mut from = partition.clean;
-    loop {
-        let rows = scan(connection, partition.id, from, partition.next)?;
-        let Some(last) = rows.last() else { return Ok((newest, partition.next)) };
-        from = last.offset + 1;
-        newest.extend(rows.iter().map(|row| (row.key, row.offset)));
-        if newest.len() >= MOST_KEYS {
-            return Ok((newest, from));
-        }
-    }
 }
 
 /// Time and offset of the newest mark.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, Row, TransactionBehavior};
 
 use super::store::{Failure, Shared, Store, table};
-use crate::log::{Headers, LogError, LogRecord, Polled, Reader, Start, TopicPartition};
+use crate::log::{Headers, LogError, LogRecord, Polled, Reader, Start, TopicPartition, Watermarks, outside};
 
 /// At most this much of one partition before the next one has its turn.
 const QUANTUM_BYTES: usize = 1 << 20;
@@ -94,17 +94,10 @@ impl Reader for EmbeddedReader {
         let next = match start {
             Start::Beginning => ends.low,
             Start::End => ends.high,
-            Start::Offset(offset) if offset < ends.low => return Err(gone(&at, offset, ends.low)),
-            Start::Offset(offset) if offset > ends.high => {
-                return Err(LogError::Damaged {
-                    at: format!("{}/{}", at.topic, at.partition),
-                    reason: format!(
-                        "offset {offset} was asked for, but it ends at {}: it was recreated or has lost records",
-                        ends.high
-                    ),
-                });
-            }
-            Start::Offset(offset) => offset,
+            Start::Offset(offset) => match outside(&at, offset, ends) {
+                Some(error) => return Err(error),
+                None => offset,
+            },
         };
         let query = format!(
             "SELECT offset, timestamp_ms, key, value, headers FROM {} WHERE offset >= ? ORDER BY offset",
@@ -114,10 +107,6 @@ impl Reader for EmbeddedReader {
         self.exhausted = None;
         Ok(())
     }
-}
-
-fn gone(at: &TopicPartition, offset: i64, low: i64) -> LogError {
-    LogError::OffsetGone { topic: at.topic.to_string(), partition: at.partition, offset, low }
 }
 
 fn read_in_turn(
@@ -151,12 +140,13 @@ fn read(
     into: &mut Vec<Polled>,
     max_bytes: usize,
 ) -> Result<(usize, bool), Failure> {
-    let (low, end): (i64, i64) = snapshot
+    let ends = snapshot
         .prepare_cached("SELECT low, next FROM partitions WHERE id = ?")?
-        .query_row([partition.id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if partition.next < low {
-        return Err(gone(&partition.at, partition.next, low).into());
+        .query_row([partition.id], |row| Ok(Watermarks { low: row.get(0)?, high: row.get(1)? }))?;
+    if let Some(error) = outside(&partition.at, partition.next, ends) {
+        return Err(error.into());
     }
+    let end = ends.high;
     let mut bytes = 0;
     if partition.next < end {
         let mut statement = snapshot.prepare_cached(&partition.query)?;

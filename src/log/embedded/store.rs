@@ -286,7 +286,7 @@ pub(super) fn create_topics(tx: &Transaction<'_>, specs: &[TopicSpec]) -> Result
                 table(tx.last_insert_rowid())
             ))?;
         }
-        tracing::info!(topic = spec.name, "created");
+        tracing::info!(topic = spec.name, "topic created");
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Writing: every append is one SQLite transaction.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,10 +66,10 @@ impl Appender {
             let Some(id) = self.topics.get(&record.topic).and_then(|topic| place(topic, record, self.keyless)) else {
                 return Err(LogError::UnknownTopic { topic: record.topic.to_string() }.into());
             };
-            if !tails.contains_key(&id) {
-                tails.insert(id, tail(tx, id)?);
-            }
-            let Some(tail) = tails.get_mut(&id) else { continue };
+            let tail = match tails.entry(id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(tail(tx, id)?),
+            };
             tx.prepare_cached(&tail.insert)?.execute(params![
                 tail.next,
                 record.timestamp_ms.unwrap_or(now),

@@ -108,7 +108,7 @@ fn create(cluster: &Cluster, missing: &[&TopicSpec]) -> Result<(), LogError> {
         .map_err(|e| cluster.request_error("creating topics", &e, None))?;
     for result in results {
         match result {
-            Ok(name) => tracing::info!(topic = name, "created"),
+            Ok(name) => tracing::info!(topic = name, "topic created"),
             // Another process was faster.
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((name, code)) => {

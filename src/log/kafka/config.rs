@@ -47,8 +47,9 @@ const SECRET_WORDS: &[&str] = &["password", "secret", "token", "key", "credentia
 pub struct KafkaConfig {
     /// Bootstrap servers: `host:port`, comma-separated.
     pub brokers: String,
-    /// Further librdkafka properties, by librdkafka's names, for every client. A few on which
-    /// exactly-once rests (`isolation.level`, `acks`, …) are refused.
+    /// Further librdkafka properties, by librdkafka's names, for every client; `group.id` is the
+    /// group in whose name readers ask (they never join it, but access rules may want to know it).
+    /// A few on which exactly-once rests (`isolation.level`, `acks`, …) are refused.
     pub properties: BTreeMap<String, String>,
     /// Replicas of each partition of the topics that are created. None leaves it to the broker.
     pub replication: Option<i32>,
@@ -99,9 +100,12 @@ impl KafkaConfig {
     /// Settings of every client: `defaults`, over them the user's properties, over them what is fixed.
     fn client(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set_log_level(RDKafkaLogLevel::Info);
+        let wants_debug = self.properties.contains_key("debug");
+        config.set_log_level(if wants_debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
         config.set("client.id", "headwater");
         config.set("socket.keepalive.enable", "true");
+        // Soon back after an outage; librdkafka's own limit is ten seconds.
+        config.set("reconnect.backoff.max.ms", "2000");
         for (key, value) in defaults {
             config.set(*key, *value);
         }
@@ -135,7 +139,8 @@ impl KafkaConfig {
                 ("fetch.message.max.bytes", "4194304"),
                 // Once the queue has room again, fetch at once instead of after a second.
                 ("fetch.queue.backoff.ms", "10"),
-                ("fetch.wait.max.ms", "500"),
+                // A partition that is added waits for the end of the fetch that is under way.
+                ("fetch.wait.max.ms", "100"),
                 ("check.crcs", "true"),
             ],
             &[

@@ -93,8 +93,7 @@ impl Cluster {
     }
 
     fn metadata(&self, topic: Option<&str>, timeout: Duration) -> Result<Metadata, LogError> {
-        serve(&self.asking);
-        self.asking.fetch_metadata(topic, timeout).map_err(|e| self.request_error("asking for the topics", &e, topic))
+        ask(&self.asking, topic, timeout).map_err(|e| self.request_error("asking for the topics", &e, topic))
     }
 
     fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, LogError> {
@@ -126,6 +125,27 @@ impl Cluster {
 fn serve(client: &BaseConsumer<Watch>) {
     for _ in 0..32 {
         let _ = client.poll(Duration::ZERO);
+    }
+}
+
+/// Asks for metadata, and gives up before the timeout once no broker can be connected to.
+fn ask(client: &BaseConsumer<Watch>, topic: Option<&str>, timeout: Duration) -> Result<Metadata, KafkaError> {
+    let deadline = Instant::now() + timeout;
+    let mut slice = Duration::from_millis(300);
+    serve(client);
+    client.context().take_all_down();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let error = match client.fetch_metadata(topic, slice.min(left)) {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => error,
+        };
+        serve(client);
+        let is_transient = error.rdkafka_error_code().is_some_and(is_transient);
+        if !is_transient || client.context().take_all_down() || Instant::now() >= deadline {
+            return Err(error);
+        }
+        slice *= 2;
     }
 }
 
@@ -198,23 +218,12 @@ impl Log for KafkaLog {
     }
 
     fn check(&self, timeout: Duration) -> Result<(), LogError> {
-        let deadline = Instant::now() + timeout;
         // A client of its own: connections that others hold would hide that new ones fail.
         let client: BaseConsumer<Watch> =
             create(&self.cluster.config.asking(), Watch::default()).map_err(|e| self.cluster.config_error(&e))?;
-        let mut slice = Duration::from_millis(300);
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Err(error) = client.fetch_metadata(None, slice.min(left)) else { return Ok(()) };
-            serve(&client);
-            if Instant::now() >= deadline || client.context().take_all_down() {
-                let reason = client.context().reason().unwrap_or_else(|| {
-                    error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string())
-                });
-                return Err(LogError::Unreachable { at: self.describe(), reason });
-            }
-            slice *= 2;
-        }
+        let Err(error) = ask(&client, None, timeout) else { return Ok(()) };
+        let code = || error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
+        Err(LogError::Unreachable { at: self.describe(), reason: client.context().reason().unwrap_or_else(code) })
     }
 
     fn ensure_topics(&self, specs: &[TopicSpec]) -> Result<(), LogError> {

@@ -3,6 +3,7 @@
 //! Every partition has a queue of its own: librdkafka's partition-EOF signal names a partition
 //! number but no topic, so that only the queue it arrives on tells which partition has ended.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,8 +15,8 @@ use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::context::{Watch, lock};
-use super::{Cluster, create, is_transient, is_unknown_topic};
-use crate::log::{Headers, LogError, LogRecord, Polled, Reader, Start, TopicPartition};
+use super::{Cluster, REQUEST_TIMEOUT, create, is_transient, is_unknown_topic};
+use crate::log::{Headers, LogError, LogRecord, Polled, Reader, Start, TopicPartition, outside};
 
 /// At most this much of one partition before the next one has its turn.
 const QUANTUM_BYTES: usize = 1 << 20;
@@ -81,10 +82,48 @@ impl KafkaReader {
             create(&cluster.config.reader(), Watch::default()).map_err(|e| cluster.config_error(&e))?;
         let mut reader =
             Self { assigned: Vec::new(), consumer: Arc::new(consumer), cluster, signal: Arc::default(), turn: 0 };
-        for (partition, start) in partitions {
-            reader.assign(partition.clone(), *start)?;
-        }
+        reader.add(partitions)?;
         Ok(reader)
+    }
+
+    /// Adds partitions, all at once: while one is being fetched, what concerns the next has to wait
+    /// for the broker's answer to that fetch.
+    fn add(&mut self, partitions: &[(TopicPartition, Start)]) -> Result<(), LogError> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        let mut added = Vec::with_capacity(partitions.len());
+        for (at, start) in partitions {
+            let (begin, offset) = self.begin(at, *start)?;
+            list.add_partition_offset(&at.topic, at.partition, offset)
+                .map_err(|e| LogError::Failed { doing: "assigning a partition", reason: e.to_string() })?;
+            added.push(Assigned { partition: at.clone(), queue: self.queue(at)?, begin, reported: None });
+        }
+        // Else librdkafka would look for the partitions' leaders in its own time, a second or two.
+        let topics: BTreeSet<&str> = partitions.iter().map(|(at, _)| &*at.topic).collect();
+        for topic in topics {
+            self.consumer
+                .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
+                .map_err(|e| self.cluster.request_error("asking for a topic", &e, Some(topic)))?;
+        }
+        self.consumer
+            .incremental_assign(&list)
+            .map_err(|e| LogError::Failed { doing: "assigning partitions", reason: e.to_string() })?;
+        self.assigned.extend(added);
+        Ok(())
+    }
+
+    /// The queue of a partition. Taken before the partition is assigned, it keeps what is fetched
+    /// from the first record on.
+    fn queue(&self, at: &TopicPartition) -> Result<PartitionQueue<Watch>, LogError> {
+        let mut queue = self
+            .consumer
+            .split_partition_queue(&at.topic, at.partition)
+            .ok_or_else(|| LogError::UnknownTopic { topic: at.topic.to_string() })?;
+        let signal = Arc::clone(&self.signal);
+        queue.set_nonempty_callback(move || signal.set());
+        Ok(queue)
     }
 
     /// The offset to begin at, and what to tell librdkafka.
@@ -93,15 +132,10 @@ impl KafkaReader {
         match start {
             Start::Beginning => Ok((ends.low, Offset::Beginning)),
             Start::End => Ok((ends.high, Offset::Offset(ends.high))),
-            Start::Offset(offset) if offset < ends.low => Err(gone(at, offset, ends.low)),
-            Start::Offset(offset) if offset > ends.high => Err(LogError::Damaged {
-                at: format!("{}/{}", at.topic, at.partition),
-                reason: format!(
-                    "offset {offset} was asked for, but it ends at {}: it was recreated or has lost records",
-                    ends.high
-                ),
-            }),
-            Start::Offset(offset) => Ok((offset, Offset::Offset(offset))),
+            Start::Offset(offset) => match outside(at, offset, ends) {
+                Some(error) => Err(error),
+                None => Ok((offset, Offset::Offset(offset))),
+            },
         }
     }
 
@@ -169,25 +203,8 @@ impl Reader for KafkaReader {
     }
 
     fn assign(&mut self, partition: TopicPartition, start: Start) -> Result<(), LogError> {
-        let (begin, offset) = self.begin(&partition, start)?;
-        // Before assigning: the queue then keeps what is fetched, from the first record on.
-        let mut queue = self
-            .consumer
-            .split_partition_queue(&partition.topic, partition.partition)
-            .ok_or_else(|| LogError::UnknownTopic { topic: partition.topic.to_string() })?;
-        let signal = Arc::clone(&self.signal);
-        queue.set_nonempty_callback(move || signal.set());
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(&partition.topic, partition.partition, offset)
-            .and_then(|()| self.consumer.incremental_assign(&list))
-            .map_err(|e| LogError::Failed { doing: "assigning a partition", reason: e.to_string() })?;
-        self.assigned.push(Assigned { partition, queue, begin, reported: None });
-        Ok(())
+        self.add(&[(partition, start)])
     }
-}
-
-fn gone(at: &TopicPartition, offset: i64, low: i64) -> LogError {
-    LogError::OffsetGone { topic: at.topic.to_string(), partition: at.partition, offset, low }
 }
 
 /// Takes one thing from a partition's queue.
@@ -208,7 +225,7 @@ fn take(
         }
         Some(Err(KafkaError::PartitionEOF(_))) => Ok(Taken::End),
         Some(Err(error)) => {
-            trouble(&assigned.partition, &error, cluster, consumer)?;
+            trouble(assigned, &error, cluster, consumer)?;
             Ok(Taken::Nothing)
         }
     }
@@ -216,17 +233,18 @@ fn take(
 
 /// Decides whether an error of a partition is final.
 fn trouble(
-    at: &TopicPartition,
+    assigned: &Assigned,
     error: &KafkaError,
     cluster: &Cluster,
     consumer: &BaseConsumer<Watch>,
 ) -> Result<(), LogError> {
+    let at = &assigned.partition;
     let failed = || LogError::Failed { doing: "reading", reason: format!("{}/{}: {error}", at.topic, at.partition) };
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => {
-            let low = cluster.watermarks(&at.topic, at.partition)?.low;
-            let offset = position(consumer, at)?.unwrap_or(low);
-            Err(if offset < low { gone(at, offset, low) } else { failed() })
+            let ends = cluster.watermarks(&at.topic, at.partition)?;
+            let offset = position(consumer, at)?.unwrap_or(assigned.begin);
+            Err(outside(at, offset, ends).unwrap_or_else(failed))
         }
         Some(code) if is_unknown_topic(code) => Err(LogError::UnknownTopic { topic: at.topic.to_string() }),
         Some(code) if is_transient(code) => {
