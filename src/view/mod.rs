@@ -194,3 +194,20 @@ pub trait ViewStore: Send {
     /// [`ViewError::Superseded`] when another instance has claimed the store.
     fn reset(&mut self) -> Result<(), ViewError>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_refuses_unknown_keys() {
+        let read = toml::from_str::<ViewsConfig>;
+        let config =
+            read("[postgres]\nurl = 'postgres://u:p@h/d'\nbatch.records = 7\n[sqlite]\npath = 'a.sqlite'").unwrap();
+        let names: Vec<_> = config.views().iter().map(|(name, _, options)| (*name, options.batch.records)).collect();
+        assert_eq!(names, [("postgres", 7), ("sqlite", 5_000)]);
+        assert!(read("[postgres]\nurl = 'x'\nscheme = 'y'").unwrap_err().to_string().contains("scheme"));
+        assert!(read("[sqlite]\n").unwrap_err().to_string().contains("path"));
+        assert!(read("rebuild_after = 1").is_err());
+    }
+}

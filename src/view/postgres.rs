@@ -634,3 +634,51 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_never_shown() {
+        for url in ["postgres://ann:s3cret@db.example:6432/town", "host=db.example user=ann password=s3cret port=6432"]
+        {
+            let config = PostgresConfig::new(url);
+            let shown = format!("{config:?} {}", config.describe());
+            assert!(shown.contains("ann@db.example:6432") && !shown.contains("s3cret"), "{shown}");
+        }
+        let wrong = PostgresConfig::new("postgres://ann:s3cret@db.example:port/town");
+        let shown = format!("{wrong:?} {:?}", wrong.check());
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+
+    #[test]
+    fn tls_parameters_are_those_of_libpq() {
+        let trust = |query: &str| split_trust(&format!("postgres://h/d{query}"));
+        let file = || PathBuf::from("/a b.pem");
+        assert_eq!(trust(""), Ok(("postgres://h/d".to_owned(), Trust::Anyone)));
+        assert_eq!(trust("?sslmode=require"), Ok(("postgres://h/d?sslmode=require".to_owned(), Trust::Anyone)));
+        let full = trust("?sslmode=verify-full&connect_timeout=3&sslrootcert=%2Fa%20b.pem");
+        assert_eq!(full, Ok(("postgres://h/d?connect_timeout=3&sslmode=require".to_owned(), Trust::Host(file()))));
+        let authority = trust("?sslmode=require&sslrootcert=%2Fa%20b.pem");
+        assert_eq!(authority, Ok(("postgres://h/d?sslmode=require".to_owned(), Trust::Authority(file()))));
+        assert!(trust("?sslmode=verify-full").unwrap_err().contains("sslrootcert"));
+        assert!(trust("?sslmode=verify-some&sslrootcert=x").is_err());
+    }
+
+    #[test]
+    fn lists_are_quoted() {
+        assert_eq!(array_literal::<&str>(&[]), "{}");
+        assert_eq!(array_literal(&["a", "b,\"c\\", "NULL", ""]), r#"{"a","b,\"c\\","NULL",""}"#);
+    }
+
+    #[test]
+    fn configurations_that_cannot_work_say_why() {
+        let schema =
+            |schema: &str| PostgresConfig { schema: schema.to_owned(), ..PostgresConfig::new("postgres://h/d") };
+        for config in [PostgresConfig::new("mysql://h/d"), PostgresConfig::new(""), schema(""), schema("pg_x")] {
+            let error = config.check().unwrap_err();
+            assert!(matches!(&error, ViewError::Config { reason } if reason.contains("views.postgres")), "{error}");
+        }
+    }
+}

@@ -781,3 +781,160 @@ pub(super) fn ends_of(records: &[LogRecord]) -> Vec<(TopicPartition, i64)> {
     }
     ends
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: &str = r#"{"format":1,"id":"e1","title":"Jazz \"Night\"","description":null,"category":"music",
+        "tags":["live","jazz"],"startTime":"2026-03-28T19:30:00-07:00","endTime":null,
+        "timezone":"America/Los_Angeles","allDay":false,"venue":{"name":"Blue Note","city":"Napa",
+        "latitude":38.3,"longitude":-122.28,"geoPrecision":"venue"},"online":false,"organizer":{"name":"BN"},
+        "pricing":{"min":12.5,"max":20,"currency":"USD"},"status":"scheduled","listings":[{},{}],
+        "firstSeen":"2026-01-01T00:00:00Z","updatedAt":"2026-01-02T00:00:00Z","qualityScore":0.9,
+        "qualityGrade":"A","passed":true,"gates":[]}"#;
+    const LISTING: &str = r#"{"format":1,"id":"l1","firstSeen":"2026-01-01T00:00:00Z",
+        "updatedAt":"2026-01-02T00:00:00Z","listing":{"source":"s","externalId":"7","title":"T",
+        "start":"2026-03-28","end":"2026-03-29","timezone":"Europe/Paris","urls":["https://a.example"]}}"#;
+    const LINK: &str = r#"{"format":1,"listing":"l1","source":"s","externalId":"7","eventId":"e1",
+        "eventFirstSeen":"2026-01-01T00:00:00Z","similarity":0.93,"via":{"source":"t","externalId":"8"},
+        "contributions":[{"field":"title"}]}"#;
+    const METRIC: &str = r#"{"format":1,"windowStart":"2026-01-01T00:00:00Z","windowEnd":"2026-01-01T00:01:00Z",
+        "source":"s","category":"music","seen":3,"closed":true,"duplicates":1,"meanScore":0.5}"#;
+
+    fn topics() -> ViewTopics {
+        ViewTopics::with_prefix("t.")
+    }
+
+    fn record(topic: &Arc<str>, offset: i64, key: &str, value: Option<&str>) -> LogRecord {
+        LogRecord {
+            topic: Arc::clone(topic),
+            partition: 0,
+            offset,
+            timestamp_ms: 0,
+            key: Some(key.into()),
+            value: value.map(Into::into),
+            headers: Vec::new(),
+        }
+    }
+
+    fn fits(kind: Kind, cell: &Cell<'_>) -> bool {
+        match cell {
+            Cell::Null => true,
+            Cell::Text(_) => matches!(kind, Kind::Text | Kind::Date | Kind::Json),
+            Cell::List(_) => kind == Kind::List,
+            Cell::Int(_) => matches!(kind, Kind::Int | Kind::Money | Kind::Time),
+            Cell::Real(_) => kind == Kind::Real,
+            Cell::Bool(_) => kind == Kind::Bool,
+            Cell::Bytes(_) => kind == Kind::Bytes,
+        }
+    }
+
+    fn cell<'b>(batch: &'b Batch<'_>, table: &Table, column: &str) -> &'b Cell<'b> {
+        let changes = batch.changes.iter().find(|changes| changes.table.name == table.name).unwrap();
+        let index = table.columns.iter().position(|c| c.name == column).unwrap();
+        &changes.upserts[0][index]
+    }
+
+    #[test]
+    fn rows_fit_their_tables() {
+        let topics = topics();
+        let mut records = vec![
+            record(&topics.events, 0, "e1", Some(EVENT)),
+            record(&topics.events, 1, "e2", Some(r#"{"format":1,"id":"e2","redirectTo":"e1"}"#)),
+            record(&topics.listings, 0, "l1", Some(LISTING)),
+            record(&topics.links, 0, "l1", Some(LINK)),
+            record(&topics.metrics, 0, "m", Some(METRIC)),
+            record(&topics.dead_letters, 0, "raw", Some("\0")),
+        ];
+        let batch = Batch::read(&mut records, &topics, Vec::new()).unwrap();
+        assert_eq!((batch.skipped, batch.changes.len()), (0, TABLES.len()));
+        for Changes { table, upserts, .. } in &batch.changes {
+            assert_eq!(upserts[0].len(), table.columns.len(), "{}", table.name);
+            for (column, cell) in table.columns.iter().zip(&upserts[0]) {
+                assert!(fits(column.kind, cell), "{}.{}: {cell:?}", table.name, column.name);
+            }
+        }
+        assert_eq!(*cell(&batch, &EVENTS, "title"), Cell::Text("Jazz \"Night\"".into()));
+        assert_eq!(*cell(&batch, &EVENTS, "price_min"), Cell::Int(12_500));
+        assert_eq!(*cell(&batch, &EVENTS, "listing_count"), Cell::Int(2));
+        assert_eq!(*cell(&batch, &EVENT_LINKS, "via_external_id"), Cell::Text("8".into()));
+        assert_eq!(*cell(&batch, &WINDOW_METRICS, "open_events"), Cell::Null);
+    }
+
+    #[test]
+    fn days_begin_and_end_at_midnight_of_their_zone() {
+        let topics = topics();
+        // Clocks change in Paris in the night to 2026-03-29, which is therefore 23 hours long.
+        let mut records = [record(&topics.listings, 0, "l1", Some(LISTING))];
+        let batch = Batch::read(&mut records, &topics, Vec::new()).unwrap();
+        let ms = |text: &str| Cell::Int(text.parse::<Timestamp>().unwrap().as_millisecond());
+        assert_eq!(*cell(&batch, &LISTINGS, "start_time"), ms("2026-03-27T23:00:00Z"));
+        assert_eq!(*cell(&batch, &LISTINGS, "end_time"), ms("2026-03-29T22:00:00Z"));
+        assert_eq!(*cell(&batch, &LISTINGS, "start_date"), Cell::Text("2026-03-28".into()));
+    }
+
+    #[test]
+    fn the_last_readable_record_of_a_key_counts() {
+        let topics = topics();
+        let renamed = EVENT.replace("Jazz", "Blues");
+        let mut records = [
+            record(&topics.events, 0, "e1", Some(EVENT)),
+            record(&topics.events, 1, "e1", None),
+            record(&topics.events, 2, "e1", Some(&renamed)),
+            record(&topics.events, 3, "e1", Some(r#"{"format":1,"title":7}"#)),
+            record(&topics.events, 4, "e2", Some(EVENT)),
+            record(&topics.events, 5, "e2", None),
+        ];
+        let batch = Batch::read(&mut records, &topics, Vec::new()).unwrap();
+        assert_eq!(batch.skipped, 1);
+        assert_eq!(*cell(&batch, &EVENTS, "title"), Cell::Text("Blues \"Night\"".into()));
+        let events = batch.changes.iter().find(|changes| changes.table.name == "events").unwrap();
+        assert_eq!((events.upserts.len(), events.deletes.as_slice()), (1, ["e2"].as_slice()));
+    }
+
+    #[test]
+    fn newer_formats_are_an_error_that_names_the_record() {
+        let topics = topics();
+        for value in [r#"{"format":2,"title":"T","startTime":"2026-03-28"}"#, r#"{"format":2,"title":{"en":"T"}}"#] {
+            let mut records = [record(&topics.events, 41, "e1", Some(value))];
+            let error = Batch::read(&mut records, &topics, Vec::new()).unwrap_err();
+            assert!(matches!(&error, ViewError::NewerFormat { offset: 41, format: 2, .. }), "{error}");
+            assert!(error.to_string().contains("offset 41 of t.events/0"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_changes_nothing() {
+        let topics = topics();
+        let broken = [
+            "",
+            "null",
+            "[]",
+            "7",
+            "{",
+            r#"{"format":1}"#,
+            r#"{"title":"no format"}"#,
+            r#"{"format":1,"title":"T","startTime":"soon"}"#,
+            r#"{"format":1,"title":"T","startTime":"-001000-01-01"}"#,
+            r#"{"format":-1,"title":"T","startTime":"2026-01-01"}"#,
+        ];
+        for value in broken {
+            let mut records = [record(&topics.events, 0, "e1", Some(value))];
+            let batch = Batch::read(&mut records, &topics, Vec::new()).unwrap();
+            assert_eq!((batch.skipped, batch.rows()), (1, 0), "{value}");
+        }
+        let mut records = [record(&topics.events, 0, "e\0", Some(EVENT)), record(&topics.events, 1, "", Some(EVENT))];
+        records[1].key = None;
+        let batch = Batch::read(&mut records, &topics, Vec::new()).unwrap();
+        assert_eq!((batch.skipped, batch.rows()), (2, 0));
+    }
+
+    #[test]
+    fn nul_characters_are_removed_everywhere() {
+        let mut json = serde_json::json!({"a\0": ["x\0y", {"b": "\0"}], "n": 1});
+        strip_nul(&mut json);
+        assert_eq!(json, serde_json::json!({"a": ["xy", {"b": ""}], "n": 1}));
+        assert_eq!(without_nul(b"a\0b\xff"), "ab\u{fffd}");
+    }
+}

@@ -186,7 +186,7 @@ impl Shared {
         let own = self.topics.all();
         ends.iter()
             .filter(|(partition, _)| own.contains(&&partition.topic))
-            .all(|(partition, end)| state.status.positions.get(partition).map_or(*end <= 0, |next| next >= end))
+            .all(|(partition, end)| state.status.positions.get(partition).is_some_and(|next| next >= end))
     }
 }
 
@@ -626,6 +626,54 @@ impl Meters {
             retries: metrics::counter!("headwater_view_retries_total", "view" => view.clone()),
             rebuilds: metrics::counter!("headwater_view_rebuilds_total", "view" => view.clone()),
             seconds: metrics::histogram!("headwater_view_apply_seconds", "view" => view),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn at(partition: i32) -> TopicPartition {
+        TopicPartition::new("t", partition)
+    }
+
+    fn stored(next: i64, age: Duration) -> BTreeMap<TopicPartition, Stored> {
+        BTreeMap::from([(at(0), Stored { next, age })])
+    }
+
+    fn marks(low: i64, high: i64) -> BTreeMap<TopicPartition, Watermarks> {
+        BTreeMap::from([(at(0), Watermarks { low, high }), (at(1), Watermarks { low: 0, high: 9 })])
+    }
+
+    #[test]
+    fn a_view_resumes_only_where_it_cannot_have_missed_anything() {
+        let soon = Duration::from_secs(5);
+        assert_eq!(why_rebuild(&stored(7, soon), &marks(7, 7), DAY), None);
+        assert_eq!(why_rebuild(&stored(7, soon), &marks(0, 9), DAY), None);
+        assert_eq!(why_rebuild(&BTreeMap::new(), &marks(0, 9), DAY), Some(Rebuild::New));
+        let gone = Rebuild::Gone { partition: at(0), next: 7, low: 8 };
+        assert_eq!(why_rebuild(&stored(7, soon), &marks(8, 9), DAY), Some(gone));
+        let beyond = Rebuild::Beyond { partition: at(0), next: 7, high: 6 };
+        assert_eq!(why_rebuild(&stored(7, soon), &marks(0, 6), DAY), Some(beyond));
+        assert_eq!(why_rebuild(&stored(7, soon), &BTreeMap::new(), DAY), Some(Rebuild::Foreign(at(0))));
+    }
+
+    #[test]
+    fn being_away_matters_only_where_something_is_unread() {
+        let away = Rebuild::Away { partition: at(0), age: DAY * 2 };
+        assert_eq!(why_rebuild(&stored(7, DAY * 2), &marks(0, 9), DAY), Some(away));
+        assert_eq!(why_rebuild(&stored(7, DAY * 2), &marks(0, 7), DAY), None);
+    }
+
+    #[test]
+    fn pauses_grow_to_a_limit() {
+        for attempt in 0..40 {
+            let full = FIRST_PAUSE.saturating_mul(1 << attempt.min(16)).min(LONGEST_PAUSE);
+            let pause = pause(attempt);
+            assert!(pause >= full / 2 && pause <= full, "{attempt}: {pause:?}");
         }
     }
 }

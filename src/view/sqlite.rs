@@ -40,7 +40,7 @@ impl SqliteConfig {
             let version = schema_version(&connection, &at)?;
             return Ok(format!("{at}: SQLite {}, schema version {version}", rusqlite::version()));
         }
-        let folder = self.path.ancestors().skip(1).find(|folder| folder.is_dir() || folder.as_os_str().is_empty());
+        let folder = self.path.ancestors().skip(1).find(|folder| folder.exists() || folder.as_os_str().is_empty());
         let writable = folder.is_some_and(|folder| {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             folder.metadata().is_ok_and(|metadata| metadata.is_dir() && !metadata.permissions().readonly())

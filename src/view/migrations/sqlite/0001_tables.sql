@@ -69,7 +69,8 @@ CREATE TRIGGER events_search_update AFTER UPDATE ON events
 WHEN (old.title, old.description, old.venue_name, old.city, old.organizer, old.category, old.tags)
   IS NOT (new.title, new.description, new.venue_name, new.city, new.organizer, new.category, new.tags)
 BEGIN
-    INSERT OR REPLACE INTO events_search (rowid, title, description, venue_name, city, organizer, category, tags)
+    DELETE FROM events_search WHERE rowid = old.search;
+    INSERT INTO events_search (rowid, title, description, venue_name, city, organizer, category, tags)
     VALUES (new.search, new.title, new.description, new.venue_name, new.city, new.organizer, new.category, new.tags);
 END;
 CREATE TRIGGER events_search_delete AFTER DELETE ON events BEGIN
