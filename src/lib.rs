@@ -4,3 +4,4 @@ pub mod console;
 pub mod engine;
 pub mod error;
 pub mod log;
+pub mod view;
