@@ -1,5 +1,7 @@
 //! Headwater's runtime: everything that touches the outside world or the clock.
 
+pub mod admin;
 pub mod config;
 pub mod error;
 pub mod log;
+pub mod telemetry;
