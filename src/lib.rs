@@ -5,3 +5,4 @@ pub mod config;
 pub mod error;
 pub mod log;
 pub mod telemetry;
+pub mod view;
