@@ -25,8 +25,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::document::{self, Document, NodeId, ROOT, SetError, SourceId};
 use super::explain::Complaint;
 use super::problem::{ConfigErrors, Invalid, Place, Position, Problem, Validate};
-use super::redact::is_secret_name;
-use super::reference::{self, Resolved};
+use super::reference::{self, Resolved, is_secret_name};
 
 /// What the names of environment variables that configure something begin with.
 pub const ENVIRONMENT_PREFIX: &str = "HEADWATER__";
@@ -89,12 +88,29 @@ impl Places {
     }
 }
 
+/// What reading came to: all problems, and what could be made of the rest.
+#[derive(Debug, Clone)]
+pub struct Attempt<T> {
+    /// The configuration without what is wrong in it; `None` when nothing could be made of it.
+    pub loaded: Option<Loaded<T>>,
+    /// Everything that is wrong; empty when the configuration can be used.
+    pub problems: Vec<Problem>,
+}
+
 /// Reads, merges, deserialises and validates.
 ///
 /// # Errors
 /// Everything that is wrong: files that cannot be read, syntax, unknown keys, wrong types, missing
 /// variables, and what [`Validate::validate`] says.
 pub fn load<T: DeserializeOwned + Validate>(sources: &Sources) -> Result<Loaded<T>, ConfigErrors> {
+    match attempt(sources) {
+        Attempt { loaded: Some(loaded), problems } if problems.is_empty() => Ok(loaded),
+        Attempt { problems, .. } => Err(ConfigErrors(problems)),
+    }
+}
+
+/// As [`load`], but keeps what is right beside what is wrong, so that it can be checked further.
+pub fn attempt<T: DeserializeOwned + Validate>(sources: &Sources) -> Attempt<T> {
     let mut gathered = Gathered::default();
     if let Some(file) = &sources.file {
         gathered.file(file, &mut Vec::new());
@@ -111,7 +127,7 @@ pub fn load<T: DeserializeOwned + Validate>(sources: &Sources) -> Result<Loaded<
     problems.append(&mut loader.problems);
     // With a file or a bracket missing, whatever else there is to say would mislead.
     if !problems.is_empty() {
-        return Err(ConfigErrors(sorted(problems)));
+        return Attempt { loaded: None, problems: sorted(problems) };
     }
 
     loader.document.take(INCLUDE);
@@ -123,10 +139,7 @@ pub fn load<T: DeserializeOwned + Validate>(sources: &Sources) -> Result<Loaded<
         let untouched = |invalid: &Invalid| !removed.iter().any(|path| is_within(&invalid.key, path));
         problems.extend(config.validate().into_iter().filter(untouched).map(|invalid| places.problem(invalid)));
     }
-    match config {
-        Some(config) if problems.is_empty() => Ok(Loaded { config, places }),
-        _ => Err(ConfigErrors(sorted(problems))),
-    }
+    Attempt { loaded: config.map(|config| Loaded { config, places }), problems: sorted(problems) }
 }
 
 /// Whether one path is the other, or lies inside of it.

@@ -7,24 +7,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::log::embedded::EmbeddedConfig;
+use crate::log::kafka::KafkaConfig;
 use crate::log::{Cleanup, TopicSpec};
+use crate::view::ViewsConfig;
 
 mod document;
 mod explain;
 pub mod loader;
 mod problem;
-pub mod redact;
 mod reference;
 mod values;
 
 pub use explain::suggest;
-pub use loader::{Loaded, Places, Sources, load};
+pub use loader::{Attempt, Loaded, Places, Sources, attempt, load};
 pub use problem::{ConfigErrors, Invalid, Place, Position, Problem, Validate};
-pub use values::{Lifetime, Period, Secret, Size, ValueError};
+pub use values::{Lifetime, Period, Size, ValueError};
 
 /// A section whose types live in another part of the project and are not plugged in yet: read, but
 /// not looked at.
@@ -71,7 +72,7 @@ pub struct Config {
     /// Windowed metrics.
     pub window: Unplugged,
     /// Where results are shown: tables in Postgres, in SQLite.
-    pub views: Unplugged,
+    pub views: ViewsConfig,
     /// The generated feed.
     pub generate: Unplugged,
 }
@@ -97,7 +98,7 @@ impl Default for Config {
             resolve: Unplugged::new(),
             score: Unplugged::new(),
             window: Unplugged::new(),
-            views: Unplugged::new(),
+            views: ViewsConfig::default(),
             generate: Unplugged::new(),
         }
     }
@@ -121,39 +122,9 @@ pub struct LogSection {
     /// `"embedded"` (default) or `"kafka"`.
     pub kind: LogKind,
     /// Used when `kind = "embedded"`.
-    pub embedded: EmbeddedSection,
+    pub embedded: EmbeddedConfig,
     /// Used when `kind = "kafka"`.
-    pub kafka: KafkaSection,
-}
-
-/// `[log.embedded]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EmbeddedSection {
-    /// The SQLite file; created with its folder when missing.
-    pub path: PathBuf,
-}
-
-impl Default for EmbeddedSection {
-    fn default() -> Self {
-        Self { path: PathBuf::from(".headwater/log.db") }
-    }
-}
-
-/// `[log.kafka]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KafkaSection {
-    /// Bootstrap servers, `host:port`, comma-separated.
-    pub brokers: String,
-    /// Further librdkafka properties, by librdkafka's names.
-    pub properties: BTreeMap<String, String>,
-}
-
-impl Default for KafkaSection {
-    fn default() -> Self {
-        Self { brokers: "127.0.0.1:9092".to_owned(), properties: BTreeMap::new() }
-    }
+    pub kafka: KafkaConfig,
 }
 
 /// `[topics]`: how topics are made when they are missing. Topics that exist are left as they are.

@@ -9,7 +9,18 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::document::{Document, NodeId};
-use super::redact::MASK;
+
+/// What stands where a secret was.
+const MASK: &str = "***";
+
+/// Parts of key names whose values are secret, however they were given.
+const SECRET_NAMES: [&str; 7] = ["password", "passwd", "secret", "token", "jaas", "key.pem", "credential"];
+
+/// Whether the value of a key of this name must not be printed.
+pub fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_NAMES.iter().any(|part| name.contains(part))
+}
 
 /// The key of a table that stands for the contents of a file.
 const FROM_FILE: &str = "from_file";

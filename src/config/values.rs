@@ -1,4 +1,4 @@
-//! Values as people write them: durations, lifetimes, sizes, secrets.
+//! Values as people write them: durations, lifetimes, sizes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -235,46 +235,6 @@ text_form!(Period, "a duration with a unit, such as \"100ms\" or \"30 days\"", N
 text_form!(Lifetime, "a duration with a unit, such as \"30 days\", or \"forever\"", None);
 text_form!(Size, "a size, such as \"16 MiB\" or a number of bytes", Some(Size));
 
-/// A text that is never printed: `Debug`, `Display` and `Serialize` show `***`.
-#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps `text`.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the client that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether there is no text.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("***")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -323,13 +283,6 @@ mod tests {
         }
         assert_eq!(toml::from_str::<Holder>("size = 2048").unwrap().size, Size::kib(2));
         assert!(toml::from_str::<Holder>("size = -1").is_err());
-    }
-
-    #[test]
-    fn secrets_do_not_show() {
-        let secret = Secret::new("hunter2");
-        assert_eq!(format!("{secret} {secret:?} {}", serde_json::to_string(&secret).unwrap()), "*** *** \"***\"");
-        assert_eq!(secret.expose(), "hunter2");
     }
 
     proptest! {
