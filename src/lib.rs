@@ -1,8 +1,10 @@
 //! Headwater's runtime: everything that touches the outside world or the clock.
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod log;
 pub mod telemetry;
+pub mod tools;
 pub mod view;
