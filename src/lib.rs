@@ -3,6 +3,8 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod console;
+pub mod engine;
 pub mod error;
 pub mod log;
 pub mod telemetry;

@@ -1,1 +1,5 @@
-//! Extraction.
+//! stub
+/// h
+pub fn content_hash(_l: &crate::Listing, _s: u64) -> u64 {
+    0
+}

@@ -63,21 +63,26 @@ impl Sink {
             return Ok(());
         }
         let names: Vec<&str> = unknown.iter().map(|topic| &***topic).collect();
-        match admin::setting(&self.cluster, &names, "max.message.bytes") {
-            Ok(found) => {
-                for topic in unknown {
-                    let limit = found.get(&**topic).and_then(|value| value.parse().ok()).unwrap_or(usize::MAX);
-                    self.limits.insert(Arc::clone(topic), limit);
-                }
-                Ok(())
-            }
-            Err(error @ LogError::UnknownTopic { .. }) => Err(error),
-            // Not allowed to ask, or nobody answers just now: the broker checks sizes itself.
+        let found = match admin::setting(&self.cluster, &names, "max.message.bytes") {
+            Ok(found) => found,
+            // Nobody answers just now; the broker checks sizes itself.
             Err(error) => {
                 self.context().watch.warn(&format!("record sizes are not checked beforehand: {error}"));
-                Ok(())
+                return Ok(());
             }
+        };
+        for topic in unknown {
+            let limit = match found.get(&**topic) {
+                Some(value) => value.parse().unwrap_or(usize::MAX),
+                None if self.cluster.partitions(topic)?.is_none() => {
+                    return Err(LogError::UnknownTopic { topic: topic.to_string() });
+                }
+                // Not allowed to ask.
+                None => usize::MAX,
+            };
+            self.limits.insert(Arc::clone(topic), limit);
         }
+        Ok(())
     }
 
     /// Refuses a record that its topic would not take.
