@@ -1,7 +1,12 @@
 //! Headwater's runtime: everything that touches the outside world or the clock.
 
+pub mod admin;
+pub mod cli;
+pub mod config;
 pub mod console;
 pub mod engine;
 pub mod error;
 pub mod log;
+pub mod telemetry;
+pub mod tools;
 pub mod view;
