@@ -136,7 +136,7 @@ fn smallest_common<T: Ord + Copy>(a: &[T], b: &[T]) -> Option<T> {
 }
 
 /// The part of a part: same start, same place.
-fn moment_and_place(fingerprint: &Fingerprint) -> u64 {
+pub(super) fn moment_and_place(fingerprint: &Fingerprint) -> u64 {
     let span = &fingerprint.span;
     let when =
         span.start_min.map_or_else(|| xxh3_64(&span.first_day.to_le_bytes()), |start| mix(u64::from(start as u32)));

@@ -149,3 +149,6 @@ impl<'s> Resolve<'s> for VecCollection<'s, Epoch, Shared<LiveListing>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
