@@ -24,6 +24,8 @@ use headwater_operators::window::WindowRow;
 use headwater_operators::{Epoch, RawRecord};
 use serde::de::DeserializeOwned;
 use timely::WorkerConfig;
+use timely::dataflow::operators::Concat;
+use timely::dataflow::operators::generic::operator::source as timely_source;
 use timely::dataflow::operators::vec::{Filter, Map};
 use timely::dataflow::{Scope, StreamVec};
 use timely::worker::Worker;
@@ -49,7 +51,7 @@ use lifecycle::Lifecycle;
 use output::{EncodeContext, Output, Outputs, Recovery};
 use recovery::Plan;
 use source::{Share, SourceOptions};
-use state::ListingState;
+use state::{LinkState, ListingState, RedirectState};
 use tables::Table;
 
 use crate::log::{Log, LogRecord, TopicPartition, Transactional};
@@ -158,10 +160,26 @@ impl<'s> Inputs<'s> {
 
     /// The event ids that listings carried, and the ids that were retired.
     pub fn restored_links(&self) -> StreamVec<'s, Epoch, Remembered> {
-        let links = self.restored(Output::Links, parse_json);
-        let redirects = self.restored(Output::Redirects, parse_json);
-        use timely::dataflow::operators::Concat;
+        let links = self.restored(Output::Links, |record| Ok(parse_json::<LinkState>(record)?.map(Into::into)));
+        let redirects =
+            self.restored(Output::Redirects, |record| Ok(parse_json::<RedirectState>(record)?.map(Into::into)));
         links.concat(redirects)
+    }
+
+    /// A collection of one value that never changes.
+    pub fn constant<D: ExchangeData>(&self, value: D) -> VecCollection<'s, Epoch, D> {
+        let epoch = self.encode.restored.0;
+        let mut value = Some(value).filter(|_| self.scope.index() == 0);
+        let stream = timely_source(self.scope, "Constant", move |capability, _info| {
+            let mut capability = Some(capability);
+            move |out| {
+                if let Some(capability) = capability.take() {
+                    let capability = capability.delayed(&epoch);
+                    out.session(&capability).give_iterator(value.take().map(|value| (value, epoch, 1)).into_iter());
+                }
+            }
+        });
+        stream.as_collection()
     }
 
     /// The rows of windows.
@@ -426,7 +444,7 @@ impl WorkerSetup {
         };
         let streams = source::source(scope, Arc::clone(&self.log), source, Arc::clone(&self.lifecycle));
         let idle_after_ms = self.options.idle_after.as_millis() as u64;
-        let watermark = watermark::watermark(streams.positions.clone(), self.watermark, idle_after_ms);
+        let watermark = watermark::watermark(streams.positions.clone(), (restored_epoch, self.watermark), idle_after_ms);
         let inputs = Inputs {
             raw: streams.raw.as_collection(),
             watermark: watermark.clone(),

@@ -8,7 +8,7 @@ use differential_dataflow::{ExchangeData, VecCollection};
 use headwater_operators::raw::DeadLetterCode;
 use headwater_operators::{DeadLetter, Epoch};
 use serde::{Deserialize, Serialize};
-use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::vec::Map;
@@ -174,10 +174,44 @@ impl<'s> Outputs<'s> {
         K: ExchangeData,
         V: ExchangeData,
     {
+        self.encoded(output, collection, Pipeline, rows, lifecycle, encode);
+    }
+
+    /// Like [`table`](Self::table), for a collection whose differences of one key may arise on
+    /// several workers: `route` brings them together.
+    pub fn table_by<K, V>(
+        &mut self,
+        output: Output,
+        collection: VecCollection<'s, Epoch, (K, V)>,
+        rows: Option<Rows<V>>,
+        lifecycle: &Arc<Lifecycle>,
+        route: impl Fn(&K) -> u64 + 'static,
+        encode: impl Fn(&K, Option<&V>) -> (Vec<u8>, Option<Vec<u8>>) + 'static,
+    ) where
+        K: ExchangeData,
+        V: ExchangeData,
+    {
+        let exchange = Exchange::new(move |((key, _), _, _): &((K, V), Epoch, isize)| route(key));
+        self.encoded(output, collection, exchange, rows, lifecycle, encode);
+    }
+
+    fn encoded<K, V, P>(
+        &mut self,
+        output: Output,
+        collection: VecCollection<'s, Epoch, (K, V)>,
+        pact: P,
+        rows: Option<Rows<V>>,
+        lifecycle: &Arc<Lifecycle>,
+        encode: impl Fn(&K, Option<&V>) -> (Vec<u8>, Option<Vec<u8>>) + 'static,
+    ) where
+        K: ExchangeData,
+        V: ExchangeData,
+        P: ParallelizationContract<Epoch, Vec<((K, V), Epoch, isize)>>,
+    {
         let context = self.context.clone();
         let lifecycle = Arc::clone(lifecycle);
         let name = format!("Encode {}", output.name());
-        let stream = collection.inner.unary_frontier(Pipeline, &name, move |_capability, _info| {
+        let stream = collection.inner.unary_frontier(pact, &name, move |_capability, _info| {
             let mut stash = Stash::default();
             move |(input, frontier), out| {
                 input.for_each(|capability, data| {

@@ -3,7 +3,8 @@
 use headwater_operators::ids::DocumentId;
 use headwater_operators::moment::rfc3339_ms;
 use headwater_operators::raw::{Origin, SourceStamp};
-use headwater_operators::{Listing, ListingId, LiveListing, Shared};
+use headwater_operators::resolve::Remembered;
+use headwater_operators::{EventId, Listing, ListingId, LiveListing, Shared};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -131,6 +132,36 @@ impl<'de> Deserialize<'de> for ListingState {
             listing: record.listing,
         };
         Ok(Self { live: Shared::new(live), claims: record.claims })
+    }
+}
+
+/// What the engine reads back of a record of the `links` topic.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkState {
+    listing: ListingId,
+    event_id: EventId,
+    #[serde(with = "rfc3339_ms")]
+    event_first_seen: i64,
+}
+
+impl From<LinkState> for Remembered {
+    fn from(link: LinkState) -> Self {
+        Self::Link { listing: link.listing, event: link.event_id, born: link.event_first_seen }
+    }
+}
+
+/// What the engine reads back of a record of the `redirects` topic.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RedirectState {
+    id: EventId,
+    redirect_to: EventId,
+}
+
+impl From<RedirectState> for Remembered {
+    fn from(redirect: RedirectState) -> Self {
+        Self::Redirect { retired: redirect.id, survivor: redirect.redirect_to }
     }
 }
 

@@ -181,6 +181,19 @@ pub struct Emitted {
     pub tallies: Vec<Tally>,
 }
 
+impl Emitted {
+    fn tally(&mut self, listing: &Listing, origin_ms: i64, outcome: Outcome) {
+        let (source, category) = (listing.source.clone(), listing.category.clone());
+        self.tallies.push(Tally { origin_ms, source, category, outcome, n: 1 });
+    }
+
+    /// A record that describes a listing counts as seen, whatever comes of it.
+    fn seen(&mut self, listing: &Listing, origin_ms: i64, outcome: Outcome) {
+        self.tally(listing, origin_ms, Outcome::Seen);
+        self.tally(listing, origin_ms, outcome);
+    }
+}
+
 /// The claims on every listing, and when it leaves.
 pub struct Register {
     retention: Retention,
@@ -303,7 +316,7 @@ impl Register {
         let Some(claim) = known.claims().find(|claim| claim.document == document) else { return false };
         let unchanged = claim.content_hash == content_hash || version.is_stamped_before(&claim.version);
         if unchanged {
-            out.tallies.push(tally(&known.live.listing, timestamp_ms, Outcome::Unchanged));
+            out.seen(&known.live.listing, timestamp_ms, Outcome::Unchanged);
         }
         unchanged
     }
@@ -316,13 +329,13 @@ impl Register {
         let before = known.live.clone();
         known.put(claim);
         let outcome = if known.live == before { Outcome::Unchanged } else { Outcome::Updated };
-        out.tallies.push(tally(&known.live.listing, timestamp_ms, outcome));
+        out.seen(&known.live.listing, timestamp_ms, outcome);
         self.keep(id, known, Some(before), now, out);
     }
 
     fn discover(&mut self, id: ListingId, mut claim: Claim, now: u64, out: &mut Emitted) {
         let Some(listing) = claim.listing.take() else { return };
-        out.tallies.push(tally(&listing, claim.updated_at, Outcome::Discovered));
+        out.seen(&listing, claim.updated_at, Outcome::Discovered);
         let live = LiveListing { id, first_seen: claim.first_seen, updated_at: claim.updated_at, listing: *listing };
         let known = Known { live: Shared::new(live), leaves_at: i64::MAX, winner: claim, others: Vec::new() };
         self.keep(id, known, None, now, out);
@@ -333,7 +346,7 @@ impl Register {
         let before = known.live.clone();
         match known.drop_claim(document) {
             Dropped::Last => {
-                out.tallies.push(tally(&before.listing, timestamp_ms, Outcome::Withdrawn));
+                out.tally(&before.listing, timestamp_ms, Outcome::Withdrawn);
                 out.listings.push((before, -1));
                 out.states.insert(id, None);
             }
@@ -436,9 +449,6 @@ impl Known {
     }
 }
 
-fn tally(listing: &Listing, timestamp_ms: i64, outcome: Outcome) -> Tally {
-    Tally { timestamp_ms, source: listing.source.clone(), category: listing.category.clone(), outcome, count: 1 }
-}
 
 /// The live listings, and what goes with their changes.
 pub struct Upserted<'s> {
@@ -638,7 +648,8 @@ mod tests {
             }
             self.live.retain(|_, count| *count != 0);
             self.states.extend(emitted.states);
-            self.tallies.extend(emitted.tallies.into_iter().map(|tally| tally.outcome));
+            let outcomes = emitted.tallies.into_iter().map(|tally| tally.outcome);
+            self.tallies.extend(outcomes.filter(|outcome| *outcome != Outcome::Seen));
         }
 
         fn apply(&mut self, document: Document, now: u64) {

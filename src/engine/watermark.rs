@@ -55,14 +55,20 @@ impl Watermark {
     }
 }
 
-/// The watermark at every epoch at which it moves, on worker 0.
+/// The watermark at every epoch at which it moves, on worker 0; first, at the restored epoch, as it
+/// was at the last commit.
 pub fn watermark<'s>(
     positions: StreamVec<'s, Epoch, PositionReport>,
-    restored: Option<i64>,
+    restored: (Epoch, Option<i64>),
     idle_after_ms: u64,
 ) -> StreamVec<'s, Epoch, i64> {
     let exchange = Exchange::new(|_: &PositionReport| 0);
-    positions.unary_frontier(exchange, "Watermark", move |capability, _info| {
+    let (restored_epoch, restored) = restored;
+    let mine = positions.scope().index() == 0;
+    positions.unary_frontier(exchange, "Watermark", move |mut capability, _info| {
+        capability.downgrade(&restored_epoch);
+        // Windows have to know where it was before the first record is counted.
+        let mut known = restored.filter(|_| mine);
         let mut held = Some(capability);
         let mut stash = Stash::default();
         let mut state = Watermark::new(restored, idle_after_ms);
@@ -70,6 +76,9 @@ pub fn watermark<'s>(
             input.for_each(|capability, data| {
                 stash.push(*capability.time(), || vec![capability.retain(0)], data.drain(..));
             });
+            if let (Some(value), Some(capability)) = (known.take(), &held) {
+                out.session(capability).give(value);
+            }
             let frontier = frontier.frontier();
             while let Some((epoch, capabilities, reports)) = stash.next_complete(frontier) {
                 reports.iter().for_each(|report| state.observe(report, epoch));
