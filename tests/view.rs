@@ -1,5 +1,8 @@
 //! The views against a log in memory: SQLite always, Postgres where `DATABASE_URL` names a server.
 
+// Clippy's leave for tests covers test functions only, not what they share.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -680,7 +683,8 @@ fn indexes_serve_the_usual_queries() {
             ("SELECT * FROM event_links WHERE event_id = 'x'", "event_links_event_id"),
         ];
         for (query, index) in usual {
-            // SQLite's planner prefers statistics; the name of some index must show, and which one.
+            // Empty tables need no index: Postgres is forbidden to scan, and SQLite told which to use,
+            // which fails where the index cannot serve the query.
             let plan = match &database {
                 Database::Postgres { .. } => database.query(&format!("{explain} {query}")).join("\n"),
                 Database::Sqlite { .. } => {
@@ -793,10 +797,10 @@ fn refusals_of_postgres_say_what_is_wrong() {
     };
     assert!(denied(rights).contains("may not create it"));
     assert!(denied(missing).contains("no_such_database"));
-    // A server that trusts everybody has no wrong passwords.
-    if let Err(error) = password {
-        assert!(!error.to_string().contains("wrong") || error.to_string().contains("password"), "{error}");
-        assert!(!error.retryable());
+    // A server may trust whoever comes from this machine: then there is no wrong password.
+    match password {
+        Err(ViewError::Denied { reason, .. }) if reason.contains("password") => {}
+        other => assert!(denied(other).contains("may not create it")),
     }
 }
 
@@ -846,8 +850,7 @@ fn a_view_survives_the_loss_of_its_connection_at_any_moment() {
     view.stop().unwrap();
     assert_eq!((status.rebuilds, status.skipped), (0, 0));
     let gone: std::collections::BTreeSet<usize> = (0..600).step_by(3).map(|number| number / 2).collect();
-    // A number is deleted after it was written where its tombstone came later: 2 n > n for n > 0,
-    // and both of number 0 in one go.
+    // Each tombstone came after the event of its key.
     let expected: Vec<String> = (0..600).filter(|number| !gone.contains(number)).map(id).collect();
     assert_eq!(database.query("SELECT id FROM events ORDER BY id"), expected);
 }

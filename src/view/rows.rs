@@ -221,6 +221,9 @@ impl<'a> Batch<'a> {
                 }
             }
         }
+        for changes in &mut batch.changes {
+            changes.upserts.reverse();
+        }
         Ok(batch)
     }
 
@@ -240,16 +243,15 @@ impl<'a> Batch<'a> {
         if *topic == topics.events {
             return self.add_event(key, value);
         }
-        let (table, read): (&'static Table, fn(&'a str, &'a str) -> Result<Row<'a>, Unread>) =
-            if *topic == topics.listings {
-                (&LISTINGS, listing)
-            } else if *topic == topics.links {
-                (&EVENT_LINKS, link)
-            } else if *topic == topics.metrics {
-                (&WINDOW_METRICS, window_metric)
-            } else {
-                return Err(Unread::Malformed("the view does not read this topic".to_owned()));
-            };
+        let (table, read): (&'static Table, ReadRow<'a>) = if *topic == topics.listings {
+            (&LISTINGS, listing)
+        } else if *topic == topics.links {
+            (&EVENT_LINKS, link)
+        } else if *topic == topics.metrics {
+            (&WINDOW_METRICS, window_metric)
+        } else {
+            return Err(Unread::Malformed("the view does not read this topic".to_owned()));
+        };
         match value {
             Some(value) => {
                 let row = read(key, value)?;
@@ -296,6 +298,9 @@ impl<'a> Batch<'a> {
         &mut self.changes[index]
     }
 }
+
+/// Makes a row of a key and a value.
+type ReadRow<'a> = fn(&'a str, &'a str) -> Result<Row<'a>, Unread>;
 
 /// Why a record gave no row.
 enum Unread {

@@ -146,10 +146,8 @@ impl ViewHandle {
 
     fn end(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            if thread.join().is_err() {
-                tracing::error!(view = self.name, "the view's thread ended by a panic");
-            }
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!(view = self.name, "the view's thread ended by a panic");
         }
     }
 }

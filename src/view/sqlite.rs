@@ -9,7 +9,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
 use serde::Deserialize;
 
-use super::rows::{Cell, Changes, Kind, Row, TABLES, Table};
+use super::rows::{Cell, Changes, EVENTS, Kind, Row, TABLES, Table};
 use super::{Batch, BatchConfig, Generation, Step, Stored, ViewError, ViewStore};
 use crate::log::TopicPartition;
 
@@ -278,7 +278,7 @@ fn take_step(transaction: &Transaction<'_>, step: &Step) -> rusqlite::Result<boo
 fn write_changes(transaction: &Transaction<'_>, changes: &Changes<'_>) -> rusqlite::Result<()> {
     if !changes.upserts.is_empty() {
         let mut upsert = transaction.prepare_cached(&upsert_sql(changes.table))?;
-        for row in &changes.upserts {
+        for row in in_order_of_search(transaction, changes)? {
             bind(&mut upsert, changes.table, row)?;
             upsert.raw_execute()?;
         }
@@ -292,6 +292,30 @@ fn write_changes(transaction: &Transaction<'_>, changes: &Changes<'_>) -> rusqli
         }
     }
     Ok(())
+}
+
+/// Known events first, by their row in the full-text index, then new ones: the index collects what
+/// comes in the order of its rows, and writes it out at once where the order is broken.
+fn in_order_of_search<'a, 'r>(
+    transaction: &Transaction<'_>,
+    changes: &'a Changes<'r>,
+) -> rusqlite::Result<Vec<&'a Row<'r>>> {
+    let mut rows: Vec<&Row<'_>> = changes.upserts.iter().collect();
+    if changes.table.name != EVENTS.name {
+        return Ok(rows);
+    }
+    let mut lookup = transaction.prepare_cached("SELECT search FROM events WHERE id = ?1")?;
+    let mut places: Vec<(i64, &Row<'_>)> = Vec::with_capacity(rows.len());
+    for row in rows.drain(..) {
+        let place = match row.first() {
+            Some(Cell::Text(id)) => lookup.query_row([&**id], |found| found.get(0)).optional()?,
+            _ => None,
+        };
+        places.push((place.unwrap_or(i64::MAX), row));
+    }
+    places.sort_by_key(|(place, _)| *place);
+    rows.extend(places.into_iter().map(|(_, row)| row));
+    Ok(rows)
 }
 
 fn upsert_sql(table: &Table) -> String {

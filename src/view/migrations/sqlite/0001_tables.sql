@@ -59,7 +59,7 @@ CREATE INDEX events_geography ON events (latitude, longitude) WHERE latitude IS 
 
 CREATE VIRTUAL TABLE events_search USING fts5 (
     title, description, venue_name, city, organizer, category, tags,
-    content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
+    content = 'events', content_rowid = 'search', tokenize = 'unicode61 remove_diacritics 2'
 );
 CREATE TRIGGER events_search_insert AFTER INSERT ON events BEGIN
     INSERT INTO events_search (rowid, title, description, venue_name, city, organizer, category, tags)
@@ -69,12 +69,14 @@ CREATE TRIGGER events_search_update AFTER UPDATE ON events
 WHEN (old.title, old.description, old.venue_name, old.city, old.organizer, old.category, old.tags)
   IS NOT (new.title, new.description, new.venue_name, new.city, new.organizer, new.category, new.tags)
 BEGIN
-    DELETE FROM events_search WHERE rowid = old.search;
+    INSERT INTO events_search (events_search, rowid, title, description, venue_name, city, organizer, category, tags)
+    VALUES ('delete', old.search, old.title, old.description, old.venue_name, old.city, old.organizer, old.category, old.tags);
     INSERT INTO events_search (rowid, title, description, venue_name, city, organizer, category, tags)
     VALUES (new.search, new.title, new.description, new.venue_name, new.city, new.organizer, new.category, new.tags);
 END;
 CREATE TRIGGER events_search_delete AFTER DELETE ON events BEGIN
-    DELETE FROM events_search WHERE rowid = old.search;
+    INSERT INTO events_search (events_search, rowid, title, description, venue_name, city, organizer, category, tags)
+    VALUES ('delete', old.search, old.title, old.description, old.venue_name, old.city, old.organizer, old.category, old.tags);
 END;
 
 CREATE TABLE event_redirects (
