@@ -279,7 +279,8 @@ pub mod topic {
 
 /// The topics that a topology uses whatever its inputs are.
 fn own_topics<'t>() -> impl Iterator<Item = &'t str> {
-    Output::ALL.into_iter().map(Output::name).chain(topic::TABLES)
+    let outputs = Output::ALL.into_iter().map(|output| -> &'t str { output.name() });
+    outputs.chain(topic::TABLES)
 }
 
 /// How a topic is used, which decides how it is kept.
