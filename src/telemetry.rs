@@ -164,6 +164,13 @@ fn describe() {
     describe_gauge!("headwater_events", "Events");
     describe_gauge!("headwater_bytes_in_flight", Unit::Bytes, "Bytes read and not committed");
     describe_histogram!("headwater_commit_seconds", Unit::Seconds, "Time that a transaction took");
+    describe_gauge!("headwater_view_lag_records", "Records that a view has still to read");
+    describe_counter!("headwater_view_records_total", "Records that a view has read");
+    describe_counter!("headwater_view_rows_total", "Rows that a view has written");
+    describe_counter!("headwater_view_skipped_total", "Records that a view could not use");
+    describe_counter!("headwater_view_retries_total", "Times that a view has lost its store or the log");
+    describe_counter!("headwater_view_rebuilds_total", "Times that a view has begun anew");
+    describe_histogram!("headwater_view_apply_seconds", Unit::Seconds, "Time that a view's transaction took");
     describe_gauge!("headwater_build_info", "1, with the version as label");
     describe_gauge!("process_resident_memory_bytes", Unit::Bytes, "Memory held by this process");
 }

@@ -1,4 +1,5 @@
 //! The tools against the embedded log.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -82,7 +83,7 @@ fn json_lines_are_records_without_a_key() {
 fn whole_files_are_documents_keyed_by_name() {
     let bench = Bench::new();
     bench.file("feeds/one.ics", "BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n");
-    bench.file("feeds/two.json", "{\n  \"n\": 1\n}\n");
+    bench.file("feeds/deeper/two.json", "{\n  \"n\": 1\n}\n");
     bench.file("feeds/.hidden", "x");
     let lines = bench.file("three.json", "{\"n\":2}\n{\"n\":3}\n");
     let files = vec![bench.folder.path().join("feeds"), lines];

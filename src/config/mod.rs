@@ -10,6 +10,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use serde::Deserialize;
 
+use crate::engine::output::Output;
 use crate::log::embedded::EmbeddedConfig;
 use crate::log::kafka::KafkaConfig;
 use crate::log::{Cleanup, TopicSpec};
@@ -135,7 +136,7 @@ pub struct TopicsSection {
     pub partitions: i32,
     /// How long raw records are kept: as far back as a rebuild can reach.
     pub raw_retention: Lifetime,
-    /// How long dead letters and place requests are kept.
+    /// How long dead letters are kept.
     pub dead_letter_retention: Lifetime,
     /// Largest raw record, with key and headers. Dead letters may be larger by 1 MiB, so that every
     /// raw record fits in one with its reason.
@@ -262,22 +263,9 @@ impl AdminSection {
     }
 }
 
-/// Names of the topics that a topology reads and writes, without the prefix.
+/// Names of the topics that a topology reads beside those of raw records, without the prefix.
+/// Those that it writes are named by [`Output`].
 pub mod topic {
-    /// Events, by event id.
-    pub const EVENTS: &str = "events";
-    /// State of listings, by listing.
-    pub const LISTINGS: &str = "listings";
-    /// Membership of listings in events, by listing.
-    pub const LINKS: &str = "links";
-    /// Windowed metrics, by window and dimensions.
-    pub const METRICS: &str = "metrics";
-    /// What could not be used.
-    pub const DEAD_LETTERS: &str = "dead-letters";
-    /// Places that are asked for.
-    pub const PLACE_REQUESTS: &str = "place-requests";
-    /// How far the engine has come.
-    pub const PROGRESS: &str = "progress";
     /// Resolved places, by place key.
     pub const PLACES: &str = "places";
     /// People's words.
@@ -286,16 +274,34 @@ pub mod topic {
     pub const CONTROL: &str = "control";
 
     /// All of them.
-    pub const ALL: [&str; 10] =
-        [EVENTS, LISTINGS, LINKS, METRICS, DEAD_LETTERS, PLACE_REQUESTS, PROGRESS, PLACES, DECISIONS, CONTROL];
+    pub const TABLES: [&str; 3] = [PLACES, DECISIONS, CONTROL];
+}
+
+/// The topics that a topology uses whatever its inputs are.
+fn own_topics<'t>() -> impl Iterator<Item = &'t str> {
+    let outputs = Output::ALL.into_iter().map(|output| -> &'t str { output.name() });
+    outputs.chain(topic::TABLES)
 }
 
 /// How a topic is used, which decides how it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Raw,
-    State,
-    Facts,
+    Table,
+    DeadLetters,
+    Progress,
+}
+
+impl Role {
+    fn of(topic: &str) -> Self {
+        match Output::ALL.into_iter().find(|output| output.name() == topic) {
+            Some(Output::DeadLetters) => Self::DeadLetters,
+            Some(Output::Progress) => Self::Progress,
+            Some(_) => Self::Table,
+            None if topic::TABLES.contains(&topic) => Self::Table,
+            None => Self::Raw,
+        }
+    }
 }
 
 /// What a dead letter may need beyond the raw record that it holds.
@@ -312,22 +318,18 @@ impl Config {
     pub fn topic_spec(&self, topic: &str) -> TopicSpec {
         let section = &self.topics;
         let only = section.only.get(topic).cloned().unwrap_or_default();
-        let role = match topic {
-            topic::DEAD_LETTERS | topic::PLACE_REQUESTS => Role::Facts,
-            _ if topic::ALL.contains(&topic) => Role::State,
-            _ => Role::Raw,
-        };
+        let role = Role::of(topic);
         let cleanup = match role {
-            Role::State => Cleanup::Compact,
             Role::Raw => delete(only.retention.unwrap_or(section.raw_retention)),
-            Role::Facts => delete(only.retention.unwrap_or(section.dead_letter_retention)),
+            Role::DeadLetters => delete(only.retention.unwrap_or(section.dead_letter_retention)),
+            Role::Table | Role::Progress => Cleanup::Compact,
         };
         let max_record = match role {
             Role::Raw => section.max_raw_record.get(),
-            _ if topic == topic::DEAD_LETTERS => section.max_raw_record.get().saturating_add(DEAD_LETTER_OVERHEAD),
-            _ => section.max_record.get(),
+            Role::DeadLetters => section.max_raw_record.get().saturating_add(DEAD_LETTER_OVERHEAD),
+            Role::Table | Role::Progress => section.max_record.get(),
         };
-        let partitions = if topic == topic::PROGRESS { 1 } else { section.partitions };
+        let partitions = if role == Role::Progress { 1 } else { section.partitions };
         let mut properties = section.properties.clone();
         properties.extend(only.properties);
         TopicSpec {
@@ -343,7 +345,7 @@ impl Config {
     /// All topics that the topology reads and writes, as they should be.
     pub fn topic_specs(&self) -> Vec<TopicSpec> {
         let inputs = self.inputs.iter().map(|input| input.topic.as_str());
-        topic::ALL.into_iter().chain(inputs).map(|topic| self.topic_spec(topic)).collect()
+        own_topics().chain(inputs).map(|topic| self.topic_spec(topic)).collect()
     }
 }
 
@@ -409,8 +411,7 @@ impl Config {
         found.unless(self.topics.partitions >= 1, "topics.partitions", "must be 1 or more");
         found.unless(self.topics.max_raw_record >= LEAST_RECORD, "topics.max_raw_record", at_least);
         found.unless(self.topics.max_record >= LEAST_RECORD, "topics.max_record", at_least);
-        let names: BTreeSet<&str> =
-            topic::ALL.into_iter().chain(self.inputs.iter().map(|input| input.topic.as_str())).collect();
+        let names: BTreeSet<&str> = own_topics().chain(self.inputs.iter().map(|input| input.topic.as_str())).collect();
         for (name, only) in &self.topics.only {
             let key = format!("topics.only.{name}");
             if !names.contains(name.as_str()) {
@@ -439,7 +440,7 @@ impl Config {
                 &key,
                 "may hold letters, digits, `.`, `_` and `-` only, and 249 of them with the prefix",
             );
-            found.unless(!topic::ALL.contains(&input.topic.as_str()), &key, "is a topic that the topology itself uses");
+            found.unless(own_topics().all(|own| own != input.topic), &key, "is a topic that the topology itself uses");
             found.unless(seen.insert(full), &key, "is named twice");
         }
     }
@@ -488,10 +489,10 @@ mod tests {
     fn dead_letters_take_every_raw_record() {
         let config = Config::default();
         let raw = config.topic_spec("raw.events");
-        let dead = config.topic_spec(topic::DEAD_LETTERS);
+        let dead = config.topic_spec(Output::DeadLetters.name());
         assert!(dead.max_record_bytes > raw.max_record_bytes);
-        assert_eq!(config.topic_spec(topic::EVENTS).cleanup, Cleanup::Compact);
-        assert_eq!(config.topic_spec(topic::PROGRESS).partitions, 1);
+        assert_eq!(config.topic_spec(Output::Events.name()).cleanup, Cleanup::Compact);
+        assert_eq!(config.topic_spec(Output::Progress.name()).partitions, 1);
     }
 
     #[test]

@@ -96,10 +96,8 @@ mod tests {
     fn chance_is_the_same_on_every_machine() {
         let mut dice = Dice::new(42, Purpose::Feed, 0, 0);
         let rolls: Vec<u32> = (0..6).map(|_| dice.below(1000)).collect();
-        assert_eq!(rolls, GOLDEN);
+        assert_eq!(rolls, [613, 524, 769, 151, 916, 498]);
     }
-
-    const GOLDEN: [u32; 6] = [0; 6];
 
     #[test]
     fn ids_do_not_collide() {

@@ -86,6 +86,7 @@ pub struct Generator {
     ready: VecDeque<Generated>,
     counts: Counts,
     next_production: u64,
+    next_event: u64,
     /// Rows of productions that have left the window; `None` unless asked for.
     settled: Option<Vec<TruthRow>>,
 }
@@ -105,6 +106,7 @@ impl Generator {
             ready: VecDeque::with_capacity(MAX_SHOWS),
             counts: Counts::default(),
             next_production: 0,
+            next_event: 0,
             settled: None,
             config,
         })
@@ -132,6 +134,12 @@ impl Generator {
         if self.settled.is_some() {
             self.window.iter().for_each(|entry| self.rows(entry, &mut rows));
         }
+        // What has been prepared but not handed out was not said.
+        let unsaid = |row: &TruthRow| {
+            let of_source = self.ready.iter().filter(|record| record.source == row.source);
+            of_source.flat_map(|record| &record.truth).any(|(id, _)| *id == row.external_id)
+        };
+        rows.retain(|row| !unsaid(row));
         rows
     }
 
@@ -177,9 +185,16 @@ impl Generator {
         done as f64 + DITHER * self.dice.unit() < share * (self.counts.records + 1) as f64
     }
 
-    fn count(&mut self, kind: Kind) {
+    fn count(&mut self, record: &Generated) {
         self.counts.records += 1;
-        let counter = match kind {
+        let told = record.truth.len() as u64;
+        if record.kind == Kind::New {
+            self.counts.events += told;
+        }
+        if matches!(record.kind, Kind::New | Kind::Duplicate) {
+            self.counts.listings += told;
+        }
+        let counter = match record.kind {
             Kind::New => &mut self.counts.new,
             Kind::Duplicate => &mut self.counts.duplicate,
             Kind::Update => &mut self.counts.update,
@@ -190,7 +205,8 @@ impl Generator {
         *counter += 1;
     }
 
-    /// Some source tells of the next production that it lists.
+    /// Some source tells of the next production that any lists. There always is one: the first
+    /// source lists everything.
     fn new_production(&mut self) {
         loop {
             let number = self.next_production;
@@ -200,12 +216,12 @@ impl Generator {
             let shows = production.shows.len();
             let mut entry = Entry {
                 production: number,
-                first_event: self.counts.events,
+                first_event: self.next_event,
                 shows: shows as u8,
                 moved: 0,
                 tellers: Vec::with_capacity(MAX_TELLERS),
             };
-            self.counts.events += shows as u64;
+            self.next_event += shows as u64;
             self.tell(&mut entry, &production, source, (1 << shows) - 1, Kind::New);
             self.remember(entry);
             return;
@@ -241,7 +257,6 @@ impl Generator {
 
     fn tell(&mut self, entry: &mut Entry, production: &Production, source: usize, mask: u8, kind: Kind) {
         let teller = Teller { source, told: mask, live: mask, revisions: [0; MAX_SHOWS] };
-        self.counts.listings += u64::from(mask.count_ones());
         if self.sources[source].style.form.bundles() {
             self.ready.push_back(self.record(entry, production, &teller, 0, kind));
         } else {
@@ -487,7 +502,7 @@ impl Iterator for Generator {
             self.prepare();
         }
         let record = self.ready.pop_front()?;
-        self.count(record.kind);
+        self.count(&record);
         Some(record)
     }
 }
@@ -537,4 +552,23 @@ fn key(source: &Source, entry: &Entry, show: usize) -> Option<Vec<u8>> {
 /// The places of the bits that are set.
 fn bits(mask: u8) -> impl Iterator<Item = usize> + Clone {
     (0..8).filter(move |place| mask & (1 << place) != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_bounded() {
+        let config = GenerateConfig { records: 20_000, window: 100, ..GenerateConfig::default() };
+        let mut generator = Generator::new(config).unwrap().with_truth();
+        let mut rows = 0;
+        while generator.next().is_some() {
+            rows += generator.settled_truth().len();
+            assert!(generator.window.len() <= 100 && generator.window.capacity() < 256);
+            assert!(generator.ready.len() < MAX_SHOWS);
+            assert!(generator.window.iter().all(|entry| entry.tellers.len() <= MAX_TELLERS));
+        }
+        assert!(rows > 5000);
+    }
 }

@@ -224,7 +224,7 @@ pub struct Generated {
 }
 
 /// What a generated record does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Kind {
     /// Tells of an event that no source has told of.

@@ -254,22 +254,22 @@ pub(super) const VENUE_NAMES: &[&str] = &[
 
 /// Kinds of venue, with what other people call the same kind.
 pub(super) const VENUE_KINDS: &[(&str, &str)] = &[
-    ("Hall", "Hall"),
+    ("Hall", "Main Hall"),
     ("Theatre", "Theater"),
     ("Arts Centre", "Arts Center"),
     ("Club", "Music Club"),
     ("Library", "Public Library"),
     ("Gallery", "Art Gallery"),
     ("Community Centre", "Community Center"),
-    ("Brewery", "Brewery & Taproom"),
-    ("Playhouse", "Play House"),
-    ("Studios", "Studio"),
-    ("Museum", "Museum"),
-    ("Gardens", "Garden"),
-    ("Bookshop", "Book Shop"),
-    ("Ballroom", "Ball Room"),
-    ("Cinema", "Kino"),
-    ("Warehouse", "Warehouse"),
+    ("Brewery", "Brewery Taproom"),
+    ("Playhouse", "Playhouse Theatre"),
+    ("Studios", "Studios, Room 2"),
+    ("Museum", "Museum, Lecture Hall"),
+    ("Gardens", "Gardens Pavilion"),
+    ("Bookshop", "Bookshop Café"),
+    ("Ballroom", "Grand Ballroom"),
+    ("Cinema", "Cinema, Screen 2"),
+    ("Warehouse", "Warehouse Yard"),
 ];
 
 pub(super) const ADJECTIVES: &[&str] = &[

@@ -57,7 +57,7 @@ pub enum KeyRule {
 pub struct ProduceOptions {
     /// The topic, with or without the prefix.
     pub topic: String,
-    /// Files; `-` is standard input, and of a folder all files in it are taken. None at all is
+    /// Files; `-` is standard input, and of a folder all files below it are taken. None at all is
     /// standard input.
     pub files: Vec<PathBuf>,
     /// The source.
@@ -202,14 +202,19 @@ fn inputs(options: &ProduceOptions, config: &Config) -> Result<Vec<Input>, ToolE
     Ok(inputs)
 }
 
-/// The files right in a folder, by name, without hidden ones.
+/// The files in a folder and its folders, by path, without hidden ones. Links to folders are not
+/// followed.
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>, ToolError> {
     let unreadable = |source| ToolError::File { path: folder.to_owned(), source };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        if !hidden && entry.path().is_file() {
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if entry.file_type().map_err(unreadable)?.is_dir() {
+            files.extend(files_in(&entry.path())?);
+        } else if entry.path().is_file() {
             files.push(entry.path());
         }
     }

@@ -1,4 +1,5 @@
 //! The binary `headwater` as a user runs it: arguments, exit codes, streams.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
