@@ -96,6 +96,9 @@ pub struct TopologyArgs {
     /// Print JSON lines instead of text for people
     #[arg(long, global = true)]
     pub json: bool,
+    /// Consent to more corrections of the outputs at the start than engine.correction_guard allows
+    #[arg(long)]
+    pub yes: bool,
     /// Do something else than run.
     #[command(subcommand)]
     pub command: Option<TopologyCommand>,

@@ -284,17 +284,13 @@ impl Taxonomy {
         }
     }
 
-    /// Categorizes `listing` in place: sets its category and confidence, and adds the tags that
-    /// it does not have yet.
+    /// Categorizes `listing` in place: sets its category, confidence and labels. Whatever stood
+    /// there is replaced, so that a listing can be categorized again by another taxonomy.
     pub fn apply(&self, listing: &mut Listing) {
         let category = self.categorize(listing);
         listing.category = category.name;
         listing.category_confidence = category.confidence;
-        for tag in category.tags {
-            if !listing.tags.iter().any(|known| known.eq_ignore_ascii_case(&tag)) {
-                listing.tags.push(tag);
-            }
-        }
+        listing.labels = category.tags;
     }
 
     /// All that speaks for any category, in the order of the fields and their text.

@@ -8,9 +8,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use headwater_operators::categorize::{Taxonomy, TaxonomyConfig, TaxonomyProblem};
+use headwater_operators::extract::{ExtractConfig, Extractor, Limits, SourceConfig, UnknownSources};
+use headwater_operators::geocode::GeocodeConfig;
+use headwater_operators::resolve::ResolveConfig;
+use headwater_operators::sanitize::SanitizeConfig;
+use headwater_operators::score::Gates;
+use headwater_operators::window::WindowConfig;
 use serde::Deserialize;
 
 use crate::engine::output::Output;
+use crate::generate::{FeedConfig, GenerateError};
 use crate::log::embedded::EmbeddedConfig;
 use crate::log::kafka::KafkaConfig;
 use crate::log::{Cleanup, TopicSpec};
@@ -27,10 +35,6 @@ pub use explain::suggest;
 pub use loader::{Attempt, Loaded, Places, Sources, attempt, load};
 pub use problem::{ConfigErrors, Invalid, Place, Position, Problem, Validate};
 pub use values::{Lifetime, Period, Size, ValueError};
-
-/// A section whose types live in another part of the project and are not plugged in yet: read, but
-/// not looked at.
-pub type Unplugged = toml::Table;
 
 /// The configuration of a topology, as `discovery` uses it.
 #[derive(Debug, Clone, Deserialize)]
@@ -54,28 +58,28 @@ pub struct Config {
     pub retention: RetentionSection,
     /// The admin server.
     pub admin: AdminSection,
-    /// How records become listings.
-    pub extract: Unplugged,
-    /// The sources, by name.
-    pub sources: Unplugged,
-    /// Limits on records and what is read from them.
-    pub limits: Unplugged,
-    /// How texts are cleaned.
-    pub sanitize: Unplugged,
-    /// Categories.
-    pub taxonomy: Unplugged,
-    /// How places are found.
-    pub geocode: Unplugged,
-    /// How duplicates are found.
-    pub resolve: Unplugged,
-    /// How quality is judged.
-    pub score: Unplugged,
-    /// Windowed metrics.
-    pub window: Unplugged,
+    /// What becomes of sources that are not named here, and what holds for all.
+    pub extract: ExtractSection,
+    /// The sources, by name: how their records are read.
+    pub sources: BTreeMap<String, SourceConfig>,
+    /// Bounds on what one record may cost.
+    pub limits: Limits,
+    /// Limits of texts and lists in a listing.
+    pub sanitize: SanitizeConfig,
+    /// Categories and tags, and the words that speak for them.
+    pub taxonomy: TaxonomyConfig,
+    /// How listings without coordinates are located.
+    pub geocode: GeocodeConfig,
+    /// How duplicates are found, held together and merged.
+    pub resolve: ResolveConfig,
+    /// The quality gates.
+    pub score: Gates,
+    /// How windows of metrics are cut.
+    pub window: WindowConfig,
     /// Where results are shown: tables in Postgres, in SQLite.
     pub views: ViewsConfig,
-    /// The generated feed.
-    pub generate: Unplugged,
+    /// A generated feed that arrives live in the first of the inputs; none without this section.
+    pub generate: Option<FeedConfig>,
 }
 
 impl Default for Config {
@@ -90,17 +94,17 @@ impl Default for Config {
             engine: EngineSection::default(),
             retention: RetentionSection::default(),
             admin: AdminSection::default(),
-            extract: Unplugged::new(),
-            sources: Unplugged::new(),
-            limits: Unplugged::new(),
-            sanitize: Unplugged::new(),
-            taxonomy: Unplugged::new(),
-            geocode: Unplugged::new(),
-            resolve: Unplugged::new(),
-            score: Unplugged::new(),
-            window: Unplugged::new(),
+            extract: ExtractSection::default(),
+            sources: BTreeMap::new(),
+            limits: Limits::default(),
+            sanitize: SanitizeConfig::default(),
+            taxonomy: TaxonomyConfig::default(),
+            geocode: GeocodeConfig::default(),
+            resolve: ResolveConfig::default(),
+            score: Gates::default(),
+            window: WindowConfig::default(),
             views: ViewsConfig::default(),
-            generate: Unplugged::new(),
+            generate: None,
         }
     }
 }
@@ -227,6 +231,17 @@ impl Default for EngineSection {
     }
 }
 
+/// `[extract]`: what becomes of sources that are not named, and what holds for all.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExtractSection {
+    /// What becomes of records of a source that is not named under `[sources]`.
+    pub unknown_sources: UnknownSources,
+    /// How to read sources that are not named. Its `format`, `content_type` and `timezone` also
+    /// hold for named sources that leave them out.
+    pub defaults: SourceConfig,
+}
+
 /// `[retention]`: how long events stay when they are over.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -349,6 +364,68 @@ impl Config {
     }
 }
 
+impl Config {
+    /// What the operators need that takes some compiling.
+    ///
+    /// # Errors
+    /// Everything that is wrong with sources, limits, extraction and taxonomy.
+    pub fn compile(&self) -> Result<(Extractor, Taxonomy), Vec<Invalid>> {
+        match (Extractor::new(&self.extract_config()), Taxonomy::new(&self.taxonomy)) {
+            (Ok(extractor), Ok(taxonomy)) => Ok((extractor, taxonomy)),
+            (extractor, taxonomy) => {
+                let extraction = extractor.err().unwrap_or_default().into_iter();
+                let extraction = extraction.map(|problem| Invalid::new(extraction_key(&problem.path), problem.message));
+                let taxonomy = taxonomy.err().unwrap_or_default().into_iter();
+                let taxonomy = taxonomy.map(|problem| Invalid::new(self.taxonomy_key(&problem), problem.to_string()));
+                Err(extraction.chain(taxonomy).collect())
+            }
+        }
+    }
+
+    /// How records become listings, in one piece.
+    fn extract_config(&self) -> ExtractConfig {
+        ExtractConfig {
+            limits: self.limits.clone(),
+            unknown_sources: self.extract.unknown_sources,
+            defaults: self.extract.defaults.clone(),
+            sources: self.sources.clone(),
+        }
+    }
+
+    /// `[resolve]` with what the sources say of themselves, where it says nothing of them.
+    pub fn resolve_config(&self) -> ResolveConfig {
+        let mut resolve = self.resolve.clone();
+        for (name, source) in &self.sources {
+            if source.duplicate_free {
+                resolve.duplicate_free.insert(name.clone());
+            }
+            if source.trust != resolve.trust_of(name) {
+                resolve.trust.entry(name.clone()).or_insert(source.trust);
+            }
+        }
+        resolve
+    }
+
+    /// The key that a problem of the taxonomy is about.
+    fn taxonomy_key(&self, problem: &TaxonomyProblem) -> String {
+        let categories = &self.taxonomy.categories;
+        let position = match problem {
+            TaxonomyProblem::Unnamed(number) => number.checked_sub(1),
+            TaxonomyProblem::UnknownParent { category, .. }
+            | TaxonomyProblem::Cycle(category)
+            | TaxonomyProblem::Duplicate(category) => categories.iter().rposition(|one| &one.name == category),
+            TaxonomyProblem::OutOfRange { .. } | TaxonomyProblem::EmptyPhrase { .. } => None,
+        };
+        position.map_or_else(|| "taxonomy".to_owned(), |index| format!("taxonomy.categories[{index}]"))
+    }
+}
+
+/// Where the sections of extraction stand in the file.
+fn extraction_key(path: &str) -> String {
+    let own_section = ["sources.", "limits."].iter().any(|section| path.starts_with(section));
+    if own_section { path.to_owned() } else { format!("extract.{path}") }
+}
+
 fn delete(retention: Lifetime) -> Cleanup {
     Cleanup::Delete { retention_ms: retention.as_millis_i64() }
 }
@@ -388,6 +465,7 @@ impl Validate for Config {
         self.validate_inputs(&mut found);
         self.validate_engine(&mut found);
         self.validate_admin(&mut found);
+        self.validate_operators(&mut found);
         found.0
     }
 }
@@ -413,7 +491,7 @@ impl Config {
         found.unless(self.topics.max_record >= LEAST_RECORD, "topics.max_record", at_least);
         let names: BTreeSet<&str> = own_topics().chain(self.inputs.iter().map(|input| input.topic.as_str())).collect();
         for (name, only) in &self.topics.only {
-            let key = format!("topics.only.{name}");
+            let key = document::join("topics.only", name);
             if !names.contains(name.as_str()) {
                 let known: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
                 let hint = match suggest(name, &known) {
@@ -456,6 +534,22 @@ impl Config {
         found.unless(engine.correction_batch >= 1, "engine.correction_batch", "must be 1 or more");
         let guard = (0.0..=1.0).contains(&engine.correction_guard);
         found.unless(guard, "engine.correction_guard", "is a share: from 0 to 1");
+    }
+
+    fn validate_operators(&self, found: &mut Findings) {
+        found.0.extend(self.compile().err().unwrap_or_default());
+        for (name, source) in &self.sources {
+            let key = document::join("sources", name);
+            found.unless((0.0..=1.0).contains(&source.trust), &format!("{key}.trust"), "must be from 0 to 1");
+        }
+        let resolve = self.resolve.validate().into_iter();
+        found.0.extend(resolve.map(|wrong| Invalid::new(format!("resolve.{}", wrong.key), wrong.problem)));
+        found.unless(self.window.size_ms >= 1, "window.size_ms", "must be 1 or more");
+        let generate = self.generate.as_ref().and_then(|feed| feed.generate.check().err());
+        found.0.extend(generate.map(|error| match &error {
+            GenerateError::Config { name, .. } => Invalid::new(format!("generate.generate.{name}"), error.to_string()),
+            _ => Invalid::new("generate", error.to_string()),
+        }));
     }
 
     fn validate_admin(&self, found: &mut Findings) {

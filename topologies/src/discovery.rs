@@ -19,14 +19,14 @@ use headwater_operators::sanitize::{SanitizeConfig, sanitize};
 use headwater_operators::score::{Gates, ScoreEvents, ScoredEvent};
 use headwater_operators::window::{Outcome, Tally, WindowConfig, WindowKey, WindowRow, window};
 use headwater_operators::{Epoch, ListingId, Shared};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Topics that hold tables which people and programs write.
-pub const TABLES: [&str; 2] = ["places", "decisions"];
+pub const TABLES: [&str; 3] = ["places", "decisions", "control"];
 
 /// Changes whenever the same configuration and input would give other outputs than before.
 const OPERATORS_VERSION: u64 = 1;
@@ -87,7 +87,8 @@ impl Topology for Discovery {
         let mut outputs = inputs.outputs();
         let places = inputs.table::<Place>("places");
         let decisions = inputs.table::<Decision>("decisions");
-        let gates = inputs.constant(self.gates.clone());
+        let control = inputs.table::<Control>("control");
+        let gates = latest_gates(inputs.constant(self.gates.clone()), control.rows);
 
         let (documents, failures) = inputs.raw.clone().extract(&self.extractor);
         let upserted = self.sanitized(documents).upsert(inputs.restored_listings(), self.upsert_options());
@@ -95,7 +96,7 @@ impl Topology for Discovery {
         let resolved = geocoded.listings.resolve(&self.resolve, decisions.rows, inputs.restored_links());
         let events = resolved.events.score(gates);
 
-        let letters = all_dead_letters(inputs.scope(), [records_of(failures), places.failures, decisions.failures]);
+        let letters = all_dead_letters(inputs.scope(), [records_of(failures), places.failures, decisions.failures, control.failures]);
         let tallies = upserted.tallies.concat(letters.clone().map(|letter| dead(&letter)));
         let windows = window(tallies, events.clone(), inputs.watermark.clone(), inputs.restored_windows(), self.window);
 
@@ -125,6 +126,25 @@ impl Discovery {
             enrich: Arc::new(move |listing| taxonomy.apply(listing)),
         }
     }
+}
+
+/// A record of the `control` topic: configuration that changes while running.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Control {
+    gates: Gates,
+}
+
+/// The gates of the `control` topic or, while there are none, the configured ones.
+fn latest_gates<'s>(
+    configured: VecCollection<'s, Epoch, Gates>,
+    control: VecCollection<'s, Epoch, Control>,
+) -> VecCollection<'s, Epoch, Gates> {
+    let ranked = configured.map(|gates| ((), (0u8, gates))).concat(control.map(|control| ((), (1, control.gates))));
+    let greatest = ranked.reduce(|_, ranked, out| {
+        out.extend(ranked.last().map(|((_, gates), _)| (gates.clone(), 1isize)));
+    });
+    greatest.map(|((), gates)| gates)
 }
 
 fn dead(letter: &DeadLetter) -> Tally {
@@ -173,7 +193,7 @@ fn write_links<'s>(
 }
 
 /// A row of the events topic: an event, or where to find what took its place.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum EventRow {
     Event(Shared<ScoredEvent>),
     Redirect(EventId),

@@ -124,6 +124,14 @@ fn member(live: &LiveListing, similarity: Ratio) -> Member {
     }
 }
 
+/// Tags of sources and labels of the taxonomy in one list.
+fn sorted(tags: impl Iterator<Item = Arc<str>>) -> Vec<Arc<str>> {
+    let mut tags: Vec<Arc<str>> = tags.collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags
+}
+
 fn single(identity: Identity, live: &LiveListing, similarity: Ratio) -> Event {
     let listing = &live.listing;
     Event {
@@ -131,7 +139,7 @@ fn single(identity: Identity, live: &LiveListing, similarity: Ratio) -> Event {
         title: listing.title.clone(),
         description: listing.description.clone(),
         category: listing.category.clone(),
-        tags: listing.tags.clone(),
+        tags: sorted(listing.tags.iter().chain(&listing.labels).cloned()),
         start_time: listing.start,
         end_time: listing.end,
         timezone: listing.timezone.clone(),
@@ -211,8 +219,9 @@ impl<'a> Merger<'a> {
         event.category = self
             .best("category", |listing| listing.category.as_ref().map(|_| listing.category_confidence))
             .and_then(|listing| listing.category.clone());
-        event.tags = self.united("tags", |listing| &listing.tags);
-        event.tags.sort_unstable();
+        let labels = self.united("tags", |listing| &listing.labels);
+        let tags = self.united("tags", |listing| &listing.tags);
+        event.tags = sorted(tags.into_iter().chain(labels));
         self.fill_time(event);
         self.fill_place(event);
         event.organizer = self
