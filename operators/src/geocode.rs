@@ -16,6 +16,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::core::OkErr;
 use timely::dataflow::operators::generic::operator::Operator;
+use timely::dataflow::operators::vec::Map;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::epochs::Epochs;
@@ -245,9 +246,10 @@ pub trait Geocode<'scope> {
     fn geocode(self, places: VecCollection<'scope, Epoch, Place, isize>, config: GeocodeConfig) -> Geocoded<'scope>;
 }
 
-/// An update of the listings, and one of the requests.
+/// An update of the listings.
 type ListingUpdate = (Shared<LiveListing>, Epoch, isize);
-type RequestUpdate = ((PlaceKey, PlaceRequest), Epoch, isize);
+/// An update of the requests; boxed, because most updates are of listings and small.
+type RequestUpdate = Box<((PlaceKey, PlaceRequest), Epoch, isize)>;
 
 impl<'scope> Geocode<'scope> for VecCollection<'scope, Epoch, Shared<LiveListing>, isize> {
     fn geocode(self, places: VecCollection<'scope, Epoch, Place, isize>, config: GeocodeConfig) -> Geocoded<'scope> {
@@ -288,8 +290,12 @@ impl<'scope> Geocode<'scope> for VecCollection<'scope, Epoch, Shared<LiveListing
                 }
             });
         let (located, requests) = updates.ok_err(|update| update);
+        let requests: StreamVec<'scope, Epoch, RequestUpdate> = requests;
         let located: VecCollection<'scope, Epoch, _, isize> = located.as_collection();
-        Geocoded { listings: located.concat(direct.as_collection()), requests: requests.as_collection() }
+        Geocoded {
+            listings: located.concat(direct.as_collection()),
+            requests: requests.map(|update| *update).as_collection(),
+        }
     }
 }
 
@@ -310,7 +316,7 @@ impl Change {
     fn at(self, epoch: Epoch) -> Result<ListingUpdate, RequestUpdate> {
         match self {
             Self::Listing(listing, diff) => Ok((listing, epoch, diff)),
-            Self::Request(key, request, diff) => Err(((key, request), epoch, diff)),
+            Self::Request(key, request, diff) => Err(Box::new(((key, request), epoch, diff))),
         }
     }
 }

@@ -524,9 +524,11 @@ struct Changes {
 struct Scorer {
     offered: BTreeMap<Gates, isize>,
     gates: Gates,
-    /// Nearly always one version an event.
-    events: HashMap<EventId, SmallVec<[(Shared<ScoredEvent>, isize); 1]>>,
+    events: HashMap<EventId, Versions>,
 }
+
+/// The versions of an event with the number of times each is there: nearly always one, once.
+type Versions = SmallVec<[(Shared<ScoredEvent>, isize); 1]>;
 
 impl Scorer {
     fn apply(&mut self, changes: Changes, mut emit: impl FnMut((EventId, Shared<ScoredEvent>), isize)) {
@@ -740,7 +742,8 @@ mod tests {
 
     #[test]
     fn every_gate_names_what_is_wrong() {
-        let cases: Vec<(fn(&mut Event), usize, f64, Vec<Reason>)> = vec![
+        type Case = (fn(&mut Event), usize, f64, Vec<Reason>);
+        let cases: Vec<Case> = vec![
             (|e| e.urls.clear(), 0, 0.85, vec![Reason::NoUrl]),
             (|e| e.title = "JAZZ IN THE PARK".to_owned(), 1, 1.0 - 0.15 / 0.9, vec![Reason::TitleShouts]),
             (|e| e.urls = vec!["javascript:x".to_owned()], 1, 1.0 - 0.1 / 0.9, vec![Reason::InvalidUrl]),
@@ -905,7 +908,7 @@ mod tests {
     /// One step of a random history: events by id (0..6) come and go, gates change.
     #[derive(Debug, Clone)]
     enum Step {
-        Put(u128, Event),
+        Put(u128, Box<Event>),
         Drop(u128),
         Gates(Gates),
         NoGates,
@@ -914,7 +917,7 @@ mod tests {
 
     fn any_step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            4 => (0..6u128, any_event()).prop_map(|(id, event)| Step::Put(id, event)),
+            4 => (0..6u128, any_event()).prop_map(|(id, event)| Step::Put(id, Box::new(event))),
             2 => (0..6u128).prop_map(Step::Drop),
             1 => any_gates().prop_map(Step::Gates),
             1 => Just(Step::NoGates),
@@ -945,7 +948,7 @@ mod tests {
             for (number, step) in steps.iter().enumerate() {
                 match step.clone() {
                     Step::Put(id, event) if mine(id) => {
-                        let event = Shared::new(event);
+                        let event = Shared::new(*event);
                         events.insert((EventId(id), event.clone()));
                         live.insert(id, event).into_iter().for_each(|old| events.remove((EventId(id), old)));
                     }
@@ -983,7 +986,7 @@ mod tests {
         let (mut live, mut gates) = (BTreeMap::new(), Gates::default());
         for step in steps.iter().cloned() {
             match step {
-                Step::Put(id, event) => drop(live.insert(id, event)),
+                Step::Put(id, event) => drop(live.insert(id, *event)),
                 Step::Drop(id) => drop(live.remove(&id)),
                 Step::Gates(new) => gates = new,
                 Step::NoGates => gates = Gates::default(),

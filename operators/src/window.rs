@@ -431,13 +431,13 @@ pub struct Windowed<'scope> {
 /// ```
 /// use differential_dataflow::input::Input;
 /// use timely::dataflow::operators::ToStream;
-/// use headwater_operators::window::{Outcome, Tally, WindowConfig, window};
+/// use headwater_operators::window::{Outcome, Tally, WindowConfig, WindowRow, window};
 ///
 /// timely::example(|scope| {
 ///     let tally = Tally { origin_ms: 5, source: "venue".into(), category: None, outcome: Outcome::Seen, n: 2 };
 ///     let tallies = vec![tally].to_stream(scope).container::<Vec<_>>();
 ///     let watermarks = vec![0].to_stream(scope).container::<Vec<_>>();
-///     let restored = vec![].to_stream(scope).container::<Vec<_>>();
+///     let restored = Vec::<WindowRow>::new().to_stream(scope).container::<Vec<_>>();
 ///     let events = scope.new_collection_from([]).1;
 ///     let windowed = window(tallies, events, watermarks, restored, WindowConfig::default());
 ///     windowed.rows.map(|(_, row)| row.seen).assert_eq(scope.new_collection_from([2]).1);
