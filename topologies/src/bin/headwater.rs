@@ -74,10 +74,10 @@ fn report(summary: &GenerateSummary) {
     eprintln!("{} records to {}", grouped(counts.records), summary.target);
     let kinds = [
         ("new", counts.new),
-        ("duplicates", counts.duplicates),
-        ("updates", counts.updates),
-        ("repeats", counts.repeats),
-        ("withdrawals", counts.withdrawals),
+        ("duplicates", counts.duplicate),
+        ("updates", counts.update),
+        ("repeats", counts.repeat),
+        ("withdrawals", counts.withdrawal),
         ("malformed", counts.malformed),
     ];
     let kinds: Vec<String> = kinds.iter().map(|(name, count)| format!("{} {name}", grouped(*count))).collect();
