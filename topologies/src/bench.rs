@@ -17,8 +17,7 @@ use hdrhistogram::Histogram;
 use headwater::cli::fail;
 use headwater::config::{Config, Invalid, Lifetime};
 use headwater::console::{Figures, grouped};
-use headwater::engine::output::Output;
-use headwater::engine::{EngineOptions, InputTopic, Pace, TopicNames, start};
+use headwater::engine::start;
 use headwater::error::{Domain, Fault};
 use headwater::generate::{GenerateConfig, Generated, Shape, bench_records, source_config_toml};
 use headwater::log::{
@@ -28,7 +27,8 @@ use headwater::log::{
 use headwater_operators::extract::SourceConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::discovery::{Discovery, TABLES};
+use crate::discovery::Discovery;
+use crate::run::engine_options;
 
 /// What can be measured.
 #[derive(Debug, Clone, Subcommand)]
@@ -150,7 +150,7 @@ impl BenchArgs {
 /// # Errors
 /// When an option is out of its range, or the engine fails.
 pub fn pipeline(args: &PipelineArgs) -> Result<PipelineReport, Box<dyn Fault>> {
-    let config = bench_config()?;
+    let config = bench_config(args.workers.max(1))?;
     let generate = GenerateConfig {
         seed: args.seed,
         duplicate_share: args.duplicates,
@@ -167,11 +167,11 @@ pub fn pipeline(args: &PipelineArgs) -> Result<PipelineReport, Box<dyn Fault>> {
     let topic: Arc<str> = config.full_name("raw.events").into();
     let records = bench_records(args.records, generate)?;
     let latency = Histogram::new_with_bounds(1, LONGEST_US, 3).map_err(BenchError::from)?;
-    let log = Arc::new(BenchLog::new(Arc::clone(&topic), partitions, latency, records));
+    let log = Arc::new(BenchLog::new(topic, partitions, latency, records));
     let input_bytes = log.input_bytes;
     let memory_before_bytes = memory("VmRSS:");
     let discovery = Discovery::new(&config).map_err(BenchError::Config)?;
-    let options = engine_options(&config, topic, args.workers.max(1));
+    let options = engine_options(&config, true, true);
     let started = Instant::now();
     let engine = start(Arc::clone(&log) as Arc<dyn Log>, options, Arc::new(discovery))?;
     let lifecycle = Arc::clone(engine.lifecycle());
@@ -198,36 +198,15 @@ pub fn pipeline(args: &PipelineArgs) -> Result<PipelineReport, Box<dyn Fault>> {
 }
 
 /// The defaults, with the generated sources, and nothing leaving because it is past.
-fn bench_config() -> Result<Config, BenchError> {
+fn bench_config(workers: usize) -> Result<Config, BenchError> {
     #[derive(Deserialize)]
     struct Sources {
         sources: BTreeMap<String, SourceConfig>,
     }
     let sources: Sources = toml::from_str(&source_config_toml(6, &Shape::ALL))?;
-    let mut config = Config { sources: sources.sources, ..Config::default() };
+    let mut config = Config { sources: sources.sources, workers, ..Config::default() };
     config.retention.past_events = Lifetime::Forever;
     Ok(config)
-}
-
-fn engine_options(config: &Config, topic: Arc<str>, workers: usize) -> EngineOptions {
-    let engine = &config.engine;
-    EngineOptions {
-        name: "bench".to_owned(),
-        names: TopicNames::new(&config.prefix),
-        inputs: BTreeMap::from([(topic, InputTopic { source: None, content_type: None })]),
-        tables: TABLES.iter().map(|table| (*table).to_owned()).collect(),
-        workers,
-        pace: Pace {
-            interval: engine.epoch_interval.get(),
-            max_epochs: engine.max_epochs_in_flight,
-            max_bytes: engine.max_bytes_in_flight.get(),
-        },
-        idle_after: engine.idle_partition_after.get(),
-        limits: Output::ALL.into_iter().map(|o| (o, config.topic_spec(o.name()).max_record_bytes)).collect(),
-        correction_batch: engine.correction_batch,
-        correction_guard: None,
-        exit_when_idle: true,
-    }
 }
 
 fn table(report: &PipelineReport) -> String {
@@ -435,9 +414,8 @@ struct BenchWriter {
 
 impl Transactional for BenchWriter {
     fn commit(&mut self, transaction: &Transaction) -> Result<(), LogError> {
-        let size = |record: &NewRecord| {
-            record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len)
-        };
+        let size =
+            |record: &NewRecord| record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len);
         let mut measured = locked(&self.measured);
         measured.commits += 1;
         measured.output_records += transaction.records.len() as u64;

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use headwater::cli::{ConfigArgs, ToolArgs, fail, stop_on_signals};
-use headwater::error::Fault;
 use headwater::console::grouped;
+use headwater::error::Fault;
 use headwater::generate::{GenerateArgs, GenerateSummary, run_generate};
 use headwater::tools::open_log;
 use topologies::bench::BenchArgs;
