@@ -86,7 +86,12 @@ fn print_failures(feed: &str, failures: &[DeadLetter]) {
     }
     for failure in failures {
         let bytes = String::from_utf8_lossy(&failure.bytes[..failure.bytes.len().min(400)]).replace(['\r', '\n'], "|");
-        println!("    {feed} {} {} [{}] {bytes}", failure.code.as_str(), failure.reason, failure.part.as_deref().unwrap_or(""));
+        println!(
+            "    {feed} {} {} [{}] {bytes}",
+            failure.code.as_str(),
+            failure.reason,
+            failure.part.as_deref().unwrap_or("")
+        );
     }
 }
 
@@ -117,7 +122,8 @@ fn lists_of_conferences() {
 #[test]
 fn calendars_of_towns() {
     let Some(folder) = data() else { return };
-    let mut towns: Vec<PathBuf> = fs::read_dir(folder.join("calendars")).unwrap().map(|town| town.unwrap().path()).collect();
+    let mut towns: Vec<PathBuf> =
+        fs::read_dir(folder.join("calendars")).unwrap().map(|town| town.unwrap().path()).collect();
     towns.sort();
     let (mut events, mut failed) = (0, 0);
     for town in &towns {
