@@ -12,6 +12,7 @@
 //! - A calendar that ends before END:VCALENDAR may be cut off: its events count, but nothing is
 //!   withdrawn, and a dead letter tells of it.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
@@ -235,6 +236,8 @@ struct Calendar<'a> {
     zone: Zone,
     /// Zones that the calendar defines under names that say nothing by themselves.
     defined: HashMap<String, Zone>,
+    /// Names that were looked up before: every event names its zone twice.
+    known: RefCell<HashMap<String, Option<Zone>>>,
     cancelled: bool,
     /// From and to, for instances of series.
     horizon: Option<(Timestamp, Timestamp)>,
@@ -246,6 +249,7 @@ impl<'a> Calendar<'a> {
             record,
             zone: record.source.zone.clone(),
             defined: HashMap::new(),
+            known: RefCell::default(),
             cancelled: false,
             horizon: record.horizon(),
         };
@@ -271,7 +275,12 @@ impl<'a> Calendar<'a> {
     }
 
     fn named(&self, id: &str) -> Option<Zone> {
-        Zone::resolve(id).or_else(|| self.defined.get(id).cloned())
+        if let Some(known) = self.known.borrow().get(id) {
+            return known.clone();
+        }
+        let zone = Zone::resolve(id).or_else(|| self.defined.get(id).cloned());
+        self.known.borrow_mut().insert(id.to_owned(), zone.clone());
+        zone
     }
 
     /// A date or time, read with the zone that its property names.
@@ -427,10 +436,11 @@ impl Time {
         }
     }
 
-    /// On the clock of another time, or as a day where that is one.
+    /// On the clock of another time. A day takes that one's time of day, so that it names the
+    /// instance of that day.
     fn on_clock_of(&self, other: &Self) -> Option<DateTime> {
         match (self.form, other.form) {
-            (Form::Day, _) => Some(self.local),
+            (Form::Day, _) => Some(self.local.date().to_datetime(other.local.time())),
             (_, Form::Day) => Some(self.local.date().into()),
             _ => Some(other.zone.local(self.instant()?)),
         }
@@ -785,6 +795,13 @@ struct Emission<'e, 'a> {
     output: &'e mut Output,
 }
 
+/// The instances of a series that differ, by when the series has them.
+struct Changes<'e> {
+    by_key: BTreeMap<DateTime, &'e Event<'e>>,
+    /// Those that hold for all later instances too.
+    future: BTreeMap<DateTime, &'e Event<'e>>,
+}
+
 impl<'a> Group<'a> {
     /// Adds a VEVENT. Of two of the same event the greater stamp stays, the last among equals.
     fn add(&mut self, event: Event<'a>) {
@@ -847,10 +864,18 @@ impl Emission<'_, '_> {
             let reason = format!("only the first {} instances of the series are used", expansion.instants.len());
             self.fail(main, Problem::new(DeadLetterCode::TooManyListings, reason), &main.uid);
         }
+        let changed = Changes {
+            future: changed
+                .iter()
+                .filter(|(_, event)| event.this_and_future)
+                .map(|(key, event)| (*key, *event))
+                .collect(),
+            by_key: changed,
+        };
         for key in &expansion.instants {
             self.instance(main, &changed, *key);
         }
-        for (key, event) in &changed {
+        for (key, event) in &changed.by_key {
             // Moved into the horizon from outside, or not one of the rule's.
             let moved = event.start.as_ref().is_some_and(|time| self.in_horizon(time));
             if moved && expansion.instants.binary_search(key).is_err() {
@@ -861,15 +886,14 @@ impl Emission<'_, '_> {
 
     /// One instance: as it was changed, or else as the last change says that holds for the future,
     /// or else as the series says.
-    fn instance(&mut self, main: &Event<'_>, changed: &BTreeMap<DateTime, &Event<'_>>, key: DateTime) {
+    fn instance(&mut self, main: &Event<'_>, changed: &Changes<'_>, key: DateTime) {
         let Some(start) = &main.start else { return };
         let id = format!("{}/{}", main.uid, start.with_local(key).id());
-        if let Some(event) = changed.get(&key) {
+        if let Some(event) = changed.by_key.get(&key) {
             let own = start.with_local(key);
             return self.listing(event, Some(main), &id, event.start.as_ref().unwrap_or(&own));
         }
-        let future = changed.range(..key).rev().find(|(_, event)| event.this_and_future);
-        let Some((since, event)) = future else {
+        let Some((since, event)) = changed.future.range(..key).next_back() else {
             return self.listing(main, None, &id, &start.with_local(key));
         };
         let shifted = event
@@ -1100,7 +1124,7 @@ mod tests {
         let series = "UID:s\nSUMMARY:Talk\nLOCATION:Hall\nDTSTART;TZID=America/Los_Angeles:20260401T190000\n\
                       DTEND;TZID=America/Los_Angeles:20260401T200000\nRRULE:FREQ=DAILY;COUNT=5";
         let moved = "UID:s\nSUMMARY:Late talk\nRECURRENCE-ID:20260403T020000Z\nDTSTART;TZID=America/Los_Angeles:20260402T210000";
-        let cancelled = "UID:s\nRECURRENCE-ID;TZID=America/Los_Angeles:20260403T190000\nSTATUS:CANCELLED";
+        let cancelled = "UID:s\nRECURRENCE-ID;VALUE=DATE:20260403\nSTATUS:CANCELLED";
         let onwards = "UID:s\nSUMMARY:Early talk\nRECURRENCE-ID;RANGE=THISANDFUTURE;TZID=America/Los_Angeles:20260404T190000\n\
                        DTSTART;TZID=America/Los_Angeles:20260404T170000\nDTEND;TZID=America/Los_Angeles:20260404T173000";
         let extraction = run(&calendar(&[moved, cancelled, series, onwards]));

@@ -16,8 +16,11 @@ pub(crate) fn split(text: &str) -> Venue {
     if parts.is_empty() {
         return Venue::default();
     }
+    if let Some(venue) = city_first(text, &parts) {
+        return venue;
+    }
     let mut venue = address(text);
-    let named = parts.first().filter(|first| !has_digit(first) && !is_region_code(first));
+    let named = parts.first().filter(|first| !has_digit(first) && !is_region(first));
     // In "Davis, CA" the first part is the city.
     venue.name = named.filter(|first| venue.city.as_deref() != Some(first)).map(|first| (*first).to_owned());
     if parts.len() == 1 {
@@ -27,6 +30,23 @@ pub(crate) fn split(text: &str) -> Venue {
         venue.address = None;
     }
     venue
+}
+
+/// "Davis, CA, Hickey Gym": town and state before the place, as sports calendars have it.
+fn city_first(text: &str, parts: &[&str]) -> Option<Venue> {
+    let [city, region, name, rest @ ..] = parts else { return None };
+    let evident = is_region(region) && !has_digit(city) && !has_digit(name) && !is_usa(name);
+    if !evident || !rest.is_empty() {
+        return None;
+    }
+    let owned = |text: &str| Some(text.to_owned());
+    Some(Venue {
+        name: owned(name),
+        address: owned(text),
+        city: owned(city),
+        region: owned(region),
+        ..Venue::default()
+    })
 }
 
 /// Splits an address that holds no name of a venue.
@@ -85,14 +105,18 @@ fn region_and_zip(text: &str) -> Option<(&str, Option<&str>)> {
         Some((region, zip)) => (region, Some(zip.trim())),
         None => (text, None),
     };
-    (is_region_code(region) && zip.is_none_or(is_zip)).then_some((region, zip))
+    (is_region(region) && zip.is_none_or(is_zip)).then_some((region, zip))
 }
 
-/// A two-letter code of the United States Postal Service.
-fn is_region_code(text: &str) -> bool {
+/// A state of the United States: the two letters of the postal service, or the abbreviation of
+/// newspapers.
+fn is_region(text: &str) -> bool {
     const CODES: &str = "AL AK AZ AR CA CO CT DE DC FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ \
-                         NM NY NC ND OH OK OR PA PR RI SC SD TN TX UT VT VA VI WA WV WI WY";
-    text.len() == 2 && CODES.split(' ').any(|code| code == text)
+                         NM NY NC ND OH OK OR PA PR RI SC SD TN TX UT VT VA VI WA WV WI WY \
+                         Ala. Ariz. Ark. Calif. Colo. Conn. Del. D.C. Fla. Ga. Ill. Ind. Kan. Ky. La. Md. Mass. \
+                         Mich. Minn. Miss. Mo. Mont. Neb. Nev. N.H. N.J. N.M. N.Y. N.C. N.D. Okla. Ore. Pa. R.I. \
+                         S.C. S.D. Tenn. Vt. Va. Wash. W.Va. Wis. Wyo.";
+    CODES.split_ascii_whitespace().any(|code| code == text)
 }
 
 #[cfg(test)]
@@ -128,6 +152,11 @@ mod tests {
                 ],
             ),
             ("1 Mill Rd, Davis, CA", [None, Some("1 Mill Rd, Davis, CA"), Some("Davis"), Some("CA"), None, None]),
+            ("Davis, Calif.", [None, Some("Davis, Calif."), Some("Davis"), Some("Calif."), None, None]),
+            (
+                "Davis, CA, Hickey Gym",
+                [Some("Hickey Gym"), Some("Davis, CA, Hickey Gym"), Some("Davis"), Some("CA"), None, None],
+            ),
             ("Davis, CA", [None, Some("Davis, CA"), Some("Davis"), Some("CA"), None, None]),
             (
                 "Fletcher Hall, Sanctuary",

@@ -175,7 +175,14 @@ impl Record<'_> {
             *list = kept;
         }
         listing.tags.truncate(self.limits.max_list_items);
+        for tag in listing.tags.iter_mut().filter(|tag| tag.len() > limit) {
+            *tag = cut(tag, limit).into();
+        }
         listing.source_categories.truncate(self.limits.max_list_items);
+        let currency = listing.pricing.as_mut().and_then(|pricing| pricing.currency.as_mut());
+        for text in listing.source_categories.iter_mut().chain(currency).filter(|text| text.len() > limit) {
+            *text = cut(text, limit);
+        }
     }
 
     fn url(&self, url: String) -> Option<String> {
