@@ -151,4 +151,6 @@ impl<'s> Resolve<'s> for VecCollection<'s, Epoch, Shared<LiveListing>> {
 }
 
 #[cfg(test)]
+mod speed;
+#[cfg(test)]
 mod tests;

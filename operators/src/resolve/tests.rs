@@ -65,7 +65,7 @@ const STARTS: [&str; 9] = [
     "2026-05-02",
     "2026-05-01T11:00:00-07:00",
 ];
-const SLOTS: usize = 14;
+const SLOTS: usize = 11;
 const SOURCES: [&str; 3] = ["a", "b", "c"];
 
 fn name(slot: usize) -> ListingName {
@@ -112,7 +112,7 @@ fn variant() -> impl Strategy<Value = Variant> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0..SLOTS, variant()).prop_map(|(slot, variant)| Step::Say { slot, variant }),
-        2 => (0..SLOTS).prop_map(|slot| Step::Withdraw { slot }),
+        4 => (0..SLOTS).prop_map(|slot| Step::Withdraw { slot }),
         1 => (0..SLOTS, 0..SLOTS, prop::option::of(any::<bool>())).prop_map(|(a, b, same)| Step::Decide { a, b, same }),
     ]
 }
@@ -423,7 +423,7 @@ fn memory(captured: &Captured, epoch: Epoch) -> Vec<Remembered> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 80, ..ProptestConfig::default() })]
 
     #[test]
     fn every_epoch_is_what_a_batch_computation_gives(history in history(), config in config(), workers in 1..4usize) {
