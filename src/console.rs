@@ -250,8 +250,7 @@ struct Spotlight {
 impl Spotlight {
     fn new(log: &dyn Log, events: &str) -> Result<Self, LogError> {
         let partitions = log.watermarks(events)?.map_or(0, |partitions| partitions.len());
-        let starts: Vec<_> =
-            (0..partitions).map(|p| (TopicPartition::new(events, p as i32), Start::End)).collect();
+        let starts: Vec<_> = (0..partitions).map(|p| (TopicPartition::new(events, p as i32), Start::End)).collect();
         Ok(Self { reader: log.reader(&starts)?, shown: None, batch: Vec::new() })
     }
 
@@ -277,8 +276,7 @@ fn merged_event(polled: &Polled) -> Option<String> {
     if sources.len() < 2 {
         return None;
     }
-    let place: Vec<&str> =
-        ["name", "city"].iter().filter_map(|field| event["venue"][field].as_str()).collect();
+    let place: Vec<&str> = ["name", "city"].iter().filter_map(|field| event["venue"][field].as_str()).collect();
     Some(format!(
         "  ◆ {} · {} · {}\n    {} listings of {} are one event, grade {}",
         event["title"].as_str()?,

@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use headwater::engine::lifecycle::Counters;
 use headwater::engine::output::{OutRecord, Output, Outputs, Rows, json};
 use headwater::engine::upsert::{Retention, Upsert, UpsertOptions};
-use headwater::engine::{
-    Engine, EngineOptions, Fingerprints, InputTopic, Inputs, Pace, TopicNames, Topology, start,
-};
+use headwater::engine::{Engine, EngineOptions, Fingerprints, InputTopic, Inputs, Pace, TopicNames, Topology, start};
 use headwater::log::embedded::EmbeddedLog;
 use headwater::log::{Cleanup, Log, LogRecord, NewRecord, Polled, Start, TopicPartition, TopicSpec};
 use headwater_operators::ids::DocumentId;
@@ -25,10 +23,10 @@ struct Rowing {
 fn document(record: RawRecord) -> Document {
     let text = String::from_utf8(record.value.unwrap_or_default()).unwrap();
     let start = "2099-05-01".parse().unwrap();
-    let listings = text.split(';').filter_map(|part| part.split_once('=')).map(|(id, title)| Extracted {
-        listing: Listing::new("s", id, title, start),
-        stamp: SourceStamp::default(),
-    });
+    let listings = text
+        .split(';')
+        .filter_map(|part| part.split_once('='))
+        .map(|(id, title)| Extracted { listing: Listing::new("s", id, title, start), stamp: SourceStamp::default() });
     Document {
         id: record.key.map(|key| DocumentId::of("raw", "s", &key)),
         origin: record.origin,

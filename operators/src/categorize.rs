@@ -539,17 +539,41 @@ fn push_folded_words(text: &str, words: &mut Words) {
     let mut word = [0u8; MAX_WORD];
     let mut len = 0;
     for byte in text.bytes().chain([b' ']) {
-        if byte.is_ascii_alphanumeric() || byte >= 0x80 {
-            if let Some(slot) = word.get_mut(len) {
-                *slot = byte.to_ascii_lowercase();
+        match LETTERS[usize::from(byte)] {
+            APOSTROPHE => {}
+            NO_LETTER if len > 0 => {
+                words.push(xxh3_64(without_plural(&word[..len], &mut [0; MAX_WORD])));
+                len = 0;
             }
-            len += 1;
-        } else if byte != b'\'' && len > 0 {
-            words.push(xxh3_64(without_plural(&word[..len.min(MAX_WORD)], &mut [0; MAX_WORD])));
-            len = 0;
+            NO_LETTER => {}
+            letter if len < MAX_WORD => {
+                word[len] = letter;
+                len += 1;
+            }
+            _ => {}
         }
     }
 }
+
+/// Not part of a word.
+const NO_LETTER: u8 = 0;
+
+/// Ignored within a word.
+const APOSTROPHE: u8 = 1;
+
+/// What each byte of UTF-8 is in a word: itself in lower case, or one of the above.
+const LETTERS: [u8; 256] = {
+    let mut letters = [NO_LETTER; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if (byte as u8).is_ascii_alphanumeric() || byte >= 0x80 {
+            letters[byte] = (byte as u8).to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    letters[b'\'' as usize] = APOSTROPHE;
+    letters
+};
 
 /// The word without the ending of an English plural, so that `class` and `classes`, `party` and
 /// `parties`, `movie` and `movies` each come to the same. The result need not be a word.

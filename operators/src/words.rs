@@ -16,25 +16,32 @@ pub(crate) fn fold(text: &str) -> String {
 /// Appends the words of `text` to `folded`, with a space before each but the first of `folded`.
 pub(crate) fn fold_into(text: &str, folded: &mut String) {
     let mut gap = false;
-    let mut push = |c: char| {
-        if is_apostrophe(c) {
-            return;
-        }
-        if !c.is_alphanumeric() && !is_mark(c) {
-            gap = true;
-            return;
-        }
-        if gap && !folded.is_empty() && !folded.ends_with(' ') {
-            folded.push(' ');
-        }
-        gap = false;
-        push_plain(c, folded);
-    };
-    if text.is_ascii() {
-        text.chars().for_each(&mut push);
-    } else {
-        text.nfkd().filter(|&c| !is_latin_accent(c)).for_each(&mut push);
+    let mut rest = text;
+    while !rest.is_empty() {
+        let ascii = rest.bytes().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
+        let (run, after) = rest.split_at(ascii);
+        run.chars().for_each(|c| push(c, &mut gap, folded));
+        // Decomposition reorders marks, but never across an ASCII character.
+        let other = after.bytes().position(|byte| byte.is_ascii()).unwrap_or(after.len());
+        let (run, after) = after.split_at(other);
+        run.nfkd().filter(|&c| !is_latin_accent(c)).for_each(|c| push(c, &mut gap, folded));
+        rest = after;
     }
+}
+
+fn push(c: char, gap: &mut bool, folded: &mut String) {
+    if is_apostrophe(c) {
+        return;
+    }
+    if !c.is_alphanumeric() && !is_mark(c) {
+        *gap = true;
+        return;
+    }
+    if *gap && !folded.is_empty() && !folded.ends_with(' ') {
+        folded.push(' ');
+    }
+    *gap = false;
+    push_plain(c, folded);
 }
 
 fn is_apostrophe(c: char) -> bool {
@@ -47,7 +54,7 @@ fn is_latin_accent(c: char) -> bool {
 }
 
 fn is_mark(c: char) -> bool {
-    unicode_normalization::char::is_combining_mark(c)
+    !c.is_ascii() && unicode_normalization::char::is_combining_mark(c)
 }
 
 /// Lower case, with the Latin letters that have no decomposition spelt out.

@@ -444,7 +444,8 @@ impl WorkerSetup {
         };
         let streams = source::source(scope, Arc::clone(&self.log), source, Arc::clone(&self.lifecycle));
         let idle_after_ms = self.options.idle_after.as_millis() as u64;
-        let watermark = watermark::watermark(streams.positions.clone(), (restored_epoch, self.watermark), idle_after_ms);
+        let watermark =
+            watermark::watermark(streams.positions.clone(), (restored_epoch, self.watermark), idle_after_ms);
         let inputs = Inputs {
             raw: streams.raw.as_collection(),
             watermark: watermark.clone(),

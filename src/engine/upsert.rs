@@ -449,7 +449,6 @@ impl Known {
     }
 }
 
-
 /// The live listings, and what goes with their changes.
 pub struct Upserted<'s> {
     /// The listings that are live.

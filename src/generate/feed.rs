@@ -446,14 +446,13 @@ impl Generator {
             .collect()
     }
 
-    /// The id that extraction gives to one instance of a series.
+    /// The id that extraction gives to one instance of a series: the calendar's id, and the time
+    /// on the clock of the place.
     fn instance_id(&self, uid: &str, production: &Production, show: usize) -> String {
         let mut id = String::from(uid);
-        id.push('#');
+        id.push('/');
         if let Some(show) = production.shows.get(show) {
-            let offset = self.world.offset(self.world.venues[show.venue].city, show.start);
-            push_compact(&mut id, &self.world, show.start - offset);
-            id.push('Z');
+            push_compact(&mut id, &self.world, show.start);
         }
         id
     }

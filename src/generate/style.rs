@@ -32,7 +32,7 @@ enum TitleWay {
 }
 
 /// How to read the six styles.
-const SOURCES_TOML: &str = include_str!("sources.toml");
+const SOURCES_TOML: &str = include_str!("../../config/generated-sources.toml");
 
 /// The habits of a source. Percentages are of its listings.
 pub(super) struct Style {
@@ -462,7 +462,7 @@ fn description(
     let (open, close, gap) = if style.html { ("<p>", "</p>\n", "<br>\n") } else { ("", "\n\n", " ") };
     out.push_str(open);
     dice.pick(&world.openings[production.category_index]).push(&mut out, fill);
-    let count = dice.between(0, 3);
+    let count = dice.between(1, 4);
     let first = dice.index(world.bodies.len());
     let stride = 1 + 2 * dice.index(5); // 1, 3, 5, 7 or 9: sentences of one text do not repeat
     for index in 0..count as usize {
@@ -602,7 +602,7 @@ mod tests {
     #[test]
     fn sentences_of_a_description_do_not_repeat() {
         for stride in [1, 3, 5, 7, 9] {
-            for index in 1..3 {
+            for index in 1..4 {
                 assert_ne!(index * stride % words::BODIES.len(), 0);
             }
         }

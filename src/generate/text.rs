@@ -63,21 +63,19 @@ pub(super) fn push_int(out: &mut String, number: i64) {
     push_digits(out, number.unsigned_abs(), 10, 1);
 }
 
-/// Appends a number in `base` (2..=36, lower case) with at least `width` digits.
+/// Appends a number in `base` (10..=36, lower case) with at least `width` digits (up to 20).
 pub(super) fn push_digits(out: &mut String, number: u64, base: u64, width: usize) {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut digits = ['0'; 64];
+    // u64::MAX has 20 decimal digits.
+    let mut digits = [b'0'; 20];
     let mut rest = number;
-    let mut count = 0;
-    for digit in digits.iter_mut().rev() {
-        if rest == 0 && count >= width {
-            break;
-        }
-        *digit = char::from(DIGITS[(rest % base) as usize]);
+    let mut first = digits.len();
+    while first > 0 && (rest > 0 || digits.len() - first < width) {
+        first -= 1;
+        digits[first] = DIGITS[(rest % base) as usize];
         rest /= base;
-        count += 1;
     }
-    out.extend(digits.iter().skip(digits.len() - count));
+    out.push_str(std::str::from_utf8(&digits[first..]).unwrap_or_default());
 }
 
 /// Appends 1e-7 degrees as degrees with six decimals.
@@ -98,11 +96,21 @@ pub(super) fn push_amount(out: &mut String, cents: i64) {
     push_digits(out, cents.unsigned_abs() % 100, 10, 2);
 }
 
+/// Where the first byte is that a JSON string has to escape.
+fn first_special(bytes: &[u8]) -> Option<usize> {
+    const STEP: usize = 32;
+    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    // Without a way out of a chunk, the compiler looks at all its bytes at once.
+    let chunk = bytes.chunks(STEP).position(|chunk| chunk.iter().fold(false, |found, byte| found | special(byte)))?;
+    let within = bytes.iter().skip(chunk * STEP).position(special)?;
+    Some(chunk * STEP + within)
+}
+
 /// Appends `text` as a JSON string, quotes included.
 pub(super) fn push_json(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+    while let Some(at) = first_special(rest.as_bytes()) {
         // The byte found is a character of its own, so both cuts are at character boundaries.
         let (before, from) = rest.split_at(at);
         out.push_str(before);

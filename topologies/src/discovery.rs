@@ -96,7 +96,10 @@ impl Topology for Discovery {
         let resolved = geocoded.listings.resolve(&self.resolve, decisions.rows, inputs.restored_links());
         let events = resolved.events.score(gates);
 
-        let letters = all_dead_letters(inputs.scope(), [records_of(failures), places.failures, decisions.failures, control.failures]);
+        let letters = all_dead_letters(
+            inputs.scope(),
+            [records_of(failures), places.failures, decisions.failures, control.failures],
+        );
         let tallies = upserted.tallies.concat(letters.clone().map(|letter| dead(&letter)));
         let windows = window(tallies, events.clone(), inputs.watermark.clone(), inputs.restored_windows(), self.window);
 
@@ -157,10 +160,7 @@ fn dead(letter: &DeadLetter) -> Tally {
     }
 }
 
-fn write_states<'s>(
-    outputs: &mut Outputs<'s>,
-    states: StreamVec<'s, Epoch, (ListingId, Option<Arc<ListingState>>)>,
-) {
+fn write_states<'s>(outputs: &mut Outputs<'s>, states: StreamVec<'s, Epoch, (ListingId, Option<Arc<ListingState>>)>) {
     outputs.facts(states, |(id, state)| OutRecord {
         output: Output::Listings,
         key: Some(id.to_string().into_bytes()),
@@ -221,13 +221,20 @@ fn write_events<'s>(
         gauge: |counters: &Counters| &counters.events,
         counts: |row: &EventRow| matches!(row, EventRow::Event(_)),
     };
-    outputs.table_by(Output::Events, rows, Some(gauge), &inputs.lifecycle, |id| id.0 as u64, |id, row| {
-        let value = row.map(|row| match row {
-            EventRow::Event(event) => versioned(event),
-            EventRow::Redirect(survivor) => redirect(*id, *survivor),
-        });
-        (id.to_string().into_bytes(), value)
-    });
+    outputs.table_by(
+        Output::Events,
+        rows,
+        Some(gauge),
+        &inputs.lifecycle,
+        |id| id.0 as u64,
+        |id, row| {
+            let value = row.map(|row| match row {
+                EventRow::Event(event) => versioned(event),
+                EventRow::Redirect(survivor) => redirect(*id, *survivor),
+            });
+            (id.to_string().into_bytes(), value)
+        },
+    );
     outputs.table(Output::Redirects, redirects, None, &inputs.lifecycle, |retired, survivor| {
         (retired.to_string().into_bytes(), survivor.map(|survivor| redirect(*retired, *survivor)))
     });
@@ -242,9 +249,7 @@ fn write_metrics<'s>(
     inputs: &Inputs<'s>,
     rows: VecCollection<'s, Epoch, (WindowKey, WindowRow)>,
 ) {
-    outputs.table(Output::Metrics, rows, None, &inputs.lifecycle, |key, row| {
-        (json(key), row.map(versioned))
-    });
+    outputs.table(Output::Metrics, rows, None, &inputs.lifecycle, |key, row| (json(key), row.map(versioned)));
 }
 
 fn write_place_requests<'s>(

@@ -50,9 +50,10 @@ fn run(args: &TopologyArgs) -> Outcome<()> {
     };
     let log = open_log(&config)?;
     log.ensure_topics(&config.topic_specs())?;
-    let problems = |invalid: Vec<Invalid>| ConfigErrors(invalid.into_iter().map(|one| loaded.places.problem(one)).collect());
+    let problems =
+        |invalid: Vec<Invalid>| ConfigErrors(invalid.into_iter().map(|one| loaded.places.problem(one)).collect());
     let discovery = Discovery::new(&config).map_err(problems)?;
-    let engine = start(Arc::clone(&log), engine_options(&config, args), Arc::new(discovery))?;
+    let engine = start(Arc::clone(&log), engine_options(&config, args.exit_when_idle, args.yes), Arc::new(discovery))?;
     readiness.set(Phase::Running);
     let session = Session { config: &config, args, log: &log, stop: &stop };
     session.greet(&engine, admin.as_ref());
@@ -63,7 +64,9 @@ fn run(args: &TopologyArgs) -> Outcome<()> {
     outcome
 }
 
-fn engine_options(config: &Config, args: &TopologyArgs) -> EngineOptions {
+/// The settings of an engine that runs as `config` says. `consent` is to more corrections at the
+/// start than the configuration allows.
+pub fn engine_options(config: &Config, exit_when_idle: bool, consent: bool) -> EngineOptions {
     let input = |input: &headwater::config::Input| {
         let topic = InputTopic {
             source: input.source.as_deref().map(Arc::from),
@@ -87,8 +90,8 @@ fn engine_options(config: &Config, args: &TopologyArgs) -> EngineOptions {
         idle_after: engine.idle_partition_after.get(),
         limits: Output::ALL.into_iter().map(limit).collect::<BTreeMap<_, _>>(),
         correction_batch: engine.correction_batch,
-        correction_guard: (!args.yes).then_some(engine.correction_guard),
-        exit_when_idle: args.exit_when_idle,
+        correction_guard: (!consent).then_some(engine.correction_guard),
+        exit_when_idle,
     }
 }
 

@@ -12,7 +12,7 @@
 //!   readers never block and never wait. Readers in the writer's process are woken by it, others
 //!   look at SQLite's `data_version` every 25 ms. The file must be on a local file system: SQLite's
 //!   WAL needs shared memory.
-//! - **Compaction** works as Kafka's cleaner does, in [`clean`]: a thread beside the writer removes
+//! - **Compaction** works as Kafka's cleaner does: a thread beside the writer removes
 //!   superseded records in small steps once as much is dirty as clean, and tombstones a while later.
 //! - **Positions** of consumer groups are for lag tools, of which there are none here: not stored.
 //! - Space that is freed is used again; the file does not shrink.

@@ -7,7 +7,10 @@ use headwater::cli::TopologyArgs;
 
 /// Turn raw event listings into clean, deduplicated, scored events
 #[derive(Parser)]
-#[command(name = "discovery", version, after_help = "\
+#[command(
+    name = "discovery",
+    version,
+    after_help = "\
 Without --config, config/quickstart.toml is used where it is there: an embedded log, a SQLite view
 and a generated feed. Ctrl-C or SIGTERM ends it in order.
 
@@ -18,7 +21,8 @@ Examples:
   discovery check --config config/discovery.toml
 
 Exit codes: 0 ended in order, 2 something to mend in configuration or usage, 3 something outside
-failed, 70 a defect.")]
+failed, 70 a defect."
+)]
 struct Arguments {
     #[command(flatten)]
     topology: TopologyArgs,
