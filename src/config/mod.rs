@@ -538,10 +538,6 @@ impl Config {
 
     fn validate_operators(&self, found: &mut Findings) {
         found.0.extend(self.compile().err().unwrap_or_default());
-        for (name, source) in &self.sources {
-            let key = document::join("sources", name);
-            found.unless((0.0..=1.0).contains(&source.trust), &format!("{key}.trust"), "must be from 0 to 1");
-        }
         let resolve = self.resolve.validate().into_iter();
         found.0.extend(resolve.map(|wrong| Invalid::new(format!("resolve.{}", wrong.key), wrong.problem)));
         found.unless(self.window.size_ms >= 1, "window.size_ms", "must be 1 or more");
