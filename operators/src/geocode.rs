@@ -573,6 +573,8 @@ mod tests {
         let place: Place = serde_json::from_str(text).unwrap();
         assert_eq!((place.point, place.precision), (Point::from_degrees(1.5, 2.0), GeoPrecision::Street));
         assert_eq!(serde_json::to_string(&place).unwrap(), text);
+        let bytes = bincode::serialize(&place).unwrap();
+        assert_eq!(bincode::deserialize::<Place>(&bytes).unwrap(), place);
         let lost: Place = serde_json::from_str(r#"{"key":"a|||","found":false,"latitude":1,"longitude":1}"#).unwrap();
         assert_eq!(lost.point, None);
         for wrong in

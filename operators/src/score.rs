@@ -1014,12 +1014,15 @@ mod tests {
         }
 
         #[test]
-        fn json_reads_back(event in any_event()) {
+        fn text_and_binary_read_back(event in any_event()) {
             let report = score(&event, &Gates::default());
             let scored = ScoredEvent { event: Shared::new(event), report };
             if let Ok(json) = serde_json::to_string(&scored) {
-                prop_assert_eq!(serde_json::from_str::<ScoredEvent>(&json).unwrap(), scored);
+                prop_assert_eq!(serde_json::from_str::<ScoredEvent>(&json).unwrap(), scored.clone());
             }
+            // The form in which processes exchange events.
+            let bytes = bincode::serialize(&scored).unwrap();
+            prop_assert_eq!(bincode::deserialize::<ScoredEvent>(&bytes).unwrap(), scored);
         }
     }
 

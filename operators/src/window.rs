@@ -641,6 +641,8 @@ mod tests {
         for (_, row) in rows {
             let json = serde_json::to_string(&row).unwrap();
             assert_eq!(serde_json::from_str::<WindowRow>(&json).unwrap(), row);
+            let input = WindowInput::Restored(row);
+            assert_eq!(bincode::deserialize::<WindowInput>(&bincode::serialize(&input).unwrap()).unwrap(), input);
         }
     }
 
