@@ -208,7 +208,7 @@ pub struct EngineSection {
     pub epoch_interval: Period,
     /// How many closed epochs a worker may have that are not committed. 1 or more.
     pub max_epochs_in_flight: usize,
-    /// How many bytes a worker may have read that are not committed. 64 KiB or more.
+    /// How many bytes all workers together may have read that are not committed. 64 KiB or more.
     pub max_bytes_in_flight: Size,
     /// A partition without records for this long does not hold the watermark back.
     pub idle_partition_after: Period,
@@ -222,7 +222,7 @@ impl Default for EngineSection {
     fn default() -> Self {
         Self {
             epoch_interval: Period::from_millis(100),
-            max_epochs_in_flight: 64,
+            max_epochs_in_flight: 8,
             max_bytes_in_flight: Size::mib(64),
             idle_partition_after: Period::from_secs(30),
             correction_batch: 10_000,

@@ -187,9 +187,15 @@ fn write_links<'s>(
     links: VecCollection<'s, Epoch, (ListingId, Shared<Link>)>,
 ) {
     let rows = Rows { gauge: |counters: &Counters| &counters.listings, counts: |_| true };
-    outputs.table(Output::Links, links, Some(rows), &inputs.lifecycle, |id, link| {
-        (id.to_string().into_bytes(), link.map(versioned))
-    });
+    // A listing that joins or leaves a group changes the worker on which its link arises.
+    outputs.table_by(
+        Output::Links,
+        links,
+        Some(rows),
+        &inputs.lifecycle,
+        |id| id.0 as u64,
+        |id, link| (id.to_string().into_bytes(), link.map(versioned)),
+    );
 }
 
 /// A row of the events topic: an event, or where to find what took its place.
