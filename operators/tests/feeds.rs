@@ -2,6 +2,8 @@
 //! test looks for them in the folder that `HEADWATER_DATA` names, or in `../shared/data` beside the
 //! workspace, and is skipped where there are none.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

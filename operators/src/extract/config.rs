@@ -72,7 +72,7 @@ impl Default for Limits {
             max_list_items: 64,
             max_listings_per_record: 20_000,
             max_instances_per_series: 1_000,
-            max_recurrence_steps: 2_000_000,
+            max_recurrence_steps: 1_000_000,
             horizon_past_days: 31,
             horizon_future_days: 400,
         }

@@ -607,8 +607,6 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
         /// Nothing that a source can send makes extraction panic, and whatever comes out keeps
         /// the promises that the rest of the system builds on.
         #[test]
