@@ -777,3 +777,104 @@ pub(super) fn clusters<'s>(
     });
     ClusterStreams { assigned, redirects: redirects.as_collection(), stats: stats.as_collection() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listing::{Listing, LiveListing};
+
+    /// Listings of one evening at one place, told apart by their titles.
+    fn component(titles: &[&str], config: &ResolveConfig) -> Component {
+        let mut nodes: Vec<Shared<Fingerprint>> = titles
+            .iter()
+            .enumerate()
+            .map(|(i, title)| {
+                let start = "2026-05-01T18:00:00Z".parse().unwrap();
+                let mut listing = Listing::new(&format!("s{i}"), "1", title, start);
+                listing.venue.name = Some("Sudwerk".to_owned());
+                // The order of the ids is the order of the titles.
+                let live = LiveListing { id: ListingId(i as u128), first_seen: i as i64, updated_at: 0, listing };
+                Shared::new(Fingerprint::of(&live, config))
+            })
+            .collect();
+        nodes.sort_by_key(|node| node.listing);
+        let comparer = Comparer::new(config);
+        let mut edges = Vec::new();
+        for a in 0..nodes.len() {
+            for b in a + 1..nodes.len() {
+                edges.extend(comparer.matches(&nodes[a], &nodes[b]).map(|score| Edge { a, b, score }));
+            }
+        }
+        Component { nodes, edges, ..Component::default() }
+    }
+
+    fn groups(component: &Component, config: &ResolveConfig) -> Vec<Vec<u128>> {
+        let refined = refine(component, &Comparer::new(config), config);
+        refined.clusters.iter().map(|cluster| cluster.iter().map(|m| m.node.listing.0).collect()).collect()
+    }
+
+    const CHAIN: [&str; 3] = ["Amber Birch Cedar Dahlia", "Cedar Dahlia Elder Birch", "Elder Fir Cedar Dahlia Ginkgo"];
+
+    #[test]
+    fn what_only_chains_is_cut() {
+        let config = ResolveConfig { cohesion: 0.85, ..ResolveConfig::default() };
+        let chain = component(&CHAIN, &config);
+        let ends: Vec<(usize, usize)> = chain.edges.iter().map(|edge| (edge.a, edge.b)).collect();
+        assert_eq!(ends, [(0, 1), (1, 2)], "A~B, B~C, A unlike C");
+        assert_eq!(groups(&chain, &config), [vec![0, 1], vec![2]]);
+        let lax = ResolveConfig { cohesion: 0.5, ..config };
+        assert_eq!(groups(&chain, &lax), [vec![0, 1, 2]]);
+    }
+
+    #[test]
+    fn decisions_are_stronger_than_comparisons() {
+        let config = ResolveConfig { cohesion: 0.85, ..ResolveConfig::default() };
+        let mut chain = component(&CHAIN, &config);
+        chain.same = vec![(1, 0, 2)];
+        assert_eq!(groups(&chain, &config), [vec![0, 1, 2]]);
+        let mut apart = component(&["Amber Birch Cedar"; 2], &config);
+        apart.different = vec![(0, 1)];
+        assert_eq!(groups(&apart, &config), [[0], [1]]);
+    }
+
+    #[test]
+    fn of_an_impossible_set_the_oldest_same_gives_way() {
+        let config = ResolveConfig::default();
+        let mut impossible = component(&["Amber", "Birch", "Cedar"], &config);
+        impossible.same = vec![(10, 0, 1), (20, 1, 2)];
+        impossible.different = vec![(0, 2)];
+        assert_eq!(groups(&impossible, &config), [vec![0], vec![1, 2]]);
+        impossible.same = vec![(20, 0, 1), (10, 1, 2)];
+        assert_eq!(groups(&impossible, &config), [vec![0, 1], vec![2]]);
+    }
+
+    #[test]
+    fn a_component_over_the_limit_is_tightened_or_dissolved() {
+        let config = ResolveConfig { component_cap: 3, cohesion: 0.0, ..ResolveConfig::default() };
+        let titles = [
+            "Amber Birch Cedar Dahlia",
+            "Amber Birch Cedar Dahlia",
+            "Amber Birch Cedar Elder",
+            "Amber Birch Cedar Elder",
+        ];
+        let near = component(&titles, &config);
+        let refined = refine(&near, &Comparer::new(&config), &config);
+        assert_eq!(refined.stat, Some(Stat::TightenedComponent));
+        assert_eq!(groups(&near, &config), [[0, 1], [2, 3]]);
+        let mut equal = component(&["Amber Birch Cedar"; 4], &config);
+        assert_eq!(refine(&equal, &Comparer::new(&config), &config).stat, Some(Stat::DissolvedComponent));
+        assert_eq!(groups(&equal, &config), [[0], [1], [2], [3]]);
+        equal.same = vec![(1, 1, 2)];
+        assert_eq!(groups(&equal, &config), [vec![0], vec![1, 2], vec![3]]);
+    }
+
+    #[test]
+    fn members_know_their_best_edge() {
+        let config = ResolveConfig { cohesion: 0.5, ..ResolveConfig::default() };
+        let chain = component(&CHAIN, &config);
+        let refined = refine(&chain, &Comparer::new(&config), &config);
+        let best = chain.edges.iter().max_by_key(|edge| (edge.score, std::cmp::Reverse(edge.a))).unwrap();
+        let member = &refined.clusters[0][best.a];
+        assert_eq!((member.similarity, member.via), (best.score, Some(ListingId(best.b as u128))));
+    }
+}
