@@ -16,6 +16,7 @@
 
 use std::sync::Arc;
 
+use differential_dataflow::{AsCollection, VecCollection};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use timely::dataflow::Stream;
@@ -159,16 +160,16 @@ pub struct MatchChange {
 
 /// What changed in the blocks.
 #[derive(Debug, Default)]
-pub struct Changes {
+struct Changes {
     /// Matches; the same one may come and go several times.
-    pub matches: Vec<MatchChange>,
+    matches: Vec<MatchChange>,
     /// Blocks over the cap.
-    pub stats: Vec<(Stat, isize)>,
+    stats: Vec<(Stat, isize)>,
 }
 
 /// The blocks of one worker.
 #[derive(Debug)]
-pub struct Blocks {
+struct Blocks {
     blocks: foldhash::HashMap<u64, Block>,
     judge: Judge,
 }
@@ -351,7 +352,7 @@ impl Group {
 
 impl Blocks {
     /// No blocks yet.
-    pub fn new(config: &ResolveConfig) -> Self {
+    fn new(config: &ResolveConfig) -> Self {
         let judge =
             Judge { comparer: Comparer::new(config), cap: config.block_cap, session_gap: config.session_gap_minutes };
         Self { blocks: foldhash::HashMap::default(), judge }
@@ -415,7 +416,7 @@ impl Blocks {
 pub(super) fn matches<'s>(
     changes: Stream<'s, Epoch, Vec<BlockChange>>,
     config: &Arc<ResolveConfig>,
-) -> (Stream<'s, Epoch, Vec<MatchChange>>, Stream<'s, Epoch, Vec<(Stat, Epoch, isize)>>) {
+) -> (Stream<'s, Epoch, Vec<MatchChange>>, VecCollection<'s, Epoch, Stat>) {
     let mut builder = OperatorBuilder::new("ResolveBlocks".to_owned(), changes.scope());
     let mut input = builder.new_input(changes, Exchange::new(|change: &BlockChange| change.key));
     let (matches_out, matches) = builder.new_output();
@@ -433,7 +434,7 @@ pub(super) fn matches<'s>(
             }
         }
     });
-    (matches, stats)
+    (matches, stats.as_collection())
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ use super::decision::{Decision, Verdict};
 use super::epochs::{Pending, Sender};
 use super::fingerprint::{Fingerprint, Presence};
 use super::identity::{Carrier, ClusterChanges, Identity, IdentityRegistry, Remembered};
-use super::merge::Assignment;
+use super::merge::{Assigned, Assignment};
 use crate::Epoch;
 use crate::ids::{EventId, ListingId};
 use crate::listing::Ratio;
@@ -371,12 +371,15 @@ fn memberships(component: &Component, groups: &[GroupOfNodes]) -> Vec<Cluster> {
 #[derive(Debug, Default)]
 pub struct Graph {
     nodes: HashMap<ListingId, Node>,
-    verdicts: HashMap<(ListingId, ListingId), SmallVec<[(Verdict, isize); 1]>>,
+    verdicts: HashMap<(ListingId, ListingId), Verdicts>,
     /// The other sides of a listing's verdicts, whether live or not.
     partners: HashMap<ListingId, SmallVec<[ListingId; 2]>>,
     /// Components that were tightened, by each epoch's smallest listing in them.
     tightened: HashMap<ListingId, Stat>,
 }
+
+/// The verdicts known on a pair, with their multiplicities.
+type Verdicts = SmallVec<[(Verdict, isize); 1]>;
 
 #[derive(Debug)]
 struct Node {
@@ -639,7 +642,7 @@ struct ClustersInput {
 
 #[derive(Debug, Default)]
 struct ClustersOutput {
-    assigned: Vec<(ListingId, Option<Arc<Assignment>>)>,
+    assigned: Vec<Assigned>,
     redirects: Vec<((EventId, EventId), isize)>,
     stats: Vec<(Stat, isize)>,
 }
@@ -684,8 +687,7 @@ impl Clusters {
         };
         let outcome = self.registry.apply(&changes);
 
-        let mut assigned: Vec<(ListingId, Option<Arc<Assignment>>)> =
-            outcome.forgotten.iter().map(|listing| (*listing, None)).collect();
+        let mut assigned: Vec<Assigned> = outcome.forgotten.iter().map(|listing| (*listing, None)).collect();
         let (of_clusters, of_singles) = outcome.identities.split_at(clusters.len().min(outcome.identities.len()));
         for (cluster, identity) in clusters.iter().zip(of_clusters) {
             assigned
@@ -723,7 +725,7 @@ fn carrier(member: &Membership) -> Carrier {
 
 /// Streams out of [`clusters`].
 pub(super) struct ClusterStreams<'s> {
-    pub(super) assigned: Stream<'s, Epoch, Vec<(ListingId, Option<Arc<Assignment>>)>>,
+    pub(super) assigned: Stream<'s, Epoch, Vec<Assigned>>,
     pub(super) redirects: VecCollection<'s, Epoch, (EventId, EventId)>,
     pub(super) stats: VecCollection<'s, Epoch, Stat>,
 }
