@@ -16,6 +16,7 @@
 
 use std::sync::Arc;
 
+use differential_dataflow::{AsCollection, VecCollection};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use timely::dataflow::Stream;
@@ -159,32 +160,51 @@ pub struct MatchChange {
 
 /// What changed in the blocks.
 #[derive(Debug, Default)]
-pub struct Changes {
+struct Changes {
     /// Matches; the same one may come and go several times.
-    pub matches: Vec<MatchChange>,
+    matches: Vec<MatchChange>,
     /// Blocks over the cap.
-    pub stats: Vec<(Stat, isize)>,
+    stats: Vec<(Stat, isize)>,
 }
 
 /// The blocks of one worker.
 #[derive(Debug)]
-pub struct Blocks {
+struct Blocks {
     blocks: foldhash::HashMap<u64, Block>,
     judge: Judge,
 }
 
-/// Nearly all blocks hold one listing; those cost no more than a pointer.
+/// Nearly all blocks hold one listing; those cost no more than that.
 #[derive(Debug)]
 enum Block {
-    One(Shared<Fingerprint>),
+    One(Entry),
     Many(Box<Group>),
+}
+
+/// A listing in a block, with the one number by which most pairs are told apart without looking
+/// at the fingerprints, which lie elsewhere in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    fingerprint: Shared<Fingerprint>,
+    /// Start in minutes since the Unix epoch; `ANY_START` where another start is no veto.
+    start: i32,
+}
+
+const ANY_START: i32 = i32::MIN;
+
+impl Entry {
+    pub(super) fn new(fingerprint: Shared<Fingerprint>) -> Self {
+        let span = &fingerprint.span;
+        let start = if span.days() == 1 { span.start_min.unwrap_or(ANY_START) } else { ANY_START };
+        Self { fingerprint, start }
+    }
 }
 
 /// Listings that share a key. Either compared pair by pair, or divided into parts.
 #[derive(Debug, Default)]
 struct Group {
-    members: Vec<Shared<Fingerprint>>,
-    parts: Option<foldhash::HashMap<u64, Group>>,
+    members: Vec<Entry>,
+    parts: Option<Box<foldhash::HashMap<u64, Group>>>,
 }
 
 /// The way from a block down to a group: the block's key, and the word of its part.
@@ -236,10 +256,16 @@ impl Level {
 struct Judge {
     comparer: Comparer,
     cap: usize,
+    session_gap: u32,
 }
 
 impl Judge {
-    fn pair(&self, level: Level, a: &Shared<Fingerprint>, b: &Shared<Fingerprint>, diff: i8, out: &mut Changes) {
+    fn pair(&self, level: Level, a: &Entry, b: &Entry, diff: i8, out: &mut Changes) {
+        let timed = a.start != ANY_START && b.start != ANY_START;
+        if timed && a.start.abs_diff(b.start) > self.session_gap {
+            return;
+        }
+        let (a, b) = (&a.fingerprint, &b.fingerprint);
         if !level.owns(a, b) {
             return;
         }
@@ -251,14 +277,14 @@ impl Judge {
 }
 
 impl Group {
-    fn insert(&mut self, level: Level, new: &Shared<Fingerprint>, judge: &Judge, out: &mut Changes) {
+    fn insert(&mut self, level: Level, new: &Entry, judge: &Judge, out: &mut Changes) {
         if self.members.len() == judge.cap {
             self.all_pairs(level, -1, judge, out);
             self.divide(level, judge, out);
         }
         self.members.push(new.clone());
         if let Some(parts) = &mut self.parts {
-            for (part, level) in level.parts(new) {
+            for (part, level) in level.parts(&new.fingerprint) {
                 parts.entry(part).or_default().insert(level, new, judge, out);
             }
         } else {
@@ -269,7 +295,7 @@ impl Group {
         }
     }
 
-    fn remove(&mut self, level: Level, old: &Shared<Fingerprint>, judge: &Judge, out: &mut Changes) {
+    fn remove(&mut self, level: Level, old: &Entry, judge: &Judge, out: &mut Changes) {
         let Some(position) = self.members.iter().position(|member| member == old) else { return };
         self.members.swap_remove(position);
         let Some(parts) = &mut self.parts else {
@@ -278,7 +304,7 @@ impl Group {
             }
             return;
         };
-        for (part, level) in level.parts(old) {
+        for (part, level) in level.parts(&old.fingerprint) {
             let Some(group) = parts.get_mut(&part) else { continue };
             group.remove(level, old, judge, out);
             if group.members.is_empty() {
@@ -294,11 +320,11 @@ impl Group {
         out.stats.push((level.over_cap(), 1));
         let mut parts: foldhash::HashMap<u64, Self> = foldhash::HashMap::default();
         for member in &self.members {
-            for (part, level) in level.parts(member) {
+            for (part, level) in level.parts(&member.fingerprint) {
                 parts.entry(part).or_default().insert(level, member, judge, out);
             }
         }
-        self.parts = Some(parts);
+        self.parts = Some(Box::new(parts));
     }
 
     fn unite(&mut self, level: Level, judge: &Judge, out: &mut Changes) {
@@ -306,7 +332,7 @@ impl Group {
         let members = self.members.clone();
         let mut parts = self.parts.take().unwrap_or_default();
         for member in &members {
-            for (part, level) in level.parts(member) {
+            for (part, level) in level.parts(&member.fingerprint) {
                 if let Some(group) = parts.get_mut(&part) {
                     group.remove(level, member, judge, out);
                 }
@@ -326,8 +352,9 @@ impl Group {
 
 impl Blocks {
     /// No blocks yet.
-    pub fn new(config: &ResolveConfig) -> Self {
-        let judge = Judge { comparer: Comparer::new(config), cap: config.block_cap };
+    fn new(config: &ResolveConfig) -> Self {
+        let judge =
+            Judge { comparer: Comparer::new(config), cap: config.block_cap, session_gap: config.session_gap_minutes };
         Self { blocks: foldhash::HashMap::default(), judge }
     }
 
@@ -336,24 +363,24 @@ impl Blocks {
     fn apply(&mut self, changes: Vec<BlockChange>) -> Changes {
         let mut out = Changes::default();
         for change in changes.iter().filter(|change| change.diff < 0) {
-            self.remove(change.key, &change.fingerprint, &mut out);
+            self.remove(change.key, &change.entry, &mut out);
         }
         for change in changes.into_iter().filter(|change| change.diff > 0) {
-            self.insert(change.key, change.fingerprint, &mut out);
+            self.insert(change.key, change.entry, &mut out);
         }
         out
     }
 
     /// Puts a listing into a block that it is not in yet.
-    pub fn insert(&mut self, key: u64, new: Shared<Fingerprint>, out: &mut Changes) {
-        use std::collections::hash_map::Entry;
+    fn insert(&mut self, key: u64, new: Entry, out: &mut Changes) {
+        use std::collections::hash_map::Entry as Slot;
         let level = Level::Block { key };
         let block = match self.blocks.entry(key) {
-            Entry::Vacant(vacant) => {
+            Slot::Vacant(vacant) => {
                 vacant.insert(Block::One(new));
                 return;
             }
-            Entry::Occupied(occupied) => occupied.into_mut(),
+            Slot::Occupied(occupied) => occupied.into_mut(),
         };
         match block {
             Block::One(other) => {
@@ -366,7 +393,7 @@ impl Blocks {
     }
 
     /// Takes a listing out of a block.
-    pub fn remove(&mut self, key: u64, old: &Shared<Fingerprint>, out: &mut Changes) {
+    fn remove(&mut self, key: u64, old: &Entry, out: &mut Changes) {
         let Some(block) = self.blocks.get_mut(&key) else { return };
         match block {
             Block::One(only) if only == old => {
@@ -389,7 +416,7 @@ impl Blocks {
 pub(super) fn matches<'s>(
     changes: Stream<'s, Epoch, Vec<BlockChange>>,
     config: &Arc<ResolveConfig>,
-) -> (Stream<'s, Epoch, Vec<MatchChange>>, Stream<'s, Epoch, Vec<(Stat, Epoch, isize)>>) {
+) -> (Stream<'s, Epoch, Vec<MatchChange>>, VecCollection<'s, Epoch, Stat>) {
     let mut builder = OperatorBuilder::new("ResolveBlocks".to_owned(), changes.scope());
     let mut input = builder.new_input(changes, Exchange::new(|change: &BlockChange| change.key));
     let (matches_out, matches) = builder.new_output();
@@ -407,5 +434,68 @@ pub(super) fn matches<'s>(
             }
         }
     });
-    (matches, stats)
+    (matches, stats.as_collection())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listing::{Listing, LiveListing};
+
+    fn entry(config: &ResolveConfig, id: usize, title: &str, start: &str) -> Entry {
+        let mut listing = Listing::new(&format!("s{id}"), "1", title, start.parse().unwrap());
+        listing.venue.name = Some("Sudwerk".to_owned());
+        let live = LiveListing { id: listing.id(), first_seen: 0, updated_at: 0, listing };
+        Entry::new(Shared::new(Fingerprint::of(&live, config)))
+    }
+
+    fn changes(entry: &Entry, diff: i8) -> impl Iterator<Item = BlockChange> + '_ {
+        entry.fingerprint.keys.iter().map(move |key| BlockChange { key: *key, entry: entry.clone(), diff })
+    }
+
+    fn share_a_block(a: &str, b: &str) -> bool {
+        let config = ResolveConfig::default();
+        let (a, b) = (entry(&config, 1, "Harvest Jazz", a), entry(&config, 2, "Harvest Jazz", b));
+        smallest_common(&a.fingerprint.keys, &b.fingerprint.keys).is_some()
+    }
+
+    #[test]
+    fn a_pair_is_compared_once_however_many_blocks_it_shares() {
+        let config = ResolveConfig::default();
+        let [a, b] = [1, 2].map(|id| entry(&config, id, "Harvest Moon Jazz Picnic", "2026-05-01T18:00:00Z"));
+        let mut blocks = Blocks::new(&config);
+        let out = blocks.apply(changes(&a, 1).chain(changes(&b, 1)).collect());
+        assert_eq!(out.matches.len(), 1);
+        let out = blocks.apply(changes(&a, -1).collect());
+        assert_eq!(out.matches.iter().map(|change| change.diff).collect::<Vec<_>>(), [-1]);
+        blocks.apply(changes(&b, -1).collect());
+        assert!(blocks.blocks.is_empty());
+    }
+
+    #[test]
+    fn neighbours_across_midnight_meet() {
+        assert!(share_a_block("2026-05-01T23:50:00Z", "2026-05-02T00:10:00Z"));
+        assert!(share_a_block("2026-05-01T23:50:00-07:00", "2026-05-01"));
+        assert!(share_a_block("2026-05-01T00:10:00+10:00", "2026-05-01"));
+        assert!(!share_a_block("2026-05-01T12:00:00Z", "2026-05-02T12:00:00Z"));
+    }
+
+    #[test]
+    fn a_hot_block_is_not_quadratic() {
+        let config = ResolveConfig { block_cap: 10, ..ResolveConfig::default() };
+        let mut blocks = Blocks::new(&config);
+        let entries: Vec<Entry> =
+            (0..300).map(|id| entry(&config, id, "Harvest Jazz", "2026-05-01T18:00:00Z")).collect();
+        let came = blocks.apply(entries.iter().flat_map(|entry| changes(entry, 1)).collect());
+        assert!(came.matches.len() < 2 * 300 * 10, "{}", came.matches.len());
+        let sum = |changes: &Changes| changes.matches.iter().map(|change| isize::from(change.diff)).sum::<isize>();
+        assert_eq!(sum(&came), 0, "300 equal listings are over every cap");
+        assert!(came.stats.contains(&(Stat::SkippedPart, 1)));
+        let went = blocks.apply(entries.iter().skip(5).flat_map(|entry| changes(entry, -1)).collect());
+        assert_eq!(sum(&went), 10, "the five that are left match pair by pair");
+        assert_eq!(
+            went.stats.iter().map(|(_, diff)| diff).sum::<isize>(),
+            -came.stats.iter().map(|(_, d)| d).sum::<isize>()
+        );
+    }
 }

@@ -34,7 +34,7 @@ use super::decision::{Decision, Verdict};
 use super::epochs::{Pending, Sender};
 use super::fingerprint::{Fingerprint, Presence};
 use super::identity::{Carrier, ClusterChanges, Identity, IdentityRegistry, Remembered};
-use super::merge::Assignment;
+use super::merge::{Assigned, Assignment};
 use crate::Epoch;
 use crate::ids::{EventId, ListingId};
 use crate::listing::Ratio;
@@ -371,12 +371,15 @@ fn memberships(component: &Component, groups: &[GroupOfNodes]) -> Vec<Cluster> {
 #[derive(Debug, Default)]
 pub struct Graph {
     nodes: HashMap<ListingId, Node>,
-    verdicts: HashMap<(ListingId, ListingId), SmallVec<[(Verdict, isize); 1]>>,
+    verdicts: HashMap<(ListingId, ListingId), Verdicts>,
     /// The other sides of a listing's verdicts, whether live or not.
     partners: HashMap<ListingId, SmallVec<[ListingId; 2]>>,
     /// Components that were tightened, by each epoch's smallest listing in them.
     tightened: HashMap<ListingId, Stat>,
 }
+
+/// The verdicts known on a pair, with their multiplicities.
+type Verdicts = SmallVec<[(Verdict, isize); 1]>;
 
 #[derive(Debug)]
 struct Node {
@@ -639,7 +642,7 @@ struct ClustersInput {
 
 #[derive(Debug, Default)]
 struct ClustersOutput {
-    assigned: Vec<(ListingId, Option<Arc<Assignment>>)>,
+    assigned: Vec<Assigned>,
     redirects: Vec<((EventId, EventId), isize)>,
     stats: Vec<(Stat, isize)>,
 }
@@ -684,8 +687,7 @@ impl Clusters {
         };
         let outcome = self.registry.apply(&changes);
 
-        let mut assigned: Vec<(ListingId, Option<Arc<Assignment>>)> =
-            outcome.forgotten.iter().map(|listing| (*listing, None)).collect();
+        let mut assigned: Vec<Assigned> = outcome.forgotten.iter().map(|listing| (*listing, None)).collect();
         let (of_clusters, of_singles) = outcome.identities.split_at(clusters.len().min(outcome.identities.len()));
         for (cluster, identity) in clusters.iter().zip(of_clusters) {
             assigned
@@ -723,7 +725,7 @@ fn carrier(member: &Membership) -> Carrier {
 
 /// Streams out of [`clusters`].
 pub(super) struct ClusterStreams<'s> {
-    pub(super) assigned: Stream<'s, Epoch, Vec<(ListingId, Option<Arc<Assignment>>)>>,
+    pub(super) assigned: Stream<'s, Epoch, Vec<Assigned>>,
     pub(super) redirects: VecCollection<'s, Epoch, (EventId, EventId)>,
     pub(super) stats: VecCollection<'s, Epoch, Stat>,
 }
@@ -776,4 +778,105 @@ pub(super) fn clusters<'s>(
         }
     });
     ClusterStreams { assigned, redirects: redirects.as_collection(), stats: stats.as_collection() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listing::{Listing, LiveListing};
+
+    /// Listings of one evening at one place, told apart by their titles.
+    fn component(titles: &[&str], config: &ResolveConfig) -> Component {
+        let mut nodes: Vec<Shared<Fingerprint>> = titles
+            .iter()
+            .enumerate()
+            .map(|(i, title)| {
+                let start = "2026-05-01T18:00:00Z".parse().unwrap();
+                let mut listing = Listing::new(&format!("s{i}"), "1", title, start);
+                listing.venue.name = Some("Sudwerk".to_owned());
+                // The order of the ids is the order of the titles.
+                let live = LiveListing { id: ListingId(i as u128), first_seen: i as i64, updated_at: 0, listing };
+                Shared::new(Fingerprint::of(&live, config))
+            })
+            .collect();
+        nodes.sort_by_key(|node| node.listing);
+        let comparer = Comparer::new(config);
+        let mut edges = Vec::new();
+        for a in 0..nodes.len() {
+            for b in a + 1..nodes.len() {
+                edges.extend(comparer.matches(&nodes[a], &nodes[b]).map(|score| Edge { a, b, score }));
+            }
+        }
+        Component { nodes, edges, ..Component::default() }
+    }
+
+    fn groups(component: &Component, config: &ResolveConfig) -> Vec<Vec<u128>> {
+        let refined = refine(component, &Comparer::new(config), config);
+        refined.clusters.iter().map(|cluster| cluster.iter().map(|m| m.node.listing.0).collect()).collect()
+    }
+
+    const CHAIN: [&str; 3] = ["Amber Birch Cedar Dahlia", "Cedar Dahlia Elder Birch", "Elder Fir Cedar Dahlia Ginkgo"];
+
+    #[test]
+    fn what_only_chains_is_cut() {
+        let config = ResolveConfig { cohesion: 0.85, ..ResolveConfig::default() };
+        let chain = component(&CHAIN, &config);
+        let ends: Vec<(usize, usize)> = chain.edges.iter().map(|edge| (edge.a, edge.b)).collect();
+        assert_eq!(ends, [(0, 1), (1, 2)], "A~B, B~C, A unlike C");
+        assert_eq!(groups(&chain, &config), [vec![0, 1], vec![2]]);
+        let lax = ResolveConfig { cohesion: 0.5, ..config };
+        assert_eq!(groups(&chain, &lax), [vec![0, 1, 2]]);
+    }
+
+    #[test]
+    fn decisions_are_stronger_than_comparisons() {
+        let config = ResolveConfig { cohesion: 0.85, ..ResolveConfig::default() };
+        let mut chain = component(&CHAIN, &config);
+        chain.same = vec![(1, 0, 2)];
+        assert_eq!(groups(&chain, &config), [vec![0, 1, 2]]);
+        let mut apart = component(&["Amber Birch Cedar"; 2], &config);
+        apart.different = vec![(0, 1)];
+        assert_eq!(groups(&apart, &config), [[0], [1]]);
+    }
+
+    #[test]
+    fn of_an_impossible_set_the_oldest_same_gives_way() {
+        let config = ResolveConfig::default();
+        let mut impossible = component(&["Amber", "Birch", "Cedar"], &config);
+        impossible.same = vec![(10, 0, 1), (20, 1, 2)];
+        impossible.different = vec![(0, 2)];
+        assert_eq!(groups(&impossible, &config), [vec![0], vec![1, 2]]);
+        impossible.same = vec![(20, 0, 1), (10, 1, 2)];
+        assert_eq!(groups(&impossible, &config), [vec![0, 1], vec![2]]);
+    }
+
+    #[test]
+    fn a_component_over_the_limit_is_tightened_or_dissolved() {
+        let config = ResolveConfig { component_cap: 3, cohesion: 0.0, ..ResolveConfig::default() };
+        let titles = [
+            "Amber Birch Cedar Dahlia",
+            "Amber Birch Cedar Dahlia",
+            "Amber Birch Cedar Elder",
+            "Amber Birch Cedar Elder",
+        ];
+        let near = component(&titles, &config);
+        let refined = refine(&near, &Comparer::new(&config), &config);
+        assert_eq!(refined.stat, Some(Stat::TightenedComponent));
+        assert_eq!(groups(&near, &config), [[0, 1], [2, 3]]);
+        let mut equal = component(&["Amber Birch Cedar"; 4], &config);
+        assert_eq!(refine(&equal, &Comparer::new(&config), &config).stat, Some(Stat::DissolvedComponent));
+        assert_eq!(groups(&equal, &config), [[0], [1], [2], [3]]);
+        equal.same = vec![(1, 1, 2)];
+        assert_eq!(groups(&equal, &config), [vec![0], vec![1, 2], vec![3]]);
+    }
+
+    #[test]
+    fn members_know_their_best_edge() {
+        let config = ResolveConfig { cohesion: 0.5, ..ResolveConfig::default() };
+        let chain = component(&CHAIN, &config);
+        let refined = refine(&chain, &Comparer::new(&config), &config);
+        let best = chain.edges.iter().max_by_key(|edge| (edge.score, std::cmp::Reverse(edge.a))).unwrap();
+        let member = &refined.clusters[0][best.a];
+        assert_eq!((member.similarity, member.via), (best.score, Some(ListingId(best.b as u128))));
+    }
 }

@@ -16,7 +16,7 @@ use unicode_normalization::char::is_combining_mark;
 use url::Url;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use super::block::{self, Keys};
+use super::block::{self, Entry, Keys};
 use super::config::ResolveConfig;
 use super::epochs::{Pending, Sender, by_listing, net_changes};
 use super::identity::Carrier;
@@ -394,7 +394,9 @@ fn words(text: &str, table: &WordTable) -> Words {
 fn for_each_word(text: &str, mut visit: impl FnMut(&str)) {
     let mut word = String::with_capacity(24);
     let mut push = |c: char, word: &mut String| {
-        if c.is_alphanumeric() {
+        if c.is_ascii_alphanumeric() {
+            word.push(c.to_ascii_lowercase());
+        } else if c.is_alphanumeric() {
             word.extend(c.to_lowercase());
         } else if !matches!(c, '\'' | '’' | '`') && !is_combining_mark(c) && !word.is_empty() {
             visit(word);
@@ -491,7 +493,7 @@ fn is_tracking(pair: &str) -> bool {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct BlockChange {
     pub(super) key: u64,
-    pub(super) fingerprint: Shared<Fingerprint>,
+    pub(super) entry: Entry,
     pub(super) diff: i8,
 }
 
@@ -579,8 +581,9 @@ fn change(listing: ListingId, before: State, after: State, out: &mut Fingerprint
     if before.0 != after.0 {
         for (fingerprint, diff) in [(before.0, -1), (after.0, 1)] {
             let Some(fingerprint) = fingerprint else { continue };
-            let entry = |key: &u64| BlockChange { key: *key, fingerprint: fingerprint.clone(), diff };
-            out.blocks.extend(fingerprint.keys.iter().map(entry));
+            let entry = Entry::new(fingerprint.clone());
+            let into_block = |key: &u64| BlockChange { key: *key, entry: entry.clone(), diff };
+            out.blocks.extend(fingerprint.keys.iter().map(into_block));
         }
     }
 }

@@ -356,7 +356,8 @@ struct Place {
     assignment: Option<Arc<Assignment>>,
 }
 
-type Assigned = (ListingId, Option<Arc<Assignment>>);
+/// Where a listing belongs from now on; `None` for a plain one.
+pub(super) type Assigned = (ListingId, Option<Arc<Assignment>>);
 
 impl Places {
     fn apply(&mut self, listings: Vec<(Shared<LiveListing>, isize)>, assigned: Vec<Assigned>, out: &mut Outputs) {

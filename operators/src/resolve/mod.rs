@@ -26,7 +26,7 @@
 
 use std::sync::Arc;
 
-use differential_dataflow::{AsCollection, VecCollection};
+use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 
@@ -141,12 +141,7 @@ impl<'s> Resolve<'s> for VecCollection<'s, Epoch, Shared<LiveListing>> {
         let (matches, block_stats) = block::matches(blocks, config);
         let clusters = cluster::clusters(matches, presence, decisions, history, config);
         let (events, links) = merge::merged(self, clusters.assigned, config);
-        Resolved {
-            events,
-            links,
-            redirects: clusters.redirects,
-            stats: clusters.stats.concat(block_stats.as_collection()),
-        }
+        Resolved { events, links, redirects: clusters.redirects, stats: clusters.stats.concat(block_stats) }
     }
 }
 

@@ -117,17 +117,18 @@ fn measure(workers: usize) {
                 worker.step_or_park(None);
             }
         }
-        (counts.get(), began.elapsed(), resident())
+        (counts.get(), began.elapsed(), resident(), processor())
     })
     .unwrap();
     let results: Vec<_> = guards.join().into_iter().map(|result| result.unwrap()).collect();
-    let seconds = results.iter().map(|(_, elapsed, _)| elapsed.as_secs_f64()).fold(0.0, f64::max);
-    let events: isize = results.iter().map(|((events, _), _, _)| events).sum();
-    let links: isize = results.iter().map(|((_, links), _, _)| links).sum();
-    let memory = results.iter().map(|(_, _, memory)| *memory).max().unwrap_or(0).saturating_sub(before);
+    let seconds = results.iter().map(|(_, elapsed, _, _)| elapsed.as_secs_f64()).fold(0.0, f64::max);
+    let events: isize = results.iter().map(|((events, _), _, _, _)| events).sum();
+    let links: isize = results.iter().map(|((_, links), _, _, _)| links).sum();
+    let memory = results.iter().map(|(_, _, memory, _)| *memory).max().unwrap_or(0).saturating_sub(before);
+    let processor = results.iter().map(|(_, _, _, processor)| *processor).fold(0.0, f64::max);
     println!(
         "{workers} workers: {:.1} µs of processor a listing, {:.0} listings/s, {events} events of {links} listings, {} bytes a listing beside the payload",
-        (processor() - worked) * 1e6 / LISTINGS as f64,
+        (processor - worked) * 1e6 / LISTINGS as f64,
         LISTINGS as f64 / seconds,
         memory / LISTINGS
     );

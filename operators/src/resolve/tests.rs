@@ -76,11 +76,9 @@ fn live(slot: usize, variant: &Variant, first_seen: i64, updated_at: i64) -> Sha
     let ListingName { source, external_id } = name(slot);
     let mut listing =
         Listing::new(&source, &external_id, TITLES[variant.title], STARTS[variant.start].parse().unwrap());
-    listing.end = variant.hours.and_then(|hours| match listing.start {
-        crate::Moment::Instant { ms, offset_min } => {
-            Some(crate::Moment::Instant { ms: ms + hours * 3_600_000, offset_min })
-        }
-        crate::Moment::Day(day) => Some(crate::Moment::Day(day.tomorrow().unwrap())),
+    listing.end = variant.hours.map(|hours| match listing.start {
+        crate::Moment::Instant { ms, offset_min } => crate::Moment::Instant { ms: ms + hours * 3_600_000, offset_min },
+        crate::Moment::Day(day) => crate::Moment::Day(day.tomorrow().unwrap()),
     });
     let geo = |lat, lon, precision| {
         let point = Point::from_degrees(lat, lon).unwrap();
