@@ -559,7 +559,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let config = GenerateConfig { records: Some(20_000), window: 100, ..GenerateConfig::default() };
+        let config = GenerateConfig { records: Some(8_000), window: 100, ..GenerateConfig::default() };
         let mut generator = Generator::new(config).unwrap().with_truth();
         let mut rows = 0;
         while generator.next().is_some() {
@@ -568,6 +568,6 @@ mod tests {
             assert!(generator.ready.len() < MAX_SHOWS);
             assert!(generator.window.iter().all(|entry| entry.tellers.len() <= MAX_TELLERS));
         }
-        assert!(rows > 5000);
+        assert!(rows > 3000);
     }
 }
