@@ -1,5 +1,13 @@
 //! Headwater's runtime: everything that touches the outside world or the clock.
 
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod console;
+pub mod engine;
 pub mod error;
 pub mod generate;
 pub mod log;
+pub mod telemetry;
+pub mod tools;
+pub mod view;

@@ -7,8 +7,10 @@
 //! Timestamps of collections are `u64` epochs in milliseconds; see the runtime for who stamps them.
 
 pub mod categorize;
+mod epochs;
 pub mod event;
 pub mod extract;
+pub mod gazetteer;
 pub mod geocode;
 pub mod ids;
 pub mod listing;
@@ -19,6 +21,7 @@ pub mod sanitize;
 pub mod score;
 pub mod shared;
 pub mod window;
+mod words;
 
 pub use event::{Event, EventId};
 pub use ids::ListingId;

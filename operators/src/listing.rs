@@ -29,8 +29,10 @@ pub struct Listing {
     pub category: Option<Arc<str>>,
     /// Confidence of `category`, 0..=1 in steps of 1/10 000.
     pub category_confidence: Ratio,
-    /// Free labels: the source's own and those of the taxonomy.
+    /// Free labels, as the source gave them.
     pub tags: Vec<Arc<str>>,
+    /// Labels of the taxonomy; empty until `categorize` has run.
+    pub labels: Vec<Arc<str>>,
     /// When it begins.
     pub start: Moment,
     /// When it ends: exclusive for instants, the last day for days.
@@ -67,6 +69,7 @@ impl Listing {
             category: None,
             category_confidence: Ratio::ZERO,
             tags: Vec::new(),
+            labels: Vec::new(),
             start,
             end: None,
             timezone: None,

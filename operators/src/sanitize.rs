@@ -1,1 +1,716 @@
-//! sanitize.
+//! Makes the text of listings safe and plain: no markup, no entities, no invisible or
+//! direction-changing characters, one spelling of whitespace, bounded lengths, web addresses only
+//! of the web.
+//!
+//! The result is a fixed point: sanitizing it again changes nothing. That is also what makes it
+//! safe for a consumer that unescapes entities once more than it should: `&lt;script&gt;` is
+//! unescaped and removed here, however often it was escaped.
+
+use std::cell::{Cell, RefCell};
+
+use differential_dataflow::VecCollection;
+use html5ever::tendril::StrTendril;
+use html5ever::tokenizer::states::RawKind;
+use html5ever::tokenizer::{BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
+use serde::{Deserialize, Serialize};
+use timely::progress::Timestamp;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+use url::Url;
+
+use crate::listing::{Listing, Organizer, Venue};
+
+/// Limits of what a listing may hold. Lengths count characters (Unicode scalar values), and
+/// include the `…` that marks what was cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SanitizeConfig {
+    /// Title. Default 300.
+    pub max_title_chars: usize,
+    /// Description. Default 10 000.
+    pub max_description_chars: usize,
+    /// Every other single-line text: venue, address, organizer, category, tag. Default 500.
+    pub max_field_chars: usize,
+    /// Longer addresses are dropped, since a cut one leads elsewhere. In bytes. Default 2048,
+    /// what every browser and server takes.
+    pub max_url_bytes: usize,
+    /// Entries of each list: source categories, tags, images, URLs. Default 50.
+    pub max_items: usize,
+}
+
+impl Default for SanitizeConfig {
+    fn default() -> Self {
+        Self {
+            max_title_chars: 300,
+            max_description_chars: 10_000,
+            max_field_chars: 500,
+            max_url_bytes: 2048,
+            max_items: 50,
+        }
+    }
+}
+
+/// Sanitizes every text of `listing` in place. Its identity (source and external id), times and
+/// numbers stay as they are.
+///
+/// ```
+/// use headwater_operators::Listing;
+/// use headwater_operators::sanitize::{SanitizeConfig, sanitize};
+///
+/// let start = "2026-03-28".parse().unwrap();
+/// let mut listing = Listing::new("venue", "17", "Jazz &amp;  <b>Blues</b>", start);
+/// listing.description = Some("<p>Doors at 7</p><script>alert(1)</script>Free".to_owned());
+/// listing.urls = vec!["javascript:alert(1)".to_owned(), "https://example.org".to_owned()];
+/// sanitize(&mut listing, &SanitizeConfig::default());
+///
+/// assert_eq!(listing.title, "Jazz & Blues");
+/// assert_eq!(listing.description.as_deref(), Some("Doors at 7\n\nFree"));
+/// assert_eq!(listing.urls, ["https://example.org/"]);
+/// ```
+pub fn sanitize(listing: &mut Listing, config: &SanitizeConfig) {
+    clean_in_place(&mut listing.title, Shape::Line, config.max_title_chars);
+    clean_option(&mut listing.description, Shape::Lines, config.max_description_chars);
+
+    let field = |text: &mut Option<String>| clean_option(text, Shape::Line, config.max_field_chars);
+    let Venue { name, address, city, region, postal_code, country, geo: _ } = &mut listing.venue;
+    [name, address, city, region, postal_code, country].into_iter().for_each(field);
+    sanitize_organizer(&mut listing.organizer, config);
+    if let Some(pricing) = &mut listing.pricing {
+        field(&mut pricing.currency);
+    }
+
+    listing.source_categories.iter_mut().for_each(|text| clean_in_place(text, Shape::Line, config.max_field_chars));
+    keep_distinct(&mut listing.source_categories, config.max_items, |text| text);
+    for tag in &mut listing.tags {
+        if let Some(clean) = clean(tag, Shape::Line, config.max_field_chars) {
+            *tag = clean.into();
+        }
+    }
+    keep_distinct(&mut listing.tags, config.max_items, |tag| tag);
+    sanitize_urls(&mut listing.images, config);
+    sanitize_urls(&mut listing.urls, config);
+}
+
+/// Sanitizes every listing of a collection.
+pub trait Sanitize {
+    /// Applies [`sanitize`] to each listing.
+    ///
+    /// ```
+    /// use differential_dataflow::input::Input;
+    /// use headwater_operators::Listing;
+    /// use headwater_operators::sanitize::{Sanitize, SanitizeConfig};
+    ///
+    /// timely::example(|scope| {
+    ///     let start = "2026-03-28".parse().unwrap();
+    ///     let raw = scope.new_collection_from([Listing::new("venue", "17", "<i>Jazz</i>", start)]).1;
+    ///     let clean = scope.new_collection_from([Listing::new("venue", "17", "Jazz", start)]).1;
+    ///     raw.sanitize(SanitizeConfig::default()).assert_eq(clean);
+    /// });
+    /// ```
+    #[must_use]
+    fn sanitize(self, config: SanitizeConfig) -> Self;
+}
+
+impl<T: Timestamp> Sanitize for VecCollection<'_, T, Listing, isize> {
+    fn sanitize(self, config: SanitizeConfig) -> Self {
+        self.map_in_place(move |listing| sanitize(listing, &config))
+    }
+}
+
+fn sanitize_organizer(organizer: &mut Option<Organizer>, config: &SanitizeConfig) {
+    let Some(who) = organizer else { return };
+    clean_in_place(&mut who.name, Shape::Line, config.max_field_chars);
+    who.url = who.url.take().and_then(|url| web_url(&url, config.max_url_bytes));
+    if who.name.is_empty() && who.url.is_none() {
+        *organizer = None;
+    }
+}
+
+fn sanitize_urls(urls: &mut Vec<String>, config: &SanitizeConfig) {
+    *urls = urls.iter().filter_map(|url| web_url(url, config.max_url_bytes)).collect();
+    keep_distinct(urls, config.max_items, |url| url);
+}
+
+/// Drops empty and repeated entries (letter case aside), then those over the limit.
+fn keep_distinct<T>(items: &mut Vec<T>, max_items: usize, text: impl Fn(&T) -> &str) {
+    let mut seen = std::collections::HashSet::new();
+    items.retain(|item| {
+        let text = text(item);
+        !text.is_empty() && seen.len() < max_items && seen.insert(text.to_lowercase())
+    });
+}
+
+/// The address in the normal form of the URL standard; `None` unless it is one of the web and no
+/// longer than `max_bytes`. User names and passwords are removed: in public listings they only
+/// serve to disguise the host.
+fn web_url(raw: &str, max_bytes: usize) -> Option<String> {
+    let text = raw.trim();
+    if text.len() > max_bytes {
+        return None;
+    }
+    let mut text = text.to_owned();
+    while text.contains("&amp;") {
+        text = text.replace("&amp;", "&");
+    }
+    if text.starts_with("www.") {
+        text.insert_str(0, "https://");
+    } else if text.starts_with("//") {
+        text.insert_str(0, "https:");
+    }
+    let mut url = Url::parse(&text).ok()?;
+    let credentials = !url.username().is_empty() || url.password().is_some();
+    let bare = !credentials || (url.set_username("").is_ok() && url.set_password(None).is_ok());
+    let web = matches!(url.scheme(), "http" | "https") && url.has_host();
+    (web && bare && url.as_str().len() <= max_bytes).then(|| url.into())
+}
+
+/// How much of the layout of a text matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// All whitespace is one space.
+    Line,
+    /// Line breaks stay, with at most one empty line in a row.
+    Lines,
+}
+
+fn clean_option(text: &mut Option<String>, shape: Shape, max_chars: usize) {
+    if let Some(inner) = text {
+        clean_in_place(inner, shape, max_chars);
+        if inner.is_empty() {
+            *text = None;
+        }
+    }
+}
+
+fn clean_in_place(text: &mut String, shape: Shape, max_chars: usize) {
+    if let Some(clean) = clean(text, shape, max_chars) {
+        *text = clean;
+    }
+}
+
+/// Passes over a text that keeps changing, such as one escaped many times over, before its
+/// remaining `<` and `&` are removed outright.
+const MAX_PASSES: usize = 6;
+
+/// The safe plain text of `raw`; `None` where that is `raw` itself.
+fn clean(raw: &str, shape: Shape, max_chars: usize) -> Option<String> {
+    if raw.len() <= max_chars && is_plain_ascii(raw, shape) {
+        return None;
+    }
+    let mut text = pass(raw, shape);
+    for _ in 1..MAX_PASSES {
+        if !has_markup_signs(&text) {
+            break;
+        }
+        let next = pass(&text, shape);
+        if next == text {
+            break;
+        }
+        text = next;
+    }
+    if has_markup_signs(&text) && pass(&text, shape) != text {
+        text = tidy(&text.replace(['<', '&'], " "), shape);
+    }
+    Some(shorten(text, max_chars))
+}
+
+fn pass(text: &str, shape: Shape) -> String {
+    if has_markup_signs(text) { tidy(&strip_markup(text, shape), shape) } else { tidy(text, shape) }
+}
+
+fn has_markup_signs(text: &str) -> bool {
+    text.bytes().any(|byte| matches!(byte, b'<' | b'&'))
+}
+
+/// Whether nothing of `text` could need a change, by a look at its bytes alone.
+fn is_plain_ascii(text: &str, shape: Shape) -> bool {
+    let mut before = b' ';
+    for byte in text.bytes() {
+        let plain = match byte {
+            b'<' | b'&' => false,
+            b' ' => !matches!(before, b' ' | b'\n'),
+            b'\n' => shape == Shape::Lines && !matches!(before, b' ' | b'\n'),
+            _ => byte.is_ascii_graphic(),
+        };
+        if !plain {
+            return false;
+        }
+        before = byte;
+    }
+    text.is_empty() || !matches!(before, b' ' | b'\n')
+}
+
+/// Cuts `text` to `max_chars`, the ellipsis included.
+fn shorten(mut text: String, max_chars: usize) -> String {
+    if text.len() <= max_chars || text.chars().count() <= max_chars {
+        return text;
+    }
+    let keep = text.char_indices().nth(max_chars.saturating_sub(1)).map_or(text.len(), |(at, _)| at);
+    text.truncate(keep);
+    text.truncate(text.trim_end_matches(|c: char| c.is_whitespace() || is_joiner(c)).len());
+    if max_chars > 0 {
+        text.push('…');
+    }
+    text
+}
+
+/// NFC, without unwanted characters, with whitespace collapsed according to `shape`.
+fn tidy(text: &str, shape: Shape) -> String {
+    let mut visible = String::with_capacity(text.len());
+    if is_nfc_quick(text.chars()) == IsNormalized::Yes {
+        push_visible(text.chars(), shape, &mut visible);
+        if visible.len() == text.len() {
+            return visible;
+        }
+    } else {
+        push_visible(text.nfc(), shape, &mut visible);
+    }
+    // Removing a character can bring together what composes.
+    if is_nfc_quick(visible.chars()) == IsNormalized::Yes { visible } else { visible.nfc().collect() }
+}
+
+fn push_visible(chars: impl Iterator<Item = char>, shape: Shape, out: &mut String) {
+    let mut gap = Gap::default();
+    let mut chars = chars.filter(|&c| !is_unwanted(c)).peekable();
+    let mut last = ' ';
+    while let Some(c) = chars.next() {
+        if is_line_break(c) && shape == Shape::Lines {
+            gap.lines += usize::from(!(c == '\r' && chars.peek() == Some(&'\n')));
+        } else if c.is_whitespace() || c.is_control() {
+            gap.spaces += 1;
+        } else if !is_joiner(c) || (gap.is_none() && joins(last, chars.peek().copied())) {
+            gap.write(out);
+            out.push(c);
+            last = c;
+        }
+    }
+}
+
+/// Whitespace seen but not written yet.
+#[derive(Default)]
+struct Gap {
+    lines: usize,
+    spaces: usize,
+}
+
+impl Gap {
+    fn is_none(&self) -> bool {
+        self.lines == 0 && self.spaces == 0
+    }
+
+    /// Writes what the gap collapses to; nothing at the beginning of a text.
+    fn write(&mut self, out: &mut String) {
+        let space = match (self.lines, self.spaces) {
+            (0, 0) => "",
+            (0, _) => " ",
+            (1, _) => "\n",
+            _ => "\n\n",
+        };
+        if !out.is_empty() {
+            out.push_str(space);
+        }
+        *self = Self::default();
+    }
+}
+
+fn is_line_break(c: char) -> bool {
+    matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
+}
+
+/// Characters without a look of their own that change how others are read: bidirectional
+/// controls, zero-width and filler characters, tag characters, noncharacters. See Unicode
+/// Technical Report 36, section 2.
+fn is_unwanted(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{fffe}' | '\u{ffff}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
+        || (c.is_control() && !c.is_whitespace())
+}
+
+/// The zero-width joiner and non-joiner: needed inside emoji and in several scripts.
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+/// Whether a joiner between these two can have a purpose.
+fn joins(before: char, after: Option<char>) -> bool {
+    let joinable = |c: char| !c.is_ascii() && !c.is_whitespace() && !is_joiner(c);
+    joinable(before) && after.is_some_and(joinable)
+}
+
+/// Longest tag that is parsed. The tokenizer compares the attributes of a tag pairwise, so an
+/// endless tag would take quadratic time; what is longer is dropped unread (data URLs, mostly).
+const MAX_TAG_BYTES: usize = 4096;
+
+/// The text of an HTML fragment: tags removed, entities resolved, content of scripts and styles
+/// dropped. Block elements become line breaks, or spaces where breaks do not matter.
+fn strip_markup(html: &str, shape: Shape) -> String {
+    let sink = TextSink {
+        text: RefCell::new(String::with_capacity(html.len())),
+        skipped: Cell::new(false),
+        lines: shape == Shape::Lines,
+    };
+    let tokenizer = Tokenizer::new(sink, TokenizerOpts::default());
+    let input = BufferQueue::default();
+    input.push_back(StrTendril::from(defuse(html)));
+    // A sink that never names a script handle never stops the tokenizer before its input ends.
+    let _ = tokenizer.feed(&input);
+    tokenizer.end();
+    tokenizer.sink.text.take()
+}
+
+/// Prepares for the tokenizer what is text although it looks like the beginning of a tag: a `<`
+/// that no `>` follows, `<https://example.org>` and `<info@example.org>`; and drops tags that are
+/// too long.
+fn defuse(html: &str) -> String {
+    let mut out = String::with_capacity(html.len() + 8);
+    let mut rest = html;
+    let mut close = None;
+    while let Some(open) = rest.find('<') {
+        let (before, tag) = rest.split_at(open);
+        out.push_str(before);
+        let inner = tag.get(1..).unwrap_or_default();
+        // Where the next `>` is, counted from the end, is remembered while it lies ahead.
+        let from_end = match close {
+            Some(None) => None,
+            Some(Some(at)) if at <= inner.len() => Some(at),
+            _ => inner.find('>').map(|at| inner.len() - at),
+        };
+        close = Some(from_end);
+        let (body, after) = match from_end {
+            Some(at) => inner.split_at_checked(inner.len() - at).unwrap_or((inner, "")),
+            None => (inner, ""),
+        };
+        let after = after.strip_prefix('>').unwrap_or(after);
+        let starts_tag = body.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?'));
+        rest = match (starts_tag, from_end) {
+            (false, _) => {
+                out.push('<');
+                inner
+            }
+            (true, None) => {
+                out.push_str("< ");
+                inner
+            }
+            (true, Some(_)) if body.starts_with("!--") => {
+                out.push('<');
+                inner
+            }
+            (true, Some(_)) if is_address(body) => {
+                out.extend([" ", body, " "]);
+                after
+            }
+            (true, Some(_)) if body.len() > MAX_TAG_BYTES => {
+                out.push(' ');
+                after
+            }
+            (true, Some(_)) => {
+                out.extend(["<", body, ">"]);
+                after
+            }
+        };
+    }
+    out.push_str(rest);
+    out
+}
+
+fn is_address(body: &str) -> bool {
+    let web = ["http://", "https://", "mailto:"].iter().any(|scheme| body.starts_with(scheme));
+    let mail = body.contains('@') && !body.contains('=');
+    (web || mail) && body.len() <= 2048 && !body.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<'))
+}
+
+/// Gathers the text of a token stream. There is no tree, so depth costs nothing.
+struct TextSink {
+    text: RefCell<String>,
+    /// Inside an element whose content is not text.
+    skipped: Cell<bool>,
+    lines: bool,
+}
+
+impl TextSink {
+    fn start_tag(&self, tag: &Tag) -> TokenSinkResult<()> {
+        let kind = match &*tag.name {
+            "script" => RawKind::ScriptData,
+            "style" | "xmp" | "iframe" | "noembed" | "noframes" => RawKind::Rawtext,
+            "title" => RawKind::Rcdata,
+            _ => {
+                self.break_at(&tag.name);
+                return TokenSinkResult::Continue;
+            }
+        };
+        self.skipped.set(true);
+        self.push(" ");
+        TokenSinkResult::RawData(kind)
+    }
+
+    fn break_at(&self, name: &str) {
+        match Break::of(name) {
+            Break::None => {}
+            Break::Space => self.push(" "),
+            Break::Line => self.push(if self.lines { "\n" } else { " " }),
+            Break::Paragraph => self.push(if self.lines { "\n\n" } else { " " }),
+        }
+    }
+
+    fn push(&self, text: &str) {
+        self.text.borrow_mut().push_str(text);
+    }
+}
+
+impl TokenSink for TextSink {
+    type Handle = ();
+
+    fn process_token(&self, token: Token, _line: u64) -> TokenSinkResult<()> {
+        match token {
+            Token::TagToken(tag) if tag.kind == TagKind::StartTag => return self.start_tag(&tag),
+            // In raw content the tokenizer reports no end tag but the one that closes it.
+            Token::TagToken(_) if self.skipped.replace(false) => {}
+            Token::TagToken(tag) => self.break_at(&tag.name),
+            Token::CharacterTokens(text) if !self.skipped.get() => self.push(&text),
+            _ => {}
+        }
+        TokenSinkResult::Continue
+    }
+}
+
+/// What the edge of an element is in text.
+enum Break {
+    None,
+    Space,
+    Line,
+    Paragraph,
+}
+
+impl Break {
+    fn of(element: &str) -> Self {
+        match element {
+            "p" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "blockquote" | "pre" | "table" | "ul" | "ol" | "dl"
+            | "hr" | "section" | "article" => Self::Paragraph,
+            "br" | "div" | "li" | "tr" | "dt" | "dd" | "header" | "footer" | "main" | "nav" | "aside" | "address"
+            | "figure" | "figcaption" | "form" | "fieldset" | "legend" | "caption" | "option" | "summary"
+            | "details" | "center" | "body" | "head" => Self::Line,
+            "td" | "th" | "img" | "input" | "button" | "select" | "textarea" | "video" | "audio" | "object" => {
+                Self::Space
+            }
+            _ => Self::None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listing::Pricing;
+    use proptest::prelude::*;
+
+    fn lines(raw: &str) -> String {
+        clean(raw, Shape::Lines, 10_000).unwrap_or_else(|| raw.to_owned())
+    }
+
+    fn line(raw: &str) -> String {
+        clean(raw, Shape::Line, 10_000).unwrap_or_else(|| raw.to_owned())
+    }
+
+    #[test]
+    fn markup_becomes_text() {
+        assert_eq!(lines("<h1>Jazz</h1><p>One<br>two</p><ul><li>a</li><li>b</li></ul>"), "Jazz\n\nOne\ntwo\n\na\n\nb");
+        assert_eq!(line("<td>1</td><td>2</td>"), "1 2");
+        assert_eq!(lines("a<style>p{color:red}</style>b<script>if (a<b) x('</p>')</script>c"), "a b c");
+        assert_eq!(lines("<!-- note > --> x"), "x");
+        assert_eq!(line("Tom &amp; Jerry&nbsp;&eacute; &#8217;s &#x1F3B5;"), "Tom & Jerry é ’s 🎵");
+    }
+
+    #[test]
+    fn text_that_looks_like_markup_stays() {
+        assert_eq!(line("I <3 jazz"), "I <3 jazz");
+        assert_eq!(line("5 < 6 & 7 > 2"), "5 < 6 & 7 > 2");
+        assert_eq!(line("under <b"), "under < b");
+        assert_eq!(
+            line("ask <info@example.org> or <https://example.org/a?b=c>."),
+            "ask info@example.org or https://example.org/a?b=c ."
+        );
+        assert_eq!(line("AT&T, R&B; Q&A"), "AT&T, R&B; Q&A");
+    }
+
+    #[test]
+    fn escaping_does_not_smuggle_markup() {
+        for raw in [
+            "&lt;script&gt;alert(1)&lt;/script&gt;",
+            "&amp;lt;img src=x onerror=alert(1)&amp;gt;",
+            "&amp;amp;amp;amp;amp;amp;amp;amp;amp;amp;lt;b&gt;",
+            "<\u{200b}script>alert(1)<\u{200b}/script>",
+            "<scr<script>ipt>alert(1)</scr</script>ipt>",
+            "<svg/onload=alert(1)>",
+            "<script <b>x</b>",
+        ] {
+            let text = line(raw);
+            assert!(
+                !text.contains("<s") && !text.contains("<i") && !text.contains("<b") && !text.contains("&lt"),
+                "{raw} -> {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn invisible_characters_go_and_useful_joiners_stay() {
+        assert_eq!(line("a\u{202e}b\u{200b}c\u{feff}d\u{ad}e\u{7}f"), "abcdef");
+        assert_eq!(line("👨\u{200d}👩\u{200d}👧 x\u{200d}y"), "👨\u{200d}👩\u{200d}👧 xy");
+        assert_eq!(line("e\u{301}"), "é");
+        assert_eq!(line("e\u{200b}\u{301}"), "é");
+    }
+
+    #[test]
+    fn whitespace_collapses() {
+        assert_eq!(line(" a \t\n b\u{a0} "), "a b");
+        assert_eq!(lines("a  \r\n b\r\n\r\n\r\n\r\nc\u{2028}d "), "a\nb\n\nc\nd");
+    }
+
+    #[test]
+    fn lengths_are_cut_at_characters() {
+        assert_eq!(clean("ééééé", Shape::Line, 4).unwrap(), "ééé…");
+        assert_eq!(clean("ab cdef", Shape::Line, 4).unwrap(), "ab…");
+        assert_eq!(clean("abcd", Shape::Line, 4), None);
+        assert_eq!(clean("abcde", Shape::Line, 0).unwrap(), "");
+    }
+
+    #[test]
+    fn only_the_web_is_linked() {
+        let url = |raw| web_url(raw, 100);
+        assert_eq!(url(" HTTP://Example.ORG/a b?x=1&amp;amp;y=2 ").unwrap(), "http://example.org/a%20b?x=1&y=2");
+        assert_eq!(url("www.example.org").unwrap(), "https://www.example.org/");
+        assert_eq!(url("https://bank.example@evil.example/").unwrap(), "https://evil.example/");
+        for raw in [
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "ftp://example.org",
+            "example",
+            "",
+            "https://",
+            "java\nscript:x",
+        ] {
+            assert_eq!(url(raw), None, "{raw}");
+        }
+        assert_eq!(url(&format!("https://example.org/{}", "a".repeat(100))), None);
+    }
+
+    #[test]
+    fn lists_are_distinct_and_bounded() {
+        let start = "2026-03-28".parse().unwrap();
+        let mut listing = Listing::new("s", "1", "t", start);
+        listing.tags = [" Jazz", "jazz", "", "<b></b>", "Blues", "Rock"].map(Into::into).to_vec();
+        listing.organizer = Some(Organizer { name: "<br>".to_owned(), url: Some("mailto:a@b.c".to_owned()) });
+        listing.description = Some(" &nbsp; ".to_owned());
+        sanitize(&mut listing, &SanitizeConfig { max_items: 2, ..SanitizeConfig::default() });
+        assert_eq!(listing.tags, ["Jazz".into(), "Blues".into()] as [std::sync::Arc<str>; 2]);
+        assert_eq!(listing.organizer, None);
+        assert_eq!(listing.description, None);
+    }
+
+    #[test]
+    fn hostile_sizes_take_linear_time() {
+        let began = std::time::Instant::now();
+        assert_eq!(lines(&"<div>".repeat(100_000)), "");
+        assert_eq!(lines(&format!("<b {}>x", "a1 b2 c3 ".repeat(100_000))), "x");
+        lines(&"<a ".repeat(300_000));
+        lines(&format!("{}>", "<a".repeat(300_000)));
+        lines(&"<!--".repeat(200_000));
+        lines(&"&".repeat(500_000));
+        lines(&format!("&{}lt;b&gt;", "amp;".repeat(100_000)));
+        // Quadratic behaviour would take hours.
+        assert!(began.elapsed().as_secs() < 60);
+    }
+
+    fn messy() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            "\\PC{0,6}",
+            prop::sample::select(vec![
+                "<",
+                ">",
+                "&",
+                "&amp;",
+                "&lt;",
+                "&gt;",
+                "&nbsp",
+                "&#60;",
+                "&#x3c",
+                ";",
+                "<b>",
+                "</b>",
+                "<br/>",
+                "<p>",
+                "<script>",
+                "</script>",
+                "<style>",
+                "</style>",
+                "<!--",
+                "-->",
+                "<title>",
+                "\u{200b}",
+                "\u{200d}",
+                "\u{202e}",
+                "\u{301}",
+                "e",
+                "é",
+                "\n",
+                "\r\n",
+                "  ",
+                "lt",
+                "amp",
+                "👩",
+                "\u{212a}",
+                "\u{338}",
+                "=",
+                "\"",
+                "@",
+                "://",
+                "\u{0}",
+                "!",
+                "/",
+                "?",
+                "…",
+            ])
+            .prop_map(str::to_owned),
+        ];
+        prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
+    }
+
+    prop_compose! {
+        fn listing()(title in messy(), description in prop::option::of(messy()), name in prop::option::of(messy()),
+                     tags in prop::collection::vec(messy(), 0..4), urls in prop::collection::vec("(https?://|//|www\\.|ftp:)?[a-z@:&;./?%é ]{0,12}", 0..4),
+                     currency in prop::option::of(messy())) -> Listing {
+            let mut listing = Listing::new("s", "1", &title, "2026-03-28".parse().unwrap());
+            listing.description = description;
+            listing.venue.name = name.clone();
+            listing.organizer = name.map(|name| Organizer { name, url: urls.first().cloned() });
+            listing.source_categories = tags.clone();
+            listing.tags = tags.into_iter().map(Into::into).collect();
+            listing.images = urls.clone();
+            listing.urls = urls;
+            listing.pricing = Some(Pricing { currency, ..Pricing::default() });
+            listing
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+        #[test]
+        fn twice_is_once_and_nothing_unsafe_is_left(mut listing in listing(), max in 0usize..30) {
+            let config = SanitizeConfig {
+                max_title_chars: max, max_description_chars: max * 2, max_field_chars: max, max_items: 2, ..SanitizeConfig::default()
+            };
+            sanitize(&mut listing, &config);
+            let mut again = listing.clone();
+            sanitize(&mut again, &config);
+            prop_assert_eq!(&again, &listing);
+            prop_assert!(listing.title.chars().count() <= max);
+            prop_assert!(!listing.title.contains('\n'));
+            let text = listing.description.unwrap_or_default();
+            prop_assert!(!text.chars().any(is_unwanted));
+            let mut after_sign = text.split('<').skip(1);
+            prop_assert!(!after_sign.any(|after| after.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')), "{}", text);
+        }
+    }
+}

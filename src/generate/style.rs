@@ -32,7 +32,7 @@ enum TitleWay {
 }
 
 /// How to read the six styles.
-const SOURCES_TOML: &str = include_str!("sources.toml");
+const SOURCES_TOML: &str = include_str!("../../config/generated-sources.toml");
 
 /// The habits of a source. Percentages are of its listings.
 pub(super) struct Style {

@@ -143,6 +143,18 @@ pub struct Watermarks {
     pub high: i64,
 }
 
+/// The error for reading on at `offset` of a partition with these ends, if it is one.
+fn outside(at: &TopicPartition, offset: i64, ends: Watermarks) -> Option<LogError> {
+    let Watermarks { low, high } = ends;
+    if offset < low {
+        return Some(LogError::OffsetGone { topic: at.topic.to_string(), partition: at.partition, offset, low });
+    }
+    (offset > high).then(|| LogError::Damaged {
+        at: format!("{}/{}", at.topic, at.partition),
+        reason: format!("offset {offset} was asked for, but it ends at {high}: it was recreated or has lost records"),
+    })
+}
+
 /// Where a reader begins in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -151,7 +163,8 @@ pub enum Start {
     /// Only what is appended from now on.
     End,
     /// This offset, or the next one that exists. Below the low watermark (retention removed it)
-    /// it is an error, [`LogError::OffsetGone`].
+    /// it is an error, [`LogError::OffsetGone`]; so is one beyond the end, which the topic has
+    /// never given out: [`LogError::Damaged`].
     Offset(i64),
 }
 

@@ -1,1 +1,156 @@
-//! Resolving.
+//! Resolving: which listings are one event, kept right under insert, update and withdrawal at the
+//! cost of what changed.
+//!
+//! ```text
+//!  decisions ───────────┬─────────────────────────────────────┐           history
+//!                       ▼                                     ▼              ▼
+//!  listings ──┬─► Fingerprint ──► Blocks ── matches ──► Clusters (graph, refinement, identity)
+//!             │   by listing      by key                on one worker
+//!             │        └──────── arrived, gone ────────────►  │  └─► redirects, stats
+//!             │                                               │ who belongs where, but for
+//!             │                                               ▼ plain listings
+//!             └────────────────────────────────────────────► Places ── all others ──► Merge
+//!                                                            by listing               by event
+//!                                                               │ plain listings        │
+//!                                                               └──► events, links ◄────┘
+//! ```
+//!
+//! [`fingerprint`] reduces a listing to what comparing needs; [`block`] says which pairs are
+//! compared; [`compare`] judges a pair; [`cluster`] makes groups of the matches; [`identity`] gives
+//! each group its event id; [`merge`] makes the event. Payloads move once, and only those of
+//! listings that have duplicates; all else moves fingerprints by pointer and 16-byte ids.
+//!
+//! What comes out is a function of the listings and decisions present, whatever the order, the
+//! batches and the number of workers; only the ids also depend on history, as they must to be
+//! stable.
+
+use std::sync::Arc;
+
+use differential_dataflow::{AsCollection, VecCollection};
+use serde::{Deserialize, Serialize};
+use timely::dataflow::Stream;
+
+use crate::Epoch;
+use crate::event::Event;
+use crate::ids::{EventId, ListingId};
+use crate::listing::LiveListing;
+use crate::shared::Shared;
+
+pub mod block;
+pub mod cluster;
+pub mod compare;
+mod config;
+mod decision;
+mod epochs;
+pub mod fingerprint;
+pub mod identity;
+pub mod merge;
+
+pub use compare::{Comparer, Comparison, Contribution, Field, Veto};
+pub use config::{ConfigProblem, ResolveConfig, Weights};
+pub use decision::{Decision, ListingName, Ruling, Verdict};
+pub use fingerprint::Fingerprint;
+pub use identity::{Remembered, own_id};
+pub use merge::{Link, Via};
+
+/// Something that went over a limit. Of each, the collection of statistics holds as many as there
+/// are at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stat {
+    /// A block over the cap, divided by words of titles.
+    SplitBlock,
+    /// A part of a block over the cap, divided by start and place.
+    SplitPart,
+    /// A part of a part over the cap, where nothing is compared.
+    SkippedPart,
+    /// A component over the limit, where the weaker matches were left out.
+    TightenedComponent,
+    /// A component over the limit even so, where nothing but decisions counted.
+    DissolvedComponent,
+}
+
+/// What [`Resolve::resolve`] gives.
+pub struct Resolved<'s> {
+    /// The events.
+    pub events: VecCollection<'s, Epoch, (EventId, Shared<Event>)>,
+    /// One link for each live listing.
+    pub links: VecCollection<'s, Epoch, (ListingId, Shared<Link>)>,
+    /// Ids that were given up, each with the id of the event that took its listings in. No id that
+    /// is in use is in here on the left, and none that is not on the right.
+    pub redirects: VecCollection<'s, Epoch, (EventId, EventId)>,
+    /// What is over a limit at the moment.
+    pub stats: VecCollection<'s, Epoch, Stat>,
+}
+
+/// Resolves listings into events.
+pub trait Resolve<'s> {
+    /// Groups the listings that are one event, and merges each group.
+    ///
+    /// - The collection holds each live listing once. An update is the retraction of the old
+    ///   content and the assertion of the new in one epoch; `first_seen` stays as it was.
+    /// - `decisions` holds the latest decision on each pair.
+    /// - `history` is what a former run left in the topics `links` and `redirects`: all of it no
+    ///   later than the first epoch that has listings, which then has to bring them all.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use differential_dataflow::input::Input;
+    /// use headwater_operators::resolve::{Decision, Remembered, Resolve, ResolveConfig};
+    /// use headwater_operators::{Listing, LiveListing, Shared};
+    /// use timely::dataflow::operators::{Input as _, Inspect};
+    ///
+    /// let live = |source: &str, title: &str| {
+    ///     let mut listing = Listing::new(source, "1", title, "2026-05-01T18:00:00+05:30".parse().unwrap());
+    ///     listing.venue.name = Some("Indiranagar Club".to_owned());
+    ///     Shared::new(LiveListing { id: listing.id(), first_seen: 0, updated_at: 0, listing })
+    /// };
+    /// let a = live("a", "Food Festival at Indiranagar");
+    /// let b = live("b", "Indiranagar Food Festival");
+    ///
+    /// timely::execute_directly(move |worker| {
+    ///     worker.dataflow::<u64, _, _>(|scope| {
+    ///         let listings = scope.new_collection_from([a, b]).1;
+    ///         let decisions = scope.new_collection_from(Vec::<Decision>::new()).1;
+    ///         let history = scope.new_input::<Vec<Remembered>>().1;
+    ///         let resolved = listings.resolve(&Arc::new(ResolveConfig::default()), decisions, history);
+    ///         resolved.events.map(|(_, event)| event.listings.len()).assert_eq(scope.new_collection_from([2]).1);
+    ///     });
+    /// });
+    /// ```
+    fn resolve(
+        self,
+        config: &Arc<ResolveConfig>,
+        decisions: VecCollection<'s, Epoch, Decision>,
+        history: Stream<'s, Epoch, Vec<Remembered>>,
+    ) -> Resolved<'s>;
+}
+
+impl<'s> Resolve<'s> for VecCollection<'s, Epoch, Shared<LiveListing>> {
+    fn resolve(
+        self,
+        config: &Arc<ResolveConfig>,
+        decisions: VecCollection<'s, Epoch, Decision>,
+        history: Stream<'s, Epoch, Vec<Remembered>>,
+    ) -> Resolved<'s> {
+        let named = decisions.clone().flat_map(|decision| {
+            let pair = decision.pair().filter(|_| matches!(decision, Decision::Same(_)));
+            pair.into_iter().flat_map(|(a, b)| [a, b])
+        });
+        let (blocks, presence) = fingerprint::fingerprints(self.clone(), named, config);
+        let (matches, block_stats) = block::matches(blocks, config);
+        let clusters = cluster::clusters(matches, presence, decisions, history, config);
+        let (events, links) = merge::merged(self, clusters.assigned, config);
+        Resolved {
+            events,
+            links,
+            redirects: clusters.redirects,
+            stats: clusters.stats.concat(block_stats.as_collection()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod speed;
+#[cfg(test)]
+mod tests;

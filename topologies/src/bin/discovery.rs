@@ -1,2 +1,33 @@
-//! b
-fn main() {}
+//! The discovery topology: raw listings in; clean, deduplicated, scored events out.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use headwater::cli::TopologyArgs;
+
+/// Turn raw event listings into clean, deduplicated, scored events
+#[derive(Parser)]
+#[command(
+    name = "discovery",
+    version,
+    after_help = "\
+Without --config, config/quickstart.toml is used where it is there: an embedded log, a SQLite view
+and a generated feed. Ctrl-C or SIGTERM ends it in order.
+
+Examples:
+  discovery
+  discovery --config config/discovery.toml --workers 2
+  discovery --config config/discovery.toml --exit-when-idle --json
+  discovery check --config config/discovery.toml
+
+Exit codes: 0 ended in order, 2 something to mend in configuration or usage, 3 something outside
+failed, 70 a defect."
+)]
+struct Arguments {
+    #[command(flatten)]
+    topology: TopologyArgs,
+}
+
+fn main() -> ExitCode {
+    topologies::run::discovery(&Arguments::parse().topology)
+}

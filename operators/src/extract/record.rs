@@ -1,0 +1,299 @@
+//! What the adapters share: the record being read, what comes out of it, and the rules that hold
+//! for listings of every format.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::config::{Limits, SourceConfig};
+use super::mapped::CompiledMapping;
+use super::when;
+use super::zone::Zone;
+use crate::ids::{ListingId, digest};
+use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Organizer, Point};
+use crate::moment::{DAY_MS, Moment};
+use crate::raw::{DeadLetterCode, Extracted, SourceStamp};
+
+/// Why a record or a part of one cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) code: DeadLetterCode,
+    pub(crate) reason: String,
+}
+
+impl Problem {
+    pub(crate) fn new(code: DeadLetterCode, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+
+    pub(crate) fn missing(field: &str) -> Self {
+        Self::new(DeadLetterCode::MissingField, format!("there is no {field}"))
+    }
+
+    pub(crate) fn invalid(field: &str, value: &str) -> Self {
+        let shown: String = value.chars().take(80).collect();
+        Self::new(DeadLetterCode::InvalidField, format!("{field} cannot be read: {shown:?}"))
+    }
+}
+
+/// A source as the adapters need it: its configuration, checked and compiled.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) config: SourceConfig,
+    pub(crate) zone: Zone,
+    pub(crate) mapping: Option<CompiledMapping>,
+    /// Lower-case words of the source, and what they become.
+    pub(crate) category_map: BTreeMap<String, String>,
+}
+
+/// The record that an adapter reads.
+pub(crate) struct Record<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) name: &'a Arc<str>,
+    pub(crate) source: &'a Source,
+    pub(crate) limits: &'a Limits,
+    pub(crate) timestamp_ms: i64,
+}
+
+/// What an adapter found in a record.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    pub(crate) listings: Vec<Extracted>,
+    pub(crate) kept: Vec<ListingId>,
+    pub(crate) failures: Vec<PartFailure>,
+    /// Whether the record seems cut off: what it does not name is not withdrawn.
+    pub(crate) cut_off: bool,
+}
+
+/// A part of a record that cannot be used.
+#[derive(Debug)]
+pub(crate) struct PartFailure {
+    pub(crate) problem: Problem,
+    pub(crate) part: Option<String>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Output {
+    /// Notes a part that cannot be used. `external_id`, where it could be read, keeps what the
+    /// listing said before.
+    pub(crate) fn fail(&mut self, record: &Record<'_>, problem: Problem, external_id: Option<&str>, bytes: &[u8]) {
+        self.kept.extend(external_id.map(|id| ListingId::of(record.name, id)));
+        self.failures.push(PartFailure {
+            problem,
+            part: external_id.map(|id| cut(id, record.limits.max_id_bytes)),
+            bytes: bytes.to_vec(),
+        });
+    }
+
+    /// How many more events the record may hold.
+    pub(crate) fn room(&self, limits: &Limits) -> usize {
+        limits.max_listings_per_record.saturating_sub(self.listings.len() + self.failures.len())
+    }
+
+    /// Leaves one listing for each external id: that of the greatest stamp, the last among equals.
+    pub(crate) fn deduplicate(&mut self) {
+        let mut best: HashMap<Arc<str>, usize> = HashMap::with_capacity(self.listings.len());
+        for (at, extracted) in self.listings.iter().enumerate() {
+            let held = best.entry(Arc::clone(&extracted.listing.external_id)).or_insert(at);
+            if self.listings.get(*held).is_some_and(|other| other.stamp <= extracted.stamp) {
+                *held = at;
+            }
+        }
+        if best.len() < self.listings.len() {
+            let mut at = 0;
+            self.listings.retain(|extracted| {
+                at += 1;
+                best.get(&extracted.listing.external_id) == Some(&(at - 1))
+            });
+        }
+    }
+}
+
+impl Record<'_> {
+    /// A listing of this source.
+    pub(crate) fn listing(&self, external_id: &str, title: &str, start: Moment) -> Listing {
+        let mut listing = Listing::new("", external_id, title, start);
+        listing.source = Arc::clone(self.name);
+        listing
+    }
+
+    /// Applies what holds for listings of every format: limits, the category map, years that make
+    /// sense, midnight that means nothing.
+    pub(crate) fn accept(&self, mut listing: Listing, stamp: SourceStamp) -> Result<Extracted, Problem> {
+        if listing.title.trim().is_empty() {
+            return Err(Problem::missing("title"));
+        }
+        check_id(&listing.external_id, self.limits)?;
+        self.settle_times(&mut listing)?;
+        self.shorten(&mut listing);
+        self.map_categories(&mut listing.source_categories);
+        Ok(Extracted { listing, stamp })
+    }
+
+    fn settle_times(&self, listing: &mut Listing) -> Result<(), Problem> {
+        if !when::in_range(&listing.start) {
+            return Err(Problem::invalid("start", &listing.start.to_string()));
+        }
+        // An end in the year 9999 is how some say that there is none.
+        listing.end = listing.end.filter(when::in_range);
+        if self.source.config.midnight_means_unknown && when::is_midnight(&listing.start) {
+            listing.start = Moment::Day(listing.start.local_date());
+        }
+        if listing.start.is_day() {
+            listing.end = listing.end.map(when::last_day);
+        }
+        Ok(())
+    }
+
+    fn shorten(&self, listing: &mut Listing) {
+        let limit = self.limits.max_string_bytes;
+        listing.title = tidy(std::mem::take(&mut listing.title), limit).unwrap_or_default();
+        let venue = &mut listing.venue;
+        for text in [
+            &mut listing.description,
+            &mut venue.name,
+            &mut venue.address,
+            &mut venue.city,
+            &mut venue.region,
+            &mut venue.postal_code,
+            &mut venue.country,
+        ] {
+            *text = text.take().and_then(|text| tidy(text, limit));
+        }
+        listing.organizer = listing.organizer.take().and_then(|organizer| {
+            let name = tidy(organizer.name, limit)?;
+            Some(Organizer { name, url: organizer.url.and_then(|url| self.url(url)) })
+        });
+        for list in [&mut listing.urls, &mut listing.images] {
+            let mut kept: Vec<String> = Vec::new();
+            for url in std::mem::take(list).into_iter().filter_map(|url| self.url(url)) {
+                if kept.len() < self.limits.max_list_items && !kept.contains(&url) {
+                    kept.push(url);
+                }
+            }
+            *list = kept;
+        }
+        listing.tags.truncate(self.limits.max_list_items);
+        for tag in listing.tags.iter_mut().filter(|tag| tag.len() > limit) {
+            *tag = cut(tag, limit).into();
+        }
+        listing.source_categories.truncate(self.limits.max_list_items);
+        let currency = listing.pricing.as_mut().and_then(|pricing| pricing.currency.as_mut());
+        for text in listing.source_categories.iter_mut().chain(currency).filter(|text| text.len() > limit) {
+            *text = cut(text, limit);
+        }
+    }
+
+    fn url(&self, url: String) -> Option<String> {
+        let url = trimmed(url);
+        (!url.is_empty() && url.len() <= self.limits.max_url_bytes).then_some(url)
+    }
+
+    fn map_categories(&self, categories: &mut [String]) {
+        if self.source.category_map.is_empty() {
+            return;
+        }
+        for category in categories {
+            if let Some(mapped) = self.source.category_map.get(&category.to_lowercase()) {
+                category.clone_from(mapped);
+            }
+        }
+    }
+
+    /// The first and the last instant at which instances of series are wanted.
+    pub(crate) fn horizon(&self) -> Option<(Timestamp, Timestamp)> {
+        let (config, limits) = (&self.source.config, self.limits);
+        let past = i64::from(config.horizon_past_days.unwrap_or(limits.horizon_past_days)) * DAY_MS;
+        let future = i64::from(config.horizon_future_days.unwrap_or(limits.horizon_future_days)) * DAY_MS;
+        let from = Timestamp::from_millisecond(self.timestamp_ms.checked_sub(past)?).ok()?;
+        let to = Timestamp::from_millisecond(self.timestamp_ms.checked_add(future)?).ok()?;
+        Some((from, to))
+    }
+}
+
+/// Refuses ids that are empty, too long, or hold control characters, which databases and tools
+/// choke on and which never belong there.
+pub(crate) fn check_id(id: &str, limits: &Limits) -> Result<(), Problem> {
+    if id.is_empty() {
+        return Err(Problem::missing("id"));
+    }
+    if id.len() > limits.max_id_bytes {
+        let reason = format!("the id has {} bytes, more than {}", id.len(), limits.max_id_bytes);
+        return Err(Problem::new(DeadLetterCode::StringTooLong, reason));
+    }
+    if id.chars().any(char::is_control) {
+        return Err(Problem::invalid("id", id));
+    }
+    Ok(())
+}
+
+/// The id of a listing to which its source gave none: a digest of title and start.
+pub(crate) fn stand_in_id(title: &str, start: &str) -> String {
+    format!("{:032x}", digest(&[b"untitled", title.trim().as_bytes(), start.trim().as_bytes()]))
+}
+
+/// Text without blank ends, cut to `limit` bytes; `None` where nothing is left.
+fn tidy(text: String, limit: usize) -> Option<String> {
+    let text = trimmed(text);
+    let text = if text.len() > limit { cut(&text, limit) } else { text };
+    (!text.is_empty()).then_some(text)
+}
+
+/// Text without blank ends; a copy only where there are any.
+fn trimmed(text: String) -> String {
+    let inner = text.trim();
+    if inner.len() == text.len() { text } else { inner.to_owned() }
+}
+
+/// The longest beginning of `text` that takes no more than `limit` bytes.
+pub(crate) fn cut(text: &str, limit: usize) -> String {
+    let end = (0..=limit.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
+/// Coordinates that the source itself gave for the venue.
+pub(crate) fn source_geo(latitude: f64, longitude: f64) -> Option<Geo> {
+    Some(Geo {
+        point: Point::from_degrees(latitude, longitude)?,
+        precision: GeoPrecision::Venue,
+        provenance: GeoProvenance::Source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        assert_eq!(cut("añb", 2), "a");
+        assert_eq!(cut("añb", 3), "añ");
+        assert_eq!(cut("", 3), "");
+        assert_eq!(tidy(" \n ".into(), 9), None);
+    }
+
+    #[test]
+    fn ids_are_checked() {
+        let limits = Limits::default();
+        assert!(check_id("a b/ç", &limits).is_ok());
+        assert_eq!(check_id("", &limits).unwrap_err().code, DeadLetterCode::MissingField);
+        assert_eq!(check_id("a\u{0}b", &limits).unwrap_err().code, DeadLetterCode::InvalidField);
+        assert_eq!(check_id(&"x".repeat(2000), &limits).unwrap_err().code, DeadLetterCode::StringTooLong);
+    }
+
+    #[test]
+    fn of_two_listings_with_one_id_the_greater_stamp_stays() {
+        let listing = |title: &str| Listing::new("s", "1", title, "2026-01-01".parse().unwrap());
+        let stamp = |sequence| SourceStamp { sequence, modified_ms: 0 };
+        for (stamps, expected) in [([2, 1], "first"), ([1, 1], "second"), ([1, 2], "second")] {
+            let mut output = Output::default();
+            for (title, sequence) in ["first", "second"].into_iter().zip(stamps) {
+                output.listings.push(Extracted { listing: listing(title), stamp: stamp(sequence) });
+            }
+            output.deduplicate();
+            assert_eq!(output.listings.len(), 1);
+            assert_eq!(output.listings[0].listing.title, expected);
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! Blocking: which pairs of listings are compared at all.
+//!
+//! A listing is in a few blocks, each a 64-bit key: its page on a day, its venue on a day, its
+//! geographic cell on a day, a telling word of its title on a day. Keys sort by kind in that
+//! order. A pair is compared in exactly one place, which both sides can work out alone:
+//!
+//! 1. Its block is the *smallest key* that both have. With at most `block_cap` listings in it,
+//!    they are compared there.
+//! 2. A block over the cap is split by the words of titles: the pair's part is the smallest word
+//!    that both titles have. Without a common word, or with a part over the cap:
+//! 3. A part over the cap is split by (start, place): the two must agree in both, and what is
+//!    over the cap even then compares nothing.
+//!
+//! So candidates are a function of what is present, never of the order in which it came, and no
+//! listing is ever compared with more than `block_cap` others per key or word.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Stat;
+use super::compare::Comparer;
+use super::config::ResolveConfig;
+use super::epochs::{Pending, Sender};
+use super::fingerprint::{BlockChange, Fingerprint, Span, Token};
+use crate::Epoch;
+use crate::listing::{GeoPrecision, Ratio};
+use crate::shared::Shared;
+
+/// Block keys of one listing, ascending.
+pub type Keys = SmallVec<[u64; 8]>;
+
+/// By how many words of its title a listing is looked up.
+pub const TITLE_KEYS: usize = 3;
+
+/// Side of a geographic cell in steps of 1e-7 degrees: about 1.1 km from south to north.
+const CELL_E7: i64 = 100_000;
+/// How near to a cell's border a point is put into the neighbour too: 110 m or less.
+const CELL_MARGIN_E7: i64 = 10_000;
+const DAY_MIN: i32 = 1_440;
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Url = 0,
+    Venue = 1,
+    Cell = 2,
+    Title = 3,
+}
+
+/// SplitMix64's finaliser (Steele, Lea, Flood 2014): spreads the bits of small numbers.
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+fn key(kind: Kind, day: i32, what: u64) -> u64 {
+    ((kind as u64) << 62) | (mix(what ^ mix(u64::from(day as u32))) >> 2)
+}
+
+/// The keys of a listing whose title's leading words are `leading`.
+pub(super) fn keys(fingerprint: &Fingerprint, leading: &[Token], config: &ResolveConfig) -> Keys {
+    let mut keys = Keys::new();
+    let venue = venue_signature(fingerprint);
+    let cells = cells(fingerprint);
+    for day in days(&fingerprint.span, config) {
+        keys.extend(fingerprint.url.map(|url| key(Kind::Url, day, url)));
+        keys.extend(venue.map(|venue| key(Kind::Venue, day, venue)));
+        keys.extend(cells.iter().map(|&cell| key(Kind::Cell, day, cell)));
+        keys.extend(leading.iter().map(|token| key(Kind::Title, day, u64::from(token.hash()))));
+        if leading.is_empty() && !fingerprint.title.is_empty() {
+            keys.push(key(Kind::Title, day, signature(&fingerprint.title)));
+        }
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// The days by which a listing is found. Instants count in UTC, with the neighbouring day where
+/// a match may lie across midnight. A day without a time covers two or three days of UTC,
+/// depending on a zone that need not be known, so it takes its neighbours along.
+fn days(span: &Span, config: &ResolveConfig) -> SmallVec<[i32; 8]> {
+    let window = i32::try_from(config.time_window_minutes).unwrap_or(DAY_MIN) / 2;
+    let short = span.days() <= config.short_event_days;
+    let length = if short { span.last_day.saturating_sub(span.first_day) } else { 0 };
+    let (first, last) = match span.start_min {
+        Some(start) => {
+            let first = start.saturating_sub(window).div_euclid(DAY_MIN);
+            (first, start.saturating_add(window).div_euclid(DAY_MIN).max(first.saturating_add(length)))
+        }
+        None => (span.first_day.saturating_sub(1), span.first_day.saturating_add(length).saturating_add(1)),
+    };
+    (first..=last).collect()
+}
+
+fn signature(tokens: &[Token]) -> u64 {
+    tokens.iter().fold(0, |all, token| mix(all ^ u64::from(token.hash())))
+}
+
+/// The venue by its telling words, or by all of them where none is.
+fn venue_signature(fingerprint: &Fingerprint) -> Option<u64> {
+    let telling: SmallVec<[Token; 8]> = fingerprint.venue.iter().copied().filter(|token| !token.is_common()).collect();
+    let tokens = if telling.is_empty() { &fingerprint.venue } else { &telling };
+    (!tokens.is_empty()).then(|| signature(tokens))
+}
+
+fn cells(fingerprint: &Fingerprint) -> SmallVec<[u64; 4]> {
+    let Some((point, precision)) = fingerprint.geo else { return SmallVec::new() };
+    if precision == GeoPrecision::City {
+        return SmallVec::new();
+    }
+    let near = |e7: i32| {
+        let low = (i64::from(e7) - CELL_MARGIN_E7).div_euclid(CELL_E7);
+        low..=(i64::from(e7) + CELL_MARGIN_E7).div_euclid(CELL_E7)
+    };
+    near(point.lat_e7).flat_map(|lat| near(point.lon_e7).map(move |lon| mix(mix(lat as u64) ^ lon as u64))).collect()
+}
+
+/// The smallest element of two ascending lists.
+fn smallest_common<T: Ord + Copy>(a: &[T], b: &[T]) -> Option<T> {
+    let (mut a, mut b) = (a.iter(), b.iter());
+    let (mut x, mut y) = (a.next()?, b.next()?);
+    loop {
+        match x.cmp(y) {
+            std::cmp::Ordering::Less => x = a.next()?,
+            std::cmp::Ordering::Greater => y = b.next()?,
+            std::cmp::Ordering::Equal => return Some(*x),
+        }
+    }
+}
+
+/// The part of a part: same start, same place.
+pub(super) fn moment_and_place(fingerprint: &Fingerprint) -> u64 {
+    let span = &fingerprint.span;
+    let when =
+        span.start_min.map_or_else(|| xxh3_64(&span.first_day.to_le_bytes()), |start| mix(u64::from(start as u32)));
+    let place = venue_signature(fingerprint).unwrap_or_else(|| signature(&fingerprint.city));
+    mix(when ^ mix(place))
+}
+
+/// A match that has come or gone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MatchChange {
+    /// The listing with the smaller id.
+    pub a: Shared<Fingerprint>,
+    /// The other one.
+    pub b: Shared<Fingerprint>,
+    /// Their similarity.
+    pub score: Ratio,
+    /// 1 or -1.
+    pub diff: i8,
+}
+
+/// What changed in the blocks.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Matches; the same one may come and go several times.
+    pub matches: Vec<MatchChange>,
+    /// Blocks over the cap.
+    pub stats: Vec<(Stat, isize)>,
+}
+
+/// The blocks of one worker.
+#[derive(Debug)]
+pub struct Blocks {
+    blocks: foldhash::HashMap<u64, Block>,
+    judge: Judge,
+}
+
+/// Nearly all blocks hold one listing; those cost no more than a pointer.
+#[derive(Debug)]
+enum Block {
+    One(Shared<Fingerprint>),
+    Many(Box<Group>),
+}
+
+/// Listings that share a key. Either compared pair by pair, or divided into parts.
+#[derive(Debug, Default)]
+struct Group {
+    members: Vec<Shared<Fingerprint>>,
+    parts: Option<foldhash::HashMap<u64, Group>>,
+}
+
+/// The way from a block down to a group: the block's key, and the word of its part.
+#[derive(Debug, Clone, Copy)]
+enum Level {
+    Block { key: u64 },
+    Word { key: u64, word: u64 },
+    Moment { key: u64, word: u64 },
+}
+
+impl Level {
+    /// Whether a pair of members is compared here and nowhere else.
+    fn owns(self, a: &Fingerprint, b: &Fingerprint) -> bool {
+        match self {
+            Self::Block { key } => smallest_common(&a.keys, &b.keys) == Some(key),
+            Self::Word { key, word } | Self::Moment { key, word } => {
+                smallest_common(&a.keys, &b.keys) == Some(key)
+                    && smallest_common(&a.title, &b.title).is_some_and(|token| u64::from(token.hash()) == word)
+            }
+        }
+    }
+
+    /// The parts that a listing belongs to when a group of this level is over the cap.
+    fn parts(self, fingerprint: &Fingerprint) -> SmallVec<[(u64, Self); 8]> {
+        match self {
+            Self::Block { key } => fingerprint
+                .title
+                .iter()
+                .map(|token| u64::from(token.hash()))
+                .map(|word| (word, Self::Word { key, word }))
+                .collect(),
+            Self::Word { key, word } => {
+                std::iter::once((moment_and_place(fingerprint), Self::Moment { key, word })).collect()
+            }
+            Self::Moment { .. } => SmallVec::new(),
+        }
+    }
+
+    fn over_cap(self) -> Stat {
+        match self {
+            Self::Block { .. } => Stat::SplitBlock,
+            Self::Word { .. } => Stat::SplitPart,
+            Self::Moment { .. } => Stat::SkippedPart,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Judge {
+    comparer: Comparer,
+    cap: usize,
+}
+
+impl Judge {
+    fn pair(&self, level: Level, a: &Shared<Fingerprint>, b: &Shared<Fingerprint>, diff: i8, out: &mut Changes) {
+        if !level.owns(a, b) {
+            return;
+        }
+        if let Some(score) = self.comparer.matches(a, b) {
+            let (a, b) = if a.listing <= b.listing { (a, b) } else { (b, a) };
+            out.matches.push(MatchChange { a: a.clone(), b: b.clone(), score, diff });
+        }
+    }
+}
+
+impl Group {
+    fn insert(&mut self, level: Level, new: &Shared<Fingerprint>, judge: &Judge, out: &mut Changes) {
+        if self.members.len() == judge.cap {
+            self.all_pairs(level, -1, judge, out);
+            self.divide(level, judge, out);
+        }
+        self.members.push(new.clone());
+        if let Some(parts) = &mut self.parts {
+            for (part, level) in level.parts(new) {
+                parts.entry(part).or_default().insert(level, new, judge, out);
+            }
+        } else {
+            let others = self.members.len() - 1;
+            for other in self.members.iter().take(others) {
+                judge.pair(level, other, new, 1, out);
+            }
+        }
+    }
+
+    fn remove(&mut self, level: Level, old: &Shared<Fingerprint>, judge: &Judge, out: &mut Changes) {
+        let Some(position) = self.members.iter().position(|member| member == old) else { return };
+        self.members.swap_remove(position);
+        let Some(parts) = &mut self.parts else {
+            for other in &self.members {
+                judge.pair(level, other, old, -1, out);
+            }
+            return;
+        };
+        for (part, level) in level.parts(old) {
+            let Some(group) = parts.get_mut(&part) else { continue };
+            group.remove(level, old, judge, out);
+            if group.members.is_empty() {
+                parts.remove(&part);
+            }
+        }
+        if self.members.len() == judge.cap {
+            self.unite(level, judge, out);
+        }
+    }
+
+    fn divide(&mut self, level: Level, judge: &Judge, out: &mut Changes) {
+        out.stats.push((level.over_cap(), 1));
+        let mut parts: foldhash::HashMap<u64, Self> = foldhash::HashMap::default();
+        for member in &self.members {
+            for (part, level) in level.parts(member) {
+                parts.entry(part).or_default().insert(level, member, judge, out);
+            }
+        }
+        self.parts = Some(parts);
+    }
+
+    fn unite(&mut self, level: Level, judge: &Judge, out: &mut Changes) {
+        out.stats.push((level.over_cap(), -1));
+        let members = self.members.clone();
+        let mut parts = self.parts.take().unwrap_or_default();
+        for member in &members {
+            for (part, level) in level.parts(member) {
+                if let Some(group) = parts.get_mut(&part) {
+                    group.remove(level, member, judge, out);
+                }
+            }
+        }
+        self.all_pairs(level, 1, judge, out);
+    }
+
+    fn all_pairs(&self, level: Level, diff: i8, judge: &Judge, out: &mut Changes) {
+        for (i, a) in self.members.iter().enumerate() {
+            for b in self.members.iter().skip(i + 1) {
+                judge.pair(level, a, b, diff, out);
+            }
+        }
+    }
+}
+
+impl Blocks {
+    /// No blocks yet.
+    pub fn new(config: &ResolveConfig) -> Self {
+        let judge = Judge { comparer: Comparer::new(config), cap: config.block_cap };
+        Self { blocks: foldhash::HashMap::default(), judge }
+    }
+
+    /// Applies the changes of an epoch. All that leaves goes first, so that nothing is compared
+    /// with what is on its way out.
+    fn apply(&mut self, changes: Vec<BlockChange>) -> Changes {
+        let mut out = Changes::default();
+        for change in changes.iter().filter(|change| change.diff < 0) {
+            self.remove(change.key, &change.fingerprint, &mut out);
+        }
+        for change in changes.into_iter().filter(|change| change.diff > 0) {
+            self.insert(change.key, change.fingerprint, &mut out);
+        }
+        out
+    }
+
+    /// Puts a listing into a block that it is not in yet.
+    pub fn insert(&mut self, key: u64, new: Shared<Fingerprint>, out: &mut Changes) {
+        use std::collections::hash_map::Entry;
+        let level = Level::Block { key };
+        let block = match self.blocks.entry(key) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Block::One(new));
+                return;
+            }
+            Entry::Occupied(occupied) => occupied.into_mut(),
+        };
+        match block {
+            Block::One(other) => {
+                self.judge.pair(level, other, &new, 1, out);
+                let members = vec![other.clone(), new];
+                *block = Block::Many(Box::new(Group { members, parts: None }));
+            }
+            Block::Many(group) => group.insert(level, &new, &self.judge, out),
+        }
+    }
+
+    /// Takes a listing out of a block.
+    pub fn remove(&mut self, key: u64, old: &Shared<Fingerprint>, out: &mut Changes) {
+        let Some(block) = self.blocks.get_mut(&key) else { return };
+        match block {
+            Block::One(only) if only == old => {
+                self.blocks.remove(&key);
+            }
+            Block::One(_) => {}
+            Block::Many(group) => {
+                group.remove(Level::Block { key }, old, &self.judge, out);
+                if let [only] = group.members.as_slice() {
+                    let only = only.clone();
+                    *block = Block::One(only);
+                }
+            }
+        }
+    }
+}
+
+/// Wires [`Blocks`]: listings entering and leaving blocks, to matches that come and go and to what
+/// is over the cap.
+pub(super) fn matches<'s>(
+    changes: Stream<'s, Epoch, Vec<BlockChange>>,
+    config: &Arc<ResolveConfig>,
+) -> (Stream<'s, Epoch, Vec<MatchChange>>, Stream<'s, Epoch, Vec<(Stat, Epoch, isize)>>) {
+    let mut builder = OperatorBuilder::new("ResolveBlocks".to_owned(), changes.scope());
+    let mut input = builder.new_input(changes, Exchange::new(|change: &BlockChange| change.key));
+    let (matches_out, matches) = builder.new_output();
+    let (stats_out, stats) = builder.new_output();
+    let (mut matches_out, mut stats_out) = (Sender::from(matches_out), Sender::from(stats_out));
+    let mut blocks = Blocks::new(config);
+    builder.build(move |_| {
+        let mut pending = Pending::<Vec<BlockChange>>::new(2);
+        move |frontiers| {
+            input.for_each(|capability, data| pending.now(&capability).append(data));
+            while let Some(complete) = pending.complete(frontiers) {
+                let out = blocks.apply(complete.input);
+                matches_out.send(&complete.capabilities, 0, out.matches);
+                stats_out.send_updates(&complete.capabilities, 1, out.stats);
+            }
+        }
+    });
+    (matches, stats)
+}

@@ -1,0 +1,407 @@
+//! Identity: which event id a cluster carries. The one part of `resolve` that depends on history.
+//!
+//! - A cluster takes the oldest id that its members carry and that is its to take, else one
+//!   derived from its first-seen listing.
+//! - Where the members of an event part, the part with most of them keeps its id; ties go to the
+//!   part with the member first seen.
+//! - An id is never used by two events at once. A listing whose own id is in use by others (they
+//!   kept it when it left) founds an event under a derived one.
+//! - An id that a live event gives up redirects to the event that its members went to, for as long
+//!   as that event has listings. An id that comes into use again is no redirect any more.
+//!
+//! A listing that is alone under its own id, and has always been, is not stored here at all. Such
+//! *plain* listings are the great majority.
+
+use foldhash::{HashMap, HashSet};
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use crate::ids::{EventId, ListingId, digest};
+
+/// The id of an event founded by `listing`: the same 128 bits of digest, with the halves swapped
+/// so that the two are not taken for each other. Distinct listings have distinct ids of their own.
+pub fn own_id(listing: ListingId) -> EventId {
+    EventId(listing.0.rotate_left(64))
+}
+
+/// The `n`th id, from 1, for an event founded by `listing` when its own id is in use.
+fn derived_id(listing: ListingId, n: u64) -> EventId {
+    EventId(digest(&[b"event", &listing.0.to_be_bytes(), &n.to_be_bytes()]))
+}
+
+/// What a former run knew, as restored from the topics `links` and `redirects`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Remembered {
+    /// A listing carried an event's id.
+    Link {
+        /// The listing.
+        listing: ListingId,
+        /// The id it carried.
+        event: EventId,
+        /// When that event was first seen, in ms since the Unix epoch.
+        born: i64,
+    },
+    /// An id had been given up for another one.
+    Redirect {
+        /// The id given up.
+        retired: EventId,
+        /// The id to follow.
+        survivor: EventId,
+    },
+}
+
+/// An event's id with its age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Identity {
+    /// When the event was first seen, in ms since the Unix epoch. First, so that the oldest is the
+    /// least.
+    pub born: i64,
+    /// Its id.
+    pub event: EventId,
+}
+
+/// A listing in a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Carrier {
+    /// When the listing was first seen. First, so that the first seen is the least.
+    pub first_seen: i64,
+    /// The listing.
+    pub listing: ListingId,
+}
+
+impl Carrier {
+    /// Its identity when it is alone and always has been.
+    pub fn own(self) -> Identity {
+        Identity { born: self.first_seen, event: own_id(self.listing) }
+    }
+}
+
+/// What happened in one epoch.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterChanges {
+    /// Listings that were not live before and are now.
+    pub arrived: Vec<Carrier>,
+    /// Listings that were live before and are not now.
+    pub gone: Vec<ListingId>,
+    /// The new clusters of all live listings whose cluster may have changed. All live members of a
+    /// former cluster are in here if one of them is.
+    pub clusters: Vec<Vec<Carrier>>,
+}
+
+/// What follows from [`ClusterChanges`].
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct IdentityChanges {
+    /// The identity of each of the given clusters, in their order, followed by those of
+    /// `singles`.
+    pub identities: Vec<Identity>,
+    /// Listings beyond the given clusters whose identity had to be looked at, each alone.
+    pub singles: Vec<Carrier>,
+    /// Gone listings that were not plain.
+    pub forgotten: Vec<ListingId>,
+    /// Redirects, (retired, survivor), that come (1) and go (-1).
+    pub redirects: Vec<(EventId, EventId, isize)>,
+}
+
+#[derive(Debug)]
+struct Holding {
+    born: i64,
+    holders: SmallVec<[ListingId; 2]>,
+}
+
+/// Who carries which id, for all listings that are not plain.
+#[derive(Debug, Default)]
+pub struct IdentityRegistry {
+    carried: HashMap<ListingId, EventId>,
+    events: HashMap<EventId, Holding>,
+    redirects: HashMap<EventId, EventId>,
+    /// The redirects backwards.
+    aliases: HashMap<EventId, SmallVec<[EventId; 1]>>,
+    memory: Memory,
+}
+
+/// What was remembered and has not been claimed yet.
+#[derive(Debug, Default)]
+struct Memory {
+    links: HashMap<ListingId, Identity>,
+    /// Ids remembered by a listing that is not the one they derive from.
+    shared: HashSet<EventId>,
+    redirects: Vec<(EventId, EventId)>,
+}
+
+/// One vote of a cluster's member for the id it carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Vote {
+    event: EventId,
+    cluster: usize,
+    carrier: Carrier,
+    born: i64,
+}
+
+impl IdentityRegistry {
+    /// Takes in what a former run knew. All of it has to come before, or in, the first epoch with
+    /// listings, and that epoch has to bring all the listings: what no listing has claimed by
+    /// then is dropped.
+    pub fn remember(&mut self, remembered: Remembered) {
+        match remembered {
+            Remembered::Link { listing, event, born } => {
+                if event != own_id(listing) {
+                    self.memory.shared.insert(event);
+                }
+                self.memory.links.insert(listing, Identity { born, event });
+            }
+            Remembered::Redirect { retired, survivor } => self.memory.redirects.push((retired, survivor)),
+        }
+    }
+
+    /// Whether `listing`, alone, is to be called by its own id without asking further.
+    fn is_plain(&self, carrier: Carrier) -> bool {
+        let own = carrier.own();
+        self.memory.links.get(&carrier.listing).is_none_or(|link| *link == own)
+            && !self.memory.shared.contains(&own.event)
+            && !self.events.contains_key(&own.event)
+            && !self.redirects.contains_key(&own.event)
+    }
+
+    /// Takes the changes of one epoch into account.
+    pub fn apply(&mut self, changes: &ClusterChanges) -> IdentityChanges {
+        let mut redirects = RedirectLog::default();
+        if !changes.arrived.is_empty() {
+            for (retired, survivor) in std::mem::take(&mut self.memory.redirects) {
+                self.redirect(retired, Some(survivor), &mut redirects);
+            }
+        }
+        let restored: Vec<EventId> = redirects.before.keys().copied().collect();
+
+        let (vacated, forgotten) = self.release(&changes.gone);
+        let singles = self.singles(changes);
+        let alone: Vec<[Carrier; 1]> = singles.iter().map(|carrier| [*carrier]).collect();
+        let clusters: Vec<&[Carrier]> =
+            changes.clusters.iter().map(Vec::as_slice).chain(alone.iter().map(<[_; 1]>::as_slice)).collect();
+
+        let votes = self.votes(&clusters, &changes.arrived);
+        let (identities, retired) = self.elect(&clusters, &votes);
+        self.settle(&clusters, &identities);
+        for identity in &identities {
+            self.redirect(identity.event, None, &mut redirects);
+        }
+        for (event, survivor) in retired {
+            self.retire(event, survivor, &mut redirects);
+        }
+        for event in vacated {
+            let continued = self.events.contains_key(&event) || votes.binary_search_by_key(&event, |v| v.event).is_ok();
+            if !continued {
+                self.forget_aliases(event, &mut redirects);
+            }
+        }
+        if !changes.arrived.is_empty() {
+            self.drop_dangling(&restored, &changes.arrived, &mut redirects);
+            self.memory = Memory::default();
+        }
+        IdentityChanges { identities, singles, forgotten, redirects: redirects.changes(&self.redirects) }
+    }
+
+    /// Lets go of the listings that left; returns the ids that they carried, and which of them
+    /// were not plain.
+    fn release(&mut self, gone: &[ListingId]) -> (Vec<EventId>, Vec<ListingId>) {
+        let (mut vacated, mut forgotten) = (Vec::new(), Vec::new());
+        for &listing in gone {
+            if let Some(event) = self.let_go(listing) {
+                forgotten.push(listing);
+                vacated.push(event);
+            } else if self.aliases.contains_key(&own_id(listing)) {
+                vacated.push(own_id(listing));
+            }
+        }
+        (vacated, forgotten)
+    }
+
+    fn let_go(&mut self, listing: ListingId) -> Option<EventId> {
+        let event = self.carried.remove(&listing)?;
+        if let Some(holding) = self.events.get_mut(&event) {
+            holding.holders.retain(|holder| *holder != listing);
+            if holding.holders.is_empty() {
+                self.events.remove(&event);
+            }
+        }
+        Some(event)
+    }
+
+    /// Arrived listings outside the given clusters that are not plain.
+    fn singles(&self, changes: &ClusterChanges) -> Vec<Carrier> {
+        let mut singles: Vec<Carrier> =
+            changes.arrived.iter().copied().filter(|carrier| !self.is_plain(*carrier)).collect();
+        if !singles.is_empty() {
+            let clustered: HashSet<ListingId> =
+                changes.clusters.iter().flatten().map(|carrier| carrier.listing).collect();
+            singles.retain(|carrier| !clustered.contains(&carrier.listing));
+        }
+        singles
+    }
+
+    /// Who carried what, sorted by event. Takes the carriers out of the registry.
+    fn votes(&mut self, clusters: &[&[Carrier]], arrived: &[Carrier]) -> Vec<Vote> {
+        let arrived: HashSet<ListingId> = arrived.iter().map(|carrier| carrier.listing).collect();
+        let mut votes = Vec::new();
+        for (cluster, carriers) in clusters.iter().enumerate() {
+            for &carrier in *carriers {
+                let born = self.carried.get(&carrier.listing).and_then(|event| self.events.get(event)).map(|h| h.born);
+                let former = match self.let_go(carrier.listing) {
+                    Some(event) => Some(Identity { born: born.unwrap_or(carrier.first_seen), event }),
+                    None if arrived.contains(&carrier.listing) => self.memory.links.get(&carrier.listing).copied(),
+                    None => Some(carrier.own()),
+                };
+                votes.extend(former.map(|Identity { born, event }| Vote { event, cluster, carrier, born }));
+            }
+        }
+        // An id that others still hold is theirs.
+        votes.retain(|vote| !self.events.contains_key(&vote.event));
+        votes.sort_unstable();
+        votes
+    }
+
+    /// Gives each cluster an identity; also returns the ids given up, each with its survivor.
+    fn elect(&self, clusters: &[&[Carrier]], votes: &[Vote]) -> (Vec<Identity>, Vec<(EventId, EventId)>) {
+        let mut taken: Vec<Option<Identity>> = vec![None; clusters.len()];
+        let mut keepers: Vec<(EventId, usize)> = Vec::new();
+        for ballot in votes.chunk_by(|a, b| a.event == b.event) {
+            let (Some(keeper), Some(born)) = (majority(ballot), ballot.iter().map(|vote| vote.born).min()) else {
+                continue;
+            };
+            let Some(first) = ballot.first() else { continue };
+            let kept = Identity { born, event: first.event };
+            keepers.push((kept.event, keeper));
+            if let Some(slot) = taken.get_mut(keeper) {
+                *slot = Some(slot.map_or(kept, |older| older.min(kept)));
+            }
+        }
+        let mut used: HashSet<EventId> = keepers.iter().map(|(event, _)| *event).collect();
+        let identities: Vec<Identity> = taken
+            .into_iter()
+            .zip(clusters)
+            .map(|(kept, carriers)| kept.unwrap_or_else(|| self.found(carriers, &mut used)))
+            .collect();
+        let retired = keepers
+            .into_iter()
+            .filter_map(|(event, keeper)| Some((event, identities.get(keeper)?.event)))
+            .filter(|(event, survivor)| event != survivor)
+            .collect();
+        (identities, retired)
+    }
+
+    /// A new identity, from the listing first seen.
+    fn found(&self, carriers: &[Carrier], used: &mut HashSet<EventId>) -> Identity {
+        let founder =
+            carriers.iter().min().copied().unwrap_or(Carrier { first_seen: 0, listing: ListingId::default() });
+        let mut event = own_id(founder.listing);
+        let mut n = 0;
+        while self.events.contains_key(&event) || used.contains(&event) {
+            n += 1;
+            event = derived_id(founder.listing, n);
+        }
+        used.insert(event);
+        Identity { born: founder.first_seen, event }
+    }
+
+    fn settle(&mut self, clusters: &[&[Carrier]], identities: &[Identity]) {
+        for (carriers, identity) in clusters.iter().zip(identities) {
+            if matches!(carriers, [only] if only.own() == *identity) {
+                continue;
+            }
+            self.carried.extend(carriers.iter().map(|carrier| (carrier.listing, identity.event)));
+            let holders = carriers.iter().map(|carrier| carrier.listing).collect();
+            self.events.insert(identity.event, Holding { born: identity.born, holders });
+        }
+    }
+
+    fn redirect(&mut self, retired: EventId, survivor: Option<EventId>, log: &mut RedirectLog) {
+        let before = match survivor {
+            Some(survivor) => self.redirects.insert(retired, survivor),
+            None => self.redirects.remove(&retired),
+        };
+        if before == survivor {
+            return;
+        }
+        log.before.entry(retired).or_insert(before);
+        if let Some(before) = before {
+            self.drop_alias(before, retired);
+        }
+        if let Some(survivor) = survivor {
+            self.aliases.entry(survivor).or_default().push(retired);
+        }
+    }
+
+    fn drop_alias(&mut self, survivor: EventId, retired: EventId) {
+        if let Some(aliases) = self.aliases.get_mut(&survivor) {
+            aliases.retain(|alias| *alias != retired);
+            if aliases.is_empty() {
+                self.aliases.remove(&survivor);
+            }
+        }
+    }
+
+    /// Redirects `event`, and all that redirected to it, to `survivor`.
+    fn retire(&mut self, event: EventId, survivor: EventId, log: &mut RedirectLog) {
+        for alias in self.aliases.get(&event).cloned().unwrap_or_default() {
+            self.redirect(alias, Some(survivor), log);
+        }
+        self.redirect(event, Some(survivor), log);
+    }
+
+    fn forget_aliases(&mut self, event: EventId, log: &mut RedirectLog) {
+        for alias in self.aliases.get(&event).cloned().unwrap_or_default() {
+            self.redirect(alias, None, log);
+        }
+    }
+
+    /// Drops restored redirects to events that no longer have a listing.
+    fn drop_dangling(&mut self, restored: &[EventId], arrived: &[Carrier], log: &mut RedirectLog) {
+        if restored.is_empty() {
+            return;
+        }
+        let plain: HashSet<EventId> = arrived
+            .iter()
+            .filter(|carrier| !self.carried.contains_key(&carrier.listing))
+            .map(|carrier| own_id(carrier.listing))
+            .filter(|event| self.aliases.contains_key(event))
+            .collect();
+        for &retired in restored {
+            let Some(survivor) = self.redirects.get(&retired).copied() else { continue };
+            if !plain.contains(&survivor) && !self.events.contains_key(&survivor) {
+                self.redirect(retired, None, log);
+            }
+        }
+    }
+}
+
+/// What redirects were before the epoch, for those that were touched.
+#[derive(Debug, Default)]
+struct RedirectLog {
+    before: HashMap<EventId, Option<EventId>>,
+}
+
+impl RedirectLog {
+    fn changes(self, now: &HashMap<EventId, EventId>) -> Vec<(EventId, EventId, isize)> {
+        let mut changes = Vec::new();
+        for (retired, before) in self.before {
+            let after = now.get(&retired).copied();
+            if before != after {
+                changes.extend(before.map(|survivor| (retired, survivor, -1)));
+                changes.extend(after.map(|survivor| (retired, survivor, 1)));
+            }
+        }
+        changes.sort_unstable();
+        changes
+    }
+}
+
+/// The cluster with most of the votes; ties go to the member first seen.
+fn majority(ballot: &[Vote]) -> Option<usize> {
+    ballot
+        .chunk_by(|a, b| a.cluster == b.cluster)
+        .filter_map(|votes| {
+            let earliest = votes.iter().map(|vote| vote.carrier).min()?;
+            Some((std::cmp::Reverse(votes.len()), earliest, votes.first()?.cluster))
+        })
+        .min()
+        .map(|(_, _, cluster)| cluster)
+}

@@ -1,0 +1,282 @@
+//! The admin server: is the process alive, is it ready, and how is it doing.
+//!
+//! - `GET /health`: 200 as long as the process can answer.
+//! - `GET /ready`: 200 when the engine has recovered and runs, otherwise 503; JSON that says why.
+//! - `GET /metrics`: all metrics in Prometheus's text format.
+//!
+//! The server has a thread of its own, so that it answers while the workers are busy.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::error::{Domain, Fault};
+use crate::telemetry::Metrics;
+
+/// How long requests under way may take once the server is asked to stop.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How often samples of histograms are folded together.
+const TIDY_EVERY: Duration = Duration::from_secs(5);
+
+/// How far the engine has come.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase", tag = "phase")]
+pub enum Phase {
+    /// The process has just begun.
+    #[default]
+    Starting,
+    /// State is read from the topics.
+    Recovering {
+        /// How far that has come, for people.
+        reason: String,
+    },
+    /// Records are read and results committed.
+    Running,
+    /// The last epoch is being finished.
+    Stopping,
+    /// The engine has ended with an error.
+    Failed {
+        /// The error.
+        reason: String,
+    },
+}
+
+/// The phase, shared between the engine that sets it and the server that tells it.
+#[derive(Debug, Default)]
+pub struct Readiness(Mutex<Phase>);
+
+impl Readiness {
+    /// Sets the phase.
+    pub fn set(&self, phase: Phase) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    /// The phase.
+    pub fn phase(&self) -> Phase {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Why the server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address} (admin.listen)")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No thread or event loop could be made.
+    #[error("cannot start the admin server")]
+    Start(#[source] io::Error),
+}
+
+impl Fault for AdminError {
+    fn domain(&self) -> Domain {
+        match self {
+            Self::Listen { .. } => Domain::User,
+            Self::Start(_) => Domain::External,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => Some(
+                "another process listens there; give `admin.listen` another port, 0 for any free one, or \"\" for none"
+                    .to_owned(),
+            ),
+            Self::Listen { .. } => Some("give `admin.listen` an address of this machine".to_owned()),
+            Self::Start(_) => None,
+        }
+    }
+}
+
+/// The admin server.
+pub struct AdminServer;
+
+impl AdminServer {
+    /// Listens on `address` (port 0 takes a free one) and answers until the handle is stopped or
+    /// dropped.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or no thread can be started.
+    pub fn start(address: SocketAddr, readiness: Arc<Readiness>, metrics: Metrics) -> Result<AdminHandle, AdminError> {
+        let listen = |source| AdminError::Listen { address, source };
+        let listener = TcpListener::bind(address).map_err(listen)?;
+        listener.set_nonblocking(true).map_err(listen)?;
+        let bound = listener.local_addr().map_err(listen)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Start)?;
+        let (stop, stopping) = watch::channel(false);
+        let serve = move || {
+            let outcome = runtime.block_on(serve(listener, Shared { readiness, metrics }, stopping));
+            if let Err(error) = outcome {
+                tracing::error!(%error, "the admin server has ended");
+            }
+        };
+        let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map_err(AdminError::Start)?;
+        Ok(AdminHandle { address: bound, stop, thread: Some(thread) })
+    }
+}
+
+/// A running admin server.
+pub struct AdminHandle {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl AdminHandle {
+    /// The address that it listens on, with the port that was taken.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Finishes requests under way, within a second, and ends the server.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for AdminHandle {
+    fn drop(&mut self) {
+        // Nobody listens any more when the server has ended by itself.
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the admin server's thread has panicked");
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    readiness: Arc<Readiness>,
+    metrics: Metrics,
+}
+
+async fn serve(listener: TcpListener, shared: Shared, stopping: watch::Receiver<bool>) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    tokio::spawn(tidy(shared.metrics.clone()));
+    let routes = Router::new()
+        .route("/health", get(|| async { Json(serde_json::json!({ "alive": true })) }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(render))
+        .with_state(shared);
+    let server = axum::serve(listener, routes).with_graceful_shutdown(until_stopped(stopping.clone()));
+    let server = tokio::spawn(server.into_future());
+    until_stopped(stopping).await;
+    match tokio::time::timeout(GRACE, server).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => Err(io::Error::other(error)),
+        // A request that takes longer is cut off.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Returns once the handle has asked for the end, or is gone.
+async fn until_stopped(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+async fn tidy(metrics: Metrics) {
+    loop {
+        tokio::time::sleep(TIDY_EVERY).await;
+        metrics.tidy();
+    }
+}
+
+/// What `/ready` answers.
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+    #[serde(flatten)]
+    phase: Phase,
+}
+
+async fn ready(State(shared): State<Shared>) -> impl IntoResponse {
+    let phase = shared.readiness.phase();
+    let ready = phase == Phase::Running;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Ready { ready, phase }))
+}
+
+async fn render(State(shared): State<Shared>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn start(readiness: &Arc<Readiness>) -> AdminHandle {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        AdminServer::start(address, Arc::clone(readiness), Metrics::detached()).unwrap()
+    }
+
+    fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn readiness_follows_the_phase() {
+        let readiness = Arc::new(Readiness::default());
+        let server = start(&readiness);
+        assert!(get(server.address(), "/health").starts_with("HTTP/1.1 200"));
+        readiness.set(Phase::Recovering { reason: "12 of 30 records".to_owned() });
+        let answer = get(server.address(), "/ready");
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.ends_with(r#"{"ready":false,"phase":"recovering","reason":"12 of 30 records"}"#), "{answer}");
+        readiness.set(Phase::Running);
+        let answer = get(server.address(), "/ready");
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.ends_with(r#"{"ready":true,"phase":"running"}"#),
+            "{answer}"
+        );
+        assert!(get(server.address(), "/metrics").contains("content-type: text/plain; version=0.0.4"));
+        assert!(get(server.address(), "/nothing").starts_with("HTTP/1.1 404"));
+    }
+
+    #[test]
+    fn a_busy_port_is_an_error_that_names_the_key() {
+        let readiness = Arc::new(Readiness::default());
+        let first = start(&readiness);
+        let error = AdminServer::start(first.address(), readiness, Metrics::detached()).err().unwrap();
+        assert!(error.to_string().contains("admin.listen"), "{error}");
+        assert!(error.hint().unwrap().contains("another process"));
+        assert_eq!(error.domain(), Domain::User);
+    }
+
+    #[test]
+    fn it_stops_although_a_connection_is_open() {
+        let server = start(&Arc::new(Readiness::default()));
+        let address = server.address();
+        let mut idle = TcpStream::connect(address).unwrap();
+        write!(idle, "GET /health HTTP/1.1\r\n").unwrap();
+        let begun = Instant::now();
+        server.stop();
+        assert!(begun.elapsed() < GRACE * 3);
+        assert!(TcpStream::connect(address).is_err());
+    }
+}

@@ -1,0 +1,350 @@
+//! The command line that all binaries share.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::{Args, Subcommand};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::config::{Config, ConfigErrors, Loaded, Sources, load};
+use crate::error::Fault;
+use crate::telemetry::{LogFormat, TelemetryError, start_logging};
+use crate::tools::consume::{ConsumeOptions, consume};
+use crate::tools::produce::{KeyRule, ProduceOptions, SourceRule, produce};
+use crate::tools::{ToolError, check, open_log, topics};
+
+/// The configuration that is used when none is named and this file is there.
+pub const USUAL_CONFIG: &str = "config/quickstart.toml";
+
+/// Ends a command with an error: prints it, what caused it, and what to do about it to stderr.
+pub fn fail(error: &dyn Fault) -> ExitCode {
+    // Nothing is left to be done when even stderr is gone.
+    let _ = write_error(error, &mut io::stderr());
+    ExitCode::from(error.domain().exit_code())
+}
+
+fn write_error(error: &dyn Fault, err: &mut dyn Write) -> io::Result<()> {
+    writeln!(err, "error: {error}")?;
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        writeln!(err, "  caused by: {inner}")?;
+        cause = inner.source();
+    }
+    match error.hint() {
+        Some(hint) => writeln!(err, "  hint: {hint}"),
+        None => Ok(()),
+    }
+}
+
+/// Which configuration, and how much to log.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ConfigArgs {
+    /// Configuration file [default: config/quickstart.toml where it is there, or else built-in defaults]
+    #[arg(long, value_name = "FILE", env = "HEADWATER_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+    /// Set one value of the configuration, such as engine.epoch_interval=50ms; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
+    pub set: Vec<String>,
+    /// Log lines to show: error, warn, info, debug, trace, or tracing's filter syntax [env: RUST_LOG]
+    #[arg(long, value_name = "LEVEL", global = true)]
+    pub log_level: Option<String>,
+    /// Form of the log lines
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT", global = true)]
+    pub log_format: LogFormat,
+}
+
+impl ConfigArgs {
+    /// Where the configuration is read from.
+    pub fn sources(&self) -> Sources {
+        let usual = Path::new(USUAL_CONFIG);
+        let file = self.config.clone().or_else(|| usual.is_file().then(|| usual.to_owned()));
+        Sources::of_process(file, self.set.clone())
+    }
+
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(&self) -> Result<Loaded<Config>, ConfigErrors> {
+        load(&self.sources())
+    }
+
+    /// Starts log lines, at level `default` unless told otherwise.
+    ///
+    /// # Errors
+    /// When the filter cannot be read.
+    pub fn start_logging(&self, default: &str) -> Result<(), TelemetryError> {
+        start_logging(self.log_level.as_deref(), default, self.log_format)
+    }
+}
+
+/// The arguments of a topology's binary.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TopologyArgs {
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Worker threads [default: as configured, or one per core]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// Stop once everything is processed that the input topics hold at the start
+    #[arg(long)]
+    pub exit_when_idle: bool,
+    /// Print JSON lines instead of text for people
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Consent to more corrections of the outputs at the start than engine.correction_guard allows
+    #[arg(long)]
+    pub yes: bool,
+    /// Do something else than run.
+    #[command(subcommand)]
+    pub command: Option<TopologyCommand>,
+}
+
+/// What a topology's binary can do beside running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum TopologyCommand {
+    /// Check configuration, log and databases, and list all problems at once
+    #[command(after_help = "Exit codes: 0 all is well, 2 something to mend in the configuration, 3 something is down.")]
+    Check,
+}
+
+impl TopologyArgs {
+    /// Where the configuration is read from, `--workers` included.
+    pub fn sources(&self) -> Sources {
+        let mut sources = self.config.sources();
+        sources.flags.extend(self.workers.map(|workers| format!("workers={workers}")));
+        sources
+    }
+
+    /// Checks everything and prints what was found.
+    pub fn check(&self) -> ExitCode {
+        let report = check::check(&self.sources());
+        match report.print(self.json, &mut io::stdout(), &mut io::stderr()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&ToolError::Output(error)),
+            _ => ExitCode::from(report.exit_code()),
+        }
+    }
+}
+
+/// The tools that work on a log.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ToolArgs {
+    /// Write files into a topic
+    Produce(ProduceArgs),
+    /// Print the records of a topic
+    Consume(ConsumeArgs),
+    /// List the topics
+    Topics(TopicsArgs),
+}
+
+impl ToolArgs {
+    /// Runs the tool; errors are printed. The exit code is 0, or that of the error's domain.
+    pub fn run(self) -> ExitCode {
+        let outcome = match self {
+            Self::Produce(args) => args.run(),
+            Self::Consume(args) => args.run(),
+            Self::Topics(args) => args.run(),
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(error.as_ref()),
+        }
+    }
+}
+
+type Outcome = Result<(), Box<dyn Fault>>;
+
+impl<E: Fault + 'static> From<E> for Box<dyn Fault> {
+    fn from(error: E) -> Self {
+        Box::new(error)
+    }
+}
+
+/// `headwater produce`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+JSON is written a record a line, without a key. Any other file is one record, and so is a .json
+file that is one JSON value; its key is the file's name without its extension, so that a newer
+version of the file replaces all the listings of the older one.
+
+Examples:
+  headwater produce raw.events listings.jsonl --source meetup
+  headwater produce raw.events calendars/*.ics --source-from-file-name
+  curl -s https://example.org/events.ics | headwater produce raw.events - --source example --content-type text/calendar
+  headwater produce decisions decisions.jsonl --key /id")]
+pub struct ProduceArgs {
+    /// Topic, with or without the prefix; created when missing
+    pub topic: String,
+    /// Files or folders; - or none is standard input
+    pub files: Vec<PathBuf>,
+    /// A file, as among FILES; may be repeated
+    #[arg(long = "file", value_name = "FILE")]
+    pub more_files: Vec<PathBuf>,
+    /// Source of the records
+    #[arg(long, value_name = "NAME", conflicts_with = "source_from_file_name")]
+    pub source: Option<String>,
+    /// Take each file's name without its extension as the source of its records
+    #[arg(long)]
+    pub source_from_file_name: bool,
+    /// Content type of the records [default: by each file's name]
+    #[arg(long, value_name = "TYPE")]
+    pub content_type: Option<String>,
+    /// Take the key from this place in each JSON record, a JSON Pointer such as /id
+    #[arg(long, value_name = "POINTER", group = "key_rule", value_parser = pointer)]
+    pub key: Option<String>,
+    /// Give all records this key
+    #[arg(long, value_name = "TEXT", group = "key_rule")]
+    pub key_value: Option<String>,
+    /// Give no record a key
+    #[arg(long, group = "key_rule")]
+    pub no_key: bool,
+    /// Leave out records that cannot be written, instead of stopping there
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Print the counts as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+fn pointer(text: &str) -> Result<String, String> {
+    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("a JSON Pointer begins with /".to_owned()) }
+}
+
+impl ProduceArgs {
+    fn options(&self) -> ProduceOptions {
+        let source = match (&self.source, self.source_from_file_name) {
+            (Some(name), _) => SourceRule::Name(name.clone()),
+            (None, true) => SourceRule::FileName,
+            (None, false) => SourceRule::Topic,
+        };
+        let key = match (&self.key, &self.key_value, self.no_key) {
+            (Some(pointer), _, _) => KeyRule::Pointer(pointer.clone()),
+            (None, Some(text), _) => KeyRule::Text(text.clone()),
+            (None, None, true) => KeyRule::None,
+            (None, None, false) => KeyRule::Usual,
+        };
+        ProduceOptions {
+            topic: self.topic.clone(),
+            files: self.files.iter().chain(&self.more_files).cloned().collect(),
+            source,
+            content_type: self.content_type.clone(),
+            key,
+            keep_going: self.keep_going,
+            progress: !self.json,
+        }
+    }
+
+    fn run(self) -> Outcome {
+        self.config.start_logging("warn")?;
+        let config = self.config.load()?.config;
+        let log = open_log(&config).map_err(ToolError::from)?;
+        let produced = produce(log.as_ref(), &config, &self.options())?;
+        let line = if self.json { serde_json::json!(produced).to_string() } else { produced.to_string() };
+        print_line(&line)
+    }
+}
+
+/// `headwater consume`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  headwater consume events                                  events as they come
+  headwater consume events --json --exit-at-end | jq .value.title
+  headwater consume dead-letters --from-beginning --json --max 10")]
+pub struct ConsumeArgs {
+    /// Topic, with or without the prefix
+    pub topic: String,
+    /// Begin with the first record that is there, instead of the next to come
+    #[arg(long)]
+    pub from_beginning: bool,
+    /// Print what is there, from the beginning, and stop
+    #[arg(long)]
+    pub exit_at_end: bool,
+    /// Stop after so many records
+    #[arg(long, value_name = "N")]
+    pub max: Option<u64>,
+    /// One JSON object a record: topic, partition, offset, timestamp, key, headers, value
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl ConsumeArgs {
+    fn run(self) -> Outcome {
+        self.config.start_logging("warn")?;
+        let config = self.config.load()?.config;
+        let stop = stop_on_signals()?;
+        let log = open_log(&config).map_err(ToolError::from)?;
+        let options = ConsumeOptions {
+            topic: self.topic,
+            from_beginning: self.from_beginning,
+            exit_at_end: self.exit_at_end,
+            max: self.max,
+            json: self.json,
+        };
+        let stdout = io::stdout().lock();
+        consume(log.as_ref(), &config, &options, &stop, &mut io::BufWriter::with_capacity(1 << 16, stdout))?;
+        Ok(())
+    }
+}
+
+/// `headwater topics`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+FIRST..END are the first offset still there and the one after the last, partition by partition.
+Compaction and transactions leave gaps, so the difference is not the number of records.
+
+Examples:
+  headwater topics
+  headwater topics --json --config config/discovery.toml")]
+pub struct TopicsArgs {
+    /// One JSON object a topic
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl TopicsArgs {
+    fn run(self) -> Outcome {
+        self.config.start_logging("warn")?;
+        let config = self.config.load()?.config;
+        let log = open_log(&config).map_err(ToolError::from)?;
+        match topics::topics(log.as_ref(), &config, self.json, &mut io::stdout()) {
+            Err(ToolError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            outcome => Ok(outcome?),
+        }
+    }
+}
+
+/// A flag that SIGINT and SIGTERM set. A second signal ends the process at once.
+///
+/// # Errors
+/// When signals cannot be caught.
+pub fn stop_on_signals() -> Result<Arc<AtomicBool>, ToolError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // Registered first, so that it acts only on a flag that an earlier signal has set.
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))
+            .map_err(ToolError::Signals)?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(ToolError::Signals)?;
+    }
+    Ok(stop)
+}
+
+fn print_line(line: &str) -> Outcome {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(ToolError::Output(error).into()),
+        _ => Ok(()),
+    }
+}

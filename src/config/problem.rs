@@ -1,0 +1,161 @@
+//! What is wrong with a configuration, and where it was written.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::error::{Domain, Fault};
+
+/// Where a value was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Place {
+    /// In a file.
+    #[serde(rename_all = "camelCase")]
+    File {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// Line and column, from 1, columns in characters; `None` for the file as a whole.
+        position: Option<Position>,
+    },
+    /// In an environment variable.
+    Environment {
+        /// Its name.
+        name: String,
+    },
+    /// In a flag.
+    Flag {
+        /// The flag, without its value: `--set workers`.
+        flag: String,
+    },
+    /// Nowhere: it was left to its default.
+    Default,
+}
+
+/// Line and column, both from 1; columns are counted in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Position {
+    /// Line.
+    pub line: usize,
+    /// Column.
+    pub column: usize,
+}
+
+impl Position {
+    /// The position of byte `offset` in `text`.
+    pub fn of(text: &str, offset: usize) -> Self {
+        let before = text.get(..offset.min(text.len())).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let column = before.get(line_start..).unwrap_or("").chars().count() + 1;
+        Self { line: before.matches('\n').count() + 1, column }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, position: Some(at) } => write!(f, "{}:{}:{}", path.display(), at.line, at.column),
+            Self::File { path, position: None } => write!(f, "{}", path.display()),
+            Self::Environment { name } => write!(f, "environment {name}"),
+            Self::Flag { flag } => f.write_str(flag),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Where it was written.
+    pub place: Place,
+    /// The key's path, such as `sources.meetup.timezone`; empty when no key is concerned.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What would mend it.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    /// `place: key: message`, and the hint on a line of its own.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Something that a section finds wrong with its values, taken together or one by one, after
+/// they could all be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// The key's path from the root.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What would mend it.
+    pub hint: Option<String>,
+}
+
+impl Invalid {
+    /// `message` about `key`.
+    pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { key: key.into(), message: message.into(), hint: None }
+    }
+
+    /// Adds what would mend it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// A configuration that can say what is wrong with it.
+pub trait Validate {
+    /// Everything that is wrong; empty when it can be used.
+    fn validate(&self) -> Vec<Invalid>;
+}
+
+/// Everything that is wrong with a configuration; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<Problem>);
+
+impl fmt::Display for ConfigErrors {
+    /// A headline, then one problem a line with its hint below.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => f.write_str("the configuration has a problem")?,
+            n => write!(f, "the configuration has {n} problems")?,
+        }
+        self.0.iter().try_for_each(|problem| write!(f, "\n{problem}"))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl Fault for ConfigErrors {
+    fn domain(&self) -> Domain {
+        Domain::User
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_lines_and_characters_from_one() {
+        let text = "a = 1\nbü = 2\n";
+        assert_eq!(Position::of(text, 0), Position { line: 1, column: 1 });
+        assert_eq!(Position::of(text, 6), Position { line: 2, column: 1 });
+        assert_eq!(Position::of(text, 10), Position { line: 2, column: 4 });
+        assert_eq!(Position::of(text, 1000), Position { line: 3, column: 1 });
+    }
+}

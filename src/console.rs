@@ -1,0 +1,308 @@
+//! The console: what a running topology tells the person who started it.
+//!
+//! On a terminal one line is kept up to date and a merged event is shown now and then above it;
+//! elsewhere the same lines are printed at a slower pace. With `--json` every line is an object.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::engine::lifecycle::{Counters, Lifecycle};
+use crate::log::{Log, LogError, Polled, Reader, Start, TopicPartition};
+
+/// How often a merged event is shown at most.
+const SPOTLIGHT_EVERY: Duration = Duration::from_secs(3);
+/// How often the status is printed where there is no terminal.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// What the counters said at one moment.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Figures {
+    /// Raw records read since the start.
+    pub records: u64,
+    /// Live listings.
+    pub listings: i64,
+    /// Live listings that are not alone in their event.
+    pub merged: i64,
+    /// Events.
+    pub events: i64,
+    /// Dead letters written since the start.
+    pub dead_letters: u64,
+}
+
+impl Figures {
+    /// Reads the counters.
+    pub fn of(counters: &Counters) -> Self {
+        let listings = counters.listings.load(Ordering::Relaxed);
+        let events = counters.events.load(Ordering::Relaxed);
+        Self {
+            records: counters.records.load(Ordering::Relaxed),
+            listings,
+            merged: (listings - events).max(0),
+            events,
+            dead_letters: counters.dead_letters.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Tells of a running engine until it ends.
+pub struct Console {
+    lifecycle: Arc<Lifecycle>,
+    json: bool,
+    line: Option<ProgressBar>,
+    goal: Option<ProgressBar>,
+    spotlight: Option<Spotlight>,
+    started: Instant,
+    last_print: Instant,
+    last: (Instant, u64),
+    rate: f64,
+}
+
+/// How the console speaks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConsoleOptions {
+    /// One JSON object a line on standard output.
+    pub json: bool,
+    /// Records to go until the engine stops by itself: shown as a progress bar.
+    pub goal: Option<u64>,
+    /// Whether merged events are shown.
+    pub spotlight: bool,
+}
+
+impl Console {
+    /// A console for the engine behind `lifecycle`; merged events are read from `events` (full name).
+    ///
+    /// # Errors
+    /// When the topic cannot be read.
+    pub fn new(
+        lifecycle: Arc<Lifecycle>,
+        log: &dyn Log,
+        events: &str,
+        options: ConsoleOptions,
+    ) -> Result<Self, LogError> {
+        let terminal = std::io::stderr().is_terminal() && !options.json;
+        let spotlight = match options.spotlight && !options.json {
+            true => Some(Spotlight::new(log, events)?),
+            false => None,
+        };
+        let now = Instant::now();
+        let goal = options.goal.filter(|_| terminal).map(goal_bar);
+        Ok(Self {
+            line: (terminal && goal.is_none()).then(status_line),
+            goal,
+            spotlight,
+            json: options.json,
+            started: now,
+            last_print: now,
+            last: (now, 0),
+            rate: 0.0,
+            lifecycle,
+        })
+    }
+
+    /// To be called about ten times a second.
+    pub fn tick(&mut self) {
+        let figures = Figures::of(&self.lifecycle.counters);
+        self.measure(figures.records);
+        if let Some(goal) = &self.goal {
+            goal.set_position(figures.records);
+        }
+        if let Some(event) = self.spotlight.as_mut().and_then(Spotlight::next) {
+            self.say(&event);
+        }
+        match &self.line {
+            Some(line) => line.set_message(self.status(&figures)),
+            None if self.goal.is_none() && self.last_print.elapsed() >= PLAIN_EVERY => {
+                self.last_print = Instant::now();
+                let text = self.status_or_json(&figures);
+                self.say(&text);
+            }
+            None => {}
+        }
+    }
+
+    fn measure(&mut self, records: u64) {
+        let elapsed = self.last.0.elapsed();
+        if elapsed >= Duration::from_secs(1) {
+            self.rate = (records.saturating_sub(self.last.1)) as f64 / elapsed.as_secs_f64();
+            self.last = (Instant::now(), records);
+        }
+    }
+
+    fn status_or_json(&self, figures: &Figures) -> String {
+        match self.json {
+            true => json!({"figures": figures, "recordsPerSecond": self.rate.round()}).to_string(),
+            false => self.status(figures),
+        }
+    }
+
+    fn status(&self, figures: &Figures) -> String {
+        format!(
+            "{}  {} records · {} listings · {} duplicates merged · {} events · {} dead letters · {}/s",
+            clock(self.started.elapsed()),
+            grouped(figures.records),
+            grouped(figures.listings.unsigned_abs()),
+            grouped(figures.merged.unsigned_abs()),
+            grouped(figures.events.unsigned_abs()),
+            grouped(figures.dead_letters),
+            grouped(self.rate.round() as u64),
+        )
+    }
+
+    fn say(&self, text: &str) {
+        if let Some(bar) = self.line.as_ref().or(self.goal.as_ref()) {
+            bar.println(text);
+            return;
+        }
+        // Nobody may be reading any more (a closed pipe): that is no reason to stop working.
+        let _ = writeln!(std::io::stdout(), "{text}");
+    }
+
+    /// Says how it ended.
+    pub fn finish(self, orderly: bool) {
+        for bar in self.line.iter().chain(&self.goal) {
+            bar.finish_and_clear();
+        }
+        let figures = Figures::of(&self.lifecycle.counters);
+        let elapsed = self.started.elapsed();
+        let rate = figures.records as f64 / elapsed.as_secs_f64().max(0.001);
+        let text = match self.json {
+            true => json!({
+                "summary": figures, "seconds": elapsed.as_secs_f64(), "recordsPerSecond": rate.round(),
+                "corrections": self.lifecycle.counters.corrections.load(Ordering::Relaxed), "orderly": orderly,
+            })
+            .to_string(),
+            false => summary(&figures, elapsed, rate, orderly),
+        };
+        let _ = writeln!(std::io::stdout(), "{text}");
+    }
+}
+
+fn summary(figures: &Figures, elapsed: Duration, rate: f64, orderly: bool) -> String {
+    let state = match orderly {
+        true => "everything read is committed",
+        false => "what was not committed is read again at the next start",
+    };
+    let rows = [
+        ("records in", figures.records),
+        ("live listings", figures.listings.unsigned_abs()),
+        ("duplicates merged", figures.merged.unsigned_abs()),
+        ("events", figures.events.unsigned_abs()),
+        ("dead letters", figures.dead_letters),
+    ];
+    let mut text = format!("Stopped after {} ({:.0} records/s); {state}.", clock(elapsed), rate);
+    for (name, value) in rows {
+        text.push_str(&format!("\n  {name:<18} {:>12}", grouped(value)));
+    }
+    text
+}
+
+fn status_line() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+    if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn goal_bar(goal: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(goal), ProgressDrawTarget::stderr_with_hz(8));
+    if let Ok(style) = ProgressStyle::with_template("{bar:40.cyan/blue} {pos}/{len} records  {per_sec}  {eta} left") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// 1234567 as `1,234,567`.
+pub fn grouped(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn clock(elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs();
+    match seconds / 3600 {
+        0 => format!("{:02}:{:02}", seconds / 60, seconds % 60),
+        hours => format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
+    }
+}
+
+/// Finds events merged from several sources on the events topic.
+struct Spotlight {
+    reader: Box<dyn Reader>,
+    shown: Option<Instant>,
+    batch: Vec<Polled>,
+}
+
+impl Spotlight {
+    fn new(log: &dyn Log, events: &str) -> Result<Self, LogError> {
+        let partitions = log.watermarks(events)?.map_or(0, |partitions| partitions.len());
+        let starts: Vec<_> = (0..partitions).map(|p| (TopicPartition::new(events, p as i32), Start::End)).collect();
+        Ok(Self { reader: log.reader(&starts)?, shown: None, batch: Vec::new() })
+    }
+
+    fn next(&mut self) -> Option<String> {
+        self.batch.clear();
+        self.reader.poll(&mut self.batch, 1 << 20, Duration::ZERO).ok()?;
+        if self.shown.is_some_and(|shown| shown.elapsed() < SPOTLIGHT_EVERY) {
+            return None;
+        }
+        let text = self.batch.iter().rev().find_map(merged_event)?;
+        self.shown = Some(Instant::now());
+        Some(text)
+    }
+}
+
+fn merged_event(polled: &Polled) -> Option<String> {
+    let Polled::Record(record) = polled else { return None };
+    let event: Value = serde_json::from_slice(record.value.as_deref()?).ok()?;
+    let listings = event["listings"].as_array()?;
+    let mut sources: Vec<&str> = listings.iter().filter_map(|listing| listing["source"].as_str()).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    if sources.len() < 2 {
+        return None;
+    }
+    let place: Vec<&str> = ["name", "city"].iter().filter_map(|field| event["venue"][field].as_str()).collect();
+    Some(format!(
+        "  ◆ {} · {} · {}\n    {} listings of {} are one event, grade {}",
+        event["title"].as_str()?,
+        event["startTime"].as_str()?,
+        if place.is_empty() { "place unknown".to_owned() } else { place.join(", ") },
+        listings.len(),
+        sources.join(", "),
+        event["qualityGrade"].as_str().unwrap_or("?"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_in_threes() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_000), "1,000");
+        assert_eq!(grouped(12_345_678), "12,345,678");
+    }
+
+    #[test]
+    fn hours_show_when_there_are_some() {
+        assert_eq!(clock(Duration::from_secs(65)), "01:05");
+        assert_eq!(clock(Duration::from_secs(3_665)), "1:01:05");
+    }
+}

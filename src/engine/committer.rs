@@ -1,0 +1,389 @@
+//! The committer: one transaction for everything that complete epochs hold.
+//!
+//! ```text
+//!  encoded records ─┐ exchanged                ┌─ committer thread ─┐
+//!  positions ───────┼─ to worker 0 ─► Commit ──┤ begin, append,     ├─► log
+//!  watermark ───────┘ (by epoch)     (sealed)  │ progress, commit   │
+//!                                              └─ committed epoch ──┴─► sources (backpressure)
+//! ```
+//!
+//! No worker ever waits for the log: the operator hands sealed epochs over a channel, whose
+//! content is bounded by the sources' limit on bytes in flight.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use headwater_operators::Epoch;
+use headwater_operators::raw::DeadLetterCode;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, StreamVec};
+
+use super::lifecycle::Lifecycle;
+use super::ordered::least;
+use super::output::{OutRecord, Output};
+use super::progress::{PROGRESS_KEY, Positions, Progress};
+use super::recovery::{Held, output_ends};
+use super::source::PositionReport;
+use super::state::FORMAT;
+use super::{EngineError, Fingerprints, TopicNames};
+use crate::log::{Log, LogError, NewRecord, TopicPartition, Transaction, Transactional};
+
+/// Everything between two frontiers.
+#[derive(Debug, Default)]
+pub struct Sealed {
+    /// The frontier: everything before it is here or has been sealed before. `None`: the end.
+    pub frontier: Option<Epoch>,
+    /// Records of the restored epoch.
+    pub restored: Vec<OutRecord>,
+    /// Records of later epochs, in the order of epochs.
+    pub records: Vec<OutRecord>,
+    /// Positions reached.
+    pub positions: Vec<PositionReport>,
+    /// The watermark, where it moved.
+    pub watermark: Option<i64>,
+    /// The greatest epoch in here.
+    pub epoch: Epoch,
+}
+
+#[derive(Default)]
+struct EpochContent {
+    records: Vec<OutRecord>,
+    positions: Vec<PositionReport>,
+    watermark: Option<i64>,
+}
+
+/// Brings outputs, positions and watermark to worker 0 and seals complete epochs there.
+pub fn commit<'s>(
+    scope: Scope<'s, Epoch>,
+    records: StreamVec<'s, Epoch, OutRecord>,
+    positions: StreamVec<'s, Epoch, PositionReport>,
+    watermark: StreamVec<'s, Epoch, i64>,
+    restored_epoch: Epoch,
+    sealed: Sender<Sealed>,
+) {
+    let mut builder = OperatorBuilder::new("Commit".to_owned(), scope);
+    let mut records = builder.new_input(records, Exchange::new(|_: &OutRecord| 0));
+    let mut positions = builder.new_input(positions, Exchange::new(|_: &PositionReport| 0));
+    let mut watermark = builder.new_input(watermark, Exchange::new(|_: &i64| 0));
+    let mine = scope.index() == 0;
+    builder.build(move |_capabilities| {
+        let mut waiting: BTreeMap<Epoch, EpochContent> = BTreeMap::new();
+        let mut sealed_to = Some(0);
+        move |frontiers| {
+            records.for_each(|at, data| waiting.entry(*at.time()).or_default().records.append(data));
+            positions.for_each(|at, data| waiting.entry(*at.time()).or_default().positions.append(data));
+            watermark.for_each(|at, data| {
+                let content = waiting.entry(*at.time()).or_default();
+                content.watermark = content.watermark.max(data.drain(..).max());
+            });
+            let frontier = frontiers.iter().filter_map(|frontier| least(frontier.frontier())).min();
+            if !mine || sealed_to.is_none() || frontier == sealed_to {
+                return;
+            }
+            sealed_to = frontier;
+            // The receiver is gone only when the committer has failed; the failure is reported there.
+            let _ = sealed.send(seal(&mut waiting, frontier, restored_epoch));
+        }
+    });
+}
+
+fn seal(waiting: &mut BTreeMap<Epoch, EpochContent>, frontier: Option<Epoch>, restored_epoch: Epoch) -> Sealed {
+    let later = frontier.map(|frontier| waiting.split_off(&frontier)).unwrap_or_default();
+    let complete = std::mem::replace(waiting, later);
+    let mut sealed = Sealed { frontier, ..Sealed::default() };
+    for (epoch, mut content) in complete {
+        let records = if epoch == restored_epoch { &mut sealed.restored } else { &mut sealed.records };
+        records.append(&mut content.records);
+        sealed.positions.append(&mut content.positions);
+        sealed.watermark = sealed.watermark.max(content.watermark);
+        sealed.epoch = epoch;
+    }
+    sealed
+}
+
+/// Settings of the committer thread.
+pub struct CommitterOptions {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// Topic names.
+    pub names: Arc<TopicNames>,
+    /// Fingerprints to record.
+    pub fingerprints: Fingerprints,
+    /// What was committed last.
+    pub progress: Option<Progress>,
+    /// What the tables hold; `None` where they are trusted.
+    pub held: Option<Held>,
+    /// Corrections in one transaction, at most.
+    pub correction_batch: usize,
+    /// Above this share of the rows held, corrections need a person's consent; `None`: given.
+    pub correction_guard: Option<f64>,
+    /// Number of workers, each of which restores a share of the state.
+    pub workers: usize,
+    /// Stop once these positions are committed.
+    pub goals: Option<Vec<(TopicPartition, i64)>>,
+}
+
+/// Starts the committer thread.
+///
+/// # Errors
+/// When no thread can be started.
+pub fn start(
+    options: CommitterOptions,
+    writer: Box<dyn Transactional>,
+    sealed: Receiver<Sealed>,
+    lifecycle: Arc<Lifecycle>,
+) -> Result<JoinHandle<()>, EngineError> {
+    let work = move || {
+        let mut committer = Committer::new(options, writer, Arc::clone(&lifecycle));
+        if let Err(error) = committer.run(&sealed) {
+            lifecycle.fail(error);
+        }
+    };
+    std::thread::Builder::new()
+        .name("committer".to_owned())
+        .spawn(work)
+        .map_err(|error| EngineError::Thread { reason: error.to_string() })
+}
+
+struct Committer {
+    options: CommitterOptions,
+    writer: Box<dyn Transactional>,
+    lifecycle: Arc<Lifecycle>,
+    epoch: Epoch,
+    positions: Positions,
+    watermark: Option<i64>,
+    results: u64,
+    ends: Vec<super::progress::OutputEnd>,
+    ends_are_current: bool,
+    last_commit: Instant,
+}
+
+/// Once nothing was committed for this long, the ends are recorded, so that a later start can
+/// trust the outputs.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// A transaction takes in further sealed epochs up to about this many bytes.
+const TRANSACTION_BYTES: usize = 32 << 20;
+
+impl Committer {
+    fn new(options: CommitterOptions, writer: Box<dyn Transactional>, lifecycle: Arc<Lifecycle>) -> Self {
+        let progress = options.progress.as_ref();
+        Self {
+            epoch: progress.map_or(0, |progress| progress.epoch),
+            positions: progress.map(|progress| Positions::from(&*progress.positions)).unwrap_or_default(),
+            watermark: progress.and_then(|progress| progress.watermark),
+            // Until the outputs are corrected they are those of the former fingerprint.
+            results: progress.map_or(0, |progress| progress.results),
+            ends: progress.map(|progress| progress.ends.clone()).unwrap_or_default(),
+            ends_are_current: options.held.is_none(),
+            last_commit: Instant::now(),
+            options,
+            writer,
+            lifecycle,
+        }
+    }
+
+    fn run(&mut self, sealed: &Receiver<Sealed>) -> Result<(), EngineError> {
+        loop {
+            match sealed.recv_timeout(QUIET) {
+                Ok(first) => {
+                    let last = self.take(first, sealed)?;
+                    if last {
+                        return if self.options.held.is_none() { self.record_ends() } else { Ok(()) };
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            if self.last_commit.elapsed() > QUIET && self.options.held.is_none() {
+                self.record_ends()?;
+            }
+        }
+    }
+
+    /// Commits a sealed stretch, together with what else has been sealed meanwhile.
+    fn take(&mut self, first: Sealed, more: &Receiver<Sealed>) -> Result<bool, EngineError> {
+        let mut all = first;
+        let mut bytes: usize = all.records.iter().map(OutRecord::size).sum();
+        while all.frontier.is_some() && bytes < TRANSACTION_BYTES {
+            let Ok(next) = more.try_recv() else { break };
+            bytes += next.records.iter().map(OutRecord::size).sum::<usize>();
+            all = joined(all, next);
+        }
+        let restored_is_complete = all.frontier.is_none_or(|frontier| frontier > self.epoch);
+        if !restored_is_complete {
+            // Only the restored epoch itself can be incomplete: nothing else is here yet.
+            return Ok(false);
+        }
+        if self.lifecycle.restored_sources() < self.options.workers {
+            // Stopped before the state was read whole: there is nothing to compare with.
+            return Ok(all.frontier.is_none());
+        }
+        self.correct(std::mem::take(&mut all.restored))?;
+        self.epoch = self.epoch.max(all.epoch).max(all.frontier.map_or(0, |frontier| frontier.saturating_sub(1)));
+        let mut moved = self.watermark < all.watermark;
+        self.watermark = self.watermark.max(all.watermark);
+        for report in all.positions {
+            let at = TopicPartition { topic: report.topic, partition: report.partition };
+            moved |= self.positions.advance(at, report.next, report.max_timestamp);
+        }
+        if moved || !all.records.is_empty() {
+            self.commit(all.records)?;
+        }
+        self.lifecycle.set_committed(self.epoch);
+        self.stop_at_goal();
+        Ok(all.frontier.is_none())
+    }
+
+    fn stop_at_goal(&mut self) {
+        if self.options.goals.as_ref().is_some_and(|goals| self.positions.reached(goals)) {
+            self.options.goals = None;
+            self.lifecycle.stop();
+        }
+    }
+
+    /// Brings the tables to what the restored state implies, if they are to be compared.
+    fn correct(&mut self, implied: Vec<OutRecord>) -> Result<(), EngineError> {
+        let Some(held) = self.options.held.take() else { return Ok(()) };
+        let rows = held.len();
+        let mut left = held.corrections(implied);
+        let total = left.len();
+        let share = total as f64 / rows.max(1) as f64;
+        if self.options.correction_guard.is_some_and(|guard| rows > 0 && share > guard) {
+            return Err(EngineError::TooManyCorrections { corrections: total, rows });
+        }
+        while !left.is_empty() {
+            let rest = left.split_off(left.len().min(self.options.correction_batch.max(1)));
+            self.commit(std::mem::replace(&mut left, rest))?;
+        }
+        if self.results != self.options.fingerprints.results {
+            self.results = self.options.fingerprints.results;
+            self.commit(Vec::new())?;
+        }
+        self.lifecycle.counters.corrections.store(total as u64, Ordering::Relaxed);
+        tracing::info!(corrections = total, rows, "outputs compared with the restored state");
+        Ok(())
+    }
+
+    fn record_ends(&mut self) -> Result<(), EngineError> {
+        if self.ends_are_current {
+            return Ok(());
+        }
+        self.ends = output_ends(&*self.options.log, &self.options.names)?;
+        self.commit(Vec::new())?;
+        self.ends_are_current = true;
+        Ok(())
+    }
+
+    fn commit(&mut self, records: Vec<OutRecord>) -> Result<(), EngineError> {
+        let started = Instant::now();
+        self.ends_are_current &= records.is_empty();
+        self.count(&records);
+        let mut transaction = Transaction { records: Vec::with_capacity(records.len() + 1), ..Transaction::default() };
+        let epoch = self.epoch.to_string().into_bytes();
+        transaction.records.extend(records.into_iter().map(|record| self.new_record(record, &epoch)));
+        transaction.records.push(self.progress_record(&epoch));
+        transaction.positions = self.positions.offsets();
+        self.append(&mut transaction)?;
+        self.last_commit = Instant::now();
+        self.lifecycle.counters.commits.fetch_add(1, Ordering::Relaxed);
+        metrics::histogram!("headwater_commit_seconds").record(started.elapsed().as_secs_f64());
+        metrics::counter!("headwater_commits_total").increment(1);
+        metrics::counter!("headwater_output_records_total").increment(transaction.records.len() as u64);
+        Ok(())
+    }
+
+    /// Appends the transaction; a record that the log finds too large is replaced by a dead letter.
+    fn append(&mut self, transaction: &mut Transaction) -> Result<(), EngineError> {
+        loop {
+            let Err(error) = self.writer.commit(transaction) else { return Ok(()) };
+            let LogError::TooLarge { index, .. } = error else { return Err(error.into()) };
+            let Some(record) = transaction.records.get_mut(index) else { return Err(error.into()) };
+            let letter = self.shrink(record, error)?;
+            transaction.records.extend(letter);
+        }
+    }
+
+    /// Turns a table record into a tombstone and returns the dead letter that says so; halves a
+    /// dead letter in place. An error where neither is possible.
+    fn shrink(&self, record: &mut NewRecord, too_large: LogError) -> Result<Option<NewRecord>, EngineError> {
+        let letters = self.options.names.output(Output::DeadLetters);
+        let Some(mut value) = record.value.take().filter(|value| !value.is_empty()) else {
+            return Err(too_large.into());
+        };
+        if &*record.topic == letters {
+            value.truncate(value.len() / 2);
+            record.value = Some(value);
+            return Ok(None);
+        }
+        Ok(Some(NewRecord {
+            topic: letters.into(),
+            key: record.key.clone(),
+            headers: vec![
+                ("dead-letter-code".to_owned(), DeadLetterCode::OutputTooLarge.as_str().into()),
+                ("dead-letter-reason".to_owned(), too_large.to_string().into_bytes()),
+                ("dead-letter-topic".to_owned(), record.topic.as_bytes().to_vec()),
+            ],
+            value: Some(value),
+            timestamp_ms: None,
+        }))
+    }
+
+    fn count(&self, records: &[OutRecord]) {
+        let counters = &self.lifecycle.counters;
+        let letters = records.iter().filter(|record| record.output == Output::DeadLetters).count();
+        counters.dead_letters.fetch_add(letters as u64, Ordering::Relaxed);
+        counters.outputs.fetch_add(records.len() as u64, Ordering::Relaxed);
+        for record in records.iter().filter(|record| record.output == Output::DeadLetters) {
+            let code = record.headers.iter().find(|(name, _)| name == "dead-letter-code");
+            let code = code.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).unwrap_or_default();
+            metrics::counter!("headwater_dead_letters_total", "code" => code).increment(1);
+        }
+    }
+
+    fn new_record(&self, record: OutRecord, epoch: &[u8]) -> NewRecord {
+        let mut headers = record.headers;
+        headers.push(("epoch".to_owned(), epoch.to_vec()));
+        NewRecord {
+            topic: self.options.names.shared(record.output),
+            key: record.key,
+            value: record.value,
+            headers,
+            timestamp_ms: None,
+        }
+    }
+
+    fn progress_record(&self, epoch: &[u8]) -> NewRecord {
+        let progress = Progress {
+            format: FORMAT,
+            epoch: self.epoch,
+            positions: self.positions.to_vec(),
+            watermark: self.watermark,
+            results: self.results,
+            extraction: self.options.fingerprints.extraction,
+            ends: self.ends.clone(),
+        };
+        NewRecord {
+            topic: self.options.names.shared(Output::Progress),
+            key: Some(PROGRESS_KEY.to_vec()),
+            value: Some(super::output::json(&progress)),
+            headers: vec![("epoch".to_owned(), epoch.to_vec())],
+            timestamp_ms: None,
+        }
+    }
+}
+
+fn joined(mut first: Sealed, next: Sealed) -> Sealed {
+    first.frontier = next.frontier;
+    first.restored.extend(next.restored);
+    first.records.extend(next.records);
+    first.positions.extend(next.positions);
+    first.watermark = first.watermark.max(next.watermark);
+    first.epoch = first.epoch.max(next.epoch);
+    first
+}

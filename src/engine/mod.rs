@@ -1,0 +1,531 @@
+//! The engine: drives one timely computation from the log's inputs to its outputs, exactly once.
+//!
+//! ```text
+//!  source ─► (the topology's operators) ─► outputs ─► commit ─► log
+//!    ▲                                                  │
+//!    └────────────── committed epoch ◄──────────────────┘
+//! ```
+//!
+//! [`start`] fences other instances, reads what was committed, restores the state at the epoch of
+//! the last commit, corrects the outputs where they no longer say what the state implies, and
+//! goes on from the committed positions. See DESIGN "Exactly once" in ARCHITECTURE.md.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::unbounded;
+use differential_dataflow::{AsCollection, ExchangeData, VecCollection};
+use headwater_operators::raw::DeadLetter;
+use headwater_operators::resolve::Remembered;
+use headwater_operators::window::WindowRow;
+use headwater_operators::{Epoch, RawRecord};
+use serde::de::DeserializeOwned;
+use timely::WorkerConfig;
+use timely::dataflow::operators::Concat;
+use timely::dataflow::operators::generic::operator::source as timely_source;
+use timely::dataflow::operators::vec::{Filter, Map};
+use timely::dataflow::{Scope, StreamVec};
+use timely::worker::Worker;
+
+mod committer;
+mod error;
+pub mod lifecycle;
+mod ordered;
+pub mod output;
+pub mod progress;
+pub mod recovery;
+mod source;
+pub mod state;
+pub mod tables;
+pub mod upsert;
+mod watermark;
+
+pub use error::EngineError;
+pub use source::{InputTopic, Pace};
+
+use committer::CommitterOptions;
+use lifecycle::Lifecycle;
+use output::{EncodeContext, Output, Outputs, Recovery};
+use recovery::Plan;
+use source::{Share, SourceOptions};
+use state::{LinkState, ListingState, RedirectState};
+use tables::Table;
+
+use crate::log::{Log, LogRecord, TopicPartition, Transactional};
+
+/// A map keyed by ids, which are digests and need no further hashing.
+pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+
+/// Takes the low 64 bits of a 128-bit id.
+#[derive(Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+    fn write_u128(&mut self, id: u128) {
+        self.0 = id as u64;
+    }
+}
+
+/// Fingerprints of what decides results; recorded with the progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprints {
+    /// Of everything between listings and outputs. A change corrects the outputs at the next start.
+    pub results: u64,
+    /// Of the extraction. A change takes effect as records come again.
+    pub extraction: u64,
+}
+
+/// Full topic names.
+#[derive(Debug, Clone)]
+pub struct TopicNames {
+    prefix: String,
+    outputs: BTreeMap<Output, Arc<str>>,
+}
+
+impl TopicNames {
+    /// The names under `prefix`.
+    pub fn new(prefix: &str) -> Self {
+        let name = |output: Output| (output, Arc::from(format!("{prefix}{}", output.name())));
+        Self { prefix: prefix.to_owned(), outputs: Output::ALL.into_iter().map(name).collect() }
+    }
+
+    /// The full name of an output topic.
+    pub fn output(&self, output: Output) -> &str {
+        self.outputs.get(&output).map_or("", |name| name)
+    }
+
+    /// The same, shared.
+    pub fn shared(&self, output: Output) -> Arc<str> {
+        self.outputs.get(&output).cloned().unwrap_or_else(|| output.name().into())
+    }
+
+    /// The full name of a topic given without the prefix.
+    pub fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}
+
+/// A topology: what happens between inputs and outputs.
+pub trait Topology: Send + Sync + 'static {
+    /// Fingerprints of its configuration and operators.
+    fn fingerprints(&self) -> Fingerprints;
+    /// Builds its dataflow on one worker.
+    fn build<'s>(&self, inputs: Inputs<'s>) -> Outputs<'s>;
+}
+
+/// What a topology builds on.
+pub struct Inputs<'s> {
+    /// The raw records, each once.
+    pub raw: VecCollection<'s, Epoch, RawRecord>,
+    /// The watermark, at each epoch at which it moves, on worker 0.
+    pub watermark: StreamVec<'s, Epoch, i64>,
+    /// What the threads share; counters for the outputs.
+    pub lifecycle: Arc<Lifecycle>,
+    scope: Scope<'s, Epoch>,
+    state: StreamVec<'s, Epoch, LogRecord>,
+    tables: StreamVec<'s, Epoch, LogRecord>,
+    names: Arc<TopicNames>,
+    encode: EncodeContext,
+}
+
+impl<'s> Inputs<'s> {
+    /// The scope of the dataflow.
+    pub fn scope(&self) -> Scope<'s, Epoch> {
+        self.scope
+    }
+
+    /// The outputs, empty yet.
+    pub fn outputs(&self) -> Outputs<'s> {
+        Outputs::new(self.scope, self.encode.clone())
+    }
+
+    /// A compacted input topic as a collection. `name` is without the prefix.
+    pub fn table<V: ExchangeData + DeserializeOwned>(&self, name: &str) -> Table<'s, V> {
+        tables::table(self.tables.clone(), self.names.full(name))
+    }
+
+    /// The listings that were live.
+    pub fn restored_listings(&self) -> StreamVec<'s, Epoch, Arc<ListingState>> {
+        self.restored(Output::Listings, |record| Ok(parse_json(record)?.map(Arc::new)))
+    }
+
+    /// The event ids that listings carried, and the ids that were retired.
+    pub fn restored_links(&self) -> StreamVec<'s, Epoch, Remembered> {
+        let links = self.restored(Output::Links, |record| Ok(parse_json::<LinkState>(record)?.map(Into::into)));
+        let redirects =
+            self.restored(Output::Redirects, |record| Ok(parse_json::<RedirectState>(record)?.map(Into::into)));
+        links.concat(redirects)
+    }
+
+    /// A collection of one value that never changes.
+    pub fn constant<D: ExchangeData>(&self, value: D) -> VecCollection<'s, Epoch, D> {
+        let epoch = self.encode.restored.0;
+        let mut value = Some(value).filter(|_| self.scope.index() == 0);
+        let stream = timely_source(self.scope, "Constant", move |capability, _info| {
+            let mut capability = Some(capability);
+            move |out| {
+                if let Some(capability) = capability.take() {
+                    let capability = capability.delayed(&epoch);
+                    out.session(&capability).give_iterator(value.take().map(|value| (value, epoch, 1)).into_iter());
+                }
+            }
+        });
+        stream.as_collection()
+    }
+
+    /// The rows of windows.
+    pub fn restored_windows(&self) -> StreamVec<'s, Epoch, WindowRow> {
+        self.restored(Output::Metrics, parse_json)
+    }
+
+    fn restored<D: Clone + 'static>(
+        &self,
+        output: Output,
+        parse: impl Fn(&LogRecord) -> Result<Option<D>, serde_json::Error> + 'static,
+    ) -> StreamVec<'s, Epoch, D> {
+        let topic = self.names.shared(output);
+        let lifecycle = Arc::clone(&self.lifecycle);
+        let latest = latest_of(self.state.clone().filter(move |record| record.topic == topic));
+        let topic = self.names.output(output).to_owned();
+        latest.flat_map(move |record| match parse(&record) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                let at = format!("partition {}, offset {}: {error}", record.partition, record.offset);
+                lifecycle.fail(EngineError::State { topic: topic.clone(), reason: at });
+                None
+            }
+        })
+    }
+}
+
+/// The last record of each key: compaction may not have run yet.
+fn latest_of<'s>(records: StreamVec<'s, Epoch, LogRecord>) -> StreamVec<'s, Epoch, LogRecord> {
+    use timely::dataflow::channels::pact::Pipeline;
+    use timely::dataflow::operators::generic::operator::Operator;
+    records.unary_frontier(Pipeline, "Latest", |_capability, _info| {
+        let mut latest: BTreeMap<Epoch, Waiting> = BTreeMap::new();
+        move |(input, frontier), out| {
+            input.for_each(|capability, data| {
+                let waiting = latest
+                    .entry(*capability.time())
+                    .or_insert_with(|| Waiting { capability: capability.retain(0), records: HashMap::new() });
+                waiting.records.extend(data.drain(..).map(|record| (record.key.clone(), record)));
+            });
+            while let Some(first) = latest.first_entry() {
+                if frontier.frontier().less_equal(first.key()) {
+                    break;
+                }
+                let waiting = first.remove();
+                out.session(&waiting.capability).give_iterator(waiting.records.into_values());
+            }
+        }
+    })
+}
+
+/// The last record of each key. A key's records are all of one partition, in order.
+struct Waiting {
+    capability: timely::dataflow::operators::Capability<Epoch>,
+    records: HashMap<Option<Vec<u8>>, LogRecord>,
+}
+
+fn parse_json<D: DeserializeOwned>(record: &LogRecord) -> Result<Option<D>, serde_json::Error> {
+    record.value.as_deref().map(serde_json::from_slice).transpose()
+}
+
+/// Settings of an engine.
+pub struct EngineOptions {
+    /// Name of the topology: its transactional id.
+    pub name: String,
+    /// Topic names.
+    pub names: TopicNames,
+    /// Raw input topics by full name.
+    pub inputs: BTreeMap<Arc<str>, InputTopic>,
+    /// Table input topics, without the prefix.
+    pub tables: Vec<String>,
+    /// Worker threads.
+    pub workers: usize,
+    /// Epochs and limits; bytes are for all workers together.
+    pub pace: Pace,
+    /// Raw partitions without a record for this long have no part in the watermark.
+    pub idle_after: Duration,
+    /// Largest record of each output topic, in bytes.
+    pub limits: BTreeMap<Output, usize>,
+    /// Corrections in one transaction, at most.
+    pub correction_batch: usize,
+    /// Above this share of all rows, corrections need consent; `None`: it was given.
+    pub correction_guard: Option<f64>,
+    /// Stop when the end that every input had at the start is reached and committed.
+    pub exit_when_idle: bool,
+}
+
+/// A running engine.
+pub struct Engine {
+    lifecycle: Arc<Lifecycle>,
+    committer: Option<JoinHandle<()>>,
+    workers: Option<timely::communication::WorkerGuards<()>>,
+    /// What recovery found, for people.
+    pub recovery: RecoverySummary,
+    /// Where every input partition ended at the start.
+    pub goals: Vec<(TopicPartition, i64)>,
+}
+
+/// What recovery found.
+#[derive(Debug, Clone)]
+pub struct RecoverySummary {
+    /// Whether there was a progress record.
+    pub resumed: bool,
+    /// Why the outputs were compared; `None` where they were trusted.
+    pub compared: Option<&'static str>,
+    /// Rows that the output tables held.
+    pub held: usize,
+    /// How long fencing and planning took.
+    pub took: Duration,
+}
+
+/// Fences other instances, recovers, and starts the workers.
+///
+/// # Errors
+/// When the log cannot be reached, or what it holds cannot be used.
+pub fn start(log: Arc<dyn Log>, options: EngineOptions, topology: Arc<dyn Topology>) -> Result<Engine, EngineError> {
+    let begun = Instant::now();
+    let writer = log.transactional(&options.name, &options.name)?;
+    let fingerprints = topology.fingerprints();
+    let plan = recovery::plan(&*log, &options.names, fingerprints)?;
+    let goals = input_ends(&*log, &options)?;
+    let recovery = RecoverySummary {
+        resumed: plan.progress.is_some(),
+        compared: plan.reason,
+        held: plan.held.len(),
+        took: begun.elapsed(),
+    };
+    let lifecycle = Arc::new(Lifecycle::default());
+    let run = Run { log, options: Arc::new(options), lifecycle: Arc::clone(&lifecycle), fingerprints };
+    let (committer, workers) = run.start(plan, writer, goals.clone(), topology)?;
+    Ok(Engine { lifecycle, committer: Some(committer), workers: Some(workers), recovery, goals })
+}
+
+impl Engine {
+    /// What the engine's threads share.
+    pub fn lifecycle(&self) -> &Arc<Lifecycle> {
+        &self.lifecycle
+    }
+
+    /// Whether every thread has ended.
+    pub fn ended(&self) -> bool {
+        self.committer.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// What made the engine fail.
+    pub fn wait(mut self) -> Result<(), EngineError> {
+        let mut panicked = None;
+        for result in self.workers.take().into_iter().flat_map(timely::communication::WorkerGuards::join) {
+            panicked = panicked.or(result.err());
+        }
+        if self.committer.take().is_some_and(|committer| committer.join().is_err()) {
+            panicked.get_or_insert_with(|| "the committer panicked".to_owned());
+        }
+        match (self.lifecycle.take_failure(), panicked) {
+            (Some(failure), _) => Err(failure),
+            (None, Some(reason)) => Err(EngineError::Panic { reason }),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl Drop for Engine {
+    /// An engine that nobody waits for stops in order.
+    fn drop(&mut self) {
+        self.lifecycle.stop();
+    }
+}
+
+struct Run {
+    log: Arc<dyn Log>,
+    options: Arc<EngineOptions>,
+    lifecycle: Arc<Lifecycle>,
+    fingerprints: Fingerprints,
+}
+
+impl Run {
+    fn start(
+        self,
+        plan: Plan,
+        writer: Box<dyn Transactional>,
+        goals: Vec<(TopicPartition, i64)>,
+        topology: Arc<dyn Topology>,
+    ) -> Result<(JoinHandle<()>, timely::communication::WorkerGuards<()>), EngineError> {
+        let shares = shares(&*self.log, &self.options, &plan)?;
+        let names = Arc::new(self.options.names.clone());
+        let (sealed, receiver) = unbounded();
+        let committer = CommitterOptions {
+            log: Arc::clone(&self.log),
+            names: Arc::clone(&names),
+            fingerprints: self.fingerprints,
+            progress: plan.progress.clone(),
+            held: (plan.recovery == Recovery::Compare).then_some(plan.held),
+            correction_batch: self.options.correction_batch,
+            correction_guard: self.options.correction_guard,
+            workers: self.options.workers,
+            goals: self.options.exit_when_idle.then_some(goals),
+        };
+        let committer = committer::start(committer, writer, receiver, Arc::clone(&self.lifecycle))?;
+        let setup = WorkerSetup {
+            log: self.log,
+            inputs: Arc::new(self.options.inputs.clone()),
+            encode: EncodeContext {
+                restored: (plan.restored_epoch, plan.recovery),
+                limits: Arc::new(self.options.limits.clone()),
+            },
+            watermark: plan.progress.and_then(|progress| progress.watermark),
+            options: Arc::clone(&self.options),
+            lifecycle: Arc::clone(&self.lifecycle),
+            names,
+            shares,
+            topology,
+            sealed,
+        };
+        let config = timely::Config {
+            communication: timely::CommunicationConfig::Process(self.options.workers),
+            worker: WorkerConfig::default(),
+        };
+        let workers = timely::execute(config, move |worker| setup.run(worker))
+            .map_err(|reason| EngineError::Thread { reason })?;
+        Ok((committer, workers))
+    }
+}
+
+struct WorkerSetup {
+    log: Arc<dyn Log>,
+    inputs: Arc<BTreeMap<Arc<str>, InputTopic>>,
+    encode: EncodeContext,
+    watermark: Option<i64>,
+    options: Arc<EngineOptions>,
+    lifecycle: Arc<Lifecycle>,
+    names: Arc<TopicNames>,
+    shares: Vec<Share>,
+    topology: Arc<dyn Topology>,
+    sealed: crossbeam_channel::Sender<committer::Sealed>,
+}
+
+impl WorkerSetup {
+    fn run(&self, worker: &mut Worker) {
+        let guard = PanicGuard(Arc::clone(&self.lifecycle));
+        worker.dataflow_named("Topology", |scope| self.build(scope));
+        while worker.has_dataflows() && !self.lifecycle.failed() {
+            worker.step_or_park(Some(lifecycle::PARK));
+        }
+        for dataflow in worker.installed_dataflows() {
+            worker.drop_dataflow(dataflow);
+        }
+        drop(guard);
+    }
+
+    fn build(&self, scope: Scope<'_, Epoch>) {
+        let workers = self.options.workers.max(1);
+        let pace = Pace { max_bytes: self.options.pace.max_bytes / workers, ..self.options.pace };
+        let restored_epoch = self.encode.restored.0;
+        let source = SourceOptions {
+            share: self.shares.get(scope.index()).cloned().unwrap_or_default(),
+            inputs: Arc::clone(&self.inputs),
+            restored_epoch,
+            pace,
+        };
+        let streams = source::source(scope, Arc::clone(&self.log), source, Arc::clone(&self.lifecycle));
+        let idle_after_ms = self.options.idle_after.as_millis() as u64;
+        let watermark =
+            watermark::watermark(streams.positions.clone(), (restored_epoch, self.watermark), idle_after_ms);
+        let inputs = Inputs {
+            raw: streams.raw.as_collection(),
+            watermark: watermark.clone(),
+            lifecycle: Arc::clone(&self.lifecycle),
+            scope,
+            state: streams.state,
+            tables: streams.tables,
+            names: Arc::clone(&self.names),
+            encode: self.encode.clone(),
+        };
+        let records = self.topology.build(inputs).into_stream();
+        committer::commit(scope, records, streams.positions, watermark, restored_epoch, self.sealed.clone());
+    }
+}
+
+/// Ends the whole engine when a worker panics: the others would wait for it for ever.
+struct PanicGuard(Arc<Lifecycle>);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(EngineError::Panic { reason: "a worker panicked; see the message above".to_owned() });
+        }
+    }
+}
+
+fn partitions(log: &dyn Log, topic: &str) -> Result<Vec<(TopicPartition, i64)>, EngineError> {
+    let ends = log.watermarks(topic)?.unwrap_or_default();
+    Ok((0..).zip(ends).map(|(partition, ends)| (TopicPartition::new(topic, partition), ends.high)).collect())
+}
+
+fn input_ends(log: &dyn Log, options: &EngineOptions) -> Result<Vec<(TopicPartition, i64)>, EngineError> {
+    let mut ends = Vec::new();
+    for topic in options.inputs.keys() {
+        ends.extend(partitions(log, topic)?);
+    }
+    for table in &options.tables {
+        ends.extend(partitions(log, &options.names.full(table))?);
+    }
+    Ok(ends)
+}
+
+/// Deals the partitions over the workers.
+fn shares(log: &dyn Log, options: &EngineOptions, plan: &Plan) -> Result<Vec<Share>, EngineError> {
+    let workers = options.workers.max(1);
+    let mut shares = vec![Share::default(); workers];
+    let known = plan.progress.as_ref().map(|progress| progress::Positions::from(&*progress.positions));
+    let mut dealt = (0..workers).cycle();
+    let mut deal = |give: &mut dyn FnMut(&mut Share)| {
+        let at = dealt.next().unwrap_or(0);
+        if let Some(share) = shares.get_mut(at) {
+            give(share);
+        }
+    };
+    for topic in options.inputs.keys() {
+        for (at, _) in partitions(log, topic)? {
+            let next = known.as_ref().and_then(|known| known.next(&at));
+            let max = known.as_ref().and_then(|known| known.max_timestamp(&at));
+            deal(&mut |share| share.raw.push((at.clone(), next, max)));
+        }
+    }
+    for output in Output::STATE {
+        for (at, _) in partitions(log, options.names.output(output))? {
+            deal(&mut |share| share.state.push(at.clone()));
+        }
+    }
+    for table in &options.tables {
+        for (at, _) in partitions(log, &options.names.full(table))? {
+            let next = known.as_ref().and_then(|known| known.next(&at)).unwrap_or(0);
+            deal(&mut |share| share.tables.push((at.clone(), next)));
+        }
+    }
+    Ok(shares)
+}
+
+/// Dead letters of several origins, as one stream.
+pub fn all_dead_letters<'s>(
+    scope: Scope<'s, Epoch>,
+    streams: impl IntoIterator<Item = StreamVec<'s, Epoch, DeadLetter>>,
+) -> StreamVec<'s, Epoch, DeadLetter> {
+    use timely::dataflow::operators::Concatenate;
+    scope.concatenate(streams)
+}

@@ -1,0 +1,381 @@
+//! Outputs: from collections to records, on the workers, so that the committer only hands over bytes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use differential_dataflow::{ExchangeData, VecCollection};
+use headwater_operators::raw::DeadLetterCode;
+use headwater_operators::{DeadLetter, Epoch};
+use serde::{Deserialize, Serialize};
+use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
+use timely::dataflow::operators::Concatenate;
+use timely::dataflow::operators::generic::operator::Operator;
+use timely::dataflow::operators::vec::Map;
+use timely::dataflow::{Scope, StreamVec};
+
+use super::lifecycle::{Counters, Lifecycle};
+use super::ordered::Stash;
+
+/// The topics a topology writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Output {
+    /// Events and redirects, by event id.
+    Events,
+    /// Listing states, by listing id.
+    Listings,
+    /// Links, by listing id.
+    Links,
+    /// Retired event ids, by retired id.
+    Redirects,
+    /// Window metrics, by window and dimensions.
+    Metrics,
+    /// What could not be used.
+    DeadLetters,
+    /// Place keys that nobody has resolved yet.
+    PlaceRequests,
+    /// Progress records.
+    Progress,
+}
+
+impl Output {
+    /// Every output.
+    pub const ALL: [Self; 8] = [
+        Self::Events,
+        Self::Listings,
+        Self::Links,
+        Self::Redirects,
+        Self::Metrics,
+        Self::DeadLetters,
+        Self::PlaceRequests,
+        Self::Progress,
+    ];
+
+    /// Outputs whose content follows from the state, and is corrected at start-up.
+    pub const TABLES: [Self; 5] = [Self::Events, Self::Listings, Self::Links, Self::Redirects, Self::PlaceRequests];
+
+    /// Outputs from which the engine finds itself again.
+    pub const STATE: [Self; 4] = [Self::Listings, Self::Links, Self::Redirects, Self::Metrics];
+
+    /// Topic name without the prefix.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Listings => "listings",
+            Self::Links => "links",
+            Self::Redirects => "redirects",
+            Self::Metrics => "metrics",
+            Self::DeadLetters => "dead-letters",
+            Self::PlaceRequests => "place-requests",
+            Self::Progress => "progress",
+        }
+    }
+}
+
+/// A record for an output topic, serialised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutRecord {
+    /// Which topic.
+    pub output: Output,
+    /// Key.
+    pub key: Option<Vec<u8>>,
+    /// Value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl OutRecord {
+    /// Size in bytes: key, value and headers.
+    pub fn size(&self) -> usize {
+        self.key.as_ref().map_or(0, Vec::len)
+            + self.value.as_ref().map_or(0, Vec::len)
+            + self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+    }
+}
+
+/// How the restored epoch is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// The outputs are as the state implies: what the restored epoch yields is not even serialised.
+    Trust,
+    /// The outputs are compared with what the state implies.
+    Compare,
+}
+
+/// What encoding needs to know.
+#[derive(Clone)]
+pub struct EncodeContext {
+    /// The restored epoch and how it is treated.
+    pub restored: (Epoch, Recovery),
+    /// Largest record of each output, in bytes.
+    pub limits: Arc<BTreeMap<Output, usize>>,
+}
+
+impl EncodeContext {
+    fn skips(&self, epoch: Epoch) -> bool {
+        self.restored == (epoch, Recovery::Trust)
+    }
+
+    fn limit(&self, output: Output) -> usize {
+        self.limits.get(&output).copied().unwrap_or(usize::MAX)
+    }
+
+    /// The record itself or, where it exceeds its topic's limit, a tombstone in its place and a
+    /// dead letter with as much of the bytes as fits.
+    fn checked(&self, record: OutRecord) -> impl Iterator<Item = OutRecord> + use<> {
+        let limit = self.limit(record.output);
+        if record.size() <= limit {
+            return [Some(record), None].into_iter().flatten();
+        }
+        let letter = too_large(&record, limit, self.limit(Output::DeadLetters));
+        let tombstone = (record.output != Output::DeadLetters).then_some(OutRecord { value: None, ..record });
+        [tombstone, Some(letter)].into_iter().flatten()
+    }
+}
+
+fn too_large(record: &OutRecord, limit: usize, letter_limit: usize) -> OutRecord {
+    let reason = format!("{} bytes for topic {}, whose limit is {limit}", record.size(), record.output.name());
+    let mut bytes = record.value.clone().unwrap_or_default();
+    bytes.truncate(letter_limit.saturating_sub(4096));
+    let key = record.key.clone().filter(|key| key.len() <= 1024);
+    let headers = vec![
+        ("dead-letter-code".to_owned(), DeadLetterCode::OutputTooLarge.as_str().into()),
+        ("dead-letter-reason".to_owned(), reason.into_bytes()),
+        ("dead-letter-topic".to_owned(), record.output.name().into()),
+    ];
+    OutRecord { output: Output::DeadLetters, key, value: Some(bytes), headers }
+}
+
+/// The records of one topology.
+pub struct Outputs<'s> {
+    scope: Scope<'s, Epoch>,
+    context: EncodeContext,
+    streams: Vec<StreamVec<'s, Epoch, OutRecord>>,
+}
+
+impl<'s> Outputs<'s> {
+    /// No outputs yet.
+    pub fn new(scope: Scope<'s, Epoch>, context: EncodeContext) -> Self {
+        Self { scope, context, streams: Vec::new() }
+    }
+
+    /// A compacted topic that always holds what `collection` holds: one record per key.
+    ///
+    /// `encode` gives key and value. NB: all differences of a key must arise on one worker.
+    pub fn table<K, V>(
+        &mut self,
+        output: Output,
+        collection: VecCollection<'s, Epoch, (K, V)>,
+        rows: Option<Rows<V>>,
+        lifecycle: &Arc<Lifecycle>,
+        encode: impl Fn(&K, Option<&V>) -> (Vec<u8>, Option<Vec<u8>>) + 'static,
+    ) where
+        K: ExchangeData,
+        V: ExchangeData,
+    {
+        self.encoded(output, collection, Pipeline, rows, lifecycle, encode);
+    }
+
+    /// Like [`table`](Self::table), for a collection whose differences of one key may arise on
+    /// several workers: `route` brings them together.
+    pub fn table_by<K, V>(
+        &mut self,
+        output: Output,
+        collection: VecCollection<'s, Epoch, (K, V)>,
+        rows: Option<Rows<V>>,
+        lifecycle: &Arc<Lifecycle>,
+        route: impl Fn(&K) -> u64 + 'static,
+        encode: impl Fn(&K, Option<&V>) -> (Vec<u8>, Option<Vec<u8>>) + 'static,
+    ) where
+        K: ExchangeData,
+        V: ExchangeData,
+    {
+        let exchange = Exchange::new(move |((key, _), _, _): &((K, V), Epoch, isize)| route(key));
+        self.encoded(output, collection, exchange, rows, lifecycle, encode);
+    }
+
+    fn encoded<K, V, P>(
+        &mut self,
+        output: Output,
+        collection: VecCollection<'s, Epoch, (K, V)>,
+        pact: P,
+        rows: Option<Rows<V>>,
+        lifecycle: &Arc<Lifecycle>,
+        encode: impl Fn(&K, Option<&V>) -> (Vec<u8>, Option<Vec<u8>>) + 'static,
+    ) where
+        K: ExchangeData,
+        V: ExchangeData,
+        P: ParallelizationContract<Epoch, Vec<((K, V), Epoch, isize)>>,
+    {
+        let context = self.context.clone();
+        let lifecycle = Arc::clone(lifecycle);
+        let name = format!("Encode {}", output.name());
+        let stream = collection.inner.unary_frontier(pact, &name, move |_capability, _info| {
+            let mut stash = Stash::default();
+            move |(input, frontier), out| {
+                input.for_each(|capability, data| {
+                    // Differences of a batch may lie at later epochs than its capability.
+                    for ((key, value), time, diff) in data.drain(..) {
+                        stash.push(time, || vec![capability.delayed(&time, 0)], [(key, value, diff)]);
+                    }
+                });
+                while let Some((epoch, capabilities, changes)) = stash.next_complete(frontier.frontier()) {
+                    let changes = net_changes(changes);
+                    if let Some(rows) = &rows {
+                        let change: i64 = changes.iter().map(|change| change.rows(rows.counts)).sum();
+                        (rows.gauge)(&lifecycle.counters).fetch_add(change, Ordering::Relaxed);
+                    }
+                    if context.skips(epoch) {
+                        continue;
+                    }
+                    let Some(capability) = capabilities.first() else { continue };
+                    let mut session = out.session(capability);
+                    for change in changes {
+                        let (key, value) = encode(&change.key, change.now.as_ref());
+                        let record = OutRecord { output, key: Some(key), value, headers: Vec::new() };
+                        context.checked(record).for_each(|record| session.give(record));
+                    }
+                }
+            }
+        });
+        self.streams.push(stream);
+    }
+
+    /// Records that are facts: each is written once, and never recomputed.
+    pub fn facts<D: 'static>(&mut self, stream: StreamVec<'s, Epoch, D>, encode: impl Fn(D) -> OutRecord + 'static) {
+        let context = self.context.clone();
+        let encoded = stream.unary(Pipeline, "Encode facts", move |_capability, _info| {
+            move |input, out| {
+                input.for_each(|capability, data| {
+                    if context.skips(*capability.time()) {
+                        return;
+                    }
+                    let mut session = out.session(&capability);
+                    for fact in data.drain(..) {
+                        context.checked(encode(fact)).for_each(|record| session.give(record));
+                    }
+                });
+            }
+        });
+        self.streams.push(encoded);
+    }
+
+    /// Dead letters, with their metadata in headers.
+    pub fn dead_letters(&mut self, letters: StreamVec<'s, Epoch, DeadLetter>) {
+        self.facts(letters, dead_letter_record);
+    }
+
+    /// Everything in one stream.
+    pub fn into_stream(self) -> StreamVec<'s, Epoch, OutRecord> {
+        self.scope.concatenate(self.streams)
+    }
+}
+
+/// A gauge of the rows that a table holds.
+pub struct Rows<V> {
+    /// The gauge.
+    pub gauge: fn(&Counters) -> &AtomicI64,
+    /// Which rows count.
+    pub counts: fn(&V) -> bool,
+}
+
+struct NetChange<K, V> {
+    key: K,
+    before: Option<V>,
+    now: Option<V>,
+}
+
+impl<K, V> NetChange<K, V> {
+    fn rows(&self, counts: fn(&V) -> bool) -> i64 {
+        i64::from(self.now.as_ref().is_some_and(counts)) - i64::from(self.before.as_ref().is_some_and(counts))
+    }
+}
+
+/// What an epoch's differences come to, key by key; keys without a net change are left out.
+fn net_changes<K: Ord, V: Ord>(changes: Vec<(K, V, isize)>) -> Vec<NetChange<K, V>> {
+    let mut updates: Vec<((K, V), isize)> = changes.into_iter().map(|(k, v, d)| ((k, v), d)).collect();
+    differential_dataflow::consolidation::consolidate(&mut updates);
+    let mut net: Vec<NetChange<K, V>> = Vec::new();
+    for ((key, value), diff) in updates {
+        if net.last().is_none_or(|last| last.key != key) {
+            net.push(NetChange { key, before: None, now: None });
+        }
+        let Some(last) = net.last_mut() else { continue };
+        match diff > 0 {
+            true => last.now = Some(value),
+            false => last.before = Some(value),
+        }
+    }
+    net
+}
+
+/// A dead letter as a record: the original bytes, the original headers, and ours beside them.
+pub fn dead_letter_record(letter: DeadLetter) -> OutRecord {
+    let origin = &letter.origin;
+    let mut headers = letter.headers;
+    headers.retain(|(name, _)| !name.starts_with("dead-letter-") || name == "dead-letter-attempts");
+    let mut set = |name: &str, value: Vec<u8>| {
+        headers.retain(|(present, _)| present != name);
+        headers.push((name.to_owned(), value));
+    };
+    if let Some(source) = &letter.source {
+        set("source", source.as_bytes().to_vec());
+    }
+    if let Some(content_type) = &letter.content_type {
+        set("content-type", content_type.as_bytes().to_vec());
+    }
+    set("dead-letter-code", letter.code.as_str().into());
+    set("dead-letter-reason", letter.reason.into_bytes());
+    if let Some(part) = letter.part {
+        set("dead-letter-part", part.into_bytes());
+    }
+    set("dead-letter-topic", origin.topic.as_bytes().to_vec());
+    set("dead-letter-partition", origin.partition.to_string().into_bytes());
+    set("dead-letter-offset", origin.offset.to_string().into_bytes());
+    set("dead-letter-timestamp", origin.timestamp_ms.to_string().into_bytes());
+    OutRecord { output: Output::DeadLetters, key: letter.key, value: Some(letter.bytes), headers }
+}
+
+/// Serialises what cannot fail to serialise: our own types, with string keys and finite numbers.
+pub fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_else(|error| {
+        tracing::error!(%error, "a value could not be serialised");
+        Vec::new()
+    })
+}
+
+/// The stream of a collection's records, for collections that only grow by single records.
+pub fn records_of<'s, D: Clone + 'static>(collection: VecCollection<'s, Epoch, D>) -> StreamVec<'s, Epoch, D> {
+    collection.inner.map(|(record, _epoch, _diff)| record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn net_changes_tell_new_rows_from_changed_and_gone_ones() {
+        let changes = vec![("a", 1, -1), ("a", 2, 1), ("b", 1, 1), ("c", 1, -1), ("d", 1, 1), ("d", 1, -1)];
+        let net = net_changes(changes);
+        let told: Vec<_> = net.iter().map(|n| (n.key, n.now, n.rows(|_| true))).collect();
+        assert_eq!(told, [("a", Some(2), 0), ("b", Some(1), 1), ("c", None, -1)]);
+    }
+
+    #[test]
+    fn an_output_over_its_limit_becomes_a_tombstone_and_a_dead_letter() {
+        let limits = BTreeMap::from([(Output::Events, 10), (Output::DeadLetters, 5_000)]);
+        let context = EncodeContext { restored: (0, Recovery::Trust), limits: Arc::new(limits) };
+        let record = OutRecord {
+            output: Output::Events,
+            key: Some(b"k".to_vec()),
+            value: Some(vec![b'x'; 100]),
+            headers: Vec::new(),
+        };
+        let out: Vec<_> = context.checked(record).collect();
+        assert_eq!(out.len(), 2);
+        assert_eq!((out[0].output, &out[0].value), (Output::Events, &None));
+        assert_eq!(out[1].output, Output::DeadLetters);
+        assert_eq!(out[1].value.as_ref().unwrap().len(), 100);
+    }
+}

@@ -1,0 +1,515 @@
+//! The source: reads this worker's share of the partitions and stamps epochs.
+//!
+//! ```text
+//!  log ─► reader thread ─(bounded channel)─► Source operator ─┬─► raw records
+//!         1. state and table topics to their ends             ├─► state records   (one early epoch)
+//!         2. raw topics from the positions, tables live       ├─► table records
+//!                                                             └─► positions       (once an epoch)
+//! ```
+//!
+//! An epoch closes every `interval`; while too many epochs wait for their commit it stays open
+//! and takes in more, until the bytes in flight reach their limit and reading pauses.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use headwater_operators::raw::Origin;
+use headwater_operators::{Epoch, RawRecord};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, StreamVec};
+use timely::scheduling::SyncActivator;
+
+use super::EngineError;
+use super::lifecycle::Lifecycle;
+use crate::log::{Log, LogRecord, Polled, Reader, Start, TopicPartition};
+
+/// When epochs close and how much may be under way.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How long an epoch stays open.
+    pub interval: Duration,
+    /// How many closed epochs may wait for their commit, per worker.
+    pub max_epochs: usize,
+    /// How many bytes may be read and not committed, per worker.
+    pub max_bytes: usize,
+}
+
+/// A raw input topic.
+#[derive(Debug, Clone)]
+pub struct InputTopic {
+    /// Source of records without a `source` header.
+    pub source: Option<Arc<str>>,
+    /// Content type of records without a `content-type` header.
+    pub content_type: Option<Arc<str>>,
+}
+
+/// What one worker reads.
+#[derive(Debug, Clone, Default)]
+pub struct Share {
+    /// Partitions of the state topics, read once to their ends.
+    pub state: Vec<TopicPartition>,
+    /// Partitions of the table topics, with the position up to which they were known.
+    pub tables: Vec<(TopicPartition, i64)>,
+    /// Partitions of the raw topics: where to go on (`None`: from the beginning), and the greatest
+    /// timestamp read before.
+    pub raw: Vec<(TopicPartition, Option<i64>, Option<i64>)>,
+}
+
+/// How far a partition has been read at the end of an epoch.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PositionReport {
+    /// Full topic name.
+    pub topic: Arc<str>,
+    /// Partition.
+    pub partition: i32,
+    /// Where reading goes on.
+    pub next: i64,
+    /// Greatest record timestamp read; `None` for tables, which have no part in the watermark.
+    pub max_timestamp: Option<i64>,
+}
+
+/// The streams of one source.
+pub struct SourceStreams<'s> {
+    /// Raw records, each once.
+    pub raw: StreamVec<'s, Epoch, (RawRecord, Epoch, isize)>,
+    /// Records of the state topics, all at the restored epoch.
+    pub state: StreamVec<'s, Epoch, LogRecord>,
+    /// Records of the table topics.
+    pub tables: StreamVec<'s, Epoch, LogRecord>,
+    /// Positions that changed.
+    pub positions: StreamVec<'s, Epoch, PositionReport>,
+}
+
+enum Message {
+    Batch(Vec<Polled>),
+    /// State and tables have been read to their ends.
+    Restored,
+}
+
+/// Settings of a source.
+pub struct SourceOptions {
+    /// What to read.
+    pub share: Share,
+    /// Raw topics by full name.
+    pub inputs: Arc<BTreeMap<Arc<str>, InputTopic>>,
+    /// Epoch at which restored records enter.
+    pub restored_epoch: Epoch,
+    /// Epochs and limits.
+    pub pace: Pace,
+}
+
+/// Starts the reader thread and builds the source operator.
+pub fn source<'s>(
+    scope: Scope<'s, Epoch>,
+    log: Arc<dyn Log>,
+    options: SourceOptions,
+    lifecycle: Arc<Lifecycle>,
+) -> SourceStreams<'s> {
+    let mut builder = OperatorBuilder::new("Source".to_owned(), scope);
+    let info = builder.operator_info();
+    let (raw_out, raw) = builder.new_output();
+    let (state_out, state) = builder.new_output();
+    let (table_out, tables) = builder.new_output();
+    let (position_out, positions) = builder.new_output();
+
+    let activator = scope.activator_for(Rc::clone(&info.address));
+    let sync = scope.worker().sync_activator_for(info.address.to_vec());
+    lifecycle.register(scope.worker().sync_activator_for(info.address.to_vec()));
+    let (sender, receiver) = bounded(16);
+    spawn_reader(log, options.share.clone(), sender, sync, Arc::clone(&lifecycle));
+
+    builder.build(move |capabilities| {
+        let mut raw_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(raw_out);
+        let mut state_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(state_out);
+        let mut table_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(table_out);
+        let mut position_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(position_out);
+        let interval = options.pace.interval;
+        let mut source = Source::new(options, receiver, capabilities, lifecycle);
+        move |_frontiers| {
+            let mut outputs = Outputs {
+                raw: &mut raw_out,
+                state: &mut state_out,
+                tables: &mut table_out,
+                positions: &mut position_out,
+            };
+            if source.run(&mut outputs) {
+                activator.activate_after(source.until_next_epoch().min(interval));
+            }
+        }
+    });
+    SourceStreams { raw, state, tables, positions }
+}
+
+type Port<D> = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<D>>>;
+
+struct Outputs<'a> {
+    raw: &'a mut Port<(RawRecord, Epoch, isize)>,
+    state: &'a mut Port<LogRecord>,
+    tables: &'a mut Port<LogRecord>,
+    positions: &'a mut Port<PositionReport>,
+}
+
+struct Source {
+    options: SourceOptions,
+    receiver: Receiver<Message>,
+    /// One capability per output; empty once the source has ended.
+    capabilities: Vec<Capability<Epoch>>,
+    lifecycle: Arc<Lifecycle>,
+    pending: VecDeque<Polled>,
+    epoch: Epoch,
+    restoring: bool,
+    known_tables: BTreeMap<TopicPartition, i64>,
+    state_topics: BTreeSet<Arc<str>>,
+    /// Table records that were not known at the last commit: they enter with the first live epoch.
+    new_tables: Vec<LogRecord>,
+    positions: BTreeMap<TopicPartition, (i64, Option<i64>)>,
+    changed: BTreeSet<TopicPartition>,
+    epoch_bytes: usize,
+    in_flight: VecDeque<(Epoch, usize)>,
+    in_flight_bytes: usize,
+}
+
+impl Source {
+    fn new(
+        options: SourceOptions,
+        receiver: Receiver<Message>,
+        mut capabilities: Vec<Capability<Epoch>>,
+        lifecycle: Arc<Lifecycle>,
+    ) -> Self {
+        let epoch = options.restored_epoch;
+        for capability in &mut capabilities {
+            capability.downgrade(&epoch);
+        }
+        let share = &options.share;
+        let positions = share.raw.iter().map(|(at, next, max)| (at.clone(), (next.unwrap_or(0), *max))).collect();
+        Self {
+            known_tables: share.tables.iter().cloned().collect(),
+            state_topics: share.state.iter().map(|at| at.topic.clone()).collect(),
+            positions,
+            options,
+            receiver,
+            capabilities,
+            lifecycle,
+            pending: VecDeque::new(),
+            epoch,
+            restoring: true,
+            new_tables: Vec::new(),
+            changed: BTreeSet::new(),
+            epoch_bytes: 0,
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+        }
+    }
+
+    /// One activation; whether there will be another.
+    fn run(&mut self, outputs: &mut Outputs<'_>) -> bool {
+        if self.capabilities.is_empty() {
+            return false;
+        }
+        self.release_committed();
+        if self.restoring {
+            self.restore(outputs);
+        }
+        if !self.restoring {
+            self.read(outputs);
+            self.close_epoch(outputs);
+        }
+        if self.lifecycle.stopping() {
+            self.send_positions(outputs);
+            self.capabilities.clear();
+        }
+        !self.capabilities.is_empty()
+    }
+
+    fn until_next_epoch(&self) -> Duration {
+        let interval = self.options.pace.interval.as_millis().max(1) as u64;
+        Duration::from_millis((self.epoch + interval).saturating_sub(now_ms()).max(1))
+    }
+
+    fn release_committed(&mut self) {
+        let committed = self.lifecycle.committed();
+        while self.in_flight.front().is_some_and(|(epoch, _)| *epoch <= committed) {
+            if let Some((_, bytes)) = self.in_flight.pop_front() {
+                self.in_flight_bytes -= bytes;
+            }
+        }
+    }
+
+    fn next_polled(&mut self) -> Next {
+        if let Some(polled) = self.pending.pop_front() {
+            return Next::Polled(polled);
+        }
+        match self.receiver.try_recv() {
+            Ok(Message::Batch(batch)) => {
+                self.pending.extend(batch);
+                self.pending.pop_front().map_or(Next::Nothing, Next::Polled)
+            }
+            Ok(Message::Restored) => Next::Restored,
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => Next::Nothing,
+        }
+    }
+
+    fn restore(&mut self, outputs: &mut Outputs<'_>) {
+        loop {
+            match self.next_polled() {
+                Next::Nothing => return,
+                Next::Restored => break,
+                Next::Polled(Polled::End { partition, next }) => {
+                    if self.known_tables.contains_key(&partition) {
+                        self.advance(partition, next, None);
+                    }
+                }
+                Next::Polled(Polled::Record(record)) => self.restore_record(record, outputs),
+            }
+        }
+        self.restoring = false;
+        self.lifecycle.source_restored();
+        let first = self.epoch_of(now_ms()).max(self.epoch + 1);
+        self.enter(first);
+        for record in std::mem::take(&mut self.new_tables) {
+            self.give_table(record, outputs);
+        }
+    }
+
+    fn restore_record(&mut self, record: LogRecord, outputs: &mut Outputs<'_>) {
+        if self.state_topics.contains(&record.topic) {
+            self.lifecycle.counters.restored.fetch_add(1, Ordering::Relaxed);
+            outputs.state.activate().session(&self.capabilities[1]).give(record);
+            return;
+        }
+        let at = TopicPartition::new(record.topic.clone(), record.partition);
+        match self.known_tables.get(&at) {
+            Some(known) if record.offset < *known => self.give_table(record, outputs),
+            _ => self.new_tables.push(record),
+        }
+    }
+
+    fn give_table(&mut self, record: LogRecord, outputs: &mut Outputs<'_>) {
+        outputs.tables.activate().session(&self.capabilities[2]).give(record);
+    }
+
+    fn read(&mut self, outputs: &mut Outputs<'_>) {
+        let mut raw = outputs.raw.activate();
+        let Some(capability) = self.capabilities.first().cloned() else { return };
+        let mut session = raw.session(&capability);
+        let mut tables = Vec::new();
+        while self.in_flight_bytes + self.epoch_bytes < self.options.pace.max_bytes {
+            let record = match self.next_polled() {
+                Next::Nothing | Next::Restored => break,
+                Next::Polled(Polled::End { partition, next }) => {
+                    self.advance(partition, next, None);
+                    continue;
+                }
+                Next::Polled(Polled::Record(record)) => record,
+            };
+            let at = TopicPartition::new(record.topic.clone(), record.partition);
+            self.epoch_bytes += record.size() + RECORD_OVERHEAD;
+            if self.known_tables.contains_key(&at) {
+                self.advance(at, record.offset + 1, None);
+                tables.push(record);
+                continue;
+            }
+            let order_ms = self.advance(at, record.offset + 1, Some(record.timestamp_ms));
+            let counters = &self.lifecycle.counters;
+            counters.records.fetch_add(1, Ordering::Relaxed);
+            counters.bytes.fetch_add(record.size() as u64, Ordering::Relaxed);
+            session.give((self.raw_record(record, order_ms), self.epoch, 1));
+        }
+        drop(session);
+        drop(raw);
+        for record in tables {
+            self.give_table(record, outputs);
+        }
+    }
+
+    /// Notes how far `at` has been read; returns its greatest timestamp so far.
+    fn advance(&mut self, at: TopicPartition, next: i64, timestamp: Option<i64>) -> i64 {
+        let entry = self.positions.entry(at.clone()).or_insert((0, None));
+        let before = *entry;
+        *entry = (before.0.max(next), before.1.max(timestamp));
+        let (max, changed) = (entry.1.unwrap_or(0), *entry != before);
+        if changed && !self.changed.contains(&at) {
+            self.changed.insert(at);
+        }
+        max
+    }
+
+    fn raw_record(&self, record: LogRecord, order_ms: i64) -> RawRecord {
+        let input = self.options.inputs.get(&record.topic);
+        let header = |name: &str| record.header(name).and_then(|v| std::str::from_utf8(v).ok()).map(Arc::from);
+        RawRecord {
+            source: header("source").or_else(|| input.and_then(|i| i.source.clone())),
+            content_type: header("content-type").or_else(|| input.and_then(|i| i.content_type.clone())),
+            origin: Origin {
+                topic: record.topic,
+                partition: record.partition,
+                offset: record.offset,
+                timestamp_ms: record.timestamp_ms,
+                order_ms,
+            },
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+        }
+    }
+
+    fn epoch_of(&self, ms: u64) -> Epoch {
+        let interval = self.options.pace.interval.as_millis().max(1) as u64;
+        ms / interval * interval
+    }
+
+    fn close_epoch(&mut self, outputs: &mut Outputs<'_>) {
+        let next = self.epoch_of(now_ms());
+        if next <= self.epoch || self.in_flight.len() >= self.options.pace.max_epochs {
+            return;
+        }
+        self.send_positions(outputs);
+        if self.epoch_bytes > 0 {
+            self.in_flight.push_back((self.epoch, self.epoch_bytes));
+            self.in_flight_bytes += self.epoch_bytes;
+            self.epoch_bytes = 0;
+        }
+        self.enter(next);
+    }
+
+    fn enter(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+        for capability in &mut self.capabilities {
+            capability.downgrade(&epoch);
+        }
+    }
+
+    fn send_positions(&mut self, outputs: &mut Outputs<'_>) {
+        let mut positions = outputs.positions.activate();
+        let mut session = positions.session(&self.capabilities[3]);
+        for at in std::mem::take(&mut self.changed) {
+            let Some((next, max_timestamp)) = self.positions.get(&at) else { continue };
+            session.give(PositionReport {
+                topic: at.topic,
+                partition: at.partition,
+                next: *next,
+                max_timestamp: *max_timestamp,
+            });
+        }
+    }
+}
+
+enum Next {
+    Polled(Polled),
+    Restored,
+    Nothing,
+}
+
+/// What a record costs in memory beyond its bytes, roughly: allocations and bookkeeping.
+const RECORD_OVERHEAD: usize = 256;
+
+/// How many bytes one poll asks for.
+const POLL_BYTES: usize = 1 << 20;
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+fn spawn_reader(
+    log: Arc<dyn Log>,
+    share: Share,
+    sender: Sender<Message>,
+    activator: SyncActivator,
+    lifecycle: Arc<Lifecycle>,
+) {
+    let on_failure = Arc::clone(&lifecycle);
+    let work = move || {
+        let feed = Feed { sender, activator, lifecycle: Arc::clone(&lifecycle) };
+        if let Err(error) = feed.run(&*log, &share) {
+            lifecycle.fail(error);
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("reader".to_owned()).spawn(work) {
+        on_failure.fail(EngineError::Thread { reason: error.to_string() });
+    }
+}
+
+struct Feed {
+    sender: Sender<Message>,
+    activator: SyncActivator,
+    lifecycle: Arc<Lifecycle>,
+}
+
+impl Feed {
+    fn run(&self, log: &dyn Log, share: &Share) -> Result<(), EngineError> {
+        let tables = self.restore(log, share)?;
+        let mut starts: Vec<(TopicPartition, Start)> =
+            share.raw.iter().map(|(at, next, _)| (at.clone(), next.map_or(Start::Beginning, Start::Offset))).collect();
+        starts.extend(tables.into_iter().map(|(at, next)| (at, Start::Offset(next))));
+        if starts.is_empty() {
+            return Ok(());
+        }
+        let mut reader = log.reader(&starts)?;
+        while !self.lifecycle.stopping() {
+            let batch = poll(&mut *reader)?;
+            if !batch.is_empty() && !self.send(Message::Batch(batch)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads state and tables to their ends; returns where the tables go on.
+    fn restore(&self, log: &dyn Log, share: &Share) -> Result<BTreeMap<TopicPartition, i64>, EngineError> {
+        let table_partitions = share.tables.iter().map(|(at, _)| at);
+        let all: Vec<(TopicPartition, Start)> =
+            share.state.iter().chain(table_partitions.clone()).map(|at| (at.clone(), Start::Beginning)).collect();
+        let mut open: BTreeSet<TopicPartition> = all.iter().map(|(at, _)| at.clone()).collect();
+        let tables: BTreeSet<TopicPartition> = table_partitions.cloned().collect();
+        let mut ends = BTreeMap::new();
+        if !open.is_empty() {
+            let mut reader = log.reader(&all)?;
+            while !open.is_empty() && !self.lifecycle.stopping() {
+                let mut batch = poll(&mut *reader)?;
+                batch.retain(|polled| keep(polled, &open, &ends));
+                for polled in &batch {
+                    if let Polled::End { partition, next } = polled {
+                        open.remove(partition);
+                        if tables.contains(partition) {
+                            ends.insert(partition.clone(), *next);
+                        }
+                    }
+                }
+                if !batch.is_empty() && !self.send(Message::Batch(batch)) {
+                    break;
+                }
+            }
+        }
+        self.send(Message::Restored);
+        Ok(ends)
+    }
+
+    fn send(&self, message: Message) -> bool {
+        let sent = self.sender.send(message).is_ok();
+        sent && self.activator.activate().is_ok()
+    }
+}
+
+/// What comes after a partition's end during the restore is left to the live reader.
+fn keep(polled: &Polled, open: &BTreeSet<TopicPartition>, ends: &BTreeMap<TopicPartition, i64>) -> bool {
+    match polled {
+        Polled::End { partition, .. } => open.contains(partition),
+        Polled::Record(record) => {
+            let at = TopicPartition::new(record.topic.clone(), record.partition);
+            open.contains(&at) && !ends.contains_key(&at)
+        }
+    }
+}
+
+fn poll(reader: &mut dyn Reader) -> Result<Vec<Polled>, EngineError> {
+    let mut batch = Vec::new();
+    reader.poll(&mut batch, POLL_BYTES, Duration::from_millis(100))?;
+    Ok(batch)
+}

@@ -1,0 +1,214 @@
+//! What the engine keeps in topics to find itself again: listing states and their versions.
+
+use headwater_operators::ids::DocumentId;
+use headwater_operators::moment::rfc3339_ms;
+use headwater_operators::raw::{Origin, SourceStamp};
+use headwater_operators::resolve::Remembered;
+use headwater_operators::{EventId, Listing, ListingId, LiveListing, Shared};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The format version written into every state record.
+pub const FORMAT: u8 = 1;
+
+/// Orders the descriptions of one listing; the greatest wins, whatever the order of arrival.
+///
+/// First the source's own stamp, then the record's place in the log. Within a partition
+/// `order_ms` never falls, so offsets rule there; across partitions timestamps do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Version {
+    /// The source's revision number, see [`SourceStamp::sequence`].
+    pub sequence: i64,
+    /// The source's modification time, see [`SourceStamp::modified_ms`].
+    pub modified_ms: i64,
+    /// Timestamp that orders records, see [`Origin::order_ms`].
+    pub order_ms: i64,
+    /// Digest of the topic's name: decides between topics where all else is equal.
+    pub topic: u32,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+}
+
+impl Version {
+    /// The version of what the record at `origin` says, with the source's `stamp`.
+    pub fn new(origin: &Origin, stamp: SourceStamp) -> Self {
+        Self {
+            sequence: stamp.sequence,
+            modified_ms: stamp.modified_ms,
+            order_ms: origin.order_ms,
+            topic: topic_digest(&origin.topic),
+            partition: origin.partition,
+            offset: origin.offset,
+        }
+    }
+
+    /// Whether the source itself calls this one older than `other`.
+    pub fn is_stamped_before(&self, other: &Self) -> bool {
+        (self.sequence, self.modified_ms) < (other.sequence, other.modified_ms)
+    }
+}
+
+fn topic_digest(topic: &str) -> u32 {
+    xxhash_rust::xxh3::xxh3_64(topic.as_bytes()) as u32
+}
+
+/// One document's claim on a listing: what it last said of it, and since when.
+///
+/// A claim changes only with the records of its document, which lie in one partition; so what
+/// the claims come to does not depend on how partitions interleave, nor on restarts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    /// The document; for records without a key a stand-in for their partition.
+    pub document: DocumentId,
+    /// Version of the description: that of the record which last changed it.
+    pub version: Version,
+    /// Hash of what the source said, salted with the fingerprint of the extraction.
+    #[serde(with = "hex_u64")]
+    pub content_hash: u64,
+    /// Timestamp of the claim's first record (ms since the Unix epoch).
+    #[serde(with = "rfc3339_ms")]
+    pub first_seen: i64,
+    /// Timestamp of the record that last changed the description.
+    #[serde(with = "rfc3339_ms")]
+    pub updated_at: i64,
+    /// The description; `None` for the winning claim, whose description is the listing's.
+    pub listing: Option<Box<Listing>>,
+}
+
+/// A record of the `listings` topic: a live listing and what the engine must remember of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListingState {
+    /// The listing, as the winning claim describes it.
+    pub live: Shared<LiveListing>,
+    /// All claims on it, the winning one first. Nearly always there is just one.
+    pub claims: Vec<Claim>,
+}
+
+/// How a [`ListingState`] is written: one flat record with a format version.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StateRecord<L, C> {
+    format: u8,
+    id: ListingId,
+    #[serde(with = "rfc3339_ms")]
+    first_seen: i64,
+    #[serde(with = "rfc3339_ms")]
+    updated_at: i64,
+    listing: L,
+    claims: C,
+}
+
+impl Serialize for ListingState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let record = StateRecord {
+            format: FORMAT,
+            id: self.live.id,
+            first_seen: self.live.first_seen,
+            updated_at: self.live.updated_at,
+            listing: &self.live.listing,
+            claims: &self.claims,
+        };
+        record.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ListingState {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let record = StateRecord::<Listing, Vec<Claim>>::deserialize(deserializer)?;
+        if record.format != FORMAT {
+            return Err(D::Error::custom(format_args!("listing state of format {}, not {FORMAT}", record.format)));
+        }
+        if record.claims.is_empty() {
+            return Err(D::Error::custom("listing state without a claim"));
+        }
+        let live = LiveListing {
+            id: record.id,
+            first_seen: record.first_seen,
+            updated_at: record.updated_at,
+            listing: record.listing,
+        };
+        Ok(Self { live: Shared::new(live), claims: record.claims })
+    }
+}
+
+/// What the engine reads back of a record of the `links` topic.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkState {
+    listing: ListingId,
+    event_id: EventId,
+    #[serde(with = "rfc3339_ms")]
+    event_first_seen: i64,
+}
+
+impl From<LinkState> for Remembered {
+    fn from(link: LinkState) -> Self {
+        Self::Link { listing: link.listing, event: link.event_id, born: link.event_first_seen }
+    }
+}
+
+/// What the engine reads back of a record of the `redirects` topic.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RedirectState {
+    id: EventId,
+    redirect_to: EventId,
+}
+
+impl From<RedirectState> for Remembered {
+    fn from(redirect: RedirectState) -> Self {
+        Self::Redirect { retired: redirect.id, survivor: redirect.redirect_to }
+    }
+}
+
+mod hex_u64 {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(&format_args!("{value:016x}"))
+        } else {
+            value.serialize(serializer)
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        if !deserializer.is_human_readable() {
+            return u64::deserialize(deserializer);
+        }
+        let text = String::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_operators::Moment;
+
+    use super::*;
+
+    #[test]
+    fn states_survive_json_and_refuse_other_formats() {
+        let listing = Listing::new("a", "1", "Jazz", "2026-05-01".parse::<Moment>().unwrap());
+        let live = LiveListing { id: listing.id(), first_seen: 1_000, updated_at: 2_000, listing };
+        let claim = Claim {
+            document: DocumentId(7),
+            version: Version { offset: 7, ..Version::default() },
+            content_hash: u64::MAX,
+            first_seen: 1_000,
+            updated_at: 2_000,
+            listing: None,
+        };
+        let state = ListingState { live: Shared::new(live), claims: vec![claim] };
+        let json = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<ListingState>(&json).unwrap(), state);
+        let newer = json.replacen("\"format\":1", "\"format\":9", 1);
+        assert!(serde_json::from_str::<ListingState>(&newer).unwrap_err().to_string().contains("format 9"));
+        let bytes = bincode::serialize(&state).unwrap();
+        assert_eq!(bincode::deserialize::<ListingState>(&bytes).unwrap(), state);
+    }
+}

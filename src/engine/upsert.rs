@@ -1,0 +1,818 @@
+//! Upsert: from documents to the listings that are live.
+//!
+//! ```text
+//! documents ──► Documents ──(upserts, withdrawals by listing)──► Register ──► live listings
+//!               by document                                      by listing   state records
+//! restored ───► (members)                                        (entries)    tallies
+//! ```
+//!
+//! `Documents` knows which listings the current version of each keyed record gave, and turns the
+//! next version into upserts and withdrawals. `Register` keeps, for each listing, what every
+//! document claims of it: the claim with the greatest version describes it, and it is live while
+//! one claim is left. It recognises unchanged repeats, which cost nothing further, and lets past
+//! events leave. Both process complete epochs in order, so what they emit is a function of the log
+//! alone, save for the moment at which a past event leaves: that is the clock's, through the epoch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use differential_dataflow::{AsCollection, VecCollection};
+use headwater_operators::extract::content_hash;
+use headwater_operators::ids::{DocumentId, digest};
+use headwater_operators::raw::{Document, Extracted, Origin, SourceStamp};
+use headwater_operators::window::{Outcome, Tally};
+use headwater_operators::{Epoch, Listing, ListingId, LiveListing, Shared};
+use serde::{Deserialize, Serialize};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::operator::Operator;
+use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::{Capability, Concat};
+
+use super::IdMap;
+use super::ordered::{Stash, least, lower};
+use super::state::{Claim, ListingState, Version};
+
+/// How long listings stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// How long after its end a listing stays, in ms; `None` is for ever.
+    pub past_events_ms: Option<i64>,
+    /// How long an event without an end is taken to last after it began, in ms.
+    pub assumed_duration_ms: i64,
+}
+
+impl Retention {
+    /// The first instant at which `listing` is past; `i64::MAX` for never.
+    pub fn leaves_at(&self, listing: &Listing) -> i64 {
+        let Some(keep) = self.past_events_ms else { return i64::MAX };
+        let start = match listing.start.is_day() {
+            true => listing.start.latest_ms(None),
+            false => listing.start.earliest_ms(None).saturating_add(self.assumed_duration_ms),
+        };
+        let end = listing.end.map_or(start, |end| end.latest_ms(None).max(start));
+        end.saturating_add(keep)
+    }
+}
+
+/// One thing that happens to one listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Change {
+    /// A document describes it.
+    Upsert {
+        /// Version of the description.
+        version: Version,
+        /// The record's timestamp.
+        timestamp_ms: i64,
+        /// The document.
+        document: DocumentId,
+        /// Hash of what the source said.
+        content_hash: u64,
+        /// The description.
+        listing: Box<Listing>,
+    },
+    /// A document no longer has it.
+    Withdraw {
+        /// The document.
+        document: DocumentId,
+        /// Timestamp of the record that withdraws.
+        timestamp_ms: i64,
+    },
+    /// What was known at the last commit.
+    Restore(Arc<ListingState>),
+}
+
+/// Which listings each keyed document has now.
+#[derive(Debug, Default)]
+pub struct Documents {
+    known: IdMap<DocumentId, KnownDocument>,
+}
+
+#[derive(Debug, Default)]
+struct KnownDocument {
+    version: Version,
+    members: Vec<ListingId>,
+}
+
+impl Documents {
+    /// Takes in that `document` claimed `listing` with `version`.
+    pub fn restore(&mut self, document: DocumentId, listing: ListingId, version: Version) {
+        let known = self.known.entry(document).or_default();
+        known.version = known.version.max(unstamped(version));
+        known.members.push(listing);
+    }
+
+    /// Turns the next version of a document into changes of listings.
+    ///
+    /// A version older than the known one changes nothing. A record without a key only upserts.
+    pub fn apply(&mut self, document: Document, hash: &dyn Fn(&Listing) -> u64, out: &mut Vec<(ListingId, Change)>) {
+        let Document { origin, id, listings, kept, .. } = document;
+        let Some(id) = id else {
+            let partition = partition_id(&origin);
+            out.extend(listings.into_iter().map(|one| upsert(&origin, partition, one, hash)));
+            return;
+        };
+        let version = Version::new(&origin, SourceStamp::default());
+        let known = self.known.entry(id).or_default();
+        if known.version > version {
+            return;
+        }
+        known.version = version;
+        let before = std::mem::take(&mut known.members);
+        for one in listings {
+            let change = upsert(&origin, id, one, hash);
+            known.members.push(change.0);
+            out.push(change);
+        }
+        let present: BTreeSet<ListingId> = known.members.iter().copied().collect();
+        for listing in before.into_iter().filter(|listing| !present.contains(listing)) {
+            match kept.contains(&listing) {
+                true => known.members.push(listing),
+                false => {
+                    let withdrawal = Change::Withdraw { document: id, timestamp_ms: origin.timestamp_ms };
+                    out.push((listing, withdrawal));
+                }
+            }
+        }
+        if known.members.is_empty() {
+            self.known.remove(&id);
+        }
+    }
+}
+
+/// Documents are ordered by their records alone: stamps belong to the listings in them.
+fn unstamped(version: Version) -> Version {
+    Version { sequence: 0, modified_ms: 0, ..version }
+}
+
+/// What stands for the document of a record without a key: its partition.
+fn partition_id(origin: &Origin) -> DocumentId {
+    DocumentId(digest(&[b"partition", origin.topic.as_bytes(), &origin.partition.to_le_bytes()]))
+}
+
+fn upsert(
+    origin: &Origin,
+    document: DocumentId,
+    one: Extracted,
+    hash: &dyn Fn(&Listing) -> u64,
+) -> (ListingId, Change) {
+    let id = one.listing.id();
+    let change = Change::Upsert {
+        version: Version::new(origin, one.stamp),
+        timestamp_ms: origin.timestamp_ms,
+        document,
+        content_hash: hash(&one.listing),
+        listing: Box::new(one.listing),
+    };
+    (id, change)
+}
+
+/// What the register emits for an epoch.
+#[derive(Debug, Default)]
+pub struct Emitted {
+    /// Differences of the live listings.
+    pub listings: Vec<(Shared<LiveListing>, isize)>,
+    /// State records to write, the last one for each listing; `None` is a tombstone.
+    pub states: BTreeMap<ListingId, Option<Arc<ListingState>>>,
+    /// What happened, for the windows.
+    pub tallies: Vec<Tally>,
+}
+
+impl Emitted {
+    fn tally(&mut self, listing: &Listing, origin_ms: i64, outcome: Outcome) {
+        let (source, category) = (listing.source.clone(), listing.category.clone());
+        self.tallies.push(Tally { origin_ms, source, category, outcome, n: 1 });
+    }
+
+    /// A record that describes a listing counts as seen, whatever comes of it.
+    fn seen(&mut self, listing: &Listing, origin_ms: i64, outcome: Outcome) {
+        self.tally(listing, origin_ms, Outcome::Seen);
+        self.tally(listing, origin_ms, outcome);
+    }
+}
+
+/// The claims on every listing, and when it leaves.
+pub struct Register {
+    retention: Retention,
+    enrich: Arc<dyn Fn(&mut Listing) + Send + Sync>,
+    entries: IdMap<ListingId, Known>,
+    timers: BTreeMap<i64, Vec<ListingId>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    live: Shared<LiveListing>,
+    leaves_at: i64,
+    winner: Claim,
+    others: Vec<Claim>,
+}
+
+impl Register {
+    /// An empty register. `enrich` fills in what is computed from a description alone (category,
+    /// labels); it runs only on descriptions that are new, changed or restored.
+    pub fn new(retention: Retention, enrich: Arc<dyn Fn(&mut Listing) + Send + Sync>) -> Self {
+        Self { retention, enrich, entries: IdMap::default(), timers: BTreeMap::new() }
+    }
+
+    /// Number of live listings.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no listing is live.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The instant at which the next listing leaves.
+    pub fn next_timer(&self) -> Option<i64> {
+        self.timers.keys().next().copied()
+    }
+
+    /// Lets everything leave that is due at `now`.
+    pub fn expire(&mut self, now: i64, out: &mut Emitted) {
+        while let Some(due) = self.timers.first_entry() {
+            if *due.key() > now {
+                break;
+            }
+            for id in due.remove() {
+                // An update may have moved the end; then another timer is set.
+                if self.entries.get(&id).is_some_and(|known| known.leaves_at <= now) {
+                    self.remove(id, out);
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, id: ListingId, out: &mut Emitted) {
+        if let Some(known) = self.entries.remove(&id) {
+            out.listings.push((known.live, -1));
+            out.states.insert(id, None);
+        }
+    }
+
+    /// Applies one change of one listing at epoch `now`.
+    pub fn apply(&mut self, id: ListingId, change: Change, now: u64, out: &mut Emitted) {
+        match change {
+            Change::Restore(state) => self.restore(id, &state, out),
+            Change::Withdraw { document, timestamp_ms } => self.withdraw(id, document, timestamp_ms, now, out),
+            Change::Upsert { version, timestamp_ms, document, content_hash, mut listing } => {
+                if self.is_unchanged(id, document, content_hash, &version, timestamp_ms, out) {
+                    return;
+                }
+                (self.enrich)(&mut listing);
+                let claim = Claim {
+                    document,
+                    version,
+                    content_hash,
+                    first_seen: timestamp_ms,
+                    updated_at: timestamp_ms,
+                    listing: Some(listing),
+                };
+                self.upsert(id, claim, now, out);
+            }
+        }
+    }
+
+    fn restore(&mut self, id: ListingId, state: &ListingState, out: &mut Emitted) {
+        let mut claims = state.claims.clone();
+        let mut listing = state.live.listing.clone();
+        (self.enrich)(&mut listing);
+        for other in claims.iter_mut().filter_map(|claim| claim.listing.as_mut()) {
+            (self.enrich)(other);
+        }
+        let Some((winner, others)) = claims.split_first() else { return };
+        let live = LiveListing { listing, ..(*state.live).clone() };
+        let live = if live == *state.live { state.live.clone() } else { Shared::new(live) };
+        let leaves_at = self.retention.leaves_at(&live.listing);
+        let known = Known { live, leaves_at, winner: winner.clone(), others: others.to_vec() };
+        out.listings.push((known.live.clone(), 1));
+        out.states.insert(id, Some(Arc::new(known.state())));
+        self.set_timer(id, leaves_at);
+        self.entries.insert(id, known);
+    }
+
+    fn set_timer(&mut self, id: ListingId, leaves_at: i64) {
+        if leaves_at != i64::MAX {
+            self.timers.entry(leaves_at).or_default().push(id);
+        }
+    }
+
+    /// Whether the document says nothing new of the listing: the same as before, or something
+    /// that the source itself stamps as older. This is the cheap path of unchanged repeats.
+    fn is_unchanged(
+        &self,
+        id: ListingId,
+        document: DocumentId,
+        content_hash: u64,
+        version: &Version,
+        timestamp_ms: i64,
+        out: &mut Emitted,
+    ) -> bool {
+        let Some(known) = self.entries.get(&id) else { return false };
+        let Some(claim) = known.claims().find(|claim| claim.document == document) else { return false };
+        let unchanged = claim.content_hash == content_hash || version.is_stamped_before(&claim.version);
+        if unchanged {
+            out.seen(&known.live.listing, timestamp_ms, Outcome::Unchanged);
+        }
+        unchanged
+    }
+
+    fn upsert(&mut self, id: ListingId, claim: Claim, now: u64, out: &mut Emitted) {
+        let timestamp_ms = claim.updated_at;
+        let Some(mut known) = self.entries.remove(&id) else {
+            return self.discover(id, claim, now, out);
+        };
+        let before = known.live.clone();
+        known.put(claim);
+        let outcome = if known.live == before { Outcome::Unchanged } else { Outcome::Updated };
+        out.seen(&known.live.listing, timestamp_ms, outcome);
+        self.keep(id, known, Some(before), now, out);
+    }
+
+    fn discover(&mut self, id: ListingId, mut claim: Claim, now: u64, out: &mut Emitted) {
+        let Some(listing) = claim.listing.take() else { return };
+        out.seen(&listing, claim.updated_at, Outcome::Discovered);
+        let live = LiveListing { id, first_seen: claim.first_seen, updated_at: claim.updated_at, listing: *listing };
+        let known = Known { live: Shared::new(live), leaves_at: i64::MAX, winner: claim, others: Vec::new() };
+        self.keep(id, known, None, now, out);
+    }
+
+    fn withdraw(&mut self, id: ListingId, document: DocumentId, timestamp_ms: i64, now: u64, out: &mut Emitted) {
+        let Some(mut known) = self.entries.remove(&id) else { return };
+        let before = known.live.clone();
+        match known.drop_claim(document) {
+            Dropped::Last => {
+                out.tally(&before.listing, timestamp_ms, Outcome::Withdrawn);
+                out.listings.push((before, -1));
+                out.states.insert(id, None);
+            }
+            Dropped::OneOfSeveral => self.keep(id, known, Some(before), now, out),
+            Dropped::Unknown => {
+                self.entries.insert(id, known);
+            }
+        }
+    }
+
+    /// Emits what changed, and keeps the listing unless it is past.
+    fn keep(
+        &mut self,
+        id: ListingId,
+        mut known: Known,
+        before: Option<Shared<LiveListing>>,
+        now: u64,
+        out: &mut Emitted,
+    ) {
+        let leaves_at = self.retention.leaves_at(&known.live.listing);
+        if leaves_at <= now as i64 {
+            if let Some(before) = before {
+                out.listings.push((before, -1));
+                out.states.insert(id, None);
+            }
+            return;
+        }
+        if before.is_none() || leaves_at != known.leaves_at {
+            self.set_timer(id, leaves_at);
+        }
+        known.leaves_at = leaves_at;
+        if before.as_ref() != Some(&known.live) {
+            out.listings.extend(before.map(|before| (before, -1)));
+            out.listings.push((known.live.clone(), 1));
+        }
+        out.states.insert(id, Some(Arc::new(known.state())));
+        self.entries.insert(id, known);
+    }
+}
+
+enum Dropped {
+    Last,
+    OneOfSeveral,
+    Unknown,
+}
+
+impl Known {
+    fn claims(&self) -> impl Iterator<Item = &Claim> {
+        std::iter::once(&self.winner).chain(&self.others)
+    }
+
+    fn state(&self) -> ListingState {
+        ListingState { live: self.live.clone(), claims: self.claims().cloned().collect() }
+    }
+
+    /// Adds a claim, or replaces what its document said before.
+    fn put(&mut self, claim: Claim) {
+        let mut claims = self.take_claims();
+        match claims.iter_mut().find(|known| known.document == claim.document) {
+            Some(known) => *known = Claim { first_seen: known.first_seen.min(claim.first_seen), ..claim },
+            None => claims.push(claim),
+        }
+        self.settle(claims);
+    }
+
+    fn drop_claim(&mut self, document: DocumentId) -> Dropped {
+        if !self.claims().any(|claim| claim.document == document) {
+            return Dropped::Unknown;
+        }
+        if self.others.is_empty() {
+            return Dropped::Last;
+        }
+        let mut claims = self.take_claims();
+        claims.retain(|claim| claim.document != document);
+        self.settle(claims);
+        Dropped::OneOfSeveral
+    }
+
+    /// All claims, each with its description.
+    fn take_claims(&mut self) -> Vec<Claim> {
+        let mut claims = std::mem::take(&mut self.others);
+        claims.push(Claim { listing: Some(Box::new(self.live.listing.clone())), ..self.winner.clone() });
+        claims
+    }
+
+    /// Finds the winning claim again.
+    fn settle(&mut self, mut claims: Vec<Claim>) {
+        claims.sort_by(|a, b| b.version.cmp(&a.version));
+        let first_seen = claims.iter().map(|claim| claim.first_seen).min().unwrap_or(self.live.first_seen);
+        let mut claims = claims.into_iter();
+        let Some(mut winner) = claims.next() else { return };
+        self.others = claims.collect();
+        if let Some(listing) = winner.listing.take() {
+            let live = LiveListing { id: self.live.id, first_seen, updated_at: winner.updated_at, listing: *listing };
+            if live != *self.live {
+                self.live = Shared::new(live);
+            }
+        }
+        self.winner = winner;
+    }
+}
+
+/// The live listings, and what goes with their changes.
+pub struct Upserted<'s> {
+    /// The listings that are live.
+    pub listings: VecCollection<'s, Epoch, Shared<LiveListing>>,
+    /// State records for the `listings` topic.
+    pub states: StreamVec<'s, Epoch, (ListingId, Option<Arc<ListingState>>)>,
+    /// What happened to listings, for the windows.
+    pub tallies: StreamVec<'s, Epoch, Tally>,
+}
+
+/// What the wiring of upsert needs.
+#[derive(Clone)]
+pub struct UpsertOptions {
+    /// How long listings stay.
+    pub retention: Retention,
+    /// Salt of content hashes: the fingerprint of the extraction.
+    pub salt: u64,
+    /// Fills in what is computed from a description alone, see [`Register::new`].
+    pub enrich: Arc<dyn Fn(&mut Listing) + Send + Sync>,
+}
+
+/// From documents to the listings that are live.
+pub trait Upsert<'s> {
+    /// The listings that the documents leave live, going on from what is `restored`.
+    fn upsert(self, restored: StreamVec<'s, Epoch, Arc<ListingState>>, options: UpsertOptions) -> Upserted<'s>;
+}
+
+impl<'s> Upsert<'s> for VecCollection<'s, Epoch, Document> {
+    fn upsert(self, restored: StreamVec<'s, Epoch, Arc<ListingState>>, options: UpsertOptions) -> Upserted<'s> {
+        let salt = options.salt;
+        let changes = documents(self, restored.clone(), move |listing| content_hash(listing, salt));
+        let restored = restored.map(|state| (state.live.id, Change::Restore(state)));
+        register(changes.concat(restored), options)
+    }
+}
+
+type Membership = (DocumentId, ListingId, Version);
+
+fn documents<'s>(
+    documents: VecCollection<'s, Epoch, Document>,
+    restored: StreamVec<'s, Epoch, Arc<ListingState>>,
+    hash: impl Fn(&Listing) -> u64 + 'static,
+) -> StreamVec<'s, Epoch, (ListingId, Change)> {
+    let memberships = restored.flat_map(|state| {
+        let membership = |claim: &Claim| (claim.document, state.live.id, claim.version);
+        state.claims.iter().map(membership).collect::<Vec<Membership>>()
+    });
+    let by_document = Exchange::new(|(document, _, _): &(Document, Epoch, isize)| document_route(document));
+    let by_membership = Exchange::new(|(document, _, _): &Membership| document.0 as u64);
+    documents.inner.binary_frontier(memberships, by_document, by_membership, "Documents", |_capability, _info| {
+        let mut state = Documents::default();
+        let mut stash: Stash<Result<Document, Membership>> = Stash::default();
+        let mut changes = Vec::new();
+        move |(documents, document_frontier), (restored, restored_frontier), out| {
+            documents.for_each(|capability, data| {
+                let epoch = *capability.time();
+                stash.push(epoch, || vec![capability.retain(0)], data.drain(..).map(|(document, _, _)| Ok(document)));
+            });
+            restored.for_each(|capability, data| {
+                stash.push(*capability.time(), || vec![capability.retain(0)], data.drain(..).map(Err));
+            });
+            let frontier = lower(document_frontier.frontier(), restored_frontier.frontier());
+            while let Some((_, capabilities, inputs)) = stash.next_complete(frontier.borrow()) {
+                let (documents, memberships): (Vec<_>, Vec<_>) = inputs.into_iter().partition(Result::is_ok);
+                for (document, listing, version) in memberships.into_iter().filter_map(Result::err) {
+                    state.restore(document, listing, version);
+                }
+                let mut documents: Vec<Document> = documents.into_iter().filter_map(Result::ok).collect();
+                documents.sort_by(|a, b| place(&a.origin).cmp(&place(&b.origin)));
+                for document in documents {
+                    state.apply(document, &hash, &mut changes);
+                }
+                let Some(capability) = capabilities.first() else { continue };
+                out.session(capability).give_iterator(changes.drain(..));
+            }
+        }
+    })
+}
+
+/// Where a record stands in its partition: the order in which documents are applied.
+fn place(origin: &Origin) -> (&str, i32, i64) {
+    (&origin.topic, origin.partition, origin.offset)
+}
+
+fn document_route(document: &Document) -> u64 {
+    match (&document.id, document.listings.first()) {
+        (Some(id), _) => id.0 as u64,
+        (None, Some(first)) => first.listing.id().0 as u64,
+        (None, None) => 0,
+    }
+}
+
+fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: UpsertOptions) -> Upserted<'s> {
+    let mut builder = OperatorBuilder::new("Register".to_owned(), changes.scope());
+    let mut input = builder.new_input(changes, Exchange::new(|(id, _): &(ListingId, Change)| id.0 as u64));
+    let (listings_out, listings) = builder.new_output();
+    let (states_out, states) = builder.new_output();
+    let (tallies_out, tallies) = builder.new_output();
+    builder.build(move |capabilities| {
+        let mut listings_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(listings_out);
+        let mut states_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(states_out);
+        let mut tallies_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(tallies_out);
+        let mut register = Register::new(options.retention, options.enrich);
+        let mut stash = Stash::default();
+        // Held at the frontier, so that past events can leave although no record arrives.
+        let mut held = capabilities;
+        move |frontiers| {
+            input.for_each(|capability, data| {
+                let retain = || (0..3).map(|port| capability.retain(port)).collect();
+                stash.push(*capability.time(), retain, data.drain(..));
+            });
+            let mut give = |capabilities: &[Capability<Epoch>], emitted: Emitted| {
+                let [listings, states, tallies] = capabilities else { return };
+                let epoch = *listings.time();
+                let differences = emitted.listings.into_iter().map(|(listing, diff)| (listing, epoch, diff));
+                listings_out.activate().session(listings).give_iterator(differences);
+                states_out.activate().session(states).give_iterator(emitted.states.into_iter());
+                tallies_out.activate().session(tallies).give_iterator(emitted.tallies.into_iter());
+            };
+            let Some(frontier) = frontiers.first() else { return };
+            while let Some((epoch, capabilities, changes)) = stash.next_complete(frontier.frontier()) {
+                let mut emitted = Emitted::default();
+                for (id, change) in changes {
+                    register.apply(id, change, epoch, &mut emitted);
+                }
+                give(&capabilities, emitted);
+            }
+            let Some(now) = least(frontier.frontier()) else {
+                held.clear();
+                return;
+            };
+            for capability in &mut held {
+                capability.downgrade(&now);
+            }
+            if register.next_timer().is_some_and(|due| due <= now as i64) {
+                let mut emitted = Emitted::default();
+                register.expire(now as i64, &mut emitted);
+                give(&held, emitted);
+            }
+        }
+    });
+    Upserted { listings: listings.as_collection(), states, tallies }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_operators::Moment;
+    use headwater_operators::raw::SourceStamp;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FOR_EVER: Retention = Retention { past_events_ms: None, assumed_duration_ms: 0 };
+
+    fn hash(listing: &Listing) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(listing.title.as_bytes())
+    }
+
+    fn document(partition: i32, offset: i64, key: Option<&str>, listings: &[(&str, &str, i64)]) -> Document {
+        let origin = Origin { topic: "raw".into(), partition, offset, timestamp_ms: offset, order_ms: offset };
+        let extracted = |(id, title, sequence): &(&str, &str, i64)| Extracted {
+            listing: Listing::new("s", id, title, "2026-05-01T20:00:00Z".parse::<Moment>().unwrap()),
+            stamp: SourceStamp { sequence: *sequence, modified_ms: 0 },
+        };
+        Document {
+            origin,
+            source: "s".into(),
+            id: key.map(|key| DocumentId::of("raw", "s", key.as_bytes())),
+            listings: listings.iter().map(extracted).collect(),
+            kept: Vec::new(),
+        }
+    }
+
+    struct Upserts {
+        documents: Documents,
+        register: Register,
+        live: BTreeMap<Shared<LiveListing>, isize>,
+        states: BTreeMap<ListingId, Option<Arc<ListingState>>>,
+        tallies: Vec<Outcome>,
+    }
+
+    impl Upserts {
+        fn new(retention: Retention) -> Self {
+            Self {
+                documents: Documents::default(),
+                register: Register::new(retention, Arc::new(|_| {})),
+                live: BTreeMap::new(),
+                states: BTreeMap::new(),
+                tallies: Vec::new(),
+            }
+        }
+
+        fn take(&mut self, emitted: Emitted) {
+            for (listing, diff) in emitted.listings {
+                *self.live.entry(listing).or_default() += diff;
+            }
+            self.live.retain(|_, count| *count != 0);
+            self.states.extend(emitted.states);
+            let outcomes = emitted.tallies.into_iter().map(|tally| tally.outcome);
+            self.tallies.extend(outcomes.filter(|outcome| *outcome != Outcome::Seen));
+        }
+
+        fn apply(&mut self, document: Document, now: u64) {
+            let mut changes = Vec::new();
+            self.documents.apply(document, &hash, &mut changes);
+            let mut emitted = Emitted::default();
+            for (id, change) in changes {
+                self.register.apply(id, change, now, &mut emitted);
+            }
+            self.take(emitted);
+        }
+
+        fn titles(&self) -> Vec<&str> {
+            assert!(self.live.values().all(|count| *count == 1), "one row a listing");
+            let mut titles: Vec<&str> = self.live.keys().map(|live| live.listing.title.as_str()).collect();
+            titles.sort_unstable();
+            titles
+        }
+
+        /// What a restart would find in the `listings` topic.
+        fn restarted(&self, retention: Retention) -> Self {
+            let mut fresh = Self::new(retention);
+            let mut emitted = Emitted::default();
+            for (id, state) in &self.states {
+                let Some(state) = state else { continue };
+                for claim in &state.claims {
+                    fresh.documents.restore(claim.document, *id, claim.version);
+                }
+                fresh.register.apply(*id, Change::Restore(Arc::clone(state)), 0, &mut emitted);
+            }
+            fresh.take(emitted);
+            fresh
+        }
+    }
+
+    #[test]
+    fn the_next_version_of_a_document_replaces_its_listings() {
+        let mut upserts = Upserts::new(FOR_EVER);
+        upserts.apply(document(0, 1, Some("cal"), &[("a", "A", 0), ("b", "B", 0)]), 1);
+        upserts.apply(document(0, 2, Some("cal"), &[("a", "A", 0), ("c", "C", 0)]), 2);
+        assert_eq!(upserts.titles(), ["A", "C"]);
+        upserts.apply(document(0, 3, Some("cal"), &[]), 3);
+        assert!(upserts.titles().is_empty());
+        use Outcome::{Discovered, Unchanged, Withdrawn};
+        assert_eq!(upserts.tallies, [Discovered, Discovered, Unchanged, Discovered, Withdrawn, Withdrawn, Withdrawn]);
+    }
+
+    #[test]
+    fn a_part_that_could_not_be_read_keeps_what_it_said() {
+        let mut upserts = Upserts::new(FOR_EVER);
+        upserts.apply(document(0, 1, Some("cal"), &[("a", "A", 0), ("b", "B", 0)]), 1);
+        let mut next = document(0, 2, Some("cal"), &[("a", "A2", 0)]);
+        next.kept = vec![ListingId::of("s", "b")];
+        upserts.apply(next, 2);
+        assert_eq!(upserts.titles(), ["A2", "B"]);
+    }
+
+    #[test]
+    fn unchanged_repeats_write_nothing() {
+        let mut upserts = Upserts::new(FOR_EVER);
+        upserts.apply(document(0, 1, None, &[("a", "A", 0)]), 1);
+        upserts.states.clear();
+        upserts.apply(document(0, 2, None, &[("a", "A", 0)]), 2);
+        assert!(upserts.states.is_empty());
+        assert_eq!(upserts.tallies, [Outcome::Discovered, Outcome::Unchanged]);
+    }
+
+    #[test]
+    fn a_greater_stamp_wins_over_a_later_record() {
+        let mut upserts = Upserts::new(FOR_EVER);
+        upserts.apply(document(0, 1, None, &[("a", "revised", 7)]), 1);
+        upserts.apply(document(0, 2, None, &[("a", "stale", 3)]), 2);
+        assert_eq!(upserts.titles(), ["revised"]);
+    }
+
+    #[test]
+    fn past_events_leave_and_do_not_come_back() {
+        let day = 86_400_000;
+        let retention = Retention { past_events_ms: Some(day), assumed_duration_ms: 3_600_000 };
+        let mut upserts = Upserts::new(retention);
+        let begins: i64 = "2026-05-01T20:00:00Z".parse::<Moment>().unwrap().earliest_ms(None);
+        upserts.apply(document(0, 1, None, &[("a", "A", 0)]), begins as u64);
+        let leaves = begins + 3_600_000 + day;
+        assert_eq!(upserts.register.next_timer(), Some(leaves));
+        let mut emitted = Emitted::default();
+        upserts.register.expire(leaves - 1, &mut emitted);
+        assert!(emitted.listings.is_empty());
+        upserts.register.expire(leaves, &mut emitted);
+        upserts.take(emitted);
+        assert!(upserts.titles().is_empty());
+        assert_eq!(upserts.states.values().collect::<Vec<_>>(), [&None]);
+        upserts.apply(document(0, 2, None, &[("a", "A again", 0)]), leaves as u64);
+        assert!(upserts.titles().is_empty());
+        assert!(upserts.register.is_empty());
+    }
+
+    #[test]
+    fn an_update_into_the_past_takes_the_listing_away() {
+        let retention = Retention { past_events_ms: Some(0), ..FOR_EVER };
+        let mut upserts = Upserts::new(retention);
+        upserts.apply(document(0, 1, None, &[("a", "A", 0)]), 1);
+        assert_eq!(upserts.titles(), ["A"]);
+        let mut next = document(0, 2, None, &[("a", "A moved", 0)]);
+        next.listings[0].listing.start = "1970-01-01T00:00:00Z".parse().unwrap();
+        upserts.apply(next, 86_400_000);
+        assert!(upserts.titles().is_empty());
+        assert_eq!(upserts.states.values().collect::<Vec<_>>(), [&None]);
+    }
+
+    /// A record: partition, document key (0: none), which of four listings with which title.
+    type Step = (i32, u8, Vec<(u8, u8)>);
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let listings = prop::collection::vec((0u8..4, 0u8..3), 0..3);
+        prop::collection::vec((0i32..2, 0u8..3, listings), 1..24)
+    }
+
+    /// Keys stay in one partition, as producers keep them.
+    fn records(steps: &[Step]) -> Vec<Document> {
+        let make = |(offset, (partition, key, listings)): (i64, &Step)| {
+            let partition = if *key == 0 { *partition } else { i32::from(*key) % 2 };
+            let named: Vec<(String, String)> =
+                listings.iter().map(|(id, title)| (format!("l{id}"), format!("t{title}"))).collect();
+            let listings: Vec<(&str, &str, i64)> =
+                named.iter().map(|(id, title)| (id.as_str(), title.as_str(), 0)).collect();
+            let key = (*key != 0).then(|| format!("k{key}"));
+            document(partition, offset, key.as_deref(), &listings)
+        };
+        (1..).zip(steps).map(make).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_interleaving_of_partitions_ends_in_the_same_listings(steps in steps(), seed in any::<u64>()) {
+            let records = records(&steps);
+            let mut in_order = Upserts::new(FOR_EVER);
+            records.iter().for_each(|record| in_order.apply(record.clone(), 1));
+            let mut partitions: [Vec<Document>; 2] = [Vec::new(), Vec::new()];
+            records.into_iter().rev().for_each(|record| partitions[record.origin.partition as usize].push(record));
+            let mut shuffled = Upserts::new(FOR_EVER);
+            let mut bits = seed;
+            while !partitions.iter().all(Vec::is_empty) {
+                let pick = usize::from(bits & 1 == 1);
+                bits = bits.rotate_right(1);
+                let pick = if partitions[pick].is_empty() { 1 - pick } else { pick };
+                shuffled.apply(partitions[pick].pop().unwrap(), 1);
+            }
+            prop_assert_eq!(&in_order.live, &shuffled.live);
+            prop_assert_eq!(&in_order.states, &shuffled.states);
+        }
+
+        #[test]
+        fn a_restart_anywhere_changes_nothing(steps in steps(), at in 0usize..24) {
+            let records = records(&steps);
+            let mut undisturbed = Upserts::new(FOR_EVER);
+            let mut restarted = Upserts::new(FOR_EVER);
+            for (index, record) in records.into_iter().enumerate() {
+                if index == at {
+                    restarted = Upserts { states: restarted.states.clone(), ..restarted.restarted(FOR_EVER) };
+                }
+                undisturbed.apply(record.clone(), 1);
+                restarted.apply(record, 1);
+            }
+            prop_assert_eq!(&undisturbed.live, &restarted.live);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The watermark: the timestamp before which nothing more is expected.
+//!
+//! The smallest over the raw partitions of the greatest record timestamp seen, with partitions
+//! that have been idle for a while left out. It never falls.
+
+use std::collections::HashMap;
+
+use headwater_operators::Epoch;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::operator::Operator;
+
+use super::ordered::{Stash, least};
+use super::source::PositionReport;
+
+/// The watermark as plain logic.
+#[derive(Debug)]
+pub struct Watermark {
+    idle_after_ms: u64,
+    value: Option<i64>,
+    partitions: HashMap<(std::sync::Arc<str>, i32), Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    max_timestamp: i64,
+    at: Epoch,
+}
+
+impl Watermark {
+    /// Goes on from `value`; partitions idle for longer than `idle_after_ms` are left out.
+    pub fn new(value: Option<i64>, idle_after_ms: u64) -> Self {
+        Self { idle_after_ms, value, partitions: HashMap::new() }
+    }
+
+    /// Takes in a report of epoch `now`.
+    pub fn observe(&mut self, report: &PositionReport, now: Epoch) {
+        let Some(max_timestamp) = report.max_timestamp else { return };
+        let key = (report.topic.clone(), report.partition);
+        let seen = self.partitions.entry(key).or_insert(Seen { max_timestamp, at: now });
+        if max_timestamp > seen.max_timestamp {
+            *seen = Seen { max_timestamp, at: now };
+        }
+    }
+
+    /// The new watermark at epoch `now`, if it moved.
+    pub fn advance(&mut self, now: Epoch) -> Option<i64> {
+        let active = self.partitions.values().filter(|seen| now.saturating_sub(seen.at) <= self.idle_after_ms);
+        let least = active.map(|seen| seen.max_timestamp).min()?;
+        if self.value.is_some_and(|value| value >= least) {
+            return None;
+        }
+        self.value = Some(least);
+        self.value
+    }
+}
+
+/// The watermark at every epoch at which it moves, on worker 0; first, at the restored epoch, as it
+/// was at the last commit.
+pub fn watermark<'s>(
+    positions: StreamVec<'s, Epoch, PositionReport>,
+    restored: (Epoch, Option<i64>),
+    idle_after_ms: u64,
+) -> StreamVec<'s, Epoch, i64> {
+    let exchange = Exchange::new(|_: &PositionReport| 0);
+    let (restored_epoch, restored) = restored;
+    let mine = positions.scope().index() == 0;
+    positions.unary_frontier(exchange, "Watermark", move |mut capability, _info| {
+        capability.downgrade(&restored_epoch);
+        // Windows have to know where it was before the first record is counted.
+        let mut known = restored.filter(|_| mine);
+        let mut held = Some(capability);
+        let mut stash = Stash::default();
+        let mut state = Watermark::new(restored, idle_after_ms);
+        move |(input, frontier), out| {
+            input.for_each(|capability, data| {
+                stash.push(*capability.time(), || vec![capability.retain(0)], data.drain(..));
+            });
+            if let (Some(value), Some(capability)) = (known.take(), &held) {
+                out.session(capability).give(value);
+            }
+            let frontier = frontier.frontier();
+            while let Some((epoch, capabilities, reports)) = stash.next_complete(frontier) {
+                reports.iter().for_each(|report| state.observe(report, epoch));
+                if let (Some(value), Some(capability)) = (state.advance(epoch), capabilities.first()) {
+                    out.session(capability).give(value);
+                }
+            }
+            // A partition may fall idle without any report: then the clock alone moves the watermark.
+            let (Some(now), Some(capability)) = (least(frontier), held.as_mut()) else {
+                held = None;
+                return;
+            };
+            if *capability.time() < now {
+                capability.downgrade(&now);
+                if let Some(value) = state.advance(now) {
+                    out.session(capability).give(value);
+                }
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(partition: i32, max_timestamp: i64) -> PositionReport {
+        PositionReport { topic: "t".into(), partition, next: 1, max_timestamp: Some(max_timestamp) }
+    }
+
+    #[test]
+    fn the_slowest_partition_holds_it_back_until_it_is_idle() {
+        let mut watermark = Watermark::new(None, 1_000);
+        assert_eq!(watermark.advance(0), None);
+        watermark.observe(&report(0, 500), 10_000);
+        watermark.observe(&report(1, 100), 10_000);
+        assert_eq!(watermark.advance(10_000), Some(100));
+        watermark.observe(&report(0, 900), 10_900);
+        assert_eq!(watermark.advance(10_900), None);
+        assert_eq!(watermark.advance(11_001), Some(900));
+    }
+
+    #[test]
+    fn it_never_falls() {
+        let mut watermark = Watermark::new(Some(700), 1_000);
+        watermark.observe(&report(0, 500), 1);
+        assert_eq!(watermark.advance(1), None);
+    }
+}

@@ -1,0 +1,277 @@
+//! The log on a Kafka broker, through librdkafka.
+//!
+//! | promise of the log | what keeps it |
+//! | --- | --- |
+//! | committed records only | `isolation.level=read_committed`; watermarks are last stable offsets |
+//! | the end of a partition | librdkafka's partition-EOF signal, one queue a partition, because the signal names no topic |
+//! | all or nothing | one transactional, idempotent producer; a failed delivery fails the commit |
+//! | fencing | `init_transactions` under a fixed `transactional.id` |
+//! | equal keys, one partition | `murmur2_random`, which is where Java clients put them too |
+//!
+//! Nothing here runs on its own: librdkafka's threads do the work, and calls of the trait serve
+//! their events. Log lines of librdkafka go to `tracing` under `headwater::kafka`.
+
+mod admin;
+mod config;
+mod context;
+mod reader;
+mod writer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+
+pub use config::KafkaConfig;
+use context::Watch;
+use reader::KafkaReader;
+use writer::{KafkaProducer, KafkaTransactional};
+
+use super::{Log, LogError, Producer, Reader, Start, TopicInfo, TopicPartition, TopicSpec, Transactional, Watermarks};
+
+/// Patience with one question to the cluster.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Topics of Kafka itself, which no listing shows.
+const INTERNAL_PREFIX: &str = "__";
+
+/// The log on Kafka.
+pub struct KafkaLog {
+    cluster: Arc<Cluster>,
+}
+
+impl KafkaLog {
+    /// A log on the cluster that `config` names. Connects to nothing yet: [`Log::check`] does.
+    ///
+    /// # Errors
+    /// [`LogError::Config`] when a property is unknown, has a wrong value or is not to be changed.
+    pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
+        Ok(Self { cluster: Arc::new(Cluster::new(config)?) })
+    }
+}
+
+/// A client for questions, and how errors are told.
+pub(crate) struct Cluster {
+    config: KafkaConfig,
+    asking: BaseConsumer<Watch>,
+}
+
+impl Cluster {
+    fn new(config: KafkaConfig) -> Result<Self, LogError> {
+        config.validate()?;
+        let asking =
+            create(&config.asking(), Watch::default()).map_err(|e| LogError::Config { reason: config_reason(&e) })?;
+        Ok(Self { config, asking })
+    }
+
+    fn at(&self) -> String {
+        format!("kafka://{}", self.config.brokers)
+    }
+
+    /// Reports what went wrong when a client could not be created.
+    fn config_error(&self, error: &KafkaError) -> LogError {
+        LogError::Config { reason: config_reason(error) }
+    }
+
+    /// Turns the failure of a question into an error of the log; `topic` is what it was about.
+    fn request_error(&self, doing: &'static str, error: &KafkaError, topic: Option<&str>) -> LogError {
+        serve(&self.asking);
+        let Some(code) = error.rdkafka_error_code() else {
+            return LogError::Failed { doing, reason: error.to_string() };
+        };
+        if let (true, Some(topic)) = (is_unknown_topic(code), topic) {
+            return LogError::UnknownTopic { topic: topic.to_owned() };
+        }
+        if is_transient(code) {
+            let reason = self.asking.client().context().reason().unwrap_or_else(|| code.to_string());
+            return LogError::Unreachable { at: self.at(), reason };
+        }
+        LogError::Failed { doing, reason: code.to_string() }
+    }
+
+    fn metadata(&self, topic: Option<&str>, timeout: Duration) -> Result<Metadata, LogError> {
+        ask(&self.asking, topic, timeout).map_err(|e| self.request_error("asking for the topics", &e, topic))
+    }
+
+    fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, LogError> {
+        let (low, high) = self
+            .asking
+            .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
+            .map_err(|e| self.request_error("asking for watermarks", &e, Some(topic)))?;
+        Ok(Watermarks { low, high })
+    }
+
+    /// Number of partitions, or none when there is no such topic.
+    fn partitions(&self, topic: &str) -> Result<Option<i32>, LogError> {
+        let metadata = self.metadata(Some(topic), REQUEST_TIMEOUT)?;
+        let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
+        match found.error().map(RDKafkaErrorCode::from) {
+            Some(code) if is_unknown_topic(code) => Ok(None),
+            Some(code) => Err(LogError::Failed { doing: "asking for a topic", reason: format!("{topic}: {code}") }),
+            None => Ok(i32::try_from(found.partitions().len()).ok()),
+        }
+    }
+
+    fn all_watermarks(&self, topic: &str, partitions: i32) -> Result<Vec<Watermarks>, LogError> {
+        (0..partitions).map(|partition| self.watermarks(topic, partition)).collect()
+    }
+}
+
+/// Serves what librdkafka has to tell: its log lines and errors reach the context this way. One
+/// call serves one event, and does not say whether there was one.
+fn serve(client: &BaseConsumer<Watch>) {
+    for _ in 0..32 {
+        let _ = client.poll(Duration::ZERO);
+    }
+}
+
+/// Asks for metadata, and gives up before the timeout once no broker can be connected to.
+fn ask(client: &BaseConsumer<Watch>, topic: Option<&str>, timeout: Duration) -> Result<Metadata, KafkaError> {
+    let deadline = Instant::now() + timeout;
+    let mut slice = Duration::from_millis(300);
+    serve(client);
+    client.context().take_all_down();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let error = match client.fetch_metadata(topic, slice.min(left)) {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => error,
+        };
+        serve(client);
+        let is_transient = error.rdkafka_error_code().is_some_and(is_transient);
+        if !is_transient || client.context().take_all_down() || Instant::now() >= deadline {
+            return Err(error);
+        }
+        slice *= 2;
+    }
+}
+
+/// Creates a client of librdkafka.
+fn create<C, T>(config: &rdkafka::ClientConfig, context: C) -> Result<T, KafkaError>
+where
+    C: rdkafka::ClientContext,
+    T: FromClientConfigAndContext<C>,
+{
+    config.create_with_context(context)
+}
+
+/// What is wrong with a configuration, without the value of a secret.
+fn config_reason(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, _, key, _) if config::is_secret(key) => {
+            format!("the value of the property `{key}` is refused")
+        }
+        KafkaError::ClientConfig(_, text, key, value) => format!("property `{key}` = {value:?}: {text}"),
+        KafkaError::ClientCreation(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn is_unknown_topic(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::InvalidTopic
+    )
+}
+
+/// Trouble that passes by itself: brokers that are away, moving leaders, timeouts.
+fn is_transient(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::Resolve
+            | Code::Authentication
+            | Code::SSL
+            | Code::OperationTimedOut
+            | Code::TimedOutQueue
+            | Code::MessageTimedOut
+            | Code::RequestTimedOut
+            | Code::NetworkException
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::BrokerNotAvailable
+            | Code::ReplicaNotAvailable
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::WaitingForCoordinator
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::OffsetNotAvailable
+            | Code::KafkaStorageError
+            | Code::NotEnoughReplicas
+            | Code::NotEnoughReplicasAfterAppend
+    )
+}
+
+impl Log for KafkaLog {
+    fn describe(&self) -> String {
+        self.cluster.at()
+    }
+
+    fn check(&self, timeout: Duration) -> Result<(), LogError> {
+        // A client of its own: connections that others hold would hide that new ones fail.
+        let client: BaseConsumer<Watch> =
+            create(&self.cluster.config.asking(), Watch::default()).map_err(|e| self.cluster.config_error(&e))?;
+        let Err(error) = ask(&client, None, timeout) else { return Ok(()) };
+        let code = || error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
+        Err(LogError::Unreachable { at: self.describe(), reason: client.context().reason().unwrap_or_else(code) })
+    }
+
+    fn ensure_topics(&self, specs: &[TopicSpec]) -> Result<(), LogError> {
+        admin::ensure(&self.cluster, specs)
+    }
+
+    fn topics(&self, prefix: &str) -> Result<Vec<TopicInfo>, LogError> {
+        let metadata = self.cluster.metadata(None, REQUEST_TIMEOUT)?;
+        let hides_internal = !prefix.starts_with(INTERNAL_PREFIX);
+        let mut found: Vec<(&str, i32)> = metadata
+            .topics()
+            .iter()
+            .filter(|t| t.name().starts_with(prefix) && !(hides_internal && t.name().starts_with(INTERNAL_PREFIX)))
+            .filter_map(|t| Some((t.name(), i32::try_from(t.partitions().len()).ok()?)))
+            .collect();
+        found.sort_unstable();
+        let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
+        let policies = admin::setting(&self.cluster, &names, "cleanup.policy")?;
+        found
+            .into_iter()
+            .map(|(name, partitions)| {
+                Ok(TopicInfo {
+                    name: name.to_owned(),
+                    partitions: self.cluster.all_watermarks(name, partitions)?,
+                    cleanup: policies.get(name).cloned().unwrap_or_default(),
+                })
+            })
+            .collect()
+    }
+
+    fn watermarks(&self, topic: &str) -> Result<Option<Vec<Watermarks>>, LogError> {
+        match self.cluster.partitions(topic)? {
+            Some(partitions) => self.cluster.all_watermarks(topic, partitions).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn reader(&self, partitions: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError> {
+        Ok(Box::new(KafkaReader::open(Arc::clone(&self.cluster), partitions)?))
+    }
+
+    fn producer(&self) -> Result<Box<dyn Producer>, LogError> {
+        Ok(Box::new(KafkaProducer::open(Arc::clone(&self.cluster))?))
+    }
+
+    fn transactional(&self, id: &str, group: &str) -> Result<Box<dyn Transactional>, LogError> {
+        // Fails fast when nothing answers; opening itself is patient.
+        self.check(REQUEST_TIMEOUT)?;
+        Ok(Box::new(KafkaTransactional::open(Arc::clone(&self.cluster), id, group)?))
+    }
+}

@@ -1,0 +1,208 @@
+//! What the process says about itself: log lines on stderr, and metrics.
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use crate::error::{Domain, Fault};
+
+/// What of the libraries is worth reading at the usual level: librdkafka's own lines and SQL
+/// statements are not.
+const QUIETER: &str = "rdkafka=warn,tokio_postgres=warn,hyper=warn";
+
+/// Form of the log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For people; in colour on a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why telemetry could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter cannot be read.
+    #[error("{from}: {filter:?} is no log filter: {reason}")]
+    Filter {
+        /// Where it was given.
+        from: &'static str,
+        /// The filter.
+        filter: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something else has been installed before.
+    #[error("{what} is installed already")]
+    Installed {
+        /// What was to be installed.
+        what: &'static str,
+    },
+}
+
+impl Fault for TelemetryError {
+    fn domain(&self) -> Domain {
+        match self {
+            Self::Filter { .. } => Domain::User,
+            Self::Installed { .. } => Domain::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Filter { .. } => {
+                Some("use error, warn, info, debug or trace, or tracing's syntax: headwater=debug,rdkafka=info".into())
+            }
+            Self::Installed { .. } => None,
+        }
+    }
+}
+
+/// Starts log lines on stderr. What is shown is decided by `level` (`--log-level`), or else by the
+/// variable RUST_LOG, or else by `default`.
+///
+/// # Errors
+/// When the filter cannot be read, or when log lines were started before.
+pub fn start_logging(level: Option<&str>, default: &str, format: LogFormat) -> Result<(), TelemetryError> {
+    let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter = match (level, from_environment) {
+        (Some(level), _) => filter("--log-level", level)?,
+        (None, Some(given)) => filter("RUST_LOG", &given)?,
+        (None, None) => filter("default", default)?,
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => {
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            lines.with_ansi(colour).with_target(false).try_init()
+        }
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|_| TelemetryError::Installed { what: "a tracing subscriber" })
+}
+
+/// A bare level is for Headwater; libraries then stay quieter.
+fn filter(from: &'static str, given: &str) -> Result<EnvFilter, TelemetryError> {
+    let refused = |reason: String| TelemetryError::Filter { from, filter: given.to_owned(), reason };
+    let bare = !given.contains(['=', ',']);
+    if given.trim().is_empty() || bare && given.parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
+        return Err(refused("unknown level".to_owned()));
+    }
+    let text = if bare { format!("{given},{QUIETER}") } else { given.to_owned() };
+    EnvFilter::try_new(text).map_err(|error| refused(error.to_string()))
+}
+
+/// The metrics of this process.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+/// Upper bounds of histogram buckets for times, in seconds: 1 ms to 10 s.
+const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+impl Metrics {
+    /// Starts to collect metrics. Somebody must call [`Metrics::tidy`] now and then, as the admin
+    /// server does; so without an admin server, do not install.
+    ///
+    /// # Errors
+    /// When a recorder has been installed before.
+    pub fn install() -> Result<Self, TelemetryError> {
+        let recorder = builder().build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Installed { what: "a metrics recorder" })?;
+        describe();
+        metrics::gauge!("headwater_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        Ok(Self(handle))
+    }
+
+    /// Metrics that nothing is recorded in, for tests.
+    pub fn detached() -> Self {
+        Self(builder().build_recorder().handle())
+    }
+
+    /// All metrics in Prometheus's text format.
+    pub fn render(&self) -> String {
+        if let Some(bytes) = resident_bytes() {
+            metrics::gauge!("process_resident_memory_bytes").set(bytes);
+        }
+        self.0.render()
+    }
+
+    /// Folds recorded samples into their histograms, which otherwise grow with every sample.
+    pub fn tidy(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+fn builder() -> PrometheusBuilder {
+    let builder = PrometheusBuilder::new();
+    // Fails for an empty list of buckets only.
+    builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS).unwrap_or_default()
+}
+
+/// Memory held by this process, where the system tells (Linux).
+fn resident_bytes() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024.0)
+}
+
+/// Says what each metric means.
+fn describe() {
+    describe_counter!("headwater_input_records_total", "Raw records read");
+    describe_counter!("headwater_input_bytes_total", Unit::Bytes, "Bytes of raw records read");
+    describe_counter!("headwater_output_records_total", "Records committed to output topics");
+    describe_counter!("headwater_dead_letters_total", "Records or parts of them that could not be used, by code");
+    describe_counter!("headwater_commits_total", "Transactions committed");
+    describe_counter!("headwater_restored_records_total", "State records read at start-up");
+    describe_counter!("headwater_corrections_total", "Corrections written to output topics at start-up");
+    describe_gauge!("headwater_listings", "Live listings");
+    describe_gauge!("headwater_events", "Events");
+    describe_gauge!("headwater_bytes_in_flight", Unit::Bytes, "Bytes read and not committed");
+    describe_histogram!("headwater_commit_seconds", Unit::Seconds, "Time that a transaction took");
+    describe_gauge!("headwater_view_lag_records", "Records that a view has still to read");
+    describe_counter!("headwater_view_records_total", "Records that a view has read");
+    describe_counter!("headwater_view_rows_total", "Rows that a view has written");
+    describe_counter!("headwater_view_skipped_total", "Records that a view could not use");
+    describe_counter!("headwater_view_retries_total", "Times that a view has lost its store or the log");
+    describe_counter!("headwater_view_rebuilds_total", "Times that a view has begun anew");
+    describe_histogram!("headwater_view_apply_seconds", Unit::Seconds, "Time that a view's transaction took");
+    describe_gauge!("headwater_build_info", "1, with the version as label");
+    describe_gauge!("process_resident_memory_bytes", Unit::Bytes, "Memory held by this process");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_levels_or_directives() {
+        for given in ["info", "debug", "off", "headwater=debug,rdkafka=info"] {
+            assert!(filter("--log-level", given).is_ok(), "{given}");
+        }
+        for given in ["loud", "", "headwater=loud"] {
+            assert!(filter("--log-level", given).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn recorded_metrics_are_rendered() {
+        let recorder = builder().build_recorder();
+        let metrics = Metrics(recorder.handle());
+        let text = metrics::with_local_recorder(&recorder, || {
+            describe();
+            metrics::counter!("headwater_commits_total").increment(3);
+            metrics::histogram!("headwater_commit_seconds").record(0.02);
+            metrics.tidy();
+            metrics.render()
+        });
+        assert!(text.contains("# HELP headwater_commits_total Transactions committed"), "{text}");
+        assert!(text.contains("headwater_commits_total 3"), "{text}");
+        assert!(text.contains("headwater_commit_seconds_bucket{le=\"0.025\"} 1"), "{text}");
+        assert!(text.contains("process_resident_memory_bytes"), "{text}");
+    }
+}

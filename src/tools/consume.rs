@@ -1,0 +1,222 @@
+//! Prints the records of a topic.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::{ToolError, no_topic};
+use crate::config::Config;
+use crate::log::{Headers, Log, LogRecord, Polled, Reader, Start, TopicPartition};
+
+/// How much is read at a time.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// How long a poll waits; so long may it take until a signal is heeded.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// What to read, and how to print it.
+#[derive(Debug, Clone, Default)]
+pub struct ConsumeOptions {
+    /// The topic, with or without the prefix.
+    pub topic: String,
+    /// Begin with the first record that is there, not with the next to come.
+    pub from_beginning: bool,
+    /// Stop at the end of what is there; reads from the beginning.
+    pub exit_at_end: bool,
+    /// Stop after so many records.
+    pub max: Option<u64>,
+    /// One JSON object a record, with key, headers and position, instead of the values alone.
+    pub json: bool,
+}
+
+/// Prints records until the end that `options` set, until `stop` is set, or until the reader of
+/// `out` has gone. Returns how many were printed.
+///
+/// # Errors
+/// When there is no such topic, the log fails, or nothing can be printed.
+pub fn consume(
+    log: &dyn Log,
+    config: &Config,
+    options: &ConsumeOptions,
+    stop: &AtomicBool,
+    out: &mut dyn Write,
+) -> Result<u64, ToolError> {
+    let topic = config.full_name(&options.topic);
+    let Some(partitions) = log.watermarks(&topic)? else { return Err(no_topic(log, config, topic)) };
+    let start = if options.from_beginning || options.exit_at_end { Start::Beginning } else { Start::End };
+    let numbers = (0..).take(partitions.len());
+    let assigned: Vec<_> = numbers.map(|number| (TopicPartition::new(topic.as_str(), number), start)).collect();
+    let reader = log.reader(&assigned)?;
+    let unread = assigned.into_iter().map(|(partition, _)| partition.partition).collect();
+    let mut printing = Printing { options, out, printed: 0, unread };
+    match printing.run(reader, stop) {
+        Err(ToolError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(printing.printed),
+        ended => ended.map(|()| printing.printed),
+    }
+}
+
+struct Printing<'o> {
+    options: &'o ConsumeOptions,
+    out: &'o mut dyn Write,
+    printed: u64,
+    /// Partitions whose end has not been seen.
+    unread: BTreeSet<i32>,
+}
+
+impl Printing<'_> {
+    fn run(&mut self, mut reader: Box<dyn Reader>, stop: &AtomicBool) -> Result<(), ToolError> {
+        let mut polled = Vec::new();
+        while !stop.load(Ordering::Relaxed) && !self.done() {
+            reader.poll(&mut polled, BATCH_BYTES, WAIT)?;
+            self.take(&mut polled).map_err(ToolError::Output)?;
+        }
+        Ok(())
+    }
+
+    fn done(&self) -> bool {
+        let enough = self.options.max.is_some_and(|max| self.printed >= max);
+        enough || (self.options.exit_at_end && self.unread.is_empty())
+    }
+
+    fn take(&mut self, polled: &mut Vec<Polled>) -> io::Result<()> {
+        for one in polled.drain(..) {
+            match one {
+                Polled::Record(_) if self.options.max.is_some_and(|max| self.printed >= max) => break,
+                Polled::Record(record) => {
+                    self.print(&record)?;
+                    self.printed += 1;
+                }
+                Polled::End { partition, .. } => {
+                    self.unread.remove(&partition.partition);
+                }
+            }
+        }
+        self.out.flush()
+    }
+
+    fn print(&mut self, record: &LogRecord) -> io::Result<()> {
+        if self.options.json {
+            serde_json::to_writer(&mut *self.out, &Shown::of(record))?;
+        } else {
+            self.out.write_all(record.value.as_deref().unwrap_or(b"null"))?;
+        }
+        self.out.write_all(b"\n")
+    }
+}
+
+/// A record as `--json` shows it.
+#[derive(Serialize)]
+struct Shown<'r> {
+    topic: &'r str,
+    partition: i32,
+    offset: i64,
+    /// RFC 3339 in UTC, with milliseconds.
+    timestamp: Option<String>,
+    key: Option<Value>,
+    headers: Map<String, Value>,
+    value: ShownValue<'r>,
+}
+
+impl<'r> Shown<'r> {
+    fn of(record: &'r LogRecord) -> Self {
+        let timestamp = jiff::Timestamp::from_millisecond(record.timestamp_ms).ok();
+        Self {
+            topic: &record.topic,
+            partition: record.partition,
+            offset: record.offset,
+            timestamp: timestamp.map(|at| format!("{at:.3}")),
+            key: record.key.as_deref().map(text_or_base64),
+            headers: shown_headers(&record.headers),
+            value: ShownValue::of(record.value.as_deref()),
+        }
+    }
+}
+
+/// JSON as it is, other text as a string, anything else as `{"base64": "…"}`.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ShownValue<'r> {
+    Json(&'r RawValue),
+    Other(Value),
+}
+
+impl<'r> ShownValue<'r> {
+    fn of(value: Option<&'r [u8]>) -> Self {
+        let Some(bytes) = value else { return Self::Other(Value::Null) };
+        match serde_json::from_slice::<&RawValue>(bytes) {
+            Ok(raw) if !raw.get().contains(['\n', '\r']) => Self::Json(raw),
+            // Line breaks between tokens would break the line.
+            Ok(raw) => Self::Other(serde_json::from_str(raw.get()).unwrap_or_else(|_| text_or_base64(bytes))),
+            Err(_) => Self::Other(text_or_base64(bytes)),
+        }
+    }
+}
+
+fn text_or_base64(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Value::from(text),
+        Err(_) => json!({ "base64": STANDARD.encode(bytes) }),
+    }
+}
+
+/// By name; a name that comes more than once has a list of values.
+fn shown_headers(headers: &Headers) -> Map<String, Value> {
+    let mut shown = Map::new();
+    for (name, value) in headers {
+        let value = text_or_base64(value);
+        match shown.get_mut(name) {
+            None => {
+                shown.insert(name.clone(), value);
+            }
+            Some(Value::Array(values)) => values.push(value),
+            Some(first) => *first = Value::Array(vec![first.take(), value]),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(value: Option<&[u8]>) -> String {
+        let record = LogRecord {
+            topic: "t".into(),
+            partition: 1,
+            offset: 2,
+            timestamp_ms: 1_700_000_000_120,
+            key: Some(b"k".to_vec()),
+            value: value.map(<[u8]>::to_vec),
+            headers: vec![
+                ("a".to_owned(), b"1".to_vec()),
+                ("b".to_owned(), b"2".to_vec()),
+                ("a".to_owned(), vec![0xff]),
+            ],
+        };
+        serde_json::to_string(&Shown::of(&record)).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_one_line_of_json() {
+        assert_eq!(
+            shown(Some(b"{\"n\": 1.10}")),
+            "{\"topic\":\"t\",\"partition\":1,\"offset\":2,\"timestamp\":\"2023-11-14T22:13:20.120Z\",\"key\":\"k\",\
+             \"headers\":{\"a\":[\"1\",{\"base64\":\"/w==\"}],\"b\":\"2\"},\"value\":{\"n\": 1.10}}"
+        );
+    }
+
+    #[test]
+    fn values_that_are_not_json_are_text_or_base64() {
+        assert!(shown(None).ends_with("\"value\":null}"));
+        assert!(shown(Some(b"BEGIN:VCALENDAR\r\n")).ends_with("\"value\":\"BEGIN:VCALENDAR\\r\\n\"}"));
+        assert!(shown(Some(&[0, 0xff])).ends_with("\"value\":{\"base64\":\"AP8=\"}}"));
+        assert!(shown(Some(b"{\n\"a\": 1}")).ends_with("\"value\":{\"a\":1}}"));
+    }
+}

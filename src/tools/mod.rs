@@ -1,0 +1,114 @@
+//! The tools beside a topology: write records, read records, list topics. They work on either log.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::{Config, ConfigErrors, LogKind, suggest};
+use crate::error::{Domain, Fault};
+use crate::log::embedded::EmbeddedLog;
+use crate::log::kafka::KafkaLog;
+use crate::log::{Log, LogError};
+
+pub mod check;
+pub mod consume;
+pub mod produce;
+pub mod topics;
+
+/// Opens the log that `config` names. Kafka is not connected to yet; [`Log::check`] does that.
+///
+/// # Errors
+/// As [`EmbeddedLog::new`] and [`KafkaLog::new`].
+pub fn open_log(config: &Config) -> Result<Arc<dyn Log>, LogError> {
+    Ok(match config.log.kind {
+        LogKind::Embedded => Arc::new(EmbeddedLog::new(&config.log.embedded)?),
+        LogKind::Kafka => Arc::new(KafkaLog::new(config.log.kafka.clone())?),
+    })
+}
+
+/// Why a tool could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// There is no such topic.
+    #[error("there is no topic {topic:?} on {log}")]
+    NoTopic {
+        /// Full name.
+        topic: String,
+        /// The log.
+        log: String,
+        /// The topic that may have been meant, or what topics there are.
+        hint: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It cannot be told what a file holds.
+    #[error("{}: cannot tell its content type by its name", path.display())]
+    ContentType {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A record of a file cannot be written to the topic.
+    #[error("{place}: {reason}")]
+    Record {
+        /// File and line.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Nobody takes what is printed, for another reason than that the reader has gone.
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    /// Signals cannot be caught.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+}
+
+impl Fault for ToolError {
+    fn domain(&self) -> Domain {
+        match self {
+            Self::Config(_) | Self::NoTopic { .. } | Self::ContentType { .. } | Self::Record { .. } => Domain::User,
+            Self::File { .. } => Domain::User,
+            Self::Log(error) => error.domain(),
+            Self::Output(_) | Self::Signals(_) => Domain::External,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Log(error) => error.hint(),
+            Self::NoTopic { hint, .. } => Some(hint.clone()),
+            Self::ContentType { .. } => Some("name it: --content-type text/calendar".to_owned()),
+            Self::Record { .. } => Some("--keep-going leaves out what cannot be written".to_owned()),
+            Self::File { .. } | Self::Output(_) | Self::Signals(_) => None,
+        }
+    }
+}
+
+/// The error for a topic that is not there, with a suggestion from those that are.
+fn no_topic(log: &dyn Log, config: &Config, topic: String) -> ToolError {
+    let names: Vec<String> = match log.topics(&config.prefix) {
+        Ok(topics) => topics.into_iter().map(|topic| topic.name).collect(),
+        Err(error) => return error.into(),
+    };
+    let hint = match suggest(&topic, &names) {
+        Some(alike) => format!("did you mean {alike:?}?"),
+        None if names.is_empty() => {
+            format!("no topic begins with {:?} yet; is the configuration right?", config.prefix)
+        }
+        None => format!("there are: {}", names.join(", ")),
+    };
+    ToolError::NoTopic { topic, log: log.describe(), hint }
+}

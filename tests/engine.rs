@@ -1,0 +1,255 @@
+//! The engine on the embedded log, with a topology of one operator: every live listing is a row.
+#![allow(missing_docs)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use headwater::engine::lifecycle::Counters;
+use headwater::engine::output::{OutRecord, Output, Outputs, Rows, json};
+use headwater::engine::upsert::{Retention, Upsert, UpsertOptions};
+use headwater::engine::{Engine, EngineOptions, Fingerprints, InputTopic, Inputs, Pace, TopicNames, Topology, start};
+use headwater::log::embedded::EmbeddedLog;
+use headwater::log::{Cleanup, Log, LogRecord, NewRecord, Polled, Start, TopicPartition, TopicSpec};
+use headwater_operators::ids::DocumentId;
+use headwater_operators::raw::{Document, Extracted, SourceStamp};
+use headwater_operators::{Listing, RawRecord};
+
+/// A record `id=title` is a listing; everything else in a record is ignored.
+struct Rowing {
+    results: u64,
+}
+
+fn document(record: RawRecord) -> Document {
+    let text = String::from_utf8(record.value.unwrap_or_default()).unwrap();
+    let start = "2099-05-01".parse().unwrap();
+    let listings = text
+        .split(';')
+        .filter_map(|part| part.split_once('='))
+        .map(|(id, title)| Extracted { listing: Listing::new("s", id, title, start), stamp: SourceStamp::default() });
+    Document {
+        id: record.key.map(|key| DocumentId::of("raw", "s", &key)),
+        origin: record.origin,
+        source: "s".into(),
+        listings: listings.collect(),
+        kept: Vec::new(),
+    }
+}
+
+impl Topology for Rowing {
+    fn fingerprints(&self) -> Fingerprints {
+        Fingerprints { results: self.results, extraction: 1 }
+    }
+
+    fn build<'s>(&self, inputs: Inputs<'s>) -> Outputs<'s> {
+        let retention = Retention { past_events_ms: None, assumed_duration_ms: 0 };
+        let options = UpsertOptions { retention, salt: 1, enrich: Arc::new(|_| {}) };
+        let results = self.results;
+        let mut outputs = inputs.outputs();
+        let restored = inputs.restored_listings();
+        let upserted = inputs.raw.map(document).upsert(restored, options);
+        outputs.facts(upserted.states, |(id, state)| OutRecord {
+            output: Output::Listings,
+            key: Some(id.to_string().into_bytes()),
+            value: state.map(|state| json(&state)),
+            headers: Vec::new(),
+        });
+        let rows = upserted.listings.map(|live| (live.id, live));
+        let events = Rows { gauge: |counters: &Counters| &counters.events, counts: |_| true };
+        outputs.table(Output::Events, rows, Some(events), &inputs.lifecycle, move |id, live| {
+            let value = live.map(|live| format!("{}/{results}", live.listing.title).into_bytes());
+            (id.to_string().into_bytes(), value)
+        });
+        outputs
+    }
+}
+
+struct Bench {
+    log: Arc<dyn Log>,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(&folder.path().join("log.db")).unwrap());
+        let spec = |name: &str, partitions, cleanup| TopicSpec {
+            name: format!("t.{name}"),
+            partitions,
+            replication: None,
+            cleanup,
+            max_record_bytes: 1 << 20,
+            properties: BTreeMap::new(),
+        };
+        let mut specs = vec![spec("raw", 3, Cleanup::Delete { retention_ms: None })];
+        specs.extend(Output::ALL.iter().map(|output| spec(output.name(), 2, Cleanup::Compact)));
+        log.ensure_topics(&specs).unwrap();
+        Self { log, _folder: folder }
+    }
+
+    fn produce(&self, records: &[(Option<&str>, Option<&str>)]) {
+        let mut producer = self.log.producer().unwrap();
+        for (key, value) in records {
+            producer
+                .send(NewRecord {
+                    topic: "t.raw".into(),
+                    key: key.map(|key| key.as_bytes().to_vec()),
+                    value: value.map(|value| value.as_bytes().to_vec()),
+                    headers: Vec::new(),
+                    timestamp_ms: None,
+                })
+                .unwrap();
+        }
+        producer.flush().unwrap();
+    }
+
+    fn start(&self, workers: usize, exit_when_idle: bool, results: u64) -> Engine {
+        let options = EngineOptions {
+            name: "t".to_owned(),
+            names: TopicNames::new("t."),
+            inputs: BTreeMap::from([("t.raw".into(), InputTopic { source: None, content_type: None })]),
+            tables: Vec::new(),
+            workers,
+            pace: Pace { interval: Duration::from_millis(20), max_epochs: 4, max_bytes: 1 << 20 },
+            idle_after: Duration::from_secs(1),
+            limits: BTreeMap::new(),
+            correction_batch: 2,
+            correction_guard: None,
+            exit_when_idle,
+        };
+        start(Arc::clone(&self.log), options, Arc::new(Rowing { results })).unwrap()
+    }
+
+    /// Runs until everything produced so far is committed.
+    fn run(&self, workers: usize, results: u64) -> u64 {
+        let engine = self.start(workers, true, results);
+        let lifecycle = Arc::clone(engine.lifecycle());
+        engine.wait().unwrap();
+        lifecycle.counters.corrections.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn records(&self, output: Output) -> Vec<LogRecord> {
+        let topic = format!("t.{}", output.name());
+        let partitions = self.log.watermarks(&topic).unwrap().unwrap().len();
+        let starts: Vec<_> =
+            (0..partitions).map(|p| (TopicPartition::new(topic.as_str(), p as i32), Start::Beginning)).collect();
+        let mut reader = self.log.reader(&starts).unwrap();
+        let (mut ended, mut records) = (0, Vec::new());
+        while ended < partitions {
+            let mut batch = Vec::new();
+            reader.poll(&mut batch, 1 << 20, Duration::from_millis(100)).unwrap();
+            for polled in batch {
+                match polled {
+                    Polled::Record(record) => records.push(record),
+                    Polled::End { .. } => ended += 1,
+                }
+            }
+        }
+        records
+    }
+
+    fn rows(&self) -> Vec<String> {
+        let mut rows = BTreeMap::new();
+        for record in self.records(Output::Events) {
+            match record.value {
+                Some(value) => rows.insert(record.key, String::from_utf8(value).unwrap()),
+                None => rows.remove(&record.key),
+            };
+        }
+        let mut rows: Vec<String> = rows.into_values().collect();
+        rows.sort();
+        rows
+    }
+}
+
+#[test]
+fn records_become_rows_and_documents_replace_theirs() {
+    let bench = Bench::new();
+    bench.produce(&[(Some("d1"), Some("a=A;b=B")), (None, Some("c=C")), (Some("d2"), Some("x=X"))]);
+    bench.run(1, 1);
+    assert_eq!(bench.rows(), ["A/1", "B/1", "C/1", "X/1"]);
+    bench.produce(&[(Some("d1"), Some("a=A2")), (Some("d2"), None)]);
+    bench.run(2, 1);
+    assert_eq!(bench.rows(), ["A2/1", "C/1"]);
+    bench.run(3, 1);
+    assert_eq!(bench.rows(), ["A2/1", "C/1"]);
+}
+
+#[test]
+fn an_orderly_restart_trusts_the_outputs_and_writes_nothing() {
+    let bench = Bench::new();
+    bench.produce(&[(Some("d1"), Some("a=A;b=B"))]);
+    bench.run(1, 1);
+    let before = bench.records(Output::Events);
+    let engine = bench.start(2, true, 1);
+    assert_eq!(engine.recovery.compared, None);
+    engine.wait().unwrap();
+    assert_eq!(bench.records(Output::Events), before);
+}
+
+#[test]
+fn a_changed_configuration_corrects_only_what_differs() {
+    let bench = Bench::new();
+    bench.produce(&[(Some("d1"), Some("a=A;b=B;c=C"))]);
+    assert_eq!(bench.run(1, 1), 0);
+    assert_eq!(bench.run(1, 2), 3);
+    assert_eq!(bench.rows(), ["A/2", "B/2", "C/2"]);
+    assert_eq!(bench.run(1, 2), 0);
+}
+
+#[test]
+fn a_damaged_output_heals() {
+    let bench = Bench::new();
+    bench.produce(&[(Some("d1"), Some("a=A;b=B"))]);
+    bench.run(1, 1);
+    let stray = |key: &[u8], value: Option<&[u8]>| NewRecord {
+        topic: "t.events".into(),
+        key: Some(key.to_vec()),
+        value: value.map(<[u8]>::to_vec),
+        headers: Vec::new(),
+        timestamp_ms: None,
+    };
+    let key = bench.records(Output::Events)[0].key.clone().unwrap();
+    let mut producer = bench.log.producer().unwrap();
+    producer.send(stray(b"nonsense", Some(b"x"))).unwrap();
+    producer.send(stray(&key, None)).unwrap();
+    producer.flush().unwrap();
+    assert_eq!(bench.rows().len(), 2);
+    assert_eq!(bench.run(1, 1), 2);
+    assert_eq!(bench.rows(), ["A/1", "B/1"]);
+}
+
+#[test]
+fn a_running_engine_follows_its_input_and_stops_in_order() {
+    let bench = Bench::new();
+    let engine = bench.start(2, false, 1);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    for round in 0..10 {
+        bench.produce(&[(Some("d"), Some(&format!("a=A{round}")))]);
+        while bench.rows() != [format!("A{round}/1")] {
+            assert!(Instant::now() < deadline, "round {round}: {:?}", bench.rows());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    engine.lifecycle().stop();
+    engine.wait().unwrap();
+    assert_eq!(bench.rows(), ["A9/1"]);
+}
+
+#[test]
+fn a_second_instance_fences_the_first() {
+    let bench = Bench::new();
+    let first = bench.start(1, false, 1);
+    bench.produce(&[(Some("d"), Some("a=A"))]);
+    let second = bench.start(1, false, 1);
+    bench.produce(&[(Some("d"), Some("a=A2"))]);
+    let error = first.wait().unwrap_err();
+    assert!(error.to_string().contains("fenced"), "{error}");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while bench.rows() != ["A2/1"] {
+        assert!(Instant::now() < deadline, "{:?}", bench.rows());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    second.lifecycle().stop();
+    second.wait().unwrap();
+}

@@ -1,0 +1,258 @@
+//! The tools against the embedded log.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use headwater::config::{Config, Input, Size, Sources};
+use headwater::error::{Domain, Fault};
+use headwater::log::embedded::EmbeddedLog;
+use headwater::tools::check::check;
+use headwater::tools::consume::{ConsumeOptions, consume};
+use headwater::tools::produce::{KeyRule, ProduceOptions, Produced, SourceRule, produce};
+use headwater::tools::topics::topics;
+use headwater::tools::{ToolError, open_log};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with a log and files to produce.
+struct Bench {
+    folder: TempDir,
+    config: Config,
+    log: EmbeddedLog,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = EmbeddedLog::open(&folder.path().join("log.db")).unwrap();
+        Self { config: Config::default(), log, folder }
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn produce(&self, options: ProduceOptions) -> Result<Produced, ToolError> {
+        produce(&self.log, &self.config, &ProduceOptions { topic: "raw.events".to_owned(), ..options })
+    }
+
+    /// All records of the topic, each as `--json` shows it, by value.
+    fn records(&self) -> Vec<Value> {
+        let options = ConsumeOptions {
+            topic: "raw.events".to_owned(),
+            exit_at_end: true,
+            json: true,
+            ..ConsumeOptions::default()
+        };
+        let mut records: Vec<Value> =
+            self.consume(&options).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        records.sort_by_key(|record| record["value"].to_string());
+        records
+    }
+
+    fn consume(&self, options: &ConsumeOptions) -> String {
+        let mut out = Vec::new();
+        consume(&self.log, &self.config, options, &AtomicBool::new(false), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+}
+
+#[test]
+fn json_lines_are_records_without_a_key() {
+    let bench = Bench::new();
+    let file = bench.file("a.jsonl", "{\"id\":1}\r\n\n{\"id\":2}");
+    let source = SourceRule::Name("meetup".to_owned());
+    let done = bench.produce(ProduceOptions { files: vec![file], source, ..Default::default() }).unwrap();
+    assert_eq!((done.topic.as_str(), done.files, done.records, done.bytes), ("headwater.raw.events", 1, 2, 16));
+    let records = bench.records();
+    assert_eq!(records.len(), 2);
+    assert_eq!(records[0]["value"]["id"], 1);
+    assert_eq!(records[0]["key"], Value::Null);
+    assert_eq!(records[0]["topic"], "headwater.raw.events");
+    assert_eq!(records[0]["headers"], serde_json::json!({"source": "meetup", "content-type": "application/json"}));
+}
+
+#[test]
+fn whole_files_are_documents_keyed_by_name() {
+    let bench = Bench::new();
+    bench.file("feeds/one.ics", "BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n");
+    bench.file("feeds/deeper/two.json", "{\n  \"n\": 1\n}\n");
+    bench.file("feeds/.hidden", "x");
+    let lines = bench.file("three.json", "{\"n\":2}\n{\"n\":3}\n");
+    let files = vec![bench.folder.path().join("feeds"), lines];
+    let done = bench.produce(ProduceOptions { files, source: SourceRule::FileName, ..Default::default() }).unwrap();
+    assert_eq!((done.files, done.records), (3, 4));
+    let by_value: BTreeMap<String, Value> =
+        bench.records().into_iter().map(|record| (record["value"].to_string(), record)).collect();
+    let calendar = &by_value["\"BEGIN:VCALENDAR\\r\\nEND:VCALENDAR\\r\\n\""];
+    assert_eq!((&calendar["key"], &calendar["headers"]["source"]), (&"one".into(), &"one".into()));
+    assert_eq!(calendar["headers"]["content-type"], "text/calendar");
+    assert_eq!(by_value["{\"n\":1}"]["key"], "two");
+    assert_eq!(by_value["{\"n\":2}"]["key"], Value::Null);
+    assert_eq!(by_value["{\"n\":3}"]["headers"]["source"], "three");
+}
+
+#[test]
+fn keys_come_from_where_they_are_asked_for() {
+    let bench = Bench::new();
+    let file = bench.file("a.jsonl", "{\"a\":{\"id\":7}}\n");
+    let calendar = bench.file("b.ics", "x");
+    for key in [KeyRule::Pointer("/a/id".to_owned()), KeyRule::Text("fixed".to_owned()), KeyRule::None] {
+        bench.produce(ProduceOptions { files: vec![file.clone()], key, ..Default::default() }).unwrap();
+    }
+    let key = KeyRule::None;
+    bench.produce(ProduceOptions { files: vec![calendar], key, ..Default::default() }).unwrap();
+    let mut keys: Vec<String> = bench.records().iter().map(|record| record["key"].to_string()).collect();
+    keys.sort();
+    assert_eq!(keys, ["\"7\"", "\"fixed\"", "null", "null"]);
+}
+
+#[test]
+fn a_line_without_its_key_is_named_and_not_sent() {
+    let bench = Bench::new();
+    let file = bench.file("a.jsonl", "{\"id\":1}\n{\"id\":\n{\"no\":1}\n{\"id\":[]}\n{\"id\":5}\n");
+    let key = KeyRule::Pointer("/id".to_owned());
+    let options = ProduceOptions { files: vec![file.clone()], key, ..Default::default() };
+    let error = bench.produce(options.clone()).unwrap_err();
+    assert!(error.to_string().starts_with(&format!("{}:2: not JSON: EOF", file.display())), "{error}");
+    assert_eq!(error.domain(), Domain::User);
+    assert_eq!(bench.records().len(), 1);
+    let done = bench.produce(ProduceOptions { keep_going: true, ..options }).unwrap();
+    assert_eq!((done.records, done.left_out), (2, 3));
+}
+
+#[test]
+fn a_record_that_is_too_large_is_named() {
+    let mut bench = Bench::new();
+    bench.config.topics.max_raw_record = Size::kib(1);
+    let file = bench.file("a.jsonl", &format!("\"{}\"\n\"small\"\n", "x".repeat(2000)));
+    let options = ProduceOptions { files: vec![file], ..Default::default() };
+    let error = bench.produce(options.clone()).unwrap_err().to_string();
+    assert!(error.contains("a.jsonl:1: ") && error.contains("takes up to 1024"), "{error}");
+    let done = bench.produce(ProduceOptions { keep_going: true, ..options }).unwrap();
+    assert_eq!((done.records, done.left_out), (1, 1));
+}
+
+#[test]
+fn a_configured_content_type_is_not_overruled_by_a_guess() {
+    let mut bench = Bench::new();
+    bench.config.inputs = vec![Input { content_type: Some("application/ld+json".to_owned()), ..Input::default() }];
+    let file = bench.file("a.jsonl", "1\n");
+    let options = ProduceOptions { files: vec![file], ..Default::default() };
+    bench.produce(options.clone()).unwrap();
+    bench.produce(ProduceOptions { content_type: Some("application/x-ndjson".to_owned()), ..options }).unwrap();
+    let types: Vec<Value> = bench.records().iter().map(|record| record["headers"]["content-type"].clone()).collect();
+    assert!(types.contains(&Value::Null) && types.contains(&"application/json".into()), "{types:?}");
+}
+
+#[test]
+fn an_unknown_kind_of_file_stops_everything_before_anything_is_written() {
+    let bench = Bench::new();
+    let files = vec![bench.file("a.jsonl", "1\n"), bench.file("b.dat", "x")];
+    let error = bench.produce(ProduceOptions { files, ..Default::default() }).unwrap_err();
+    assert!(matches!(error, ToolError::ContentType { .. }), "{error}");
+    assert!(headwater::log::Log::topics(&bench.log, "").unwrap().is_empty());
+}
+
+#[test]
+fn consuming_stops_where_it_should() {
+    let bench = Bench::new();
+    let lines: String = (0..100).map(|n| format!("{n}\n")).collect();
+    let file = bench.file("a.jsonl", &lines);
+    bench.produce(ProduceOptions { files: vec![file], ..Default::default() }).unwrap();
+    let options = ConsumeOptions { topic: "raw.events".to_owned(), exit_at_end: true, ..Default::default() };
+    assert_eq!(bench.consume(&options).lines().count(), 100);
+    let some = ConsumeOptions { max: Some(7), from_beginning: true, exit_at_end: false, ..options };
+    assert_eq!(bench.consume(&some).lines().count(), 7);
+}
+
+/// An output whose reader has gone.
+struct Gone;
+
+impl Write for Gone {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let bench = Bench::new();
+    let file = bench.file("a.jsonl", "1\n");
+    bench.produce(ProduceOptions { files: vec![file], ..Default::default() }).unwrap();
+    let options = ConsumeOptions { topic: "raw.events".to_owned(), from_beginning: true, ..Default::default() };
+    consume(&bench.log, &bench.config, &options, &AtomicBool::new(false), &mut Gone).unwrap();
+}
+
+#[test]
+fn a_missing_topic_is_an_error_with_a_suggestion() {
+    let bench = Bench::new();
+    let file = bench.file("a.jsonl", "1\n");
+    bench.produce(ProduceOptions { files: vec![file], ..Default::default() }).unwrap();
+    let options = ConsumeOptions { topic: "raw.event".to_owned(), ..Default::default() };
+    let error = consume(&bench.log, &bench.config, &options, &AtomicBool::new(false), &mut Vec::new()).unwrap_err();
+    assert_eq!(error.hint().unwrap(), "did you mean \"headwater.raw.events\"?");
+    let mut out = Vec::new();
+    topics(&bench.log, &bench.config, false, &mut out).unwrap();
+    let table = String::from_utf8(out).unwrap();
+    assert!(table.contains("headwater.raw.events           4  delete"), "{table}");
+}
+
+fn checked(folder: &Path, text: &str) -> (u8, String) {
+    let file = folder.join("c.toml");
+    fs::write(&file, text).unwrap();
+    let report = check(&Sources { file: Some(file), ..Sources::default() });
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    report.print(false, &mut out, &mut err).unwrap();
+    let shown = String::from_utf8([out, err].concat()).unwrap();
+    (report.exit_code(), shown.replace(&format!("{}/", folder.display()), ""))
+}
+
+#[test]
+fn a_check_lists_what_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log.db");
+    let text = format!("[log.embedded]\npath = '{}'", log.display());
+    let (code, shown) = checked(folder.path(), &text);
+    assert_eq!(code, 0, "{shown}");
+    assert_eq!(shown, "ok: c.toml: the configuration is right\nok: embedded://log.db: to be created\n");
+    assert!(!log.exists(), "a check makes nothing");
+    open_log(&Config {
+        log: toml::from_str(&text.replace("[log.embedded]", "[embedded]")).unwrap(),
+        ..Config::default()
+    })
+    .unwrap();
+    let (code, shown) = checked(folder.path(), &text);
+    assert_eq!((code, shown.contains("0 topics begin with \"headwater.\"")), (0, true), "{shown}");
+}
+
+#[test]
+fn a_check_lists_configuration_log_and_database_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    // Port 1 of this machine: nobody listens there.
+    let text = "workers = 0\nnam = 'x'\n[log]\nkind = 'kafka'\nkafka.brokers = '127.0.0.1:1'\n\
+                [views.postgres]\nurl = 'postgres://me:hunter2@127.0.0.1:1/x'\n";
+    let (code, shown) = checked(folder.path(), text);
+    assert_eq!(code, 2, "{shown}");
+    for line in [
+        "error: c.toml:1:11: workers: must be from 1 to 1024",
+        "error: c.toml:2:1: nam: unknown key\n  hint: did you mean `name`?",
+        "error: c.toml:5:17: log.kafka.brokers: cannot reach the log at kafka://127.0.0.1:1",
+        "error: c.toml:7:7: views.postgres.url: cannot reach postgres://",
+    ] {
+        assert!(shown.contains(line), "{line}\nis not in\n{shown}");
+    }
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let (code, shown) = checked(folder.path(), &text.replace("workers = 0\nnam = 'x'\n", ""));
+    assert_eq!(code, 3, "{shown}");
+}

@@ -1,0 +1,11 @@
+//! Headwater's topologies: what happens between the input topics and the output topics.
+//!
+//! A topology is one function that reads like the diagram of what it does; everything it needs
+//! from the world is the runtime's. The binaries beside this library start them, and run the
+//! tools and benchmarks.
+
+pub mod bench;
+pub mod discovery;
+pub mod run;
+
+pub use discovery::Discovery;

@@ -1,0 +1,235 @@
+//! Running a topology: from the command line to the summary.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use headwater::admin::{AdminHandle, AdminServer, Phase, Readiness};
+use headwater::cli::{TopologyArgs, TopologyCommand, fail, stop_on_signals};
+use headwater::config::{Config, ConfigErrors, Invalid, load};
+use headwater::console::{Console, ConsoleOptions, grouped};
+use headwater::engine::output::Output;
+use headwater::engine::{Engine, EngineOptions, InputTopic, Pace, TopicNames, start};
+use headwater::error::Fault;
+use headwater::generate::LiveFeed;
+use headwater::log::{Log, TopicPartition};
+use headwater::telemetry::Metrics;
+use headwater::tools::open_log;
+use headwater::view::{View, ViewHandle, ViewTopics};
+
+use crate::discovery::{Discovery, TABLES};
+
+type Outcome<T> = Result<T, Box<dyn Fault>>;
+
+/// How often the console is refreshed and signals are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Runs the binary of the discovery topology.
+pub fn discovery(args: &TopologyArgs) -> ExitCode {
+    if args.command == Some(TopologyCommand::Check) {
+        return args.check();
+    }
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error.as_ref()),
+    }
+}
+
+fn run(args: &TopologyArgs) -> Outcome<()> {
+    args.config.start_logging("warn")?;
+    let loaded = load::<Config>(&args.sources())?;
+    let config = loaded.config;
+    let stop = stop_on_signals()?;
+    let readiness = Arc::new(Readiness::default());
+    let admin = match config.admin.address() {
+        Some(address) => Some(AdminServer::start(address, Arc::clone(&readiness), Metrics::install()?)?),
+        None => None,
+    };
+    let log = open_log(&config)?;
+    log.ensure_topics(&config.topic_specs())?;
+    let problems =
+        |invalid: Vec<Invalid>| ConfigErrors(invalid.into_iter().map(|one| loaded.places.problem(one)).collect());
+    let discovery = Discovery::new(&config).map_err(problems)?;
+    let engine = start(Arc::clone(&log), engine_options(&config, args.exit_when_idle, args.yes), Arc::new(discovery))?;
+    readiness.set(Phase::Running);
+    let session = Session { config: &config, args, log: &log, stop: &stop };
+    session.greet(&engine, admin.as_ref());
+    let outcome = session.follow(engine);
+    if let Some(admin) = admin {
+        admin.stop();
+    }
+    outcome
+}
+
+/// The settings of an engine that runs as `config` says. `consent` is to more corrections at the
+/// start than the configuration allows.
+pub fn engine_options(config: &Config, exit_when_idle: bool, consent: bool) -> EngineOptions {
+    let input = |input: &headwater::config::Input| {
+        let topic = InputTopic {
+            source: input.source.as_deref().map(Arc::from),
+            content_type: input.content_type.as_deref().map(Arc::from),
+        };
+        (Arc::from(config.full_name(&input.topic)), topic)
+    };
+    let limit = |output: Output| (output, config.topic_spec(output.name()).max_record_bytes);
+    let engine = &config.engine;
+    EngineOptions {
+        name: config.name.clone(),
+        names: TopicNames::new(&config.prefix),
+        inputs: config.inputs.iter().map(input).collect(),
+        tables: TABLES.iter().map(|table| (*table).to_owned()).collect(),
+        workers: config.workers,
+        pace: Pace {
+            interval: engine.epoch_interval.get(),
+            max_epochs: engine.max_epochs_in_flight,
+            max_bytes: engine.max_bytes_in_flight.get(),
+        },
+        idle_after: engine.idle_partition_after.get(),
+        limits: Output::ALL.into_iter().map(limit).collect::<BTreeMap<_, _>>(),
+        correction_batch: engine.correction_batch,
+        correction_guard: (!consent).then_some(engine.correction_guard),
+        exit_when_idle,
+    }
+}
+
+/// A running topology and those who watch it.
+struct Session<'a> {
+    config: &'a Config,
+    args: &'a TopologyArgs,
+    log: &'a Arc<dyn Log>,
+    stop: &'a Arc<AtomicBool>,
+}
+
+impl Session<'_> {
+    /// Says where to look.
+    fn greet(&self, engine: &Engine, admin: Option<&AdminHandle>) {
+        if self.args.json {
+            return;
+        }
+        let mut lines = vec![format!("Headwater {} · topology {:?}", env!("CARGO_PKG_VERSION"), self.config.name)];
+        lines.push(format!("  log     {}", self.log.describe()));
+        let topics: Vec<&str> = self.config.inputs.iter().map(|input| input.topic.as_str()).collect();
+        lines.push(format!("  input   {}   (topics begin with {:?})", topics.join(", "), self.config.prefix));
+        if let Some(sqlite) = &self.config.views.sqlite {
+            let query = "select title, start_time, listing_count, quality_grade from events limit 10";
+            lines.push(format!("  view    sqlite3 {} \"{query}\"", sqlite.path.display()));
+        }
+        if let Some(postgres) = &self.config.views.postgres {
+            lines.push(format!("  view    {} schema {:?}", postgres.describe(), postgres.schema));
+        }
+        if let Some(admin) = admin {
+            lines.push(format!("  admin   http://{}/metrics", admin.address()));
+        }
+        let config = self.args.config.sources().file.map(|file| format!(" --config {}", file.display()));
+        let config = config.unwrap_or_default();
+        lines.push(format!("  watch   cargo run --release --bin headwater -- consume events{config}"));
+        lines.push(format!("  start   {}", started(engine)));
+        if std::io::stderr().is_terminal() {
+            lines.push("  stop    Ctrl-C".to_owned());
+        }
+        let _ = writeln!(std::io::stdout(), "{}\n", lines.join("\n"));
+    }
+
+    fn follow(&self, engine: Engine) -> Outcome<()> {
+        let views = self.start_views()?;
+        let feed = match self.config.generate.clone().filter(|_| !self.args.exit_when_idle) {
+            Some(feed) => Some(LiveFeed::start(&**self.log, &self.first_input(), feed)?),
+            None => None,
+        };
+        let goal: i64 = engine.goals.iter().map(|(_, goal)| *goal).sum();
+        let options = ConsoleOptions {
+            json: self.args.json,
+            goal: self.args.exit_when_idle.then_some(goal.unsigned_abs()),
+            spotlight: !self.args.exit_when_idle,
+        };
+        let events = self.config.full_name(Output::Events.name());
+        let mut console = Console::new(Arc::clone(engine.lifecycle()), &**self.log, &events, options)?;
+        while !engine.ended() {
+            if self.stop.load(Ordering::Relaxed) {
+                engine.lifecycle().stop();
+            }
+            console.tick();
+            std::thread::sleep(TICK);
+        }
+        if let Some(feed) = feed {
+            feed.stop()?;
+        }
+        let outcome = engine.wait();
+        if outcome.is_ok() && self.args.exit_when_idle {
+            self.wait_for_views(&views)?;
+        }
+        console.finish(outcome.is_ok());
+        for view in views {
+            view.stop().map_err(SharedFault)?;
+        }
+        Ok(outcome?)
+    }
+
+    fn first_input(&self) -> String {
+        let input = self.config.inputs.first().map_or("raw.events", |input| input.topic.as_str());
+        self.config.full_name(input)
+    }
+
+    fn start_views(&self) -> Outcome<Vec<ViewHandle>> {
+        let mut handles = Vec::new();
+        for (name, open, options) in self.config.views.views() {
+            let topics = ViewTopics::with_prefix(&self.config.prefix);
+            let stop = Arc::new(AtomicBool::new(false));
+            handles.push(View::start(name, Arc::clone(self.log), topics, options, open, stop)?);
+        }
+        Ok(handles)
+    }
+
+    /// Waits until the views show everything that is committed, or a signal comes.
+    fn wait_for_views(&self, views: &[ViewHandle]) -> Outcome<()> {
+        let ends = self.view_ends()?;
+        for view in views {
+            while !view.wait_until(&ends, TICK) {
+                if self.stop.load(Ordering::Relaxed) || view.failure().is_some() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn view_ends(&self) -> Outcome<Vec<(TopicPartition, i64)>> {
+        let mut ends = Vec::new();
+        for topic in ViewTopics::with_prefix(&self.config.prefix).all() {
+            let watermarks = self.log.watermarks(topic)?.unwrap_or_default();
+            ends.extend((0..).zip(watermarks).map(|(p, w)| (TopicPartition::new(Arc::clone(topic), p), w.high)));
+        }
+        Ok(ends)
+    }
+}
+
+fn started(engine: &Engine) -> String {
+    let recovery = &engine.recovery;
+    match (recovery.resumed, recovery.compared) {
+        (false, _) => "from the beginning of the input".to_owned(),
+        (true, None) => "from the last commit".to_owned(),
+        (true, Some(reason)) => {
+            format!("from the last commit; {reason}, so {} rows are compared", grouped(recovery.held as u64))
+        }
+    }
+}
+
+/// A view's failure, which others may hold too.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct SharedFault(Arc<headwater::view::ViewError>);
+
+impl Fault for SharedFault {
+    fn domain(&self) -> headwater::error::Domain {
+        self.0.domain()
+    }
+    fn retryable(&self) -> bool {
+        self.0.retryable()
+    }
+    fn hint(&self) -> Option<String> {
+        self.0.hint()
+    }
+}
