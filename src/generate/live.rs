@@ -24,17 +24,19 @@ pub struct FeedConfig {
     pub burst: u64,
     /// Records a second after that; 0 for none.
     pub rate: f64,
-    /// What is generated. `base_date` is replaced by today's date, since records are stamped with
-    /// the time at which they are produced.
+    /// Replaces the `window` of `generate`: when it is small, further descriptions of an event, and
+    /// changes, follow soon.
+    pub window: u32,
+    /// What is generated. Its `base_date` is replaced by today's date in UTC, since records are
+    /// stamped with the time at which they are produced.
     pub generate: GenerateConfig,
 }
 
 impl Default for FeedConfig {
-    /// 400 records, then 50/s without end; later descriptions of an event follow the first one
+    /// 400 records, then 50/s without end; further descriptions of an event follow the first one
     /// within seconds.
     fn default() -> Self {
-        let generate = GenerateConfig { records: i64::MAX.unsigned_abs(), window: 400, ..GenerateConfig::default() };
-        Self { burst: 400, rate: 50.0, generate }
+        Self { burst: 400, rate: 50.0, window: 400, generate: GenerateConfig::default() }
     }
 }
 
@@ -59,7 +61,8 @@ impl LiveFeed {
     /// gives no producer, [`GenerateError::Thread`] when the system gives no thread.
     pub fn start(log: &dyn Log, topic: &str, config: FeedConfig) -> Result<Self, GenerateError> {
         super::within("rate", config.rate, 0.0, 1e9)?;
-        let mut generator = Generator::new(GenerateConfig { base_date: today(), ..config.generate })?;
+        let mut generator =
+            Generator::new(GenerateConfig { base_date: today(), window: config.window, ..config.generate })?;
         let mut producer = log.producer()?;
         let topic: Arc<str> = topic.into();
         let shared = Arc::new(Shared::default());
@@ -194,6 +197,7 @@ fn new_record(topic: &Arc<str>, record: Generated) -> NewRecord {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fake::FakeLog;
     use super::*;
 
     #[test]
@@ -204,5 +208,50 @@ mod tests {
         assert_eq!(pace.due_after(Duration::from_millis(10)), 0);
         assert_eq!(pace.due_after(Duration::from_secs(2)), 100);
         assert_eq!(Pace::new(0, None).due_after(Duration::ZERO), u64::MAX);
+    }
+    fn wait_until(what: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !what() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "waited too long");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_feed_sends_its_burst_goes_on_and_stops() {
+        let log = FakeLog::default();
+        let config = FeedConfig { burst: 300, rate: 500.0, ..FeedConfig::default() };
+        let feed = LiveFeed::start(&log, "raw.events", config).unwrap();
+        wait_until(|| feed.counts().records > 320);
+        assert!(!feed.is_finished());
+        let counts = feed.stop().unwrap();
+        let records = log.records.lock().unwrap();
+        assert_eq!(counts.records, records.len() as u64);
+        assert!(records.iter().all(|record| &*record.topic == "raw.events" && record.timestamp_ms.is_none()));
+        assert_eq!(records[0].headers[0].0, "source");
+        assert_eq!(records[0].headers[1].0, "content-type");
+    }
+
+    #[test]
+    fn a_feed_ends_by_itself_with_its_records_or_an_error() {
+        let generate = GenerateConfig { records: Some(50), ..GenerateConfig::default() };
+        let log = FakeLog::default();
+        let feed = LiveFeed::start(&log, "t", FeedConfig { generate, ..FeedConfig::default() }).unwrap();
+        wait_until(|| feed.is_finished());
+        assert_eq!(feed.stop().unwrap().records, 50);
+
+        let log = FakeLog { limit: Some(10), ..FakeLog::default() };
+        let feed = LiveFeed::start(&log, "t", FeedConfig::default()).unwrap();
+        wait_until(|| feed.is_finished());
+        assert!(matches!(feed.stop(), Err(GenerateError::Log(_))));
+    }
+
+    #[test]
+    fn dropping_a_feed_stops_it() {
+        let log = FakeLog::default();
+        drop(LiveFeed::start(&log, "t", FeedConfig::default()).unwrap());
+        let sent = log.records.lock().unwrap().len();
+        thread::sleep(Duration::from_millis(60));
+        assert_eq!(log.records.lock().unwrap().len(), sent);
     }
 }

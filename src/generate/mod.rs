@@ -62,8 +62,8 @@ pub const CALENDAR: &str = "text/calendar";
 pub struct GenerateConfig {
     /// The same seed (with the same other values) gives the same bytes.
     pub seed: u64,
-    /// How many records; the iterator ends after them.
-    pub records: u64,
+    /// How many records; the iterator ends after them. Without it there is no end.
+    pub records: Option<u64>,
     /// How many sources, 1..=[`MAX_SOURCES`]. The first six have habits of their own, further
     /// ones are copies of these under numbered names.
     pub sources: u32,
@@ -98,11 +98,11 @@ pub struct GenerateConfig {
 }
 
 impl Default for GenerateConfig {
-    /// 10 000 records of six sources in twelve cities over 60 days from 2026-06-01.
+    /// Six sources, twelve cities, 60 days from 2026-06-01, without end.
     fn default() -> Self {
         Self {
             seed: 1,
-            records: 10_000,
+            records: None,
             sources: 6,
             shapes: Shape::ALL.to_vec(),
             duplicate_share: 0.3,
@@ -305,5 +305,7 @@ impl Fault for GenerateError {
     }
 }
 
+#[cfg(test)]
+mod fake;
 #[cfg(test)]
 mod tests;

@@ -85,7 +85,7 @@ impl GenerateArgs {
     pub fn config(&self) -> GenerateConfig {
         GenerateConfig {
             seed: self.seed,
-            records: self.records,
+            records: Some(self.records),
             sources: self.sources,
             shapes: self.shapes.clone(),
             duplicate_share: self.duplicates,
@@ -392,5 +392,122 @@ impl TruthFile {
         let (rows, all) = (generator.remaining_truth(), self.all);
         self.file.write(|out| write_truth(out, &rows, all))?;
         self.file.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use clap::Parser;
+
+    use super::super::fake::FakeLog;
+    use super::super::{Kind, tests::live_listings};
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: GenerateArgs,
+    }
+
+    fn args(options: &str) -> GenerateArgs {
+        Command::try_parse_from(["generate"].into_iter().chain(options.split_whitespace())).unwrap().args
+    }
+
+    fn go() -> AtomicBool {
+        AtomicBool::new(false)
+    }
+
+    #[test]
+    fn options_stand_for_a_configuration() {
+        let config = args("").config();
+        let (records, base_date) = (Some(10_000), config.base_date);
+        let defaults = GenerateConfig { records, base_date, withdraw_share: 0.0, ..GenerateConfig::default() };
+        assert_eq!(config, defaults);
+        let config =
+            args("--to-topic t --seed 7 --duplicates 0.5 --shapes mapped,icalendar --base-date 2026-01-02").config();
+        assert_eq!((config.seed, config.duplicate_share, config.withdraw_share), (7, 0.5, 0.02));
+        assert_eq!(config.shapes, [Shape::Mapped, Shape::Icalendar]);
+        assert_eq!(config.base_date, jiff::civil::date(2026, 1, 2));
+        assert!(Command::try_parse_from(["generate", "--to-topic", "t", "--out", "x"]).is_err());
+    }
+
+    #[test]
+    fn a_directory_holds_the_files_of_each_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut args = args("--records 3000 --base-date 2026-06-01 --malformed 0.02");
+        args.out = folder.path().join("feed");
+        let summary = run_generate(&args, None, &go()).unwrap();
+        assert_eq!(summary.counts.records, 3000);
+        assert_eq!(summary.counts.withdrawal, 0);
+
+        let lines = fs::read(args.out.join("city-guide.jsonl")).unwrap();
+        assert!(lines.iter().filter(|byte| **byte == b'\n').count() > 100);
+        let calendars = fs::read_dir(args.out.join("venue-calendars")).unwrap();
+        let calendars: Vec<_> = calendars.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+        assert!(calendars.len() > 100 && calendars.iter().any(|bytes| bytes.ends_with(b"END:VCALENDAR\r\n")));
+        assert!(fs::read_to_string(args.out.join("sources.toml")).unwrap().contains("[sources.meet-circle.mapping]"));
+
+        let records: Vec<_> = Generator::new(args.config()).unwrap().collect();
+        let truth = fs::read_to_string(args.out.join("truth.csv")).unwrap();
+        let mut rows = truth.lines();
+        assert_eq!(rows.next(), Some(HEADER));
+        let said: HashSet<String> =
+            live_listings(&records).into_iter().map(|(source, id, event)| format!("{source},{id},{event}")).collect();
+        assert_eq!(rows.map(str::to_owned).collect::<HashSet<_>>(), said);
+    }
+
+    #[test]
+    fn a_topic_gets_every_record_with_its_headers() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut args = args("--records 400 --to-topic raw.events --base-date 2026-06-01 --truth-all");
+        args.truth = Some(folder.path().join("truth.csv"));
+        let log = FakeLog::default();
+        let summary = run_generate(&args, Some((&log, "x.raw.events")), &go()).unwrap();
+        assert_eq!((summary.counts.records, summary.target.as_str()), (400, "topic x.raw.events of fake://"));
+        let sent = log.records.lock().unwrap();
+        let records: Vec<_> = Generator::new(args.config()).unwrap().collect();
+        assert_eq!(sent.len(), records.len());
+        for (sent, record) in sent.iter().zip(&records) {
+            assert_eq!((&sent.key, &sent.value), (&record.key, &record.value));
+            let headers: Vec<_> = sent.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+            assert_eq!(
+                headers,
+                [("source", record.source.as_bytes()), ("content-type", record.content_type.as_bytes())]
+            );
+        }
+        let rows = fs::read_to_string(folder.path().join("truth.csv")).unwrap().lines().count();
+        assert_eq!(rows as u64, 1 + summary.counts.listings);
+        assert!(matches!(run_generate(&args, None, &go()), Err(GenerateError::NoLog)));
+    }
+
+    #[test]
+    fn a_set_stop_flag_ends_it_at_once() {
+        let log = FakeLog::default();
+        let stop = AtomicBool::new(true);
+        let summary = run_generate(&args("--to-topic t"), Some((&log, "t")), &stop).unwrap();
+        assert_eq!(summary.counts.records, 0);
+    }
+
+    #[test]
+    fn a_line_holds_any_bytes() {
+        let mut record = Generated {
+            source: "a".into(),
+            content_type: JSON,
+            key: None,
+            value: Some(vec![b'{', 0xFF]),
+            kind: Kind::Malformed,
+            truth: Vec::new(),
+        };
+        let line = |record: &Generated| {
+            let mut out = Vec::new();
+            Envelope::new(record).write(&mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let start = r#"{"source":"a","contentType":"application/json","key":null,"value":"#;
+        assert_eq!(line(&record), format!("{start}null,\"valueHex\":\"7bff\",\"kind\":\"malformed\"}}\n"));
+        record.value = Some(b"{}".to_vec());
+        assert_eq!(line(&record), format!("{start}\"{{}}\",\"kind\":\"malformed\"}}\n"));
     }
 }

@@ -837,7 +837,7 @@ pub(super) const HOST_KINDS: &[&str] = &[
     "Productions",
     "Trust",
     "Collective",
-    "Presents",
+    "Events",
     "Friends",
     "Network",
     "Concerts",

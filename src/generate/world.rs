@@ -243,6 +243,9 @@ pub(super) const CATEGORIES: [Category; 12] = [
     ),
 ];
 
+/// Minutes that a session of a festival lasts.
+const SESSION: i64 = 120;
+
 const FESTIVAL: usize = 6;
 const EXHIBITION: usize = 11;
 
@@ -354,7 +357,7 @@ impl World {
             host_slug,
             price: (lowest, highest),
             capacity: 10 * dice.between(3, 90),
-            duration: *dice.pick(category.durations),
+            duration: if plan == Plan::Sessions { SESSION } else { *dice.pick(category.durations) },
             image: dice.below(10_000),
             shows,
         }
@@ -626,6 +629,8 @@ mod tests {
             assert!((1..=MAX_SHOWS).contains(&production.shows.len()));
             let starts: HashSet<i64> = production.shows.iter().map(|show| show.start).collect();
             assert_eq!(starts.len(), production.shows.len(), "{}", production.head);
+            let ends = starts.iter().map(|start| start.rem_euclid(DAY) + production.duration);
+            assert!(ends.max() <= Some(DAY + 60), "clocks may change at the end of {}", production.head);
         }
     }
 }
