@@ -42,6 +42,23 @@ pub struct Counters {
     pub restored: AtomicU64,
     /// Corrections written at start-up.
     pub corrections: AtomicU64,
+    /// Bytes read and not committed.
+    pub bytes_in_flight: AtomicI64,
+}
+
+impl Counters {
+    /// Gives the figures to the metrics recorder.
+    pub fn publish(&self) {
+        let total = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        let level = |value: &AtomicI64| value.load(Ordering::Relaxed) as f64;
+        metrics::counter!("headwater_input_records_total").absolute(total(&self.records));
+        metrics::counter!("headwater_input_bytes_total").absolute(total(&self.bytes));
+        metrics::counter!("headwater_restored_records_total").absolute(total(&self.restored));
+        metrics::counter!("headwater_corrections_total").absolute(total(&self.corrections));
+        metrics::gauge!("headwater_listings").set(level(&self.listings));
+        metrics::gauge!("headwater_events").set(level(&self.events));
+        metrics::gauge!("headwater_bytes_in_flight").set(level(&self.bytes_in_flight));
+    }
 }
 
 impl Lifecycle {

@@ -238,6 +238,7 @@ impl Source {
         while self.in_flight.front().is_some_and(|(epoch, _)| *epoch <= committed) {
             if let Some((_, bytes)) = self.in_flight.pop_front() {
                 self.in_flight_bytes -= bytes;
+                self.lifecycle.counters.bytes_in_flight.fetch_sub(bytes as i64, Ordering::Relaxed);
             }
         }
     }
@@ -374,6 +375,7 @@ impl Source {
         if self.epoch_bytes > 0 {
             self.in_flight.push_back((self.epoch, self.epoch_bytes));
             self.in_flight_bytes += self.epoch_bytes;
+            self.lifecycle.counters.bytes_in_flight.fetch_add(self.epoch_bytes as i64, Ordering::Relaxed);
             self.epoch_bytes = 0;
         }
         self.enter(next);

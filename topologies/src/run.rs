@@ -152,6 +152,7 @@ impl Session<'_> {
                 engine.lifecycle().stop();
             }
             console.tick();
+            engine.lifecycle().counters.publish();
             std::thread::sleep(TICK);
         }
         if let Some(feed) = feed {
