@@ -240,7 +240,7 @@ struct Calendar<'a> {
     known: RefCell<HashMap<String, Option<Zone>>>,
     cancelled: bool,
     /// From and to, for instances of series.
-    horizon: Option<(Timestamp, Timestamp)>,
+    horizon: (Timestamp, Timestamp),
 }
 
 impl<'a> Calendar<'a> {
@@ -833,7 +833,7 @@ impl Emission<'_, '_> {
     /// All instances of a series within the horizon.
     fn series(&mut self, main: &Event<'_>, overrides: &[Event<'_>]) {
         let Some(start) = &main.start else { return };
-        let Some((from, to)) = self.calendar.horizon else { return };
+        let (from, to) = self.calendar.horizon;
         let mut changed: BTreeMap<DateTime, &Event<'_>> = BTreeMap::new();
         for event in overrides {
             let Some(key) = event.recurrence.as_ref().and_then(|at| at.on_clock_of(start)) else { continue };
@@ -913,8 +913,8 @@ impl Emission<'_, '_> {
     }
 
     fn in_horizon(&self, time: &Time) -> bool {
-        let instant = time.instant();
-        self.calendar.horizon.zip(instant).is_some_and(|((from, to), instant)| (from..=to).contains(&instant))
+        let (from, to) = self.calendar.horizon;
+        time.instant().is_some_and(|instant| (from..=to).contains(&instant))
     }
 
     /// Adds a listing of `event`; `main` has what an instance leaves out.
@@ -1167,6 +1167,10 @@ mod tests {
             shown(&extractor.extract(record.clone())),
             ["d/20260325 2026-03-25", "d/20260326 2026-03-26", "d/20260327 2026-03-27", "d/20260328 2026-03-28"]
         );
+        for nonsense in [i64::MIN, i64::MAX] {
+            record.origin.timestamp_ms = nonsense;
+            assert_eq!(shown(&extractor.extract(record.clone())), [""; 0]);
+        }
         record.origin.timestamp_ms = NOW_MS + 10 * DAY_MS;
         assert!(shown(&extractor.extract(record)).contains(&"d/20260405 2026-04-05".to_owned()));
     }

@@ -202,13 +202,15 @@ impl Record<'_> {
     }
 
     /// The first and the last instant at which instances of series are wanted.
-    pub(crate) fn horizon(&self) -> Option<(Timestamp, Timestamp)> {
+    pub(crate) fn horizon(&self) -> (Timestamp, Timestamp) {
         let (config, limits) = (&self.source.config, self.limits);
         let past = i64::from(config.horizon_past_days.unwrap_or(limits.horizon_past_days)) * DAY_MS;
         let future = i64::from(config.horizon_future_days.unwrap_or(limits.horizon_future_days)) * DAY_MS;
-        let from = Timestamp::from_millisecond(self.timestamp_ms.checked_sub(past)?).ok()?;
-        let to = Timestamp::from_millisecond(self.timestamp_ms.checked_add(future)?).ok()?;
-        Some((from, to))
+        let instant = |ms: i64| {
+            let ms = ms.clamp(Timestamp::MIN.as_millisecond(), Timestamp::MAX.as_millisecond());
+            Timestamp::from_millisecond(ms).unwrap_or_default()
+        };
+        (instant(self.timestamp_ms.saturating_sub(past)), instant(self.timestamp_ms.saturating_add(future)))
     }
 }
 
