@@ -6,7 +6,7 @@
 //! has to name GeoNames as their source.
 //!
 //! The data hold no populations. So a name that several cities share is resolved by its country
-//! and region, or where it is one of [`WELL_KNOWN`] cities; otherwise not at all.
+//! and region, or where everyone means the same city by it; otherwise not at all.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

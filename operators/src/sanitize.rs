@@ -273,7 +273,11 @@ fn push_visible(chars: impl Iterator<Item = char>, shape: Shape, out: &mut Strin
     let mut chars = chars.filter(|&c| !is_unwanted(c)).peekable();
     let mut last = ' ';
     while let Some(c) = chars.next() {
-        if is_line_break(c) && shape == Shape::Lines {
+        if c.is_ascii_graphic() {
+            gap.write(out);
+            out.push(c);
+            last = c;
+        } else if is_line_break(c) && shape == Shape::Lines {
             gap.lines += usize::from(!(c == '\r' && chars.peek() == Some(&'\n')));
         } else if c.is_whitespace() || c.is_control() {
             gap.spaces += 1;
@@ -299,8 +303,10 @@ impl Gap {
 
     /// Writes what the gap collapses to; nothing at the beginning of a text.
     fn write(&mut self, out: &mut String) {
+        if self.is_none() {
+            return;
+        }
         let space = match (self.lines, self.spaces) {
-            (0, 0) => "",
             (0, _) => " ",
             (1, _) => "\n",
             _ => "\n\n",
@@ -320,6 +326,9 @@ fn is_line_break(c: char) -> bool {
 /// controls, zero-width and filler characters, tag characters, noncharacters. See Unicode
 /// Technical Report 36, section 2.
 fn is_unwanted(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_control() && !c.is_ascii_whitespace() && c != '\u{b}';
+    }
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
         | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
