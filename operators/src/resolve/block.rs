@@ -183,7 +183,7 @@ enum Block {
 
 /// A listing in a block, with the one number by which most pairs are told apart without looking
 /// at the fingerprints, which lie elsewhere in memory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     fingerprint: Shared<Fingerprint>,
     /// Start in minutes since the Unix epoch; `ANY_START` where another start is no veto.
@@ -193,10 +193,10 @@ pub(super) struct Entry {
 const ANY_START: i32 = i32::MIN;
 
 impl Entry {
-    pub(super) fn new(fingerprint: Shared<Fingerprint>) -> Self {
+    /// The number for a listing.
+    pub(super) fn start_of(fingerprint: &Fingerprint) -> i32 {
         let span = &fingerprint.span;
-        let start = if span.days() == 1 { span.start_min.unwrap_or(ANY_START) } else { ANY_START };
-        Self { fingerprint, start }
+        if span.days() == 1 { span.start_min.unwrap_or(ANY_START) } else { ANY_START }
     }
 }
 
@@ -363,10 +363,12 @@ impl Blocks {
     fn apply(&mut self, changes: Vec<BlockChange>) -> Changes {
         let mut out = Changes::default();
         for change in changes.iter().filter(|change| change.diff < 0) {
-            self.remove(change.key, &change.entry, &mut out);
+            let entry = Entry { fingerprint: change.fingerprint.clone(), start: change.start };
+            self.remove(change.key, &entry, &mut out);
         }
         for change in changes.into_iter().filter(|change| change.diff > 0) {
-            self.insert(change.key, change.entry, &mut out);
+            let entry = Entry { fingerprint: change.fingerprint, start: change.start };
+            self.insert(change.key, entry, &mut out);
         }
         out
     }
@@ -446,11 +448,14 @@ mod tests {
         let mut listing = Listing::new(&format!("s{id}"), "1", title, start.parse().unwrap());
         listing.venue.name = Some("Sudwerk".to_owned());
         let live = LiveListing { id: listing.id(), first_seen: 0, updated_at: 0, listing };
-        Entry::new(Shared::new(Fingerprint::of(&live, config)))
+        let fingerprint = Shared::new(Fingerprint::of(&live, config));
+        Entry { start: Entry::start_of(&fingerprint), fingerprint }
     }
 
     fn changes(entry: &Entry, diff: i8) -> impl Iterator<Item = BlockChange> + '_ {
-        entry.fingerprint.keys.iter().map(move |key| BlockChange { key: *key, entry: entry.clone(), diff })
+        let Entry { fingerprint, start } = entry;
+        let into = move |key: &u64| BlockChange { key: *key, fingerprint: fingerprint.clone(), start: *start, diff };
+        fingerprint.keys.iter().map(into)
     }
 
     fn share_a_block(a: &str, b: &str) -> bool {

@@ -493,7 +493,9 @@ fn is_tracking(pair: &str) -> bool {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct BlockChange {
     pub(super) key: u64,
-    pub(super) entry: Entry,
+    pub(super) fingerprint: Shared<Fingerprint>,
+    /// See [`Entry`]; beside `diff` it takes no room of its own.
+    pub(super) start: i32,
     pub(super) diff: i8,
 }
 
@@ -581,8 +583,8 @@ fn change(listing: ListingId, before: State, after: State, out: &mut Fingerprint
     if before.0 != after.0 {
         for (fingerprint, diff) in [(before.0, -1), (after.0, 1)] {
             let Some(fingerprint) = fingerprint else { continue };
-            let entry = Entry::new(fingerprint.clone());
-            let into_block = |key: &u64| BlockChange { key: *key, entry: entry.clone(), diff };
+            let start = Entry::start_of(&fingerprint);
+            let into_block = |key: &u64| BlockChange { key: *key, fingerprint: fingerprint.clone(), start, diff };
             out.blocks.extend(fingerprint.keys.iter().map(into_block));
         }
     }
