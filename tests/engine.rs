@@ -1,5 +1,5 @@
 //! The engine on the embedded log, with a topology of one operator: every live listing is a row.
-#![allow(missing_docs)]
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

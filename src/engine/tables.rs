@@ -57,10 +57,10 @@ pub fn table<'s, V: ExchangeData + DeserializeOwned>(
             }
         }
     });
-    Table { rows: rows.as_collection(), failures: bad }
+    Table { rows: rows.as_collection(), failures: bad.map(|letter| *letter) }
 }
 
-fn parse<V: DeserializeOwned>(record: LogRecord) -> Result<Row<V>, DeadLetter> {
+fn parse<V: DeserializeOwned>(record: LogRecord) -> Result<Row<V>, Box<DeadLetter>> {
     let at = (record.partition, record.offset);
     let Some(key) = record.key.clone() else {
         return Err(failure(record, "a record of this topic needs a key".to_owned()));
@@ -72,8 +72,8 @@ fn parse<V: DeserializeOwned>(record: LogRecord) -> Result<Row<V>, DeadLetter> {
     }
 }
 
-fn failure(record: LogRecord, reason: String) -> DeadLetter {
-    DeadLetter {
+fn failure(record: LogRecord, reason: String) -> Box<DeadLetter> {
+    Box::new(DeadLetter {
         origin: Origin {
             topic: record.topic,
             partition: record.partition,
@@ -89,5 +89,5 @@ fn failure(record: LogRecord, reason: String) -> DeadLetter {
         part: None,
         bytes: record.value.unwrap_or_default(),
         headers: record.headers,
-    }
+    })
 }

@@ -13,6 +13,7 @@
 //! events leave. Both process complete epochs in order, so what they emit is a function of the log
 //! alone, save for the moment at which a past event leaves: that is the clock's, through the epoch.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -434,7 +435,7 @@ impl Known {
 
     /// Finds the winning claim again.
     fn settle(&mut self, mut claims: Vec<Claim>) {
-        claims.sort_by(|a, b| b.version.cmp(&a.version));
+        claims.sort_by_key(|claim| Reverse(claim.version));
         let first_seen = claims.iter().map(|claim| claim.first_seen).min().unwrap_or(self.live.first_seen);
         let mut claims = claims.into_iter();
         let Some(mut winner) = claims.next() else { return };
