@@ -47,7 +47,7 @@ fn live(config: GenerateConfig) -> (BTreeMap<Name, Listing>, HashMap<Name, u64>)
     let extractor = extractor(&config);
     let mut generator = Generator::new(config.clone()).unwrap().with_truth();
     let mut documents: HashMap<_, Vec<Listing>> = HashMap::new();
-    while let Some(record) = generator.next() {
+    for record in generator.by_ref() {
         if record.kind == Kind::Malformed {
             continue;
         }
