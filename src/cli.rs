@@ -202,6 +202,9 @@ pub struct ProduceArgs {
     /// Give no record a key
     #[arg(long, group = "key_rule")]
     pub no_key: bool,
+    /// Say that the records were written at this time, such as 2026-03-26T00:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub timestamp: Option<jiff::Timestamp>,
     /// Leave out records that cannot be written, instead of stopping there
     #[arg(long)]
     pub keep_going: bool,
@@ -236,6 +239,7 @@ impl ProduceArgs {
             source,
             content_type: self.content_type.clone(),
             key,
+            timestamp_ms: self.timestamp.map(jiff::Timestamp::as_millisecond),
             keep_going: self.keep_going,
             progress: !self.json,
         }

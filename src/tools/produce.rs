@@ -66,6 +66,8 @@ pub struct ProduceOptions {
     pub content_type: Option<String>,
     /// The key.
     pub key: KeyRule,
+    /// Create time of all records, in ms since the Unix epoch; `None` is now.
+    pub timestamp_ms: Option<i64>,
     /// Leave out what cannot be written, instead of stopping there.
     pub keep_going: bool,
     /// Show a progress bar on a terminal.
@@ -369,7 +371,8 @@ impl Writing<'_> {
     ) -> Result<(), ToolError> {
         let bytes = value.len() as u64;
         let topic = self.topic.clone();
-        let record = NewRecord { topic, key, value: Some(value), headers: headers.clone(), timestamp_ms: None };
+        let timestamp_ms = self.options.timestamp_ms;
+        let record = NewRecord { topic, key, value: Some(value), headers: headers.clone(), timestamp_ms };
         match self.producer.send(record) {
             Ok(()) => {
                 self.done.records += 1;

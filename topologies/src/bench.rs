@@ -112,6 +112,9 @@ pub struct Percentiles {
     pub p999: f64,
 }
 
+/// How many sources the records come from.
+const SOURCES: u32 = 6;
+
 /// The longest latency that is told apart, in microseconds: an hour.
 const LONGEST_US: u64 = 3_600_000_000;
 
@@ -153,6 +156,7 @@ pub fn pipeline(args: &PipelineArgs) -> Result<PipelineReport, Box<dyn Fault>> {
     let config = bench_config(args.workers.max(1))?;
     let generate = GenerateConfig {
         seed: args.seed,
+        sources: SOURCES,
         duplicate_share: args.duplicates,
         update_share: args.updates,
         repeat_share: args.repeats,
@@ -203,7 +207,7 @@ fn bench_config(workers: usize) -> Result<Config, BenchError> {
     struct Sources {
         sources: BTreeMap<String, SourceConfig>,
     }
-    let sources: Sources = toml::from_str(&source_config_toml(6, &Shape::ALL))?;
+    let sources: Sources = toml::from_str(&source_config_toml(SOURCES, &[Shape::Mapped]))?;
     let mut config = Config { sources: sources.sources, workers, ..Config::default() };
     config.retention.past_events = Lifetime::Forever;
     Ok(config)
