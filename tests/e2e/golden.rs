@@ -52,7 +52,7 @@ impl Line {
                 Value::String(text) => Some(text.into_bytes()),
                 value => Some(value.to_string().into_bytes()),
             },
-            timestamp_ms: milliseconds(&self.timestamp.expect("a record has a timestamp")),
+            timestamp_ms: milliseconds(&self.timestamp.unwrap()),
         }
     }
 }
