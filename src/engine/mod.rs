@@ -367,6 +367,7 @@ impl Run {
         topology: Arc<dyn Topology>,
     ) -> Result<(JoinHandle<()>, timely::communication::WorkerGuards<()>), EngineError> {
         let shares = shares(&*self.log, &self.options, &plan)?;
+        let behind = behind(&goals, &shares);
         let names = Arc::new(self.options.names.clone());
         let (sealed, receiver) = unbounded();
         let committer = CommitterOptions {
@@ -389,6 +390,7 @@ impl Run {
                 limits: Arc::new(self.options.limits.clone()),
             },
             watermark: plan.progress.and_then(|progress| progress.watermark),
+            behind,
             options: Arc::clone(&self.options),
             lifecycle: Arc::clone(&self.lifecycle),
             names,
@@ -411,6 +413,7 @@ struct WorkerSetup {
     inputs: Arc<BTreeMap<Arc<str>, InputTopic>>,
     encode: EncodeContext,
     watermark: Option<i64>,
+    behind: watermark::Behind,
     options: Arc<EngineOptions>,
     lifecycle: Arc<Lifecycle>,
     names: Arc<TopicNames>,
@@ -444,8 +447,8 @@ impl WorkerSetup {
         };
         let streams = source::source(scope, Arc::clone(&self.log), source, Arc::clone(&self.lifecycle));
         let idle_after_ms = self.options.idle_after.as_millis() as u64;
-        let watermark =
-            watermark::watermark(streams.positions.clone(), (restored_epoch, self.watermark), idle_after_ms);
+        let restored = (restored_epoch, self.watermark);
+        let watermark = watermark::watermark(streams.positions.clone(), restored, idle_after_ms, self.behind.clone());
         let inputs = Inputs {
             raw: streams.raw.as_collection(),
             watermark: watermark.clone(),
@@ -486,6 +489,16 @@ fn input_ends(log: &dyn Log, options: &EngineOptions) -> Result<Vec<(TopicPartit
         ends.extend(partitions(log, &options.names.full(table))?);
     }
     Ok(ends)
+}
+
+/// The raw partitions that hold more than has been read, with their ends.
+fn behind(ends: &[(TopicPartition, i64)], shares: &[Share]) -> watermark::Behind {
+    let raw = shares.iter().flat_map(|share| &share.raw);
+    let ahead = raw.filter_map(|(at, next, _)| {
+        let (_, end) = ends.iter().find(|(known, _)| known == at)?;
+        (next.unwrap_or(0) < *end).then(|| ((Arc::clone(&at.topic), at.partition), *end))
+    });
+    ahead.collect()
 }
 
 /// Deals the partitions over the workers.

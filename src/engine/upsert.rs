@@ -329,7 +329,8 @@ impl Register {
         };
         let before = known.live.clone();
         known.put(claim);
-        let outcome = if known.live == before { Outcome::Unchanged } else { Outcome::Updated };
+        let unchanged = known.live.listing == before.listing;
+        let outcome = if unchanged { Outcome::Unchanged } else { Outcome::Updated };
         out.seen(&known.live.listing, timestamp_ms, outcome);
         self.keep(id, known, Some(before), now, out);
     }
@@ -440,8 +441,11 @@ impl Known {
         let mut claims = claims.into_iter();
         let Some(mut winner) = claims.next() else { return };
         self.others = claims.collect();
+        // Others may have said the same before: what the newest one repeats is not new.
+        let same = self.others.iter().take_while(|claim| claim.content_hash == winner.content_hash);
+        let updated_at = same.map(|claim| claim.updated_at).fold(winner.updated_at, i64::min);
         if let Some(listing) = winner.listing.take() {
-            let live = LiveListing { id: self.live.id, first_seen, updated_at: winner.updated_at, listing: *listing };
+            let live = LiveListing { id: self.live.id, first_seen, updated_at, listing: *listing };
             if live != *self.live {
                 self.live = Shared::new(live);
             }
@@ -683,6 +687,18 @@ mod tests {
             fresh.take(emitted);
             fresh
         }
+    }
+
+    #[test]
+    fn a_repeat_in_another_partition_changes_nothing() {
+        let mut upserts = Upserts::new(FOR_EVER);
+        for (partition, offset, title) in [(0, 1, "A"), (1, 2, "A"), (1, 3, "B"), (0, 4, "B"), (2, 5, "B")] {
+            upserts.apply(document(partition, offset, None, &[("a", title, 0)]), 1);
+        }
+        use Outcome::{Discovered, Unchanged, Updated};
+        assert_eq!(upserts.tallies, [Discovered, Unchanged, Updated, Unchanged, Unchanged]);
+        let live: Vec<_> = upserts.live.keys().map(|live| (live.first_seen, live.updated_at)).collect();
+        assert_eq!(live, [(1, 3)]);
     }
 
     #[test]

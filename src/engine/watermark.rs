@@ -1,9 +1,12 @@
 //! The watermark: the timestamp before which nothing more is expected.
 //!
 //! The smallest over the raw partitions of the greatest record timestamp seen, with partitions
-//! that have been idle for a while left out. It never falls.
+//! that have been idle for a while left out. It never falls. What a partition held at the start is
+//! waited for, however long the others take: else the records of the partition that is read last
+//! would all be late.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use headwater_operators::Epoch;
 use timely::dataflow::StreamVec;
@@ -13,12 +16,19 @@ use timely::dataflow::operators::generic::operator::Operator;
 use super::ordered::{Stash, least};
 use super::source::PositionReport;
 
+/// Topic and partition.
+type PartitionKey = (Arc<str>, i32);
+
+/// Raw partitions that have not been read to the end that they had at the start, with that end.
+pub type Behind = HashMap<PartitionKey, i64>;
+
 /// The watermark as plain logic.
 #[derive(Debug)]
 pub struct Watermark {
     idle_after_ms: u64,
     value: Option<i64>,
-    partitions: HashMap<(std::sync::Arc<str>, i32), Seen>,
+    behind: Behind,
+    partitions: HashMap<PartitionKey, Seen>,
 }
 
 #[derive(Debug)]
@@ -28,15 +38,19 @@ struct Seen {
 }
 
 impl Watermark {
-    /// Goes on from `value`; partitions idle for longer than `idle_after_ms` are left out.
-    pub fn new(value: Option<i64>, idle_after_ms: u64) -> Self {
-        Self { idle_after_ms, value, partitions: HashMap::new() }
+    /// Goes on from `value`; partitions idle for longer than `idle_after_ms` are left out, unless
+    /// they are `behind`.
+    pub fn new(value: Option<i64>, idle_after_ms: u64, behind: Behind) -> Self {
+        Self { idle_after_ms, value, behind, partitions: HashMap::new() }
     }
 
     /// Takes in a report of epoch `now`.
     pub fn observe(&mut self, report: &PositionReport, now: Epoch) {
-        let Some(max_timestamp) = report.max_timestamp else { return };
         let key = (report.topic.clone(), report.partition);
+        if self.behind.get(&key).is_some_and(|end| report.next >= *end) {
+            self.behind.remove(&key);
+        }
+        let Some(max_timestamp) = report.max_timestamp else { return };
         let seen = self.partitions.entry(key).or_insert(Seen { max_timestamp, at: now });
         if max_timestamp > seen.max_timestamp {
             *seen = Seen { max_timestamp, at: now };
@@ -45,8 +59,14 @@ impl Watermark {
 
     /// The new watermark at epoch `now`, if it moved.
     pub fn advance(&mut self, now: Epoch) -> Option<i64> {
-        let active = self.partitions.values().filter(|seen| now.saturating_sub(seen.at) <= self.idle_after_ms);
-        let least = active.map(|seen| seen.max_timestamp).min()?;
+        if self.behind.keys().any(|key| !self.partitions.contains_key(key)) {
+            return None;
+        }
+        let is_active = |key: &PartitionKey, seen: &Seen| {
+            now.saturating_sub(seen.at) <= self.idle_after_ms || self.behind.contains_key(key)
+        };
+        let active = self.partitions.iter().filter(|(key, seen)| is_active(key, seen));
+        let least = active.map(|(_, seen)| seen.max_timestamp).min()?;
         if self.value.is_some_and(|value| value >= least) {
             return None;
         }
@@ -61,6 +81,7 @@ pub fn watermark<'s>(
     positions: StreamVec<'s, Epoch, PositionReport>,
     restored: (Epoch, Option<i64>),
     idle_after_ms: u64,
+    behind: Behind,
 ) -> StreamVec<'s, Epoch, i64> {
     let exchange = Exchange::new(|_: &PositionReport| 0);
     let (restored_epoch, restored) = restored;
@@ -71,7 +92,7 @@ pub fn watermark<'s>(
         let mut known = restored.filter(|_| mine);
         let mut held = Some(capability);
         let mut stash = Stash::default();
-        let mut state = Watermark::new(restored, idle_after_ms);
+        let mut state = Watermark::new(restored, idle_after_ms, behind);
         move |(input, frontier), out| {
             input.for_each(|capability, data| {
                 stash.push(*capability.time(), || vec![capability.retain(0)], data.drain(..));
@@ -111,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_slowest_partition_holds_it_back_until_it_is_idle() {
-        let mut watermark = Watermark::new(None, 1_000);
+        let mut watermark = Watermark::new(None, 1_000, Behind::new());
         assert_eq!(watermark.advance(0), None);
         watermark.observe(&report(0, 500), 10_000);
         watermark.observe(&report(1, 100), 10_000);
@@ -122,8 +143,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_there_at_the_start_is_waited_for() {
+        let behind = Behind::from([(("t".into(), 0), 1), (("t".into(), 1), 2), (("t".into(), 2), 1)]);
+        let mut watermark = Watermark::new(None, 1_000, behind);
+        watermark.observe(&report(0, 900), 10_000);
+        watermark.observe(&report(1, 100), 10_000);
+        assert_eq!(watermark.advance(10_000), None);
+        watermark.observe(&PositionReport { max_timestamp: None, ..report(2, 0) }, 10_000);
+        assert_eq!(watermark.advance(10_000), Some(100));
+        watermark.observe(&report(0, 950), 20_000);
+        assert_eq!(watermark.advance(20_000), None, "partition 1 is not idle: it has not been read to its end");
+        watermark.observe(&PositionReport { next: 2, ..report(1, 200) }, 20_000);
+        assert_eq!(watermark.advance(20_000), Some(200));
+        watermark.observe(&report(0, 990), 21_500);
+        assert_eq!(watermark.advance(21_500), Some(990));
+    }
+
+    #[test]
     fn it_never_falls() {
-        let mut watermark = Watermark::new(Some(700), 1_000);
+        let mut watermark = Watermark::new(Some(700), 1_000, Behind::new());
         watermark.observe(&report(0, 500), 1);
         assert_eq!(watermark.advance(1), None);
     }

@@ -139,6 +139,10 @@ impl<'r> Shown<'r> {
     }
 }
 
+/// JSON that is nested more deeply is shown as text: many readers of JSON refuse 128 levels, and one
+/// hostile record must not spoil the output for them.
+const DEEPEST: usize = 100;
+
 /// JSON as it is, other text as a string, anything else as `{"base64": "…"}`.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -151,12 +155,33 @@ impl<'r> ShownValue<'r> {
     fn of(value: Option<&'r [u8]>) -> Self {
         let Some(bytes) = value else { return Self::Other(Value::Null) };
         match serde_json::from_slice::<&RawValue>(bytes) {
+            Ok(raw) if nesting(raw.get()) > DEEPEST => Self::Other(text_or_base64(bytes)),
             Ok(raw) if !raw.get().contains(['\n', '\r']) => Self::Json(raw),
             // Line breaks between tokens would break the line.
             Ok(raw) => Self::Other(serde_json::from_str(raw.get()).unwrap_or_else(|_| text_or_base64(bytes))),
             Err(_) => Self::Other(text_or_base64(bytes)),
         }
     }
+}
+
+/// How many arrays and objects lie in one another at the deepest place of valid JSON.
+fn nesting(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut inside_text, mut escaped) = (false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => inside_text = !inside_text,
+            b'[' | b'{' if !inside_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !inside_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn text_or_base64(bytes: &[u8]) -> Value {
@@ -218,5 +243,15 @@ mod tests {
         assert!(shown(Some(b"BEGIN:VCALENDAR\r\n")).ends_with("\"value\":\"BEGIN:VCALENDAR\\r\\n\"}"));
         assert!(shown(Some(&[0, 0xff])).ends_with("\"value\":{\"base64\":\"AP8=\"}}"));
         assert!(shown(Some(b"{\n\"a\": 1}")).ends_with("\"value\":{\"a\":1}}"));
+    }
+
+    #[test]
+    fn json_that_readers_would_refuse_is_text() {
+        let nested = |levels| format!("{}\"\\\"]\"{}", "[".repeat(levels), "]".repeat(levels));
+        for (levels, is_text) in [(1, false), (100, false), (101, true), (100_000, true)] {
+            let line = shown(Some(nested(levels).as_bytes()));
+            let record: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(record["value"].is_string(), is_text, "{levels}");
+        }
     }
 }

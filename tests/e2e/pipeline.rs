@@ -1,0 +1,299 @@
+//! The whole pipeline on a generated feed: the same results on either log, on any number of
+//! workers, in one go or with restarts; the counts are those of a naive recount, and the events
+//! are those that the generator meant.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, LazyLock};
+
+use headwater::generate::{GenerateConfig, Generated, Generator, Shape, TruthRow, source_config_toml};
+use headwater_operators::Listing;
+use headwater_operators::raw::{Origin, RawRecord};
+use headwater_operators::sanitize::sanitize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+#[allow(dead_code, reason = "shared with other tests")]
+mod support;
+
+use support::{Harness, Input, Name, Place, Results};
+
+/// 2026-06-01T00:00:00Z.
+const BEGAN_MS: i64 = 1_780_272_000_000;
+/// Records are two seconds apart.
+const STEP_MS: i64 = 2_000;
+
+struct Feed {
+    inputs: Vec<Input>,
+    truth: Vec<TruthRow>,
+}
+
+/// The feed of all tests: a hundred minutes of six sources.
+static FEED: LazyLock<Feed> = LazyLock::new(|| {
+    let config = GenerateConfig {
+        seed: 7,
+        records: Some(3_000),
+        update_share: 0.08,
+        withdraw_share: 0.04,
+        repeat_share: 0.08,
+        malformed_share: 0.03,
+        ..GenerateConfig::default()
+    };
+    let mut generator = Generator::new(config).unwrap().with_truth();
+    let records: Vec<Generated> = generator.by_ref().collect();
+    let mut truth = generator.settled_truth();
+    truth.extend(generator.remaining_truth());
+    let times = (0..).map(|n| BEGAN_MS + n * STEP_MS);
+    let inputs = records.into_iter().zip(times).map(|(record, timestamp_ms)| Input {
+        topic: "raw.events".to_owned(),
+        source: Some(record.source.to_string()),
+        content_type: Some(record.content_type.to_owned()),
+        key: record.key,
+        value: record.value,
+        timestamp_ms,
+    });
+    Feed { inputs: inputs.collect(), truth }
+});
+
+/// What one worker makes of the feed in one go on the embedded log: all others are compared to it.
+static REFERENCE: LazyLock<Results> = LazyLock::new(|| in_portions(Place::Embedded, &[1]));
+
+fn harness(place: Place) -> Harness {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("feed.toml");
+    let head = "[retention]\npast_events = 'forever'\n[window]\nsize_ms = 600_000\nallowed_lateness_ms = 60_000\n";
+    std::fs::write(&file, format!("{head}{}", source_config_toml(6, &Shape::ALL))).unwrap();
+    Harness::new(place, &file, &[])
+}
+
+/// Feeds as many equal portions as there are worker counts, with a run of its own for each.
+fn in_portions(place: Place, workers: &[usize]) -> Results {
+    let harness = harness(place);
+    let portion = FEED.inputs.len().div_ceil(workers.len());
+    for (inputs, workers) in FEED.inputs.chunks(portion).zip(workers) {
+        harness.produce(inputs.iter().cloned());
+        let figures = harness.run(*workers);
+        assert_eq!(figures.records, inputs.len() as u64, "every record is read once");
+    }
+    harness.results()
+}
+
+/// Counts by source: seen, discovered, updated, unchanged, withdrawn, dead.
+///
+/// The records of one source lie in all partitions without a key. Whether such a record changes
+/// something depends on which partitions were read before it; so for this source the updated and
+/// the unchanged are counted together.
+type Counts = BTreeMap<String, [u64; 6]>;
+
+const UNKEYED: &str = "town-crier";
+
+fn settled(mut counts: Counts) -> Counts {
+    if let Some(counts) = counts.get_mut(UNKEYED) {
+        counts[3] += std::mem::take(&mut counts[2]);
+    }
+    counts
+}
+
+fn metrics(results: &Results) -> Counts {
+    let mut counts = Counts::new();
+    for row in results.metrics.values() {
+        let sums = counts.entry(row["source"].as_str().unwrap().to_owned()).or_default();
+        let fields = ["seen", "discovered", "updated", "unchanged", "withdrawn", "dead"];
+        for (sum, field) in sums.iter_mut().zip(fields) {
+            *sum += row[field].as_u64().unwrap();
+        }
+        assert_eq!(row["late"], 0, "nothing is late: {row}");
+    }
+    settled(counts)
+}
+
+fn assert_same(results: &Results, what: &str) {
+    assert_eq!(results.listings.len(), REFERENCE.listings.len(), "listings, {what}");
+    for (expected, found) in REFERENCE.normal_listings().iter().zip(&results.normal_listings()) {
+        assert_eq!(expected, found, "listing, {what}");
+    }
+    let (expected, found) = (events(&REFERENCE), events(results));
+    let groups = |results: &Results| results.groups().into_values().collect::<BTreeSet<_>>();
+    assert_eq!(groups(results), groups(&REFERENCE), "groups, {what}");
+    for (expected, found) in expected.iter().zip(&found) {
+        assert_eq!(differences(expected, found), Vec::<String>::new(), "event, {what}");
+    }
+    assert_eq!(results.dead_by_code(), REFERENCE.dead_by_code(), "dead letters, {what}");
+    assert_eq!(metrics(results), metrics(&REFERENCE), "counts, {what}");
+    assert_eq!(results.place_requests, REFERENCE.place_requests, "place requests, {what}");
+}
+
+/// The events less what is history: when an event was first seen depends on which of its listings
+/// was read first, and on listings that have gone in the meantime.
+fn events(results: &Results) -> Vec<Value> {
+    let mut events = results.normal_events();
+    for event in &mut events {
+        event.as_object_mut().unwrap().remove("firstSeen").unwrap();
+    }
+    events
+}
+
+/// The fields in which two events differ.
+fn differences(a: &Value, b: &Value) -> Vec<String> {
+    let (a, b) = (a.as_object().unwrap(), b.as_object().unwrap());
+    let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let differing = keys.into_iter().filter(|key| a.get(*key) != b.get(*key));
+    differing.map(|key| format!("{key}: {:?} is {:?}; title {}", a.get(key), b.get(key), a["title"])).collect()
+}
+
+#[test]
+fn two_workers_give_the_same() {
+    assert_same(&in_portions(Place::Embedded, &[2]), "2 workers");
+}
+
+#[test]
+fn three_workers_give_the_same() {
+    assert_same(&in_portions(Place::Embedded, &[3]), "3 workers");
+}
+
+#[test]
+fn kafka_gives_the_same() {
+    let Some(place) = Place::kafka("the whole pipeline") else { return };
+    assert_same(&in_portions(place, &[2]), "Kafka");
+}
+
+#[test]
+fn restarts_with_other_worker_counts_give_the_same() {
+    assert_same(&in_portions(Place::Embedded, &[1, 3, 2]), "with restarts");
+}
+
+#[test]
+fn restarts_on_kafka_give_the_same() {
+    let Some(place) = Place::kafka("restarts") else { return };
+    assert_same(&in_portions(place, &[2, 1]), "with restarts on Kafka");
+}
+
+/// Who last said what of a listing.
+#[derive(Default)]
+struct Recount {
+    /// Listings of each keyed document.
+    documents: HashMap<(String, Vec<u8>), BTreeSet<Name>>,
+    live: BTreeMap<Name, Listing>,
+    counts: Counts,
+}
+
+impl Recount {
+    fn count(&mut self, source: &str, at: usize) {
+        self.counts.entry(source.to_owned()).or_default()[at] += 1;
+    }
+
+    fn take(&mut self, source: &str, key: Option<Vec<u8>>, listings: Vec<Listing>, kept: &BTreeSet<Name>) {
+        let mut said = BTreeSet::new();
+        for listing in listings {
+            let name = (source.to_owned(), listing.external_id.to_string());
+            said.insert(name.clone());
+            let before = self.live.insert(name, listing.clone());
+            self.count(source, 0);
+            self.count(
+                source,
+                if before.is_none() {
+                    1
+                } else if before == Some(listing) {
+                    3
+                } else {
+                    2
+                },
+            );
+        }
+        let Some(key) = key else { return };
+        let document = self.documents.entry((source.to_owned(), key)).or_default();
+        let before = std::mem::take(document);
+        *document = said.union(&before.intersection(kept).cloned().collect()).cloned().collect();
+        for gone in before.difference(&said).filter(|name| !kept.contains(*name)) {
+            if self.live.remove(gone).is_some() {
+                self.count(source, 4);
+            }
+        }
+    }
+}
+
+/// Reads the feed record by record in order, with nothing shared with the engine but extraction.
+fn recount() -> Recount {
+    let harness = harness(Place::Embedded);
+    let (extractor, _) = harness.config.compile().unwrap();
+    let mut recount = Recount::default();
+    for (offset, input) in (0..).zip(&FEED.inputs) {
+        let origin = Origin {
+            topic: "raw".into(),
+            partition: 0,
+            offset,
+            timestamp_ms: input.timestamp_ms,
+            order_ms: input.timestamp_ms,
+        };
+        let source = input.source.as_deref().unwrap();
+        let extraction = extractor.extract(RawRecord {
+            origin,
+            source: Some(Arc::from(source)),
+            content_type: input.content_type.as_deref().map(Arc::from),
+            key: input.key.clone(),
+            value: input.value.clone(),
+            headers: Vec::new(),
+        });
+        extraction.failures.iter().for_each(|_| recount.count(source, 5));
+        let Some(mut document) = extraction.document else { continue };
+        let kept: BTreeSet<Name> = recount
+            .live
+            .iter()
+            .filter(|(_, known)| document.kept.contains(&known.id()))
+            .map(|(n, _)| n.clone())
+            .collect();
+        document.listings.iter_mut().for_each(|one| sanitize(&mut one.listing, &harness.config.sanitize));
+        let listings = document.listings.into_iter().map(|one| one.listing).collect();
+        recount.take(source, input.key.clone().filter(|_| document.id.is_some()), listings, &kept);
+    }
+    recount
+}
+
+#[test]
+fn counts_and_live_listings_are_those_of_a_naive_recount() {
+    let recount = recount();
+    let live: BTreeSet<Name> = REFERENCE.listings.values().map(|state| support::name(&state["listing"])).collect();
+    assert_eq!(recount.live.keys().cloned().collect::<BTreeSet<_>>(), live);
+    assert_eq!(settled(recount.counts.clone()), metrics(&REFERENCE));
+    let all: [u64; 6] = recount.counts.values().fold([0; 6], |mut sum, one| {
+        sum.iter_mut().zip(one).for_each(|(sum, one)| *sum += one);
+        sum
+    });
+    assert!(all.iter().all(|count| *count > 20), "the feed has some of everything: {all:?}");
+}
+
+/// Pairs of listings that are one event.
+fn pairs<'a>(groups: impl IntoIterator<Item = Vec<&'a Name>>) -> BTreeSet<(&'a Name, &'a Name)> {
+    let mut pairs = BTreeSet::new();
+    for mut group in groups {
+        group.sort();
+        for (at, a) in group.iter().enumerate() {
+            pairs.extend(group.iter().skip(at + 1).map(|b| (*a, *b)));
+        }
+    }
+    pairs
+}
+
+#[test]
+fn events_are_those_that_the_generator_meant() {
+    let groups = REFERENCE.groups();
+    let found = pairs(groups.values().map(|group| group.iter().collect()));
+    let names: Vec<(Name, u64)> = FEED
+        .truth
+        .iter()
+        .filter(|row| row.live)
+        .map(|row| ((row.source.to_string(), row.external_id.clone()), row.event))
+        .collect();
+    let mut by_event: BTreeMap<u64, Vec<&Name>> = BTreeMap::new();
+    names.iter().for_each(|(name, event)| by_event.entry(*event).or_default().push(name));
+    let meant = pairs(by_event.into_values());
+    let right = found.intersection(&meant).count() as f64;
+    let (precision, recall) = (right / found.len() as f64, right / meant.len() as f64);
+    println!("{} pairs found, {} meant: precision {precision:.4}, recall {recall:.4}", found.len(), meant.len());
+    assert!(meant.len() > 300, "{} pairs are too few to judge by", meant.len());
+    assert!(precision >= 0.98, "precision {precision}");
+    assert!(recall >= 0.9, "recall {recall}");
+    let live: BTreeSet<&Name> = names.iter().map(|(name, _)| name).collect();
+    let listed: BTreeSet<&Name> = groups.values().flatten().collect();
+    assert_eq!(listed, live, "what is listed is what the generator has live");
+}

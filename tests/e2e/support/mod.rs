@@ -1,0 +1,291 @@
+//! The discovery topology in this process, on a log of its own: records in, topics out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use headwater::config::{Config, Sources, load};
+use headwater::console::Figures;
+use headwater::engine::start;
+use headwater::log::{Log, LogRecord, NewRecord, Polled, Start, TopicPartition};
+use headwater::tools::open_log;
+use serde_json::Value;
+use tempfile::TempDir;
+use topologies::discovery::Discovery;
+use topologies::run::engine_options;
+
+/// Where a topology keeps its topics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In a file of its own.
+    Embedded,
+    /// On the brokers of this address.
+    Kafka(String),
+}
+
+impl Place {
+    /// The brokers that `KAFKA_BROKERS` names; without, says that `what` is skipped.
+    pub fn kafka(what: &str) -> Option<Self> {
+        let brokers = std::env::var("KAFKA_BROKERS").ok();
+        if brokers.is_none() {
+            println!("skipped: {what} on Kafka, since KAFKA_BROKERS is not set");
+        }
+        brokers.map(Self::Kafka)
+    }
+}
+
+/// A name that no other test and no other run has.
+pub fn unique_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    format!("test-{now}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A topology with its log, topics and folder; all gone when it is dropped.
+pub struct Harness {
+    pub config: Config,
+    pub log: Arc<dyn Log>,
+    place: Place,
+    _folder: TempDir,
+}
+
+impl Harness {
+    /// A topology with the configuration file `file`, under a name and prefix of its own, with its
+    /// topics made. Flags are as for `--set`.
+    pub fn new(place: Place, file: &Path, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let name = unique_name();
+        let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        flags.push(format!("name={name}"));
+        flags.push(format!("prefix={name}."));
+        match &place {
+            Place::Embedded => flags.push(format!("log.embedded.path={}", folder.path().join("log.db").display())),
+            Place::Kafka(brokers) => {
+                flags.extend(["log.kind=kafka".to_owned(), format!("log.kafka.brokers={brokers}")]);
+            }
+        }
+        let sources = Sources { file: Some(file.to_owned()), environment: BTreeMap::new(), flags };
+        let config = load::<Config>(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
+        let log = open_log(&config).unwrap();
+        log.ensure_topics(&config.topic_specs()).unwrap();
+        Self { config, log, place, _folder: folder }
+    }
+
+    /// Appends records, in order.
+    pub fn produce(&self, records: impl IntoIterator<Item = Input>) {
+        let mut producer = self.log.producer().unwrap();
+        for record in records {
+            producer.send(record.into_record(&self.config)).unwrap();
+        }
+        producer.flush().unwrap();
+    }
+
+    /// Runs the engine on `workers` workers until everything that is there is processed.
+    pub fn run(&self, workers: usize) -> Figures {
+        let config = Config { workers, ..self.config.clone() };
+        let discovery = Discovery::new(&config).unwrap_or_else(|invalid| panic!("{invalid:?}"));
+        let options = engine_options(&config, true, true);
+        let engine = start(Arc::clone(&self.log), options, Arc::new(discovery)).unwrap();
+        let lifecycle = Arc::clone(engine.lifecycle());
+        engine.wait().unwrap();
+        Figures::of(&lifecycle.counters)
+    }
+
+    /// Every record of a topic, partition by partition.
+    pub fn records(&self, topic: &str) -> Vec<LogRecord> {
+        read_to_end(&*self.log, &self.config.full_name(topic))
+    }
+
+    /// A compacted topic as the table that it stands for.
+    pub fn table(&self, topic: &str) -> BTreeMap<String, Value> {
+        let mut table = BTreeMap::new();
+        for record in self.records(topic) {
+            let key = String::from_utf8(record.key.unwrap()).unwrap();
+            match record.value {
+                Some(value) => table.insert(key, serde_json::from_slice(&value).unwrap()),
+                None => table.remove(&key),
+            };
+        }
+        table
+    }
+
+    /// What the topology has come to, checked against itself.
+    pub fn results(&self) -> Results {
+        let results = Results {
+            events: self.table("events"),
+            listings: self.table("listings"),
+            links: self.table("links"),
+            redirects: self.table("redirects"),
+            metrics: self.table("metrics"),
+            place_requests: self.table("place-requests"),
+            dead_letters: self.records("dead-letters"),
+        };
+        results.check();
+        results
+    }
+}
+
+impl Drop for Harness {
+    fn drop(&mut self) {
+        let Place::Kafka(brokers) = &self.place else { return };
+        let topics = self.log.topics(&self.config.prefix).unwrap_or_default();
+        let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+        delete_topics(brokers, &names);
+    }
+}
+
+/// Deletes topics of a broker, if it can.
+pub fn delete_topics(brokers: &str, names: &[&str]) {
+    let mut client = rdkafka::ClientConfig::new();
+    let admin: rdkafka::admin::AdminClient<rdkafka::client::DefaultClientContext> =
+        client.set("bootstrap.servers", brokers).create().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _ = runtime.block_on(admin.delete_topics(names, &rdkafka::admin::AdminOptions::new()));
+}
+
+/// Every record of a topic, partition by partition.
+pub fn read_to_end(log: &dyn Log, topic: &str) -> Vec<LogRecord> {
+    let partitions = log.watermarks(topic).unwrap().unwrap_or_default().len();
+    let mut left: BTreeSet<TopicPartition> = (0..partitions as i32).map(|p| TopicPartition::new(topic, p)).collect();
+    let assigned: Vec<_> = left.iter().map(|at| (at.clone(), Start::Beginning)).collect();
+    let mut reader = log.reader(&assigned).unwrap();
+    let (mut polled, mut records) = (Vec::new(), Vec::new());
+    while !left.is_empty() {
+        reader.poll(&mut polled, 1 << 20, Duration::from_millis(100)).unwrap();
+        for one in polled.drain(..) {
+            match one {
+                Polled::Record(record) => records.push(record),
+                Polled::End { partition, .. } => {
+                    left.remove(&partition);
+                }
+            }
+        }
+    }
+    records.sort_by_key(|record| (record.partition, record.offset));
+    records
+}
+
+/// A record to be produced.
+#[derive(Debug, Clone)]
+pub struct Input {
+    pub topic: String,
+    pub source: Option<String>,
+    pub content_type: Option<String>,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub timestamp_ms: i64,
+}
+
+impl Input {
+    fn into_record(self, config: &Config) -> NewRecord {
+        let header = |name: &str, value: Option<String>| value.map(|value| (name.to_owned(), value.into_bytes()));
+        let headers = [header("source", self.source), header("content-type", self.content_type)];
+        NewRecord {
+            topic: config.full_name(&self.topic).into(),
+            key: self.key,
+            value: self.value,
+            headers: headers.into_iter().flatten().collect(),
+            timestamp_ms: Some(self.timestamp_ms),
+        }
+    }
+}
+
+/// The output topics, read to their ends.
+pub struct Results {
+    pub events: BTreeMap<String, Value>,
+    pub listings: BTreeMap<String, Value>,
+    pub links: BTreeMap<String, Value>,
+    pub redirects: BTreeMap<String, Value>,
+    pub metrics: BTreeMap<String, Value>,
+    pub place_requests: BTreeMap<String, Value>,
+    pub dead_letters: Vec<LogRecord>,
+}
+
+/// A listing by name.
+pub type Name = (String, String);
+
+/// The listing that a JSON object with `source` and `externalId` names.
+pub fn name(value: &Value) -> Name {
+    (text(&value["source"]), text(&value["externalId"]))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+impl Results {
+    /// The records of `events` that are events, not redirects.
+    pub fn live_events(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.events.iter().filter(|(_, event)| event.get("redirectTo").is_none())
+    }
+
+    /// The listings of each event.
+    pub fn groups(&self) -> BTreeMap<String, BTreeSet<Name>> {
+        let members = |event: &Value| event["listings"].as_array().unwrap().iter().map(name).collect();
+        self.live_events().map(|(id, event)| (id.clone(), members(event))).collect()
+    }
+
+    /// The live listings without what the engine keeps beside them.
+    pub fn normal_listings(&self) -> BTreeMap<&String, [&Value; 3]> {
+        let facts = |state| ["firstSeen", "updatedAt", "listing"].map(|field| Value::get(state, field).unwrap());
+        self.listings.iter().map(|(id, state)| (id, facts(state))).collect()
+    }
+
+    /// The events without their ids, which are history, in the order of their listings.
+    pub fn normal_events(&self) -> Vec<Value> {
+        let mut events: Vec<Value> = self.live_events().map(|(_, event)| event.clone()).collect();
+        for event in &mut events {
+            let fields = event.as_object_mut().unwrap();
+            fields.remove("id");
+            fields.remove("format");
+        }
+        events.sort_by_key(|event| event["listings"].as_array().unwrap().iter().map(name).min());
+        events
+    }
+
+    /// How many dead letters there are of each code.
+    pub fn dead_by_code(&self) -> BTreeMap<String, usize> {
+        let mut codes = BTreeMap::new();
+        for letter in &self.dead_letters {
+            *codes.entry(header(letter, "dead-letter-code")).or_default() += 1;
+        }
+        codes
+    }
+
+    /// What must hold of any results: live listings, links and events tell the same story.
+    fn check(&self) {
+        let listed: BTreeSet<&String> = self.listings.keys().collect();
+        let linked: BTreeSet<&String> = self.links.keys().collect();
+        let none: [&&String; 0] = [];
+        assert_eq!(Vec::from_iter(listed.difference(&linked)), none, "listings without a link");
+        assert_eq!(Vec::from_iter(linked.difference(&listed)), none, "links without a listing");
+        let mut by_links: BTreeMap<String, BTreeSet<Name>> = BTreeMap::new();
+        for (key, link) in &self.links {
+            assert_eq!(name(link), name(&self.listings[key]["listing"]), "a link names its listing");
+            by_links.entry(text(&link["eventId"])).or_default().insert(name(link));
+        }
+        assert_eq!(by_links, self.groups(), "links and events name the same groups");
+        for (id, event) in &self.events {
+            assert_eq!(&text(&event["id"]), id, "the key of an event is its id");
+        }
+        let in_events: BTreeMap<&String, &Value> =
+            self.events.iter().filter(|(_, event)| event.get("redirectTo").is_some()).collect();
+        assert_eq!(in_events, self.redirects.iter().collect(), "events and redirects name the same retired ids");
+        for redirect in self.redirects.values() {
+            let survivor = &self.events[&text(&redirect["redirectTo"])];
+            assert!(survivor.get("redirectTo").is_none(), "a redirect leads to an event: {redirect}");
+        }
+    }
+}
+
+/// A header as text; empty where there is none.
+pub fn header(record: &LogRecord, name: &str) -> String {
+    String::from_utf8_lossy(record.header(name).unwrap_or_default()).into_owned()
+}
+
+/// A path below `tests`.
+pub fn tests_folder(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(path)
+}
