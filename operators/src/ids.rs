@@ -98,8 +98,21 @@ impl ListingId {
 impl DocumentId {
     /// The document that records with this key are versions of.
     pub fn of(topic: &str, source: &str, key: &[u8]) -> Self {
-        Self(digest(&[b"document", topic.as_bytes(), source.as_bytes(), key]))
+        Self(digest(&[b"document", topic.as_bytes(), source.as_bytes(), key]) & !Self::PARTITION)
     }
+
+    /// What stands for the document of records without a key: their partition.
+    pub fn of_partition(topic: &str, partition: i32) -> Self {
+        Self(digest(&[b"partition", topic.as_bytes(), &partition.to_le_bytes()]) | Self::PARTITION)
+    }
+
+    /// Whether it stands for a partition.
+    pub fn is_partition(self) -> bool {
+        self.0 & Self::PARTITION != 0
+    }
+
+    /// The bit that tells partitions from documents.
+    const PARTITION: u128 = 1 << 127;
 }
 
 #[cfg(test)]

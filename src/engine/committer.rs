@@ -10,7 +10,7 @@
 //! No worker ever waits for the log: the operator hands sealed epochs over a channel, whose
 //! content is bounded by the sources' limit on bytes in flight.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -23,7 +23,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 
-use super::lifecycle::Lifecycle;
+use super::lifecycle::{Lifecycle, PanicGuard};
 use super::ordered::least;
 use super::output::{OutRecord, Output};
 use super::progress::{PROGRESS_KEY, Positions, Progress};
@@ -122,6 +122,8 @@ pub struct CommitterOptions {
     pub correction_batch: usize,
     /// Above this share of the rows held, corrections need a person's consent; `None`: given.
     pub correction_guard: Option<f64>,
+    /// Topics whose positions are published for lag tools.
+    pub published: BTreeSet<String>,
     /// Number of workers, each of which restores a share of the state.
     pub workers: usize,
     /// Stop once these positions are committed.
@@ -139,6 +141,7 @@ pub fn start(
     lifecycle: Arc<Lifecycle>,
 ) -> Result<JoinHandle<()>, EngineError> {
     let work = move || {
+        let _guard = PanicGuard::new("the committer", &lifecycle);
         let mut committer = Committer::new(options, writer, Arc::clone(&lifecycle));
         if let Err(error) = committer.run(&sealed) {
             lifecycle.fail(error);
@@ -160,6 +163,9 @@ struct Committer {
     results: u64,
     ends: Vec<super::progress::OutputEnd>,
     ends_are_current: bool,
+    /// Whether a row was too large for its topic: the outputs are not what the state implies, so a
+    /// later start has to compare them.
+    oversized: bool,
     last_commit: Instant,
 }
 
@@ -181,6 +187,7 @@ impl Committer {
             results: progress.map_or(0, |progress| progress.results),
             ends: progress.map(|progress| progress.ends.clone()).unwrap_or_default(),
             ends_are_current: options.held.is_none(),
+            oversized: false,
             last_commit: Instant::now(),
             options,
             writer,
@@ -271,9 +278,12 @@ impl Committer {
     }
 
     fn record_ends(&mut self) -> Result<(), EngineError> {
-        if self.ends_are_current {
+        if self.ends_are_current || self.oversized {
             return Ok(());
         }
+        // On Kafka the end of a partition moves only when the marker of a transaction is written,
+        // after the commit has returned; the next transaction has to wait for that.
+        self.commit(Vec::new())?;
         self.ends = output_ends(&*self.options.log, &self.options.names)?;
         self.commit(Vec::new())?;
         self.ends_are_current = true;
@@ -288,7 +298,9 @@ impl Committer {
         let epoch = self.epoch.to_string().into_bytes();
         transaction.records.extend(records.into_iter().map(|record| self.new_record(record, &epoch)));
         transaction.records.push(self.progress_record(&epoch));
+        let published = &self.options.published;
         transaction.positions = self.positions.offsets();
+        transaction.positions.retain(|(at, _)| published.contains(&*at.topic));
         self.append(&mut transaction)?;
         self.last_commit = Instant::now();
         self.lifecycle.counters.commits.fetch_add(1, Ordering::Relaxed);
@@ -313,10 +325,15 @@ impl Committer {
     /// dead letter in place. An error where neither is possible.
     fn shrink(&self, record: &mut NewRecord, too_large: LogError) -> Result<Option<NewRecord>, EngineError> {
         let letters = self.options.names.output(Output::DeadLetters);
-        let Some(mut value) = record.value.take().filter(|value| !value.is_empty()) else {
-            return Err(too_large.into());
+        let value = record.value.take().filter(|value| !value.is_empty());
+        let is_letter = &*record.topic == letters;
+        let Some(mut value) = value else {
+            let before = record.headers.len();
+            record.headers.retain(|(name, _)| name.starts_with("dead-letter-") || name == "epoch");
+            record.value = Some(Vec::new());
+            return if is_letter && record.headers.len() < before { Ok(None) } else { Err(too_large.into()) };
         };
-        if &*record.topic == letters {
+        if is_letter {
             value.truncate(value.len() / 2);
             record.value = Some(value);
             return Ok(None);
@@ -334,7 +351,7 @@ impl Committer {
         }))
     }
 
-    fn count(&self, records: &[OutRecord]) {
+    fn count(&mut self, records: &[OutRecord]) {
         let counters = &self.lifecycle.counters;
         let letters = records.iter().filter(|record| record.output == Output::DeadLetters).count();
         counters.dead_letters.fetch_add(letters as u64, Ordering::Relaxed);
@@ -342,6 +359,7 @@ impl Committer {
         for record in records.iter().filter(|record| record.output == Output::DeadLetters) {
             let code = record.headers.iter().find(|(name, _)| name == "dead-letter-code");
             let code = code.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).unwrap_or_default();
+            self.oversized |= code == DeadLetterCode::OutputTooLarge.as_str();
             metrics::counter!("headwater_dead_letters_total", "code" => code).increment(1);
         }
     }

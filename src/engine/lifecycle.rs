@@ -1,7 +1,7 @@
 //! What the threads of an engine share: how far it has come, and whether it goes on.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use timely::scheduling::SyncActivator;
@@ -120,6 +120,28 @@ impl Lifecycle {
     fn wake(&self) {
         // A worker that has ended needs no waking.
         locked(&self.activators).retain(|activator| activator.activate().is_ok());
+    }
+}
+
+/// Ends the whole engine when the thread that holds it panics: the others would wait for ever.
+pub struct PanicGuard {
+    who: &'static str,
+    lifecycle: Arc<Lifecycle>,
+}
+
+impl PanicGuard {
+    /// A guard for the thread of `who`.
+    pub fn new(who: &'static str, lifecycle: &Arc<Lifecycle>) -> Self {
+        Self { who, lifecycle: Arc::clone(lifecycle) }
+    }
+}
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = format!("{} panicked; see the message above", self.who);
+            self.lifecycle.fail(EngineError::Panic { reason });
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 //! the last commit, corrects the outputs where they no longer say what the state implies, and
 //! goes on from the committed positions. See DESIGN "Exactly once" in ARCHITECTURE.md.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -47,7 +47,7 @@ pub use error::EngineError;
 pub use source::{InputTopic, Pace};
 
 use committer::CommitterOptions;
-use lifecycle::Lifecycle;
+use lifecycle::{Lifecycle, PanicGuard};
 use output::{EncodeContext, Output, Outputs, Recovery};
 use recovery::Plan;
 use source::{Share, SourceOptions};
@@ -150,7 +150,7 @@ impl<'s> Inputs<'s> {
 
     /// A compacted input topic as a collection. `name` is without the prefix.
     pub fn table<V: ExchangeData + DeserializeOwned>(&self, name: &str) -> Table<'s, V> {
-        tables::table(self.tables.clone(), self.names.full(name))
+        tables::table(self.tables.clone(), self.names.full(name), self.encode.restored.0)
     }
 
     /// The listings that were live.
@@ -274,8 +274,8 @@ pub struct Engine {
     workers: Option<timely::communication::WorkerGuards<()>>,
     /// What recovery found, for people.
     pub recovery: RecoverySummary,
-    /// Where every input partition ended at the start.
-    pub goals: Vec<(TopicPartition, i64)>,
+    /// How many raw records were waiting at the start; more than there are where offsets have gaps.
+    pub backlog: u64,
 }
 
 /// What recovery found.
@@ -299,7 +299,7 @@ pub fn start(log: Arc<dyn Log>, options: EngineOptions, topology: Arc<dyn Topolo
     let begun = Instant::now();
     let writer = log.transactional(&options.name, &options.name)?;
     let fingerprints = topology.fingerprints();
-    let plan = recovery::plan(&*log, &options.names, fingerprints)?;
+    let plan = recovery::plan(&*log, &options, fingerprints)?;
     let goals = input_ends(&*log, &options)?;
     let recovery = RecoverySummary {
         resumed: plan.progress.is_some(),
@@ -307,10 +307,11 @@ pub fn start(log: Arc<dyn Log>, options: EngineOptions, topology: Arc<dyn Topolo
         held: plan.held.len(),
         took: begun.elapsed(),
     };
+    let backlog = backlog(&*log, &options, plan.progress.as_ref())?;
     let lifecycle = Arc::new(Lifecycle::default());
     let run = Run { log, options: Arc::new(options), lifecycle: Arc::clone(&lifecycle), fingerprints };
-    let (committer, workers) = run.start(plan, writer, goals.clone(), topology)?;
-    Ok(Engine { lifecycle, committer: Some(committer), workers: Some(workers), recovery, goals })
+    let (committer, workers) = run.start(plan, writer, goals, topology)?;
+    Ok(Engine { lifecycle, committer: Some(committer), workers: Some(workers), recovery, backlog })
 }
 
 impl Engine {
@@ -379,6 +380,7 @@ impl Run {
             correction_batch: self.options.correction_batch,
             correction_guard: self.options.correction_guard,
             workers: self.options.workers,
+            published: input_topics(&self.options),
             goals: self.options.exit_when_idle.then_some(goals),
         };
         let committer = committer::start(committer, writer, receiver, Arc::clone(&self.lifecycle))?;
@@ -424,7 +426,7 @@ struct WorkerSetup {
 
 impl WorkerSetup {
     fn run(&self, worker: &mut Worker) {
-        let guard = PanicGuard(Arc::clone(&self.lifecycle));
+        let _guard = PanicGuard::new("a worker", &self.lifecycle);
         worker.dataflow_named("Topology", |scope| self.build(scope));
         while worker.has_dataflows() && !self.lifecycle.failed() {
             worker.step_or_park(Some(lifecycle::PARK));
@@ -432,7 +434,6 @@ impl WorkerSetup {
         for dataflow in worker.installed_dataflows() {
             worker.drop_dataflow(dataflow);
         }
-        drop(guard);
     }
 
     fn build(&self, scope: Scope<'_, Epoch>) {
@@ -464,17 +465,6 @@ impl WorkerSetup {
     }
 }
 
-/// Ends the whole engine when a worker panics: the others would wait for it for ever.
-struct PanicGuard(Arc<Lifecycle>);
-
-impl Drop for PanicGuard {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.fail(EngineError::Panic { reason: "a worker panicked; see the message above".to_owned() });
-        }
-    }
-}
-
 fn partitions(log: &dyn Log, topic: &str) -> Result<Vec<(TopicPartition, i64)>, EngineError> {
     let ends = log.watermarks(topic)?.unwrap_or_default();
     Ok((0..).zip(ends).map(|(partition, ends)| (TopicPartition::new(topic, partition), ends.high)).collect())
@@ -499,6 +489,23 @@ fn behind(ends: &[(TopicPartition, i64)], shares: &[Share]) -> watermark::Behind
         (next.unwrap_or(0) < *end).then(|| ((Arc::clone(&at.topic), at.partition), *end))
     });
     ahead.collect()
+}
+
+fn backlog(log: &dyn Log, options: &EngineOptions, progress: Option<&progress::Progress>) -> Result<u64, EngineError> {
+    let known = progress.map(|progress| progress::Positions::from(&*progress.positions)).unwrap_or_default();
+    let mut backlog = 0;
+    for topic in options.inputs.keys() {
+        for (partition, ends) in (0..).zip(log.watermarks(topic)?.unwrap_or_default()) {
+            let next = known.next(&TopicPartition::new(Arc::clone(topic), partition)).unwrap_or(0).max(ends.low);
+            backlog += u64::try_from(ends.high - next).unwrap_or(0);
+        }
+    }
+    Ok(backlog)
+}
+
+fn input_topics(options: &EngineOptions) -> BTreeSet<String> {
+    let tables = options.tables.iter().map(|table| options.names.full(table));
+    options.inputs.keys().map(|topic| topic.to_string()).chain(tables).collect()
 }
 
 /// Deals the partitions over the workers.

@@ -7,9 +7,9 @@ use headwater_operators::Epoch;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::output::{OutRecord, Output, Recovery};
-use super::progress::{OutputEnd, PROGRESS_KEY, Progress};
+use super::progress::{OutputEnd, PROGRESS_KEY, Positions, Progress};
 use super::state::FORMAT;
-use super::{EngineError, Fingerprints, TopicNames};
+use super::{EngineError, EngineOptions, Fingerprints, TopicNames};
 use crate::log::{Log, LogRecord, Polled, Start, TopicPartition};
 
 /// How to start.
@@ -30,12 +30,16 @@ pub struct Plan {
 ///
 /// # Errors
 /// When the log fails, or when the progress record is damaged or of a newer format.
-pub fn plan(log: &dyn Log, names: &TopicNames, fingerprints: Fingerprints) -> Result<Plan, EngineError> {
+pub fn plan(log: &dyn Log, options: &EngineOptions, fingerprints: Fingerprints) -> Result<Plan, EngineError> {
+    let names = &options.names;
     let progress = last_progress(log, names)?;
     let reason = match &progress {
         None => Some("no progress record"),
         Some(progress) if progress.results != fingerprints.results => Some("configuration or operators changed"),
         Some(progress) if progress.ends != output_ends(log, names)? => Some("output topics differ from the last stop"),
+        // Compaction may have removed what a newer record of a key replaces, and with it what the
+        // outputs were computed from.
+        Some(progress) if tables_moved(log, options, progress)? => Some("tables were written to meanwhile"),
         Some(_) => None,
     };
     let recovery = if reason.is_some() { Recovery::Compare } else { Recovery::Trust };
@@ -45,6 +49,18 @@ pub fn plan(log: &dyn Log, names: &TopicNames, fingerprints: Fingerprints) -> Re
     };
     let restored_epoch = progress.as_ref().map_or(0, |progress| progress.epoch);
     Ok(Plan { progress, restored_epoch, recovery, reason, held })
+}
+
+fn tables_moved(log: &dyn Log, options: &EngineOptions, progress: &Progress) -> Result<bool, EngineError> {
+    let known = Positions::from(&*progress.positions);
+    for table in &options.tables {
+        for (at, high) in super::partitions(log, &options.names.full(table))? {
+            if high > known.next(&at).unwrap_or(0) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 fn last_progress(log: &dyn Log, names: &TopicNames) -> Result<Option<Progress>, EngineError> {
@@ -75,7 +91,11 @@ pub fn output_ends(log: &dyn Log, names: &TopicNames) -> Result<Vec<OutputEnd>, 
     let mut ends = Vec::new();
     for output in Output::ALL.into_iter().filter(|output| *output != Output::Progress) {
         let topic = names.output(output);
-        for (partition, watermarks) in (0..).zip(log.watermarks(topic)?.unwrap_or_default()) {
+        for (partition, mut watermarks) in (0..).zip(log.watermarks(topic)?.unwrap_or_default()) {
+            if output == Output::DeadLetters {
+                // Retention moves it, and nothing follows from that.
+                watermarks.low = 0;
+            }
             ends.push(OutputEnd { topic: topic.to_owned(), partition, watermarks });
         }
     }
@@ -116,7 +136,8 @@ impl Held {
     /// tombstones for rows that the state does not imply.
     pub fn corrections(mut self, implied: Vec<OutRecord>) -> Vec<OutRecord> {
         let mut corrections: Vec<OutRecord> = Vec::new();
-        for record in implied {
+        // Dead letters belong to the records they came from, not to the state.
+        for record in implied.into_iter().filter(|record| record.output != Output::DeadLetters) {
             let held = record.key.clone().and_then(|key| self.0.remove(&(record.output, key)));
             if held != record.value.as_deref().map(xxh3_128) {
                 corrections.push(record);

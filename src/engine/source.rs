@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use headwater_operators::raw::Origin;
@@ -27,7 +27,7 @@ use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::SyncActivator;
 
 use super::EngineError;
-use super::lifecycle::Lifecycle;
+use super::lifecycle::{Lifecycle, PanicGuard};
 use crate::log::{Log, LogRecord, Polled, Reader, Start, TopicPartition};
 
 /// When epochs close and how much may be under way.
@@ -164,6 +164,7 @@ struct Source {
     lifecycle: Arc<Lifecycle>,
     pending: VecDeque<Polled>,
     epoch: Epoch,
+    opened: Instant,
     restoring: bool,
     known_tables: BTreeMap<TopicPartition, i64>,
     state_topics: BTreeSet<Arc<str>>,
@@ -199,6 +200,7 @@ impl Source {
             lifecycle,
             pending: VecDeque::new(),
             epoch,
+            opened: Instant::now(),
             restoring: true,
             new_tables: Vec::new(),
             changed: BTreeSet::new(),
@@ -214,7 +216,7 @@ impl Source {
             return false;
         }
         self.release_committed();
-        if self.restoring {
+        if self.restoring && !self.lifecycle.stopping() {
             self.restore(outputs);
         }
         if !self.restoring {
@@ -230,7 +232,9 @@ impl Source {
 
     fn until_next_epoch(&self) -> Duration {
         let interval = self.options.pace.interval.as_millis().max(1) as u64;
-        Duration::from_millis((self.epoch + interval).saturating_sub(now_ms()).max(1))
+        // An epoch that may not close yet is waited for: commits and the reader wake the source anyway.
+        let due = (self.epoch + interval).saturating_sub(now_ms());
+        Duration::from_millis(if due == 0 { interval } else { due })
     }
 
     fn release_committed(&mut self) {
@@ -367,7 +371,10 @@ impl Source {
     }
 
     fn close_epoch(&mut self, outputs: &mut Outputs<'_>) {
-        let next = self.epoch_of(now_ms());
+        // A clock that was set back must not keep the epoch open until it has caught up.
+        let interval = self.options.pace.interval;
+        let overdue = if self.opened.elapsed() >= interval * 2 { interval.as_millis().max(1) as u64 } else { 0 };
+        let next = self.epoch_of(now_ms()).max(self.epoch + overdue);
         if next <= self.epoch || self.in_flight.len() >= self.options.pace.max_epochs {
             return;
         }
@@ -383,6 +390,7 @@ impl Source {
 
     fn enter(&mut self, epoch: Epoch) {
         self.epoch = epoch;
+        self.opened = Instant::now();
         for capability in &mut self.capabilities {
             capability.downgrade(&epoch);
         }
@@ -428,6 +436,7 @@ fn spawn_reader(
 ) {
     let on_failure = Arc::clone(&lifecycle);
     let work = move || {
+        let _guard = PanicGuard::new("a reader", &lifecycle);
         let feed = Feed { sender, activator, lifecycle: Arc::clone(&lifecycle) };
         if let Err(error) = feed.run(&*log, &share) {
             lifecycle.fail(error);
@@ -447,6 +456,9 @@ struct Feed {
 impl Feed {
     fn run(&self, log: &dyn Log, share: &Share) -> Result<(), EngineError> {
         let tables = self.restore(log, share)?;
+        if self.lifecycle.stopping() {
+            return Ok(());
+        }
         let mut starts: Vec<(TopicPartition, Start)> =
             share.raw.iter().map(|(at, next, _)| (at.clone(), next.map_or(Start::Beginning, Start::Offset))).collect();
         starts.extend(tables.into_iter().map(|(at, next)| (at, Start::Offset(next))));
@@ -489,7 +501,10 @@ impl Feed {
                 }
             }
         }
-        self.send(Message::Restored);
+        // Stopped before the ends: what was read is not the state, and nobody may take it for that.
+        if open.is_empty() {
+            self.send(Message::Restored);
+        }
         Ok(ends)
     }
 

@@ -7,9 +7,8 @@ use headwater_operators::raw::{DeadLetterCode, Origin};
 use headwater_operators::{DeadLetter, Epoch};
 use serde::de::DeserializeOwned;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::Operator;
-use timely::dataflow::operators::vec::ResultStream;
 use timely::dataflow::operators::vec::{Filter, Map};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -30,10 +29,22 @@ type Row<V> = (Vec<u8>, (i32, i64), Option<V>);
 pub fn table<'s, V: ExchangeData + DeserializeOwned>(
     records: StreamVec<'s, Epoch, LogRecord>,
     topic: String,
+    restored_epoch: Epoch,
 ) -> Table<'s, V> {
     let mine = records.filter(move |record| *record.topic == *topic);
     let parsed = mine.map(parse::<V>);
-    let (good, bad) = (parsed.clone().ok(), parsed.err());
+    let good = parsed.clone().flat_map(|(row, _)| row);
+    // What was known at the last commit has been reported before.
+    let bad = parsed.unary(Pipeline, "NewFailures", move |_capability, _info| {
+        move |input, out| {
+            input.for_each(|capability, data| {
+                if *capability.time() > restored_epoch {
+                    let letters = data.drain(..).filter_map(|(_, letter)| letter.map(|letter| *letter));
+                    out.session(&capability).give_iterator(letters);
+                }
+            });
+        }
+    });
     let exchange = Exchange::new(|(key, _, _): &Row<V>| xxh3_64(key));
     let rows = good.unary_frontier(exchange, "Table", |_capability, _info| {
         let mut stash = Stash::default();
@@ -57,18 +68,22 @@ pub fn table<'s, V: ExchangeData + DeserializeOwned>(
             }
         }
     });
-    Table { rows: rows.as_collection(), failures: bad.map(|letter| *letter) }
+    Table { rows: rows.as_collection(), failures: bad }
 }
 
-fn parse<V: DeserializeOwned>(record: LogRecord) -> Result<Row<V>, Box<DeadLetter>> {
+/// The row that a record stands for, and what is wrong with it. A value that cannot be read takes
+/// its key away, as it would after compaction has removed the former one.
+type Parsed<V> = (Option<Row<V>>, Option<Box<DeadLetter>>);
+
+fn parse<V: DeserializeOwned>(record: LogRecord) -> Parsed<V> {
     let at = (record.partition, record.offset);
     let Some(key) = record.key.clone() else {
-        return Err(failure(record, "a record of this topic needs a key".to_owned()));
+        return (None, Some(failure(record, "a record of this topic needs a key".to_owned())));
     };
-    let Some(value) = &record.value else { return Ok((key, at, None)) };
+    let Some(value) = &record.value else { return (Some((key, at, None)), None) };
     match serde_json::from_slice(value) {
-        Ok(value) => Ok((key, at, Some(value))),
-        Err(error) => Err(failure(record, error.to_string())),
+        Ok(value) => (Some((key, at, Some(value))), None),
+        Err(error) => (Some((key, at, None)), Some(failure(record, error.to_string()))),
     }
 }
 

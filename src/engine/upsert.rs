@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use differential_dataflow::{AsCollection, VecCollection};
 use headwater_operators::extract::content_hash;
-use headwater_operators::ids::{DocumentId, digest};
+use headwater_operators::ids::DocumentId;
 use headwater_operators::raw::{Document, Extracted, Origin, SourceStamp};
 use headwater_operators::window::{Outcome, Tally};
 use headwater_operators::{Epoch, Listing, ListingId, LiveListing, Shared};
@@ -86,24 +86,61 @@ pub enum Change {
     Restore(Arc<ListingState>),
 }
 
-/// Which listings each keyed document has now.
-#[derive(Debug, Default)]
+/// Which listings each keyed document has now. A document is forgotten when all of its listings
+/// are past, as it would be by a restart.
+#[derive(Debug)]
 pub struct Documents {
+    retention: Retention,
     known: IdMap<DocumentId, KnownDocument>,
+    timers: BTreeMap<i64, Vec<DocumentId>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct KnownDocument {
     version: Version,
     members: Vec<ListingId>,
+    leaves_at: i64,
+}
+
+impl Default for KnownDocument {
+    fn default() -> Self {
+        Self { version: Version::default(), members: Vec::new(), leaves_at: i64::MIN }
+    }
 }
 
 impl Documents {
-    /// Takes in that `document` claimed `listing` with `version`.
-    pub fn restore(&mut self, document: DocumentId, listing: ListingId, version: Version) {
+    /// No documents yet.
+    pub fn new(retention: Retention) -> Self {
+        Self { retention, known: IdMap::default(), timers: BTreeMap::new() }
+    }
+
+    /// Takes in that `document` claimed `listing` with `version`, until the listing leaves.
+    pub fn restore(&mut self, document: DocumentId, listing: ListingId, version: Version, leaves_at: i64) {
+        if document.is_partition() {
+            return;
+        }
         let known = self.known.entry(document).or_default();
         known.version = known.version.max(unstamped(version));
         known.members.push(listing);
+        known.leaves_at = known.leaves_at.max(leaves_at);
+        self.set_timer(document, leaves_at);
+    }
+
+    fn set_timer(&mut self, document: DocumentId, leaves_at: i64) {
+        if leaves_at != i64::MAX {
+            self.timers.entry(leaves_at).or_default().push(document);
+        }
+    }
+
+    /// Forgets the documents all of whose listings are past at `now`.
+    pub fn expire(&mut self, now: i64) {
+        while let Some(due) = self.timers.first_entry().filter(|due| *due.key() <= now) {
+            for document in due.remove() {
+                if self.known.get(&document).is_some_and(|known| known.leaves_at <= now) {
+                    self.known.remove(&document);
+                }
+            }
+        }
     }
 
     /// Turns the next version of a document into changes of listings.
@@ -112,7 +149,7 @@ impl Documents {
     pub fn apply(&mut self, document: Document, hash: &dyn Fn(&Listing) -> u64, out: &mut Vec<(ListingId, Change)>) {
         let Document { origin, id, listings, kept, .. } = document;
         let Some(id) = id else {
-            let partition = partition_id(&origin);
+            let partition = DocumentId::of_partition(&origin.topic, origin.partition);
             out.extend(listings.into_iter().map(|one| upsert(&origin, partition, one, hash)));
             return;
         };
@@ -123,7 +160,11 @@ impl Documents {
         }
         known.version = version;
         let before = std::mem::take(&mut known.members);
+        if kept.is_empty() {
+            known.leaves_at = i64::MIN;
+        }
         for one in listings {
+            known.leaves_at = known.leaves_at.max(self.retention.leaves_at(&one.listing));
             let change = upsert(&origin, id, one, hash);
             known.members.push(change.0);
             out.push(change);
@@ -138,8 +179,10 @@ impl Documents {
                 }
             }
         }
-        if known.members.is_empty() {
-            self.known.remove(&id);
+        let (empty, leaves_at) = (known.members.is_empty(), known.leaves_at);
+        match empty {
+            true => drop(self.known.remove(&id)),
+            false => self.set_timer(id, leaves_at),
         }
     }
 }
@@ -147,11 +190,6 @@ impl Documents {
 /// Documents are ordered by their records alone: stamps belong to the listings in them.
 fn unstamped(version: Version) -> Version {
     Version { sequence: 0, modified_ms: 0, ..version }
-}
-
-/// What stands for the document of a record without a key: its partition.
-fn partition_id(origin: &Origin) -> DocumentId {
-    DocumentId(digest(&[b"partition", origin.topic.as_bytes(), &origin.partition.to_le_bytes()]))
 }
 
 fn upsert(
@@ -241,17 +279,13 @@ impl Register {
             }
             for id in due.remove() {
                 // An update may have moved the end; then another timer is set.
-                if self.entries.get(&id).is_some_and(|known| known.leaves_at <= now) {
-                    self.remove(id, out);
+                if self.entries.get(&id).is_some_and(|known| known.leaves_at <= now)
+                    && let Some(known) = self.entries.remove(&id)
+                {
+                    let before = known.live.clone();
+                    self.keep(id, known, Some(before), now, out);
                 }
             }
-        }
-    }
-
-    fn remove(&mut self, id: ListingId, out: &mut Emitted) {
-        if let Some(known) = self.entries.remove(&id) {
-            out.listings.push((known.live, -1));
-            out.states.insert(id, None);
         }
     }
 
@@ -259,7 +293,7 @@ impl Register {
     pub fn apply(&mut self, id: ListingId, change: Change, now: u64, out: &mut Emitted) {
         match change {
             Change::Restore(state) => self.restore(id, &state, out),
-            Change::Withdraw { document, timestamp_ms } => self.withdraw(id, document, timestamp_ms, now, out),
+            Change::Withdraw { document, timestamp_ms } => self.withdraw(id, document, timestamp_ms, now as i64, out),
             Change::Upsert { version, timestamp_ms, document, content_hash, mut listing } => {
                 if self.is_unchanged(id, document, content_hash, &version, timestamp_ms, out) {
                     return;
@@ -273,7 +307,7 @@ impl Register {
                     updated_at: timestamp_ms,
                     listing: Some(listing),
                 };
-                self.upsert(id, claim, now, out);
+                self.upsert(id, claim, now as i64, out);
             }
         }
     }
@@ -322,7 +356,7 @@ impl Register {
         unchanged
     }
 
-    fn upsert(&mut self, id: ListingId, claim: Claim, now: u64, out: &mut Emitted) {
+    fn upsert(&mut self, id: ListingId, claim: Claim, now: i64, out: &mut Emitted) {
         let timestamp_ms = claim.updated_at;
         let Some(mut known) = self.entries.remove(&id) else {
             return self.discover(id, claim, now, out);
@@ -335,7 +369,7 @@ impl Register {
         self.keep(id, known, Some(before), now, out);
     }
 
-    fn discover(&mut self, id: ListingId, mut claim: Claim, now: u64, out: &mut Emitted) {
+    fn discover(&mut self, id: ListingId, mut claim: Claim, now: i64, out: &mut Emitted) {
         let Some(listing) = claim.listing.take() else { return };
         out.seen(&listing, claim.updated_at, Outcome::Discovered);
         let live = LiveListing { id, first_seen: claim.first_seen, updated_at: claim.updated_at, listing: *listing };
@@ -343,7 +377,7 @@ impl Register {
         self.keep(id, known, None, now, out);
     }
 
-    fn withdraw(&mut self, id: ListingId, document: DocumentId, timestamp_ms: i64, now: u64, out: &mut Emitted) {
+    fn withdraw(&mut self, id: ListingId, document: DocumentId, timestamp_ms: i64, now: i64, out: &mut Emitted) {
         let Some(mut known) = self.entries.remove(&id) else { return };
         let before = known.live.clone();
         match known.drop_claim(document) {
@@ -359,23 +393,23 @@ impl Register {
         }
     }
 
-    /// Emits what changed, and keeps the listing unless it is past.
+    /// Drops claims that are past, emits what changed, and keeps the listing if a claim is left.
     fn keep(
         &mut self,
         id: ListingId,
         mut known: Known,
         before: Option<Shared<LiveListing>>,
-        now: u64,
+        now: i64,
         out: &mut Emitted,
     ) {
-        let leaves_at = self.retention.leaves_at(&known.live.listing);
-        if leaves_at <= now as i64 {
+        if !known.drop_past(&self.retention, now) {
             if let Some(before) = before {
                 out.listings.push((before, -1));
                 out.states.insert(id, None);
             }
             return;
         }
+        let leaves_at = self.retention.leaves_at(&known.live.listing);
         if before.is_none() || leaves_at != known.leaves_at {
             self.set_timer(id, leaves_at);
         }
@@ -425,6 +459,20 @@ impl Known {
         claims.retain(|claim| claim.document != document);
         self.settle(claims);
         Dropped::OneOfSeveral
+    }
+
+    /// Drops the claims that are past at `now`: others may still say that it is to come. Whether
+    /// a claim is left.
+    fn drop_past(&mut self, retention: &Retention, now: i64) -> bool {
+        let is_past = |listing: &Listing| retention.leaves_at(listing) <= now;
+        if self.others.is_empty() {
+            return !is_past(&self.live.listing);
+        }
+        let mut claims = self.take_claims();
+        claims.retain(|claim| claim.listing.as_deref().is_none_or(|listing| !is_past(listing)));
+        let left = !claims.is_empty();
+        self.settle(claims);
+        left
     }
 
     /// All claims, each with its description.
@@ -484,53 +532,62 @@ pub trait Upsert<'s> {
 impl<'s> Upsert<'s> for VecCollection<'s, Epoch, Document> {
     fn upsert(self, restored: StreamVec<'s, Epoch, Arc<ListingState>>, options: UpsertOptions) -> Upserted<'s> {
         let salt = options.salt;
-        let changes = documents(self, restored.clone(), move |listing| content_hash(listing, salt));
+        let changes = documents(self, restored.clone(), options.retention, move |listing| content_hash(listing, salt));
         let restored = restored.map(|state| (state.live.id, Change::Restore(state)));
         register(changes.concat(restored), options)
     }
 }
 
-type Membership = (DocumentId, ListingId, Version);
+type Membership = (DocumentId, ListingId, Version, i64);
 
 fn documents<'s>(
     documents: VecCollection<'s, Epoch, Document>,
     restored: StreamVec<'s, Epoch, Arc<ListingState>>,
+    retention: Retention,
     hash: impl Fn(&Listing) -> u64 + 'static,
 ) -> StreamVec<'s, Epoch, (ListingId, Change)> {
-    let memberships = restored.flat_map(|state| {
-        let membership = |claim: &Claim| (claim.document, state.live.id, claim.version);
-        state.claims.iter().map(membership).collect::<Vec<Membership>>()
-    });
+    let memberships = restored.flat_map(move |state| memberships(&state, &retention));
     let by_document = Exchange::new(|(document, _, _): &(Document, Epoch, isize)| document_route(document));
-    let by_membership = Exchange::new(|(document, _, _): &Membership| document.0 as u64);
-    documents.inner.binary_frontier(memberships, by_document, by_membership, "Documents", |_capability, _info| {
-        let mut state = Documents::default();
-        let mut stash: Stash<Result<Document, Membership>> = Stash::default();
-        let mut changes = Vec::new();
-        move |(documents, document_frontier), (restored, restored_frontier), out| {
-            documents.for_each(|capability, data| {
-                let epoch = *capability.time();
-                stash.push(epoch, || vec![capability.retain(0)], data.drain(..).map(|(document, _, _)| Ok(document)));
-            });
-            restored.for_each(|capability, data| {
-                stash.push(*capability.time(), || vec![capability.retain(0)], data.drain(..).map(Err));
-            });
-            let frontier = lower(document_frontier.frontier(), restored_frontier.frontier());
-            while let Some((_, capabilities, inputs)) = stash.next_complete(frontier.borrow()) {
-                let (documents, memberships): (Vec<_>, Vec<_>) = inputs.into_iter().partition(Result::is_ok);
-                for (document, listing, version) in memberships.into_iter().filter_map(Result::err) {
-                    state.restore(document, listing, version);
+    let by_membership = Exchange::new(|(document, _, _, _): &Membership| document.0 as u64);
+    documents.inner.flat_map(split_unkeyed).binary_frontier(
+        memberships,
+        by_document,
+        by_membership,
+        "Documents",
+        move |_capability, _info| {
+            let mut state = Documents::new(retention);
+            let mut stash: Stash<Result<Document, Membership>> = Stash::default();
+            let mut changes = Vec::new();
+            move |(documents, document_frontier), (restored, restored_frontier), out| {
+                documents.for_each(|capability, data| {
+                    let epoch = *capability.time();
+                    stash.push(
+                        epoch,
+                        || vec![capability.retain(0)],
+                        data.drain(..).map(|(document, _, _)| Ok(document)),
+                    );
+                });
+                restored.for_each(|capability, data| {
+                    stash.push(*capability.time(), || vec![capability.retain(0)], data.drain(..).map(Err));
+                });
+                let frontier = lower(document_frontier.frontier(), restored_frontier.frontier());
+                while let Some((epoch, capabilities, inputs)) = stash.next_complete(frontier.borrow()) {
+                    let (documents, memberships): (Vec<_>, Vec<_>) = inputs.into_iter().partition(Result::is_ok);
+                    for (document, listing, version, leaves_at) in memberships.into_iter().filter_map(Result::err) {
+                        state.restore(document, listing, version, leaves_at);
+                    }
+                    state.expire(epoch as i64);
+                    let mut documents: Vec<Document> = documents.into_iter().filter_map(Result::ok).collect();
+                    documents.sort_by(|a, b| place(&a.origin).cmp(&place(&b.origin)));
+                    for document in documents {
+                        state.apply(document, &hash, &mut changes);
+                    }
+                    let Some(capability) = capabilities.first() else { continue };
+                    out.session(capability).give_iterator(changes.drain(..));
                 }
-                let mut documents: Vec<Document> = documents.into_iter().filter_map(Result::ok).collect();
-                documents.sort_by(|a, b| place(&a.origin).cmp(&place(&b.origin)));
-                for document in documents {
-                    state.apply(document, &hash, &mut changes);
-                }
-                let Some(capability) = capabilities.first() else { continue };
-                out.session(capability).give_iterator(changes.drain(..));
             }
-        }
-    })
+        },
+    )
 }
 
 /// Where a record stands in its partition: the order in which documents are applied.
@@ -538,10 +595,38 @@ fn place(origin: &Origin) -> (&str, i32, i64) {
     (&origin.topic, origin.partition, origin.offset)
 }
 
+fn memberships(state: &ListingState, retention: &Retention) -> Vec<Membership> {
+    let claimed = |claim: &Claim| {
+        let listing = claim.listing.as_deref().unwrap_or(&state.live.listing);
+        (claim.document, state.live.id, claim.version, retention.leaves_at(listing))
+    };
+    let keyed = state.claims.iter().filter(|claim| !claim.document.is_partition());
+    keyed.map(claimed).collect()
+}
+
+type Update = (Document, Epoch, isize);
+
+/// A record without a key only upserts: each of its listings goes its own way, so that what two
+/// records say of one listing meets on one worker.
+fn split_unkeyed((document, epoch, diff): Update) -> Vec<Update> {
+    if document.id.is_some() {
+        return vec![(document, epoch, diff)];
+    }
+    let Document { origin, source, listings, .. } = document;
+    let single = |one| Document {
+        origin: origin.clone(),
+        source: source.clone(),
+        id: None,
+        listings: vec![one],
+        kept: Vec::new(),
+    };
+    listings.into_iter().map(|one| (single(one), epoch, diff)).collect()
+}
+
 fn document_route(document: &Document) -> u64 {
     match (&document.id, document.listings.first()) {
         (Some(id), _) => id.0 as u64,
-        (None, Some(first)) => first.listing.id().0 as u64,
+        (None, Some(only)) => only.listing.id().0 as u64,
         (None, None) => 0,
     }
 }
@@ -638,7 +723,7 @@ mod tests {
     impl Upserts {
         fn new(retention: Retention) -> Self {
             Self {
-                documents: Documents::default(),
+                documents: Documents::new(retention),
                 register: Register::new(retention, Arc::new(|_| {})),
                 live: BTreeMap::new(),
                 states: BTreeMap::new(),
@@ -680,7 +765,7 @@ mod tests {
             for (id, state) in &self.states {
                 let Some(state) = state else { continue };
                 for claim in &state.claims {
-                    fresh.documents.restore(claim.document, *id, claim.version);
+                    fresh.documents.restore(claim.document, *id, claim.version, i64::MAX);
                 }
                 fresh.register.apply(*id, Change::Restore(Arc::clone(state)), 0, &mut emitted);
             }
@@ -797,24 +882,51 @@ mod tests {
         (1..).zip(steps).map(make).collect()
     }
 
+    /// The records of two partitions, each in its order, as `seed` interleaves them.
+    fn interleaved(records: Vec<Document>, seed: u64) -> Vec<Document> {
+        let mut partitions: [Vec<Document>; 2] = [Vec::new(), Vec::new()];
+        records.into_iter().rev().for_each(|record| partitions[record.origin.partition as usize].push(record));
+        let (mut bits, mut order) = (seed, Vec::new());
+        while !partitions.iter().all(Vec::is_empty) {
+            let pick = usize::from(bits & 1 == 1);
+            bits = bits.rotate_right(1);
+            let pick = if partitions[pick].is_empty() { 1 - pick } else { pick };
+            order.extend(partitions[pick].pop());
+        }
+        order
+    }
+
     proptest! {
         #[test]
         fn any_interleaving_of_partitions_ends_in_the_same_listings(steps in steps(), seed in any::<u64>()) {
             let records = records(&steps);
             let mut in_order = Upserts::new(FOR_EVER);
             records.iter().for_each(|record| in_order.apply(record.clone(), 1));
-            let mut partitions: [Vec<Document>; 2] = [Vec::new(), Vec::new()];
-            records.into_iter().rev().for_each(|record| partitions[record.origin.partition as usize].push(record));
             let mut shuffled = Upserts::new(FOR_EVER);
-            let mut bits = seed;
-            while !partitions.iter().all(Vec::is_empty) {
-                let pick = usize::from(bits & 1 == 1);
-                bits = bits.rotate_right(1);
-                let pick = if partitions[pick].is_empty() { 1 - pick } else { pick };
-                shuffled.apply(partitions[pick].pop().unwrap(), 1);
+            for record in interleaved(records, seed) {
+                shuffled.apply(record, 1);
             }
             prop_assert_eq!(&in_order.live, &shuffled.live);
             prop_assert_eq!(&in_order.states, &shuffled.states);
+        }
+
+        #[test]
+        fn past_claims_leave_the_others_in_any_interleaving(steps in steps(), seed in any::<u64>()) {
+            let retention = Retention { past_events_ms: Some(0), assumed_duration_ms: 0 };
+            let mut records = records(&steps);
+            for one in records.iter_mut().flat_map(|record| &mut record.listings) {
+                if one.listing.title == "t0" {
+                    one.listing.start = "1970-01-01T00:00:00Z".parse().unwrap();
+                }
+            }
+            let now = 86_400_000;
+            let mut in_order = Upserts::new(retention);
+            records.iter().for_each(|record| in_order.apply(record.clone(), now));
+            let mut shuffled = Upserts::new(retention);
+            for record in interleaved(records, seed) {
+                shuffled.apply(record, now);
+            }
+            prop_assert_eq!(&in_order.live, &shuffled.live);
         }
 
         #[test]

@@ -52,7 +52,10 @@ impl Discovery {
     pub fn new(config: &Config) -> Result<Self, Vec<Invalid>> {
         let (extractor, taxonomy) = config.compile()?;
         let resolve = config.resolve_config();
-        let results = (&config.geocode, &config.score, resolve.fingerprint(), taxonomy.fingerprint());
+        let limits: Vec<usize> =
+            Output::ALL.iter().map(|output| config.topic_spec(output.name()).max_record_bytes).collect();
+        let operators = (&config.geocode, &config.score, resolve.fingerprint(), taxonomy.fingerprint());
+        let results = (operators, &config.window, limits);
         let fingerprints = Fingerprints {
             results: xxh3_64(&json(&results)) ^ OPERATORS_VERSION,
             extraction: extractor.fingerprint() ^ xxh3_64(&json(&config.sanitize)),

@@ -139,10 +139,9 @@ impl Session<'_> {
             Some(feed) => Some(LiveFeed::start(&**self.log, &self.first_input(), feed)?),
             None => None,
         };
-        let goal: i64 = engine.goals.iter().map(|(_, goal)| *goal).sum();
         let options = ConsoleOptions {
             json: self.args.json,
-            goal: self.args.exit_when_idle.then_some(goal.unsigned_abs()),
+            goal: self.args.exit_when_idle.then_some(engine.backlog),
             spotlight: !self.args.exit_when_idle,
         };
         let events = self.config.full_name(Output::Events.name());
