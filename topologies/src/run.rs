@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headwater::admin::{AdminHandle, AdminServer, Phase, Readiness};
 use headwater::cli::{TopologyArgs, TopologyCommand, fail, stop_on_signals};
@@ -26,6 +26,9 @@ type Outcome<T> = Result<T, Box<dyn Fault>>;
 
 /// How often the console is refreshed and signals are looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long a view is waited for before something is said.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the binary of the discovery topology.
 pub fn discovery(args: &TopologyArgs) -> ExitCode {
@@ -187,7 +190,13 @@ impl Session<'_> {
     fn wait_for_views(&self, views: &[ViewHandle]) -> Outcome<()> {
         let ends = self.view_ends()?;
         for view in views {
+            let mut told = Instant::now();
             while !view.wait_until(&ends, TICK) {
+                if told.elapsed() > PATIENCE {
+                    told = Instant::now();
+                    let trouble = view.status().trouble.unwrap_or_else(|| "it has still records to read".to_owned());
+                    eprintln!("waiting for the view {:?}: {trouble}", view.name());
+                }
                 if self.stop.load(Ordering::Relaxed) || view.failure().is_some() {
                     break;
                 }
