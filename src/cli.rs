@@ -202,7 +202,8 @@ pub struct ProduceArgs {
     /// Give no record a key
     #[arg(long, group = "key_rule")]
     pub no_key: bool,
-    /// Say that the records were written at this time, such as 2026-03-26T00:00:00Z [default: now]
+    /// Say that the records were written at this time, such as 2026-03-26T00:00:00Z; on Kafka the
+    /// retention of the topic counts from it [default: now]
     #[arg(long, value_name = "TIME")]
     pub timestamp: Option<jiff::Timestamp>,
     /// Leave out records that cannot be written, instead of stopping there
