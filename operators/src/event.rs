@@ -51,7 +51,8 @@ pub struct Event {
     pub listings: Vec<Member>,
     /// Which listing each field was taken from: field name, then index into `listings`.
     pub field_sources: BTreeMap<Arc<str>, u32>,
-    /// Record timestamp at which the event was first seen (that of the listing which founded it).
+    /// Record timestamp at which the event was first seen: that of the listing which founded it, or
+    /// of an older one that has joined it.
     #[serde(with = "rfc3339_ms")]
     pub first_seen: i64,
     /// Record timestamp of the newest change among its listings.

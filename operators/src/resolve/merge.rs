@@ -110,6 +110,9 @@ pub fn merge(identity: Identity, members: &[(&LiveListing, Ratio)], config: &Res
         [(first, similarity), ..] => {
             let mut event = single(identity, first, *similarity);
             Merger::new(members, config).fill(&mut event);
+            // A listing that is older than the id joined later, or was read later.
+            let oldest = members.iter().map(|(live, _)| live.first_seen).min();
+            event.first_seen = event.first_seen.min(oldest.unwrap_or(i64::MAX));
             Some(event)
         }
     }
@@ -154,7 +157,7 @@ fn single(identity: Identity, live: &LiveListing, similarity: Ratio) -> Event {
         status: listing.status,
         listings: vec![member(live, similarity)],
         field_sources: BTreeMap::new(),
-        first_seen: identity.born,
+        first_seen: identity.born.min(live.first_seen),
         updated_at: live.updated_at,
     }
 }
