@@ -174,7 +174,8 @@ version of the file replaces all the listings of the older one.
 Examples:
   headwater produce raw.events listings.jsonl --source meetup
   headwater produce raw.events calendars/*.ics --source-from-file-name
-  curl -s https://example.org/events.ics | headwater produce raw.events - --source example --content-type text/calendar
+  curl -s https://example.org/events.ics |
+    headwater produce raw.events - --source example --content-type text/calendar
   headwater produce decisions decisions.jsonl --key /id")]
 pub struct ProduceArgs {
     /// Topic, with or without the prefix; created when missing
@@ -262,7 +263,7 @@ impl ProduceArgs {
 Examples:
   headwater consume events                                  events as they come
   headwater consume events --json --exit-at-end | jq .value.title
-  headwater consume dead-letters --from-beginning --json --max 10")]
+  headwater consume dead-letters --exit-at-end --json --max 10")]
 pub struct ConsumeArgs {
     /// Topic, with or without the prefix
     pub topic: String,

@@ -158,11 +158,11 @@ fn within(name: &'static str, value: f64, low: f64, high: f64) -> Result<(), Gen
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shape {
-    /// JSON-LD after schema.org, single events and `@graph`s: [`JSON_LD`].
+    /// JSON-LD after schema.org, single events and `@graph`s.
     SchemaOrg,
-    /// iCalendar: [`CALENDAR`].
+    /// iCalendar.
     Icalendar,
-    /// JSON shapes of the sources' own: [`JSON`].
+    /// JSON shapes of the sources' own.
     Mapped,
 }
 

@@ -27,7 +27,10 @@ enum Command {
 Examples:
   headwater generate --records 10000 --out generated
   headwater generate --records 100000 --seed 7 --to-topic raw.events --rate 500 --truth truth.csv
-  headwater generate --records 5 --out -")]
+  headwater generate --records 5 --out -
+
+How to read the sources is in config/generated-sources.toml: include it in the configuration of the
+topology that is to read them.")]
     Generate(Generate),
     /// Measure how fast it is
     #[command(subcommand)]
