@@ -8,7 +8,7 @@
 //!
 //! [`start`] fences other instances, reads what was committed, restores the state at the epoch of
 //! the last commit, corrects the outputs where they no longer say what the state implies, and
-//! goes on from the committed positions. See DESIGN "Exactly once" in ARCHITECTURE.md.
+//! goes on from the committed positions. See "Exactly once" in ARCHITECTURE.md.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
