@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::engine::lifecycle::{Counters, Lifecycle};
+use crate::engine::lifecycle::{Lifecycle, Totals};
 use crate::log::{Log, LogError, Polled, Reader, Start, TopicPartition};
 
 /// How often a merged event is shown at most.
@@ -36,17 +36,10 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Reads the counters.
-    pub fn of(counters: &Counters) -> Self {
-        let listings = counters.listings.load(Ordering::Relaxed);
-        let events = counters.events.load(Ordering::Relaxed);
-        Self {
-            records: counters.records.load(Ordering::Relaxed),
-            listings,
-            merged: (listings - events).max(0),
-            events,
-            dead_letters: counters.dead_letters.load(Ordering::Relaxed),
-        }
+    /// Reads the counters of all processes.
+    pub fn of(lifecycle: &Lifecycle) -> Self {
+        let Totals { records, dead_letters, listings, events } = lifecycle.totals();
+        Self { records, listings, merged: (listings - events).max(0), events, dead_letters }
     }
 }
 
@@ -107,7 +100,7 @@ impl Console {
 
     /// To be called about ten times a second.
     pub fn tick(&mut self) {
-        let figures = Figures::of(&self.lifecycle.counters);
+        let figures = Figures::of(&self.lifecycle);
         self.measure(figures.records);
         if let Some(goal) = &self.goal {
             goal.set_position(figures.records);
@@ -168,7 +161,7 @@ impl Console {
         for bar in self.line.iter().chain(&self.goal) {
             bar.finish_and_clear();
         }
-        let figures = Figures::of(&self.lifecycle.counters);
+        let figures = Figures::of(&self.lifecycle);
         let elapsed = self.started.elapsed();
         let rate = figures.records as f64 / elapsed.as_secs_f64().max(0.001);
         let text = match self.json {

@@ -212,6 +212,8 @@ pub struct EngineSection {
     pub max_bytes_in_flight: Size,
     /// A partition without records for this long does not hold the watermark back.
     pub idle_partition_after: Period,
+    /// How often raw topics are asked for partitions that have been added to them. 10 ms or more.
+    pub look_for_partitions: Period,
     /// Corrections of the output topics at start-up that go into one transaction, at most. 1 or more.
     pub correction_batch: usize,
     /// Above this share of the rows held (0 to 1), corrections at start-up wait for a person's word.
@@ -225,6 +227,7 @@ impl Default for EngineSection {
             max_epochs_in_flight: 8,
             max_bytes_in_flight: Size::mib(64),
             idle_partition_after: Period::from_secs(30),
+            look_for_partitions: Period::from_secs(10),
             correction_batch: 10_000,
             correction_guard: 0.2,
         }
@@ -531,6 +534,8 @@ impl Config {
         found.unless(engine.max_epochs_in_flight >= 1, "engine.max_epochs_in_flight", "must be 1 or more");
         let bytes = engine.max_bytes_in_flight >= Size::kib(64);
         found.unless(bytes, "engine.max_bytes_in_flight", "must be 64 KiB or more");
+        let look = engine.look_for_partitions >= Period::from_millis(10);
+        found.unless(look, "engine.look_for_partitions", "must be 10 ms or more");
         found.unless(engine.correction_batch >= 1, "engine.correction_batch", "must be 1 or more");
         let guard = (0.0..=1.0).contains(&engine.correction_guard);
         found.unless(guard, "engine.correction_guard", "is a share: from 0 to 1");

@@ -28,7 +28,7 @@ use super::ordered::least;
 use super::output::{OutRecord, Output};
 use super::progress::{PROGRESS_KEY, Positions, Progress};
 use super::recovery::{Held, output_ends};
-use super::source::PositionReport;
+use super::source::{PositionReport, Restored};
 use super::state::FORMAT;
 use super::{EngineError, Fingerprints, TopicNames};
 use crate::log::{Log, LogError, NewRecord, TopicPartition, Transaction, Transactional};
@@ -48,6 +48,8 @@ pub struct Sealed {
     pub watermark: Option<i64>,
     /// The greatest epoch in here.
     pub epoch: Epoch,
+    /// How many sources have read their whole shares of the state.
+    pub sources_restored: usize,
 }
 
 #[derive(Default)]
@@ -55,6 +57,7 @@ struct EpochContent {
     records: Vec<OutRecord>,
     positions: Vec<PositionReport>,
     watermark: Option<i64>,
+    sources_restored: usize,
 }
 
 /// Brings outputs, positions and watermark to worker 0 and seals complete epochs there.
@@ -63,6 +66,7 @@ pub fn commit<'s>(
     records: StreamVec<'s, Epoch, OutRecord>,
     positions: StreamVec<'s, Epoch, PositionReport>,
     watermark: StreamVec<'s, Epoch, i64>,
+    restored: StreamVec<'s, Epoch, Restored>,
     restored_epoch: Epoch,
     sealed: Sender<Sealed>,
 ) {
@@ -70,6 +74,7 @@ pub fn commit<'s>(
     let mut records = builder.new_input(records, Exchange::new(|_: &OutRecord| 0));
     let mut positions = builder.new_input(positions, Exchange::new(|_: &PositionReport| 0));
     let mut watermark = builder.new_input(watermark, Exchange::new(|_: &i64| 0));
+    let mut restored = builder.new_input(restored, Exchange::new(|_: &Restored| 0));
     let mine = scope.index() == 0;
     builder.build(move |_capabilities| {
         let mut waiting: BTreeMap<Epoch, EpochContent> = BTreeMap::new();
@@ -81,6 +86,7 @@ pub fn commit<'s>(
                 let content = waiting.entry(*at.time()).or_default();
                 content.watermark = content.watermark.max(data.drain(..).max());
             });
+            restored.for_each(|at, data| waiting.entry(*at.time()).or_default().sources_restored += data.len());
             let frontier = frontiers.iter().filter_map(|frontier| least(frontier.frontier())).min();
             if !mine || sealed_to.is_none() || frontier == sealed_to {
                 return;
@@ -101,6 +107,7 @@ fn seal(waiting: &mut BTreeMap<Epoch, EpochContent>, frontier: Option<Epoch>, re
         records.append(&mut content.records);
         sealed.positions.append(&mut content.positions);
         sealed.watermark = sealed.watermark.max(content.watermark);
+        sealed.sources_restored += content.sources_restored;
         sealed.epoch = epoch;
     }
     sealed
@@ -124,7 +131,7 @@ pub struct CommitterOptions {
     pub correction_guard: Option<f64>,
     /// Topics whose positions are published for lag tools.
     pub published: BTreeSet<String>,
-    /// Number of workers, each of which restores a share of the state.
+    /// Number of workers of all processes, each of which restores a share of the state.
     pub workers: usize,
     /// Stop once these positions are committed.
     pub goals: Option<Vec<(TopicPartition, i64)>>,
@@ -166,6 +173,7 @@ struct Committer {
     /// Whether a row was too large for its topic: the outputs are not what the state implies, so a
     /// later start has to compare them.
     oversized: bool,
+    sources_restored: usize,
     last_commit: Instant,
 }
 
@@ -188,6 +196,7 @@ impl Committer {
             ends: progress.map(|progress| progress.ends.clone()).unwrap_or_default(),
             ends_are_current: options.held.is_none(),
             oversized: false,
+            sources_restored: 0,
             last_commit: Instant::now(),
             options,
             writer,
@@ -227,7 +236,8 @@ impl Committer {
             // Only the restored epoch itself can be incomplete: nothing else is here yet.
             return Ok(false);
         }
-        if self.lifecycle.restored_sources() < self.options.workers {
+        self.sources_restored += all.sources_restored;
+        if self.sources_restored < self.options.workers {
             // Stopped before the state was read whole: there is nothing to compare with.
             return Ok(all.frontier.is_none());
         }
@@ -403,5 +413,6 @@ fn joined(mut first: Sealed, next: Sealed) -> Sealed {
     first.positions.extend(next.positions);
     first.watermark = first.watermark.max(next.watermark);
     first.epoch = first.epoch.max(next.epoch);
+    first.sources_restored += next.sources_restored;
     first
 }

@@ -1,9 +1,11 @@
-//! What the threads of an engine share: how far it has come, and whether it goes on.
+//! What the threads of an engine share, and through them its processes: how far it has come, and whether it goes on.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 use timely::scheduling::SyncActivator;
 
 use super::EngineError;
@@ -16,8 +18,14 @@ pub struct Lifecycle {
     failure: Mutex<Option<EngineError>>,
     failed: AtomicBool,
     activators: Mutex<Vec<SyncActivator>>,
-    restored_sources: AtomicUsize,
-    /// Counters for people and metrics.
+    /// Counts the changes of all the above.
+    changes: Mutex<u64>,
+    changed: Condvar,
+    /// How far the clock of process 0 is ahead of this one's, in ms.
+    clock_ahead_ms: AtomicI64,
+    /// What the other processes of the topology have counted.
+    elsewhere: Mutex<BTreeMap<usize, Totals>>,
+    /// Counters of this process, for people and metrics.
     pub counters: Counters,
 }
 
@@ -46,7 +54,41 @@ pub struct Counters {
     pub bytes_in_flight: AtomicI64,
 }
 
+/// What [`Counters`] say at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// See [`Counters::records`].
+    pub records: u64,
+    /// See [`Counters::dead_letters`].
+    pub dead_letters: u64,
+    /// See [`Counters::listings`].
+    pub listings: i64,
+    /// See [`Counters::events`].
+    pub events: i64,
+}
+
+impl Totals {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            records: self.records + other.records,
+            dead_letters: self.dead_letters + other.dead_letters,
+            listings: self.listings + other.listings,
+            events: self.events + other.events,
+        }
+    }
+}
+
 impl Counters {
+    /// What they say now.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            records: self.records.load(Ordering::Relaxed),
+            dead_letters: self.dead_letters.load(Ordering::Relaxed),
+            listings: self.listings.load(Ordering::Relaxed),
+            events: self.events.load(Ordering::Relaxed),
+        }
+    }
+
     /// Gives the figures to the metrics recorder.
     pub fn publish(&self) {
         let total = |value: &AtomicU64| value.load(Ordering::Relaxed);
@@ -73,16 +115,6 @@ impl Lifecycle {
         self.wake();
     }
 
-    /// Says that one source has read its share of the state.
-    pub fn source_restored(&self) {
-        self.restored_sources.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// How many sources have read their share of the state.
-    pub fn restored_sources(&self) -> usize {
-        self.restored_sources.load(Ordering::Acquire)
-    }
-
     /// Asks for an orderly stop: finish the epoch, commit, end.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
@@ -107,6 +139,11 @@ impl Lifecycle {
         self.failed.load(Ordering::Acquire)
     }
 
+    /// Looks at the failure.
+    pub fn with_failure<R>(&self, look: impl FnOnce(&EngineError) -> R) -> Option<R> {
+        locked(&self.failure).as_ref().map(look)
+    }
+
     /// Takes the failure.
     pub fn take_failure(&self) -> Option<EngineError> {
         locked(&self.failure).take()
@@ -117,7 +154,41 @@ impl Lifecycle {
         locked(&self.activators).push(activator);
     }
 
+    /// The time in ms since the Unix epoch, by the clock of process 0: epochs of processes whose
+    /// clocks differ would wait for each other.
+    pub fn now_ms(&self) -> u64 {
+        clock_ms().saturating_add_signed(self.clock_ahead_ms.load(Ordering::Relaxed))
+    }
+
+    /// Notes what the clock of process 0 said just now.
+    pub fn set_clock(&self, ms: u64) {
+        let ahead = ms as i64 - clock_ms() as i64;
+        // Smaller differences are mostly the time that the message took.
+        if (ahead - self.clock_ahead_ms.load(Ordering::Relaxed)).abs() > CLOCK_TOLERANCE_MS {
+            self.clock_ahead_ms.store(ahead, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes what another process has counted.
+    pub fn set_totals(&self, process: usize, totals: Totals) {
+        locked(&self.elsewhere).insert(process, totals);
+    }
+
+    /// What all processes have counted.
+    pub fn totals(&self) -> Totals {
+        locked(&self.elsewhere).values().fold(self.counters.totals(), |sum, totals| sum.plus(*totals))
+    }
+
+    /// Waits until something has changed since `seen`, the last value returned, for at most `timeout`.
+    pub fn wait_for_change(&self, seen: u64, timeout: Duration) -> u64 {
+        let changes = locked(&self.changes);
+        let waited = self.changed.wait_timeout_while(changes, timeout, |changes| *changes == seen);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
     fn wake(&self) {
+        *locked(&self.changes) += 1;
+        self.changed.notify_all();
         // A worker that has ended needs no waking.
         locked(&self.activators).retain(|activator| activator.activate().is_ok());
     }
@@ -144,6 +215,14 @@ impl Drop for PanicGuard {
         }
     }
 }
+
+/// This process's clock, in ms since the Unix epoch.
+fn clock_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Clocks of processes may differ by this much: less than an epoch usually lasts.
+const CLOCK_TOLERANCE_MS: i64 = 50;
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

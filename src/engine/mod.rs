@@ -10,6 +10,7 @@
 //! the last commit, corrects the outputs where they no longer say what the state implies, and
 //! goes on from the committed positions. See "Exactly once" in ARCHITECTURE.md.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -29,11 +30,13 @@ use timely::dataflow::operators::generic::operator::source as timely_source;
 use timely::dataflow::operators::vec::{Filter, Map};
 use timely::dataflow::{Scope, StreamVec};
 use timely::worker::Worker;
+use xxhash_rust::xxh3::xxh3_64;
 
 mod committer;
 mod error;
 pub mod lifecycle;
 mod ordered;
+mod orders;
 pub mod output;
 pub mod progress;
 pub mod recovery;
@@ -48,9 +51,10 @@ pub use source::{InputTopic, Pace};
 
 use committer::CommitterOptions;
 use lifecycle::{Lifecycle, PanicGuard};
+use orders::Orders;
 use output::{EncodeContext, Output, Outputs, Recovery};
 use recovery::Plan;
-use source::{Share, SourceOptions};
+use source::{Growth, SourceOptions};
 use state::{LinkState, ListingState, RedirectState};
 use tables::Table;
 
@@ -207,18 +211,20 @@ impl<'s> Inputs<'s> {
     }
 }
 
-/// The last record of each key: compaction may not have run yet.
+/// The last record of each key: compaction may not have run yet, and where a topic has gained
+/// partitions a key may be in two of them.
 fn latest_of<'s>(records: StreamVec<'s, Epoch, LogRecord>) -> StreamVec<'s, Epoch, LogRecord> {
-    use timely::dataflow::channels::pact::Pipeline;
+    use timely::dataflow::channels::pact::Exchange;
     use timely::dataflow::operators::generic::operator::Operator;
-    records.unary_frontier(Pipeline, "Latest", |_capability, _info| {
+    let by_key = Exchange::new(|record: &LogRecord| xxh3_64(record.key.as_deref().unwrap_or_default()));
+    records.unary_frontier(by_key, "Latest", |_capability, _info| {
         let mut latest: BTreeMap<Epoch, Waiting> = BTreeMap::new();
         move |(input, frontier), out| {
             input.for_each(|capability, data| {
                 let waiting = latest
                     .entry(*capability.time())
                     .or_insert_with(|| Waiting { capability: capability.retain(0), records: HashMap::new() });
-                waiting.records.extend(data.drain(..).map(|record| (record.key.clone(), record)));
+                data.drain(..).for_each(|record| waiting.take(record));
             });
             while let Some(first) = latest.first_entry() {
                 if frontier.frontier().less_equal(first.key()) {
@@ -231,10 +237,37 @@ fn latest_of<'s>(records: StreamVec<'s, Epoch, LogRecord>) -> StreamVec<'s, Epoc
     })
 }
 
-/// The last record of each key. A key's records are all of one partition, in order.
+/// The last record of each key.
 struct Waiting {
     capability: timely::dataflow::operators::Capability<Epoch>,
     records: HashMap<Option<Vec<u8>>, LogRecord>,
+}
+
+impl Waiting {
+    fn take(&mut self, record: LogRecord) {
+        match self.records.entry(record.key.clone()) {
+            Entry::Occupied(mut known) if follows(&record, known.get()) => {
+                known.insert(record);
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(vacant) => {
+                vacant.insert(record);
+            }
+        }
+    }
+}
+
+/// Whether `record` was written after `known`, of the same key: within a partition offsets tell,
+/// across partitions the epoch that every output carries.
+fn follows(record: &LogRecord, known: &LogRecord) -> bool {
+    let epoch = |record: &LogRecord| -> u64 {
+        let header = record.header("epoch").and_then(|epoch| std::str::from_utf8(epoch).ok());
+        header.and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
+    };
+    match record.partition == known.partition {
+        true => record.offset > known.offset,
+        false => (epoch(record), record.timestamp_ms) > (epoch(known), known.timestamp_ms),
+    }
 }
 
 fn parse_json<D: DeserializeOwned>(record: &LogRecord) -> Result<Option<D>, serde_json::Error> {
@@ -251,12 +284,14 @@ pub struct EngineOptions {
     pub inputs: BTreeMap<Arc<str>, InputTopic>,
     /// Table input topics, without the prefix.
     pub tables: Vec<String>,
-    /// Worker threads.
+    /// Worker threads of this process.
     pub workers: usize,
     /// Epochs and limits; bytes are for all workers together.
     pub pace: Pace,
     /// Raw partitions without a record for this long have no part in the watermark.
     pub idle_after: Duration,
+    /// How often raw topics are asked for partitions that have appeared.
+    pub look_for_partitions: Duration,
     /// Largest record of each output topic, in bytes.
     pub limits: BTreeMap<Output, usize>,
     /// Corrections in one transaction, at most.
@@ -367,19 +402,18 @@ impl Run {
         goals: Vec<(TopicPartition, i64)>,
         topology: Arc<dyn Topology>,
     ) -> Result<(JoinHandle<()>, timely::communication::WorkerGuards<()>), EngineError> {
-        let shares = shares(&*self.log, &self.options, &plan)?;
-        let behind = behind(&goals, &shares);
-        let names = Arc::new(self.options.names.clone());
+        let workers = self.options.workers.max(1);
+        let orders = Orders::of(&*self.log, &self.options, &plan, &goals, workers)?;
         let (sealed, receiver) = unbounded();
         let committer = CommitterOptions {
             log: Arc::clone(&self.log),
-            names: Arc::clone(&names),
+            names: Arc::new(self.options.names.clone()),
             fingerprints: self.fingerprints,
-            progress: plan.progress.clone(),
+            progress: plan.progress,
             held: (plan.recovery == Recovery::Compare).then_some(plan.held),
             correction_batch: self.options.correction_batch,
             correction_guard: self.options.correction_guard,
-            workers: self.options.workers,
+            workers,
             published: input_topics(&self.options),
             goals: self.options.exit_when_idle.then_some(goals),
         };
@@ -388,20 +422,18 @@ impl Run {
             log: self.log,
             inputs: Arc::new(self.options.inputs.clone()),
             encode: EncodeContext {
-                restored: (plan.restored_epoch, plan.recovery),
+                restored: (orders.restored_epoch, orders.recovery),
                 limits: Arc::new(self.options.limits.clone()),
             },
-            watermark: plan.progress.and_then(|progress| progress.watermark),
-            behind,
-            options: Arc::clone(&self.options),
-            lifecycle: Arc::clone(&self.lifecycle),
-            names,
-            shares,
+            names: Arc::new(self.options.names.clone()),
+            options: self.options,
+            lifecycle: self.lifecycle,
+            orders,
             topology,
             sealed,
         };
         let config = timely::Config {
-            communication: timely::CommunicationConfig::Process(self.options.workers),
+            communication: timely::CommunicationConfig::Process(workers),
             worker: WorkerConfig::default(),
         };
         let workers = timely::execute(config, move |worker| setup.run(worker))
@@ -414,12 +446,10 @@ struct WorkerSetup {
     log: Arc<dyn Log>,
     inputs: Arc<BTreeMap<Arc<str>, InputTopic>>,
     encode: EncodeContext,
-    watermark: Option<i64>,
-    behind: watermark::Behind,
     options: Arc<EngineOptions>,
     lifecycle: Arc<Lifecycle>,
     names: Arc<TopicNames>,
-    shares: Vec<Share>,
+    orders: Orders,
     topology: Arc<dyn Topology>,
     sealed: crossbeam_channel::Sender<committer::Sealed>,
 }
@@ -437,19 +467,25 @@ impl WorkerSetup {
     }
 
     fn build(&self, scope: Scope<'_, Epoch>) {
-        let workers = self.options.workers.max(1);
-        let pace = Pace { max_bytes: self.options.pace.max_bytes / workers, ..self.options.pace };
-        let restored_epoch = self.encode.restored.0;
+        let (worker, workers) = (scope.index(), scope.peers());
+        let restored_epoch = self.orders.restored_epoch;
         let source = SourceOptions {
-            share: self.shares.get(scope.index()).cloned().unwrap_or_default(),
+            share: self.orders.shares.get(worker).cloned().unwrap_or_default(),
             inputs: Arc::clone(&self.inputs),
             restored_epoch,
-            pace,
+            pace: Pace { max_bytes: self.options.pace.max_bytes / workers, ..self.options.pace },
+            growth: Growth {
+                dealt: self.orders.dealt.clone(),
+                worker,
+                workers,
+                every: self.options.look_for_partitions,
+            },
         };
         let streams = source::source(scope, Arc::clone(&self.log), source, Arc::clone(&self.lifecycle));
         let idle_after_ms = self.options.idle_after.as_millis() as u64;
-        let restored = (restored_epoch, self.watermark);
-        let watermark = watermark::watermark(streams.positions.clone(), restored, idle_after_ms, self.behind.clone());
+        let restored = (restored_epoch, self.orders.watermark);
+        let behind = self.orders.behind();
+        let watermark = watermark::watermark(streams.positions.clone(), restored, idle_after_ms, behind);
         let inputs = Inputs {
             raw: streams.raw.as_collection(),
             watermark: watermark.clone(),
@@ -461,7 +497,8 @@ impl WorkerSetup {
             encode: self.encode.clone(),
         };
         let records = self.topology.build(inputs).into_stream();
-        committer::commit(scope, records, streams.positions, watermark, restored_epoch, self.sealed.clone());
+        let sealed = self.sealed.clone();
+        committer::commit(scope, records, streams.positions, watermark, streams.restored, restored_epoch, sealed);
     }
 }
 
@@ -481,16 +518,6 @@ fn input_ends(log: &dyn Log, options: &EngineOptions) -> Result<Vec<(TopicPartit
     Ok(ends)
 }
 
-/// The raw partitions that hold more than has been read, with their ends.
-fn behind(ends: &[(TopicPartition, i64)], shares: &[Share]) -> watermark::Behind {
-    let raw = shares.iter().flat_map(|share| &share.raw);
-    let ahead = raw.filter_map(|(at, next, _)| {
-        let (_, end) = ends.iter().find(|(known, _)| known == at)?;
-        (next.unwrap_or(0) < *end).then(|| ((Arc::clone(&at.topic), at.partition), *end))
-    });
-    ahead.collect()
-}
-
 fn backlog(log: &dyn Log, options: &EngineOptions, progress: Option<&progress::Progress>) -> Result<u64, EngineError> {
     let known = progress.map(|progress| progress::Positions::from(&*progress.positions)).unwrap_or_default();
     let mut backlog = 0;
@@ -506,39 +533,6 @@ fn backlog(log: &dyn Log, options: &EngineOptions, progress: Option<&progress::P
 fn input_topics(options: &EngineOptions) -> BTreeSet<String> {
     let tables = options.tables.iter().map(|table| options.names.full(table));
     options.inputs.keys().map(|topic| topic.to_string()).chain(tables).collect()
-}
-
-/// Deals the partitions over the workers.
-fn shares(log: &dyn Log, options: &EngineOptions, plan: &Plan) -> Result<Vec<Share>, EngineError> {
-    let workers = options.workers.max(1);
-    let mut shares = vec![Share::default(); workers];
-    let known = plan.progress.as_ref().map(|progress| progress::Positions::from(&*progress.positions));
-    let mut dealt = (0..workers).cycle();
-    let mut deal = |give: &mut dyn FnMut(&mut Share)| {
-        let at = dealt.next().unwrap_or(0);
-        if let Some(share) = shares.get_mut(at) {
-            give(share);
-        }
-    };
-    for topic in options.inputs.keys() {
-        for (at, _) in partitions(log, topic)? {
-            let next = known.as_ref().and_then(|known| known.next(&at));
-            let max = known.as_ref().and_then(|known| known.max_timestamp(&at));
-            deal(&mut |share| share.raw.push((at.clone(), next, max)));
-        }
-    }
-    for output in Output::STATE {
-        for (at, _) in partitions(log, options.names.output(output))? {
-            deal(&mut |share| share.state.push(at.clone()));
-        }
-    }
-    for table in &options.tables {
-        for (at, _) in partitions(log, &options.names.full(table))? {
-            let next = known.as_ref().and_then(|known| known.next(&at)).unwrap_or(0);
-            deal(&mut |share| share.tables.push((at.clone(), next)));
-        }
-    }
-    Ok(shares)
 }
 
 /// Dead letters of several origins, as one stream.

@@ -95,7 +95,7 @@ impl OutRecord {
 }
 
 /// How the restored epoch is treated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Recovery {
     /// The outputs are as the state implies: what the restored epoch yields is not even serialised.
     Trust,

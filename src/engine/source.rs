@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use headwater_operators::raw::Origin;
@@ -25,9 +25,11 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::SyncActivator;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::EngineError;
 use super::lifecycle::{Lifecycle, PanicGuard};
+use crate::error::Fault;
 use crate::log::{Log, LogRecord, Polled, Reader, Start, TopicPartition};
 
 /// When epochs close and how much may be under way.
@@ -51,7 +53,7 @@ pub struct InputTopic {
 }
 
 /// What one worker reads.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Share {
     /// Partitions of the state topics, read once to their ends.
     pub state: Vec<TopicPartition>,
@@ -73,6 +75,8 @@ pub struct PositionReport {
     pub next: i64,
     /// Greatest record timestamp read; `None` for tables, which have no part in the watermark.
     pub max_timestamp: Option<i64>,
+    /// The end that a partition found while running had then: what the watermark waits for.
+    pub found_with_end: Option<i64>,
 }
 
 /// The streams of one source.
@@ -85,12 +89,24 @@ pub struct SourceStreams<'s> {
     pub tables: StreamVec<'s, Epoch, LogRecord>,
     /// Positions that changed.
     pub positions: StreamVec<'s, Epoch, PositionReport>,
+    /// One thing from every source that has read its whole share of state and tables, at the
+    /// restored epoch.
+    pub restored: StreamVec<'s, Epoch, Restored>,
+}
+
+/// A source has read its whole share of state and tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Restored {
+    /// Its worker.
+    pub worker: usize,
 }
 
 enum Message {
     Batch(Vec<Polled>),
     /// State and tables have been read to their ends.
     Restored,
+    /// A raw partition appeared, with this end; its records will follow.
+    Found(TopicPartition, i64),
 }
 
 /// Settings of a source.
@@ -103,6 +119,32 @@ pub struct SourceOptions {
     pub restored_epoch: Epoch,
     /// Epochs and limits.
     pub pace: Pace,
+    /// Who reads partitions that appear.
+    pub growth: Growth,
+}
+
+/// Raw partitions that appear while running: who reads them, and how soon they are found.
+///
+/// Every source looks for itself, and all come to the same, without a word between them.
+#[derive(Debug, Clone)]
+pub struct Growth {
+    /// How many partitions each raw topic had when partitions were dealt.
+    pub dealt: BTreeMap<Arc<str>, i32>,
+    /// The worker that looks.
+    pub worker: usize,
+    /// The number of workers of all processes.
+    pub workers: usize,
+    /// How often it looks.
+    pub every: Duration,
+}
+
+impl Growth {
+    /// Whether a partition that was not dealt is this worker's to read.
+    fn takes(&self, at: &TopicPartition) -> bool {
+        let dealt = self.dealt.get(&at.topic).copied().unwrap_or(0);
+        let turn = xxh3_64(at.topic.as_bytes()).wrapping_add(at.partition.unsigned_abs().into());
+        at.partition >= dealt && turn % self.workers.max(1) as u64 == self.worker as u64
+    }
 }
 
 /// Starts the reader thread and builds the source operator.
@@ -118,18 +160,20 @@ pub fn source<'s>(
     let (state_out, state) = builder.new_output();
     let (table_out, tables) = builder.new_output();
     let (position_out, positions) = builder.new_output();
+    let (restored_out, restored) = builder.new_output();
 
     let activator = scope.activator_for(Rc::clone(&info.address));
     let sync = scope.worker().sync_activator_for(info.address.to_vec());
     lifecycle.register(scope.worker().sync_activator_for(info.address.to_vec()));
     let (sender, receiver) = bounded(16);
-    spawn_reader(log, options.share.clone(), sender, sync, Arc::clone(&lifecycle));
+    spawn_reader(log, options.share.clone(), options.growth.clone(), sender, sync, Arc::clone(&lifecycle));
 
     builder.build(move |capabilities| {
         let mut raw_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(raw_out);
         let mut state_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(state_out);
         let mut table_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(table_out);
         let mut position_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(position_out);
+        let mut restored_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(restored_out);
         let interval = options.pace.interval;
         let mut source = Source::new(options, receiver, capabilities, lifecycle);
         move |_frontiers| {
@@ -138,13 +182,14 @@ pub fn source<'s>(
                 state: &mut state_out,
                 tables: &mut table_out,
                 positions: &mut position_out,
+                restored: &mut restored_out,
             };
             if source.run(&mut outputs) {
                 activator.activate_after(source.until_next_epoch().min(interval));
             }
         }
     });
-    SourceStreams { raw, state, tables, positions }
+    SourceStreams { raw, state, tables, positions, restored }
 }
 
 type Port<D> = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<D>>>;
@@ -154,6 +199,7 @@ struct Outputs<'a> {
     state: &'a mut Port<LogRecord>,
     tables: &'a mut Port<LogRecord>,
     positions: &'a mut Port<PositionReport>,
+    restored: &'a mut Port<Restored>,
 }
 
 struct Source {
@@ -172,6 +218,8 @@ struct Source {
     new_tables: Vec<LogRecord>,
     positions: BTreeMap<TopicPartition, (i64, Option<i64>)>,
     changed: BTreeSet<TopicPartition>,
+    /// Partitions found and not reported yet, with their ends.
+    found: BTreeMap<TopicPartition, i64>,
     epoch_bytes: usize,
     in_flight: VecDeque<(Epoch, usize)>,
     in_flight_bytes: usize,
@@ -204,6 +252,7 @@ impl Source {
             restoring: true,
             new_tables: Vec::new(),
             changed: BTreeSet::new(),
+            found: BTreeMap::new(),
             epoch_bytes: 0,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
@@ -233,7 +282,7 @@ impl Source {
     fn until_next_epoch(&self) -> Duration {
         let interval = self.options.pace.interval.as_millis().max(1) as u64;
         // An epoch that may not close yet is waited for: commits and the reader wake the source anyway.
-        let due = (self.epoch + interval).saturating_sub(now_ms());
+        let due = (self.epoch + interval).saturating_sub(self.lifecycle.now_ms());
         Duration::from_millis(if due == 0 { interval } else { due })
     }
 
@@ -257,6 +306,7 @@ impl Source {
                 self.pending.pop_front().map_or(Next::Nothing, Next::Polled)
             }
             Ok(Message::Restored) => Next::Restored,
+            Ok(Message::Found(at, end)) => Next::Found(at, end),
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => Next::Nothing,
         }
     }
@@ -266,6 +316,7 @@ impl Source {
             match self.next_polled() {
                 Next::Nothing => return,
                 Next::Restored => break,
+                Next::Found(at, end) => self.find(at, end),
                 Next::Polled(Polled::End { partition, next }) => {
                     if self.known_tables.contains_key(&partition) {
                         self.advance(partition, next, None);
@@ -275,8 +326,9 @@ impl Source {
             }
         }
         self.restoring = false;
-        self.lifecycle.source_restored();
-        let first = self.epoch_of(now_ms()).max(self.epoch + 1);
+        let restored = Restored { worker: self.options.growth.worker };
+        outputs.restored.activate().session(&self.capabilities[4]).give(restored);
+        let first = self.epoch_of(self.lifecycle.now_ms()).max(self.epoch + 1);
         self.enter(first);
         for record in std::mem::take(&mut self.new_tables) {
             self.give_table(record, outputs);
@@ -308,6 +360,10 @@ impl Source {
         while self.in_flight_bytes + self.epoch_bytes < self.options.pace.max_bytes {
             let record = match self.next_polled() {
                 Next::Nothing | Next::Restored => break,
+                Next::Found(at, end) => {
+                    self.find(at, end);
+                    continue;
+                }
                 Next::Polled(Polled::End { partition, next }) => {
                     self.advance(partition, next, None);
                     continue;
@@ -332,6 +388,13 @@ impl Source {
         for record in tables {
             self.give_table(record, outputs);
         }
+    }
+
+    /// Notes a partition that has appeared: where reading goes on, and what the watermark waits for.
+    fn find(&mut self, at: TopicPartition, end: i64) {
+        self.positions.entry(at.clone()).or_insert((0, None));
+        self.changed.insert(at.clone());
+        self.found.insert(at, end);
     }
 
     /// Notes how far `at` has been read; returns its greatest timestamp so far.
@@ -374,7 +437,7 @@ impl Source {
         // A clock that was set back must not keep the epoch open until it has caught up.
         let interval = self.options.pace.interval;
         let overdue = if self.opened.elapsed() >= interval * 2 { interval.as_millis().max(1) as u64 } else { 0 };
-        let next = self.epoch_of(now_ms()).max(self.epoch + overdue);
+        let next = self.epoch_of(self.lifecycle.now_ms()).max(self.epoch + overdue);
         if next <= self.epoch || self.in_flight.len() >= self.options.pace.max_epochs {
             return;
         }
@@ -402,6 +465,7 @@ impl Source {
         for at in std::mem::take(&mut self.changed) {
             let Some((next, max_timestamp)) = self.positions.get(&at) else { continue };
             session.give(PositionReport {
+                found_with_end: self.found.remove(&at),
                 topic: at.topic,
                 partition: at.partition,
                 next: *next,
@@ -414,6 +478,7 @@ impl Source {
 enum Next {
     Polled(Polled),
     Restored,
+    Found(TopicPartition, i64),
     Nothing,
 }
 
@@ -423,13 +488,10 @@ const RECORD_OVERHEAD: usize = 256;
 /// How many bytes one poll asks for.
 const POLL_BYTES: usize = 1 << 20;
 
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
 fn spawn_reader(
     log: Arc<dyn Log>,
     share: Share,
+    growth: Growth,
     sender: Sender<Message>,
     activator: SyncActivator,
     lifecycle: Arc<Lifecycle>,
@@ -437,7 +499,7 @@ fn spawn_reader(
     let on_failure = Arc::clone(&lifecycle);
     let work = move || {
         let _guard = PanicGuard::new("a reader", &lifecycle);
-        let feed = Feed { sender, activator, lifecycle: Arc::clone(&lifecycle) };
+        let feed = Feed { sender, activator, growth, lifecycle: Arc::clone(&lifecycle) };
         if let Err(error) = feed.run(&*log, &share) {
             lifecycle.fail(error);
         }
@@ -450,6 +512,7 @@ fn spawn_reader(
 struct Feed {
     sender: Sender<Message>,
     activator: SyncActivator,
+    growth: Growth,
     lifecycle: Arc<Lifecycle>,
 }
 
@@ -462,14 +525,51 @@ impl Feed {
         let mut starts: Vec<(TopicPartition, Start)> =
             share.raw.iter().map(|(at, next, _)| (at.clone(), next.map_or(Start::Beginning, Start::Offset))).collect();
         starts.extend(tables.into_iter().map(|(at, next)| (at, Start::Offset(next))));
-        if starts.is_empty() {
-            return Ok(());
-        }
+        let mut known: BTreeSet<TopicPartition> = share.raw.iter().map(|(at, _, _)| at.clone()).collect();
+        let mut looked = Instant::now();
         let mut reader = log.reader(&starts)?;
         while !self.lifecycle.stopping() {
             let batch = poll(&mut *reader)?;
             if !batch.is_empty() && !self.send(Message::Batch(batch)) {
                 break;
+            }
+            if looked.elapsed() >= self.growth.every {
+                self.grow(log, &mut *reader, &mut known)?;
+                looked = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for raw partitions that have appeared, and reads those that are this worker's from
+    /// their beginnings.
+    fn grow(
+        &self,
+        log: &dyn Log,
+        reader: &mut dyn Reader,
+        known: &mut BTreeSet<TopicPartition>,
+    ) -> Result<(), EngineError> {
+        for topic in self.growth.dealt.keys() {
+            let ends = match log.watermarks(topic) {
+                Ok(ends) => ends.unwrap_or_default(),
+                // The log is away for a while: there is a next time.
+                Err(error) if error.retryable() => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            for (partition, ends) in (0..).zip(ends) {
+                let at = TopicPartition::new(Arc::clone(topic), partition);
+                if !self.growth.takes(&at) || known.contains(&at) {
+                    continue;
+                }
+                match reader.assign(at.clone(), Start::Beginning) {
+                    Err(error) if error.retryable() => return Ok(()),
+                    outcome => outcome?,
+                }
+                tracing::info!(topic = &**topic, partition, "a partition has appeared; it is read from its beginning");
+                known.insert(at.clone());
+                if !self.send(Message::Found(at, ends.high)) {
+                    return Ok(());
+                }
             }
         }
         Ok(())

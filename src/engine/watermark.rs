@@ -2,7 +2,8 @@
 //!
 //! The smallest over the raw partitions of the greatest record timestamp seen, with partitions
 //! that have been idle for a while left out. It never falls. What a partition held at the start is
-//! waited for, however long the others take: else the records of the partition that is read last
+//! waited for, however long the others take, and so is what a partition held that appeared while
+//! running: else the records of the partition that is read last
 //! would all be late.
 
 use std::collections::HashMap;
@@ -47,6 +48,9 @@ impl Watermark {
     /// Takes in a report of epoch `now`.
     pub fn observe(&mut self, report: &PositionReport, now: Epoch) {
         let key = (report.topic.clone(), report.partition);
+        if let Some(end) = report.found_with_end.filter(|end| report.next < *end) {
+            self.behind.insert(key.clone(), end);
+        }
         if self.behind.get(&key).is_some_and(|end| report.next >= *end) {
             self.behind.remove(&key);
         }
@@ -127,7 +131,13 @@ mod tests {
     use super::*;
 
     fn report(partition: i32, max_timestamp: i64) -> PositionReport {
-        PositionReport { topic: "t".into(), partition, next: 1, max_timestamp: Some(max_timestamp) }
+        PositionReport {
+            topic: "t".into(),
+            partition,
+            next: 1,
+            max_timestamp: Some(max_timestamp),
+            found_with_end: None,
+        }
     }
 
     #[test]
@@ -157,6 +167,26 @@ mod tests {
         assert_eq!(watermark.advance(20_000), Some(200));
         watermark.observe(&report(0, 990), 21_500);
         assert_eq!(watermark.advance(21_500), Some(990));
+    }
+
+    #[test]
+    fn what_a_partition_held_when_it_was_found_is_waited_for() {
+        let mut watermark = Watermark::new(None, 1_000, Behind::new());
+        watermark.observe(&report(0, 900), 10_000);
+        assert_eq!(watermark.advance(10_000), Some(900));
+        let found = PositionReport { next: 0, max_timestamp: None, found_with_end: Some(2), ..report(1, 0) };
+        watermark.observe(&found, 10_000);
+        watermark.observe(&report(0, 950), 10_000);
+        assert_eq!(watermark.advance(10_000), None, "nothing of the new partition has been read");
+        watermark.observe(&report(1, 910), 10_000);
+        assert_eq!(watermark.advance(10_000), Some(910));
+        watermark.observe(&report(0, 990), 20_000);
+        assert_eq!(watermark.advance(20_000), None, "it has more than was read");
+        watermark.observe(&PositionReport { next: 2, ..report(1, 980) }, 20_000);
+        assert_eq!(watermark.advance(20_000), Some(980));
+        watermark.observe(&PositionReport { max_timestamp: None, found_with_end: Some(0), ..report(2, 0) }, 20_000);
+        watermark.observe(&report(1, 1_000), 20_000);
+        assert_eq!(watermark.advance(20_000), Some(990), "an empty partition is not waited for");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use error::LogError;
 pub type Headers = Vec<(String, Vec<u8>)>;
 
 /// One partition of one topic. Topic names here are *full* names, prefix included.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct TopicPartition {
     /// Full topic name.
     pub topic: Arc<str>,
@@ -45,7 +45,7 @@ impl TopicPartition {
 }
 
 /// A record as read from a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LogRecord {
     /// Full name of the topic it was read from.
     pub topic: Arc<str>,

@@ -181,7 +181,7 @@ pub fn pipeline(args: &PipelineArgs) -> Result<PipelineReport, Box<dyn Fault>> {
     let lifecycle = Arc::clone(engine.lifecycle());
     engine.wait()?;
     let seconds = started.elapsed().as_secs_f64();
-    let figures = Figures::of(&lifecycle.counters);
+    let figures = Figures::of(&lifecycle);
     let measured = log.measured();
     let rate = figures.records as f64 / seconds;
     Ok(PipelineReport {

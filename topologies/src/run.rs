@@ -91,6 +91,7 @@ pub fn engine_options(config: &Config, exit_when_idle: bool, consent: bool) -> E
             max_bytes: engine.max_bytes_in_flight.get(),
         },
         idle_after: engine.idle_partition_after.get(),
+        look_for_partitions: engine.look_for_partitions.get(),
         limits: Output::ALL.into_iter().map(limit).collect::<BTreeMap<_, _>>(),
         correction_batch: engine.correction_batch,
         correction_guard: (!consent).then_some(engine.correction_guard),

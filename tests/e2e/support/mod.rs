@@ -93,7 +93,7 @@ impl Harness {
         let engine = start(Arc::clone(&self.log), options, Arc::new(discovery)).unwrap();
         let lifecycle = Arc::clone(engine.lifecycle());
         engine.wait().unwrap();
-        Figures::of(&lifecycle.counters)
+        Figures::of(&lifecycle)
     }
 
     /// Every record of a topic, partition by partition.
