@@ -87,9 +87,18 @@ pub struct TopologyArgs {
     /// Which configuration, and how much to log.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Worker threads [default: as configured, or one per core]
+    /// Worker threads of each process [default: as configured, or one per core]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
+    /// Processes of the topology [default: as configured, or one]
+    #[arg(long, value_name = "N")]
+    pub processes: Option<usize>,
+    /// Which of them this is, from 0
+    #[arg(long, value_name = "I")]
+    pub process: Option<usize>,
+    /// Where each process is found: host:port with commas, or a file with one a line [default: this machine]
+    #[arg(long, value_name = "HOSTS")]
+    pub hosts: Option<String>,
     /// Stop once everything is processed that the input topics hold at the start
     #[arg(long)]
     pub exit_when_idle: bool,
@@ -113,10 +122,13 @@ pub enum TopologyCommand {
 }
 
 impl TopologyArgs {
-    /// Where the configuration is read from, `--workers` included.
+    /// Where the configuration is read from, the flags for workers and processes included.
     pub fn sources(&self) -> Sources {
         let mut sources = self.config.sources();
         sources.flags.extend(self.workers.map(|workers| format!("workers={workers}")));
+        sources.flags.extend(self.processes.map(|processes| format!("cluster.processes={processes}")));
+        sources.flags.extend(self.process.map(|process| format!("cluster.process={process}")));
+        sources.flags.extend(self.hosts.as_ref().map(|hosts| format!("cluster.hosts={hosts}")));
         sources
     }
 

@@ -117,6 +117,7 @@ impl Bench {
             correction_batch: 2,
             correction_guard: None,
             exit_when_idle,
+            cluster: None,
         };
         start(Arc::clone(&self.log), options, Arc::new(Rowing { results })).unwrap()
     }

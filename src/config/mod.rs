@@ -24,6 +24,7 @@ use crate::log::kafka::KafkaConfig;
 use crate::log::{Cleanup, TopicSpec};
 use crate::view::ViewsConfig;
 
+mod cluster;
 mod document;
 mod explain;
 pub mod loader;
@@ -31,6 +32,7 @@ mod problem;
 mod reference;
 mod values;
 
+pub use cluster::ClusterSection;
 pub use explain::suggest;
 pub use loader::{Attempt, Loaded, Places, Sources, attempt, load};
 pub use problem::{ConfigErrors, Invalid, Place, Position, Problem, Validate};
@@ -44,8 +46,10 @@ pub struct Config {
     pub name: String,
     /// What the names of all topics begin with, so that several topologies may share a cluster.
     pub prefix: String,
-    /// Worker threads, 1 or more. Results do not depend on it. Default: one per core.
+    /// Worker threads of each process, 1 or more. Results do not depend on it. Default: one per core.
     pub workers: usize,
+    /// The topology as several processes.
+    pub cluster: ClusterSection,
     /// Which log, and where it is.
     pub log: LogSection,
     /// How topics are made when they are missing.
@@ -88,6 +92,7 @@ impl Default for Config {
             name: "discovery".to_owned(),
             prefix: "headwater.".to_owned(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
+            cluster: ClusterSection::default(),
             log: LogSection::default(),
             topics: TopicsSection::default(),
             inputs: vec![Input::default()],
@@ -463,6 +468,7 @@ impl Validate for Config {
             "may hold letters, digits, `.`, `_` and `-` only, as topic names do",
         );
         found.unless((1..=MOST_WORKERS).contains(&self.workers), "workers", "must be from 1 to 1024");
+        self.validate_cluster(&mut found);
         self.validate_log(&mut found);
         self.validate_topics(&mut found);
         self.validate_inputs(&mut found);
@@ -474,6 +480,14 @@ impl Validate for Config {
 }
 
 impl Config {
+    fn validate_cluster(&self, found: &mut Findings) {
+        let problems = self.cluster.problems().into_iter();
+        found.0.extend(problems.map(|(key, message)| Invalid::new(format!("cluster.{key}"), message)));
+        let shared = self.log.kind == LogKind::Kafka || self.cluster.is_local();
+        let message = "an embedded log is a file, which only the processes of one machine can share";
+        found.unless(shared, "cluster.hosts", message);
+    }
+
     fn validate_log(&self, found: &mut Findings) {
         match self.log.kind {
             LogKind::Embedded => {

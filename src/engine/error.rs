@@ -1,5 +1,7 @@
 //! What can end an engine.
 
+use std::time::Duration;
+
 use crate::error::{Domain, Fault};
 use crate::log::LogError;
 
@@ -31,6 +33,57 @@ pub enum EngineError {
         /// What the system said.
         reason: String,
     },
+    /// Another process of the topology did not come.
+    #[error("process {process} at {address} has not come within {} s: {reason}", waited.as_secs())]
+    PeerMissing {
+        /// Its number.
+        process: usize,
+        /// Where it was expected.
+        address: String,
+        /// How long it was waited for.
+        waited: Duration,
+        /// What the last attempt came to.
+        reason: String,
+    },
+    /// Another process of the topology ended without a word, or does not answer any more.
+    #[error("process {process} at {address} has gone; the topology stops")]
+    PeerGone {
+        /// Its number.
+        process: usize,
+        /// Its address.
+        address: String,
+    },
+    /// Another process of the topology failed.
+    #[error("process {process} at {address} has failed, and the topology stops: {reason}")]
+    PeerFailed {
+        /// Its number.
+        process: usize,
+        /// Its address.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
+    /// Another process of the topology does not take this one.
+    #[error("process {process} at {address} refuses this process: {reason}")]
+    Refused {
+        /// Its number.
+        process: usize,
+        /// Its address.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The other processes cannot be listened to.
+    #[error("cannot listen for other processes at {address}: {reason}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// Asked to end while waiting for the other processes.
+    #[error("stopped while waiting for the other processes")]
+    Interrupted,
     /// A defect.
     #[error("the engine failed: {reason}")]
     Panic {
@@ -43,8 +96,13 @@ impl Fault for EngineError {
     fn domain(&self) -> Domain {
         match self {
             Self::Log(error) => error.domain(),
-            Self::State { .. } | Self::Thread { .. } => Domain::External,
-            Self::TooManyCorrections { .. } => Domain::User,
+            Self::State { .. }
+            | Self::Thread { .. }
+            | Self::PeerMissing { .. }
+            | Self::PeerGone { .. }
+            | Self::PeerFailed { .. }
+            | Self::Interrupted => Domain::External,
+            Self::TooManyCorrections { .. } | Self::Refused { .. } | Self::Listen { .. } => Domain::User,
             Self::Panic { .. } => Domain::Internal,
         }
     }
@@ -63,7 +121,19 @@ impl Fault for EngineError {
             Self::TooManyCorrections { .. } => {
                 Some("start with --yes if the change of configuration is meant to change so much".to_owned())
             }
-            Self::Thread { .. } => None,
+            Self::PeerMissing { .. } => {
+                Some("start all processes of the topology; `hosts` has to name each of them, in order".to_owned())
+            }
+            Self::PeerGone { .. } | Self::PeerFailed { .. } => {
+                Some("restart all processes; they go on from the last commit".to_owned())
+            }
+            Self::Refused { .. } => {
+                Some("give all processes the same binary and configuration, but for `process`".to_owned())
+            }
+            Self::Listen { .. } => Some(
+                "give cluster.listen, or this process's place in cluster.hosts, a free port of this machine".into(),
+            ),
+            Self::Thread { .. } | Self::Interrupted => None,
             Self::Panic { .. } => Some("this is a defect: please report it with the message above".to_owned()),
         }
     }

@@ -186,7 +186,8 @@ impl Lifecycle {
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    fn wake(&self) {
+    /// Wakes whoever waits for a change.
+    pub fn wake(&self) {
         *locked(&self.changes) += 1;
         self.changed.notify_all();
         // A worker that has ended needs no waking.

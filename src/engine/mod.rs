@@ -10,6 +10,7 @@
 //! the last commit, corrects the outputs where they no longer say what the state implies, and
 //! goes on from the committed positions. See "Exactly once" in ARCHITECTURE.md.
 
+use std::any::Any;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -32,6 +33,7 @@ use timely::dataflow::{Scope, StreamVec};
 use timely::worker::Worker;
 use xxhash_rust::xxh3::xxh3_64;
 
+mod cluster;
 mod committer;
 mod error;
 pub mod lifecycle;
@@ -46,19 +48,20 @@ pub mod tables;
 pub mod upsert;
 mod watermark;
 
+pub use cluster::ClusterOptions;
 pub use error::EngineError;
 pub use source::{InputTopic, Pace};
 
+use cluster::{Agreement, Cluster};
 use committer::CommitterOptions;
 use lifecycle::{Lifecycle, PanicGuard};
 use orders::Orders;
 use output::{EncodeContext, Output, Outputs, Recovery};
-use recovery::Plan;
 use source::{Growth, SourceOptions};
 use state::{LinkState, ListingState, RedirectState};
 use tables::Table;
 
-use crate::log::{Log, LogRecord, TopicPartition, Transactional};
+use crate::log::{Log, LogRecord, TopicPartition};
 
 /// A map keyed by ids, which are digests and need no further hashing.
 pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
@@ -300,6 +303,41 @@ pub struct EngineOptions {
     pub correction_guard: Option<f64>,
     /// Stop when the end that every input had at the start is reached and committed.
     pub exit_when_idle: bool,
+    /// The other processes of the topology; `None` where this is the only one.
+    pub cluster: Option<ClusterOptions>,
+}
+
+impl EngineOptions {
+    /// Worker threads of all processes.
+    fn all_workers(&self) -> usize {
+        self.workers.max(1) * self.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len())
+    }
+
+    /// What processes have to agree on, since each takes for granted that the others do the same.
+    fn agreement(&self, log: &dyn Log, fingerprints: Fingerprints) -> Agreement {
+        let processes = self.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
+        let inputs: Vec<String> = self.inputs.iter().map(|(topic, input)| format!("{topic} {input:?}")).collect();
+        let terms = [
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("binary", own_binary()),
+            ("name", self.name.clone()),
+            ("prefix", self.names.prefix.clone()),
+            ("log", log.describe()),
+            ("inputs", inputs.join(", ")),
+            ("tables", self.tables.join(", ")),
+            ("workers", self.workers.to_string()),
+            ("processes", processes.to_string()),
+            ("configuration of results", format!("{:016x}", fingerprints.results)),
+            ("configuration of extraction", format!("{:016x}", fingerprints.extraction)),
+        ];
+        terms.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+/// A digest of the program that runs: another build may lay out what is exchanged differently.
+fn own_binary() -> String {
+    let bytes = std::env::current_exe().and_then(std::fs::read);
+    bytes.map_or_else(|_| "unknown".to_owned(), |bytes| format!("{:016x}", xxh3_64(&bytes)))
 }
 
 /// A running engine.
@@ -307,14 +345,15 @@ pub struct Engine {
     lifecycle: Arc<Lifecycle>,
     committer: Option<JoinHandle<()>>,
     workers: Option<timely::communication::WorkerGuards<()>>,
-    /// What recovery found, for people.
+    cluster: Option<Cluster>,
+    /// What recovery found, for people; nothing where another process leads.
     pub recovery: RecoverySummary,
     /// How many raw records were waiting at the start; more than there are where offsets have gaps.
     pub backlog: u64,
 }
 
 /// What recovery found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RecoverySummary {
     /// Whether there was a progress record.
     pub resumed: bool,
@@ -326,27 +365,46 @@ pub struct RecoverySummary {
     pub took: Duration,
 }
 
-/// Fences other instances, recovers, and starts the workers.
+/// Joins the other processes of the topology, if there are any; fences other instances and recovers,
+/// or waits until process 0 has done so; and starts the workers.
 ///
 /// # Errors
-/// When the log cannot be reached, or what it holds cannot be used.
+/// When the log cannot be reached, or what it holds cannot be used; when a process is missing or
+/// does not fit.
 pub fn start(log: Arc<dyn Log>, options: EngineOptions, topology: Arc<dyn Topology>) -> Result<Engine, EngineError> {
-    let begun = Instant::now();
-    let writer = log.transactional(&options.name, &options.name)?;
     let fingerprints = topology.fingerprints();
-    let plan = recovery::plan(&*log, &options, fingerprints)?;
-    let goals = input_ends(&*log, &options)?;
-    let recovery = RecoverySummary {
-        resumed: plan.progress.is_some(),
-        compared: plan.reason,
-        held: plan.held.len(),
-        took: begun.elapsed(),
-    };
-    let backlog = backlog(&*log, &options, plan.progress.as_ref())?;
     let lifecycle = Arc::new(Lifecycle::default());
+    let mut cluster = match options.cluster.clone() {
+        Some(cluster) => Some(Cluster::join(cluster, &options.agreement(&*log, fingerprints), &lifecycle)?),
+        None => None,
+    };
+    let leads = options.cluster.as_ref().is_none_or(|cluster| cluster.process == 0);
     let run = Run { log, options: Arc::new(options), lifecycle: Arc::clone(&lifecycle), fingerprints };
-    let (committer, workers) = run.start(plan, writer, goals, topology)?;
-    Ok(Engine { lifecycle, committer: Some(committer), workers: Some(workers), recovery, backlog })
+    let started = match leads {
+        true => run.lead(cluster.as_mut(), topology),
+        false => run.follow(cluster.as_mut(), topology),
+    };
+    match started {
+        Ok(Started { committer, workers, recovery, backlog }) => {
+            Ok(Engine { lifecycle, committer, workers: Some(workers), cluster, recovery, backlog })
+        }
+        Err(error) => {
+            let Some(cluster) = cluster else { return Err(error) };
+            if !lifecycle.failed() {
+                lifecycle.fail(error);
+            }
+            cluster.finish();
+            Err(lifecycle.take_failure().unwrap_or(EngineError::Interrupted))
+        }
+    }
+}
+
+/// What [`start`] has started.
+struct Started {
+    committer: Option<JoinHandle<()>>,
+    workers: timely::communication::WorkerGuards<()>,
+    recovery: RecoverySummary,
+    backlog: u64,
 }
 
 impl Engine {
@@ -357,7 +415,8 @@ impl Engine {
 
     /// Whether every thread has ended.
     pub fn ended(&self) -> bool {
-        self.committer.as_ref().is_none_or(JoinHandle::is_finished)
+        let workers = self.workers.iter().flat_map(|workers| workers.guards());
+        self.committer.as_ref().is_none_or(JoinHandle::is_finished) && workers.into_iter().all(JoinHandle::is_finished)
     }
 
     /// Waits for the end.
@@ -371,6 +430,9 @@ impl Engine {
         }
         if self.committer.take().is_some_and(|committer| committer.join().is_err()) {
             panicked.get_or_insert_with(|| "the committer panicked".to_owned());
+        }
+        if let Some(cluster) = self.cluster.take() {
+            cluster.finish();
         }
         match (self.lifecycle.take_failure(), panicked) {
             (Some(failure), _) => Err(failure),
@@ -395,14 +457,20 @@ struct Run {
 }
 
 impl Run {
-    fn start(
-        self,
-        plan: Plan,
-        writer: Box<dyn Transactional>,
-        goals: Vec<(TopicPartition, i64)>,
-        topology: Arc<dyn Topology>,
-    ) -> Result<(JoinHandle<()>, timely::communication::WorkerGuards<()>), EngineError> {
-        let workers = self.options.workers.max(1);
+    /// Fences, recovers, commits: the work of process 0.
+    fn lead(self, cluster: Option<&mut Cluster>, topology: Arc<dyn Topology>) -> Result<Started, EngineError> {
+        let begun = Instant::now();
+        let writer = self.log.transactional(&self.options.name, &self.options.name)?;
+        let plan = recovery::plan(&*self.log, &self.options, self.fingerprints)?;
+        let goals = input_ends(&*self.log, &self.options)?;
+        let recovery = RecoverySummary {
+            resumed: plan.progress.is_some(),
+            compared: plan.reason,
+            held: plan.held.len(),
+            took: begun.elapsed(),
+        };
+        let backlog = backlog(&*self.log, &self.options, plan.progress.as_ref())?;
+        let workers = self.options.all_workers();
         let orders = Orders::of(&*self.log, &self.options, &plan, &goals, workers)?;
         let (sealed, receiver) = unbounded();
         let committer = CommitterOptions {
@@ -418,6 +486,35 @@ impl Run {
             goals: self.options.exit_when_idle.then_some(goals),
         };
         let committer = committer::start(committer, writer, receiver, Arc::clone(&self.lifecycle))?;
+        if let Some(cluster) = &cluster {
+            cluster.give(&orders);
+        }
+        let workers = self.work(cluster, orders, topology, sealed)?;
+        Ok(Started { committer: Some(committer), workers, recovery, backlog })
+    }
+
+    /// Works as process 0 says.
+    fn follow(self, cluster: Option<&mut Cluster>, topology: Arc<dyn Topology>) -> Result<Started, EngineError> {
+        let orders = cluster.as_ref().and_then(|cluster| cluster.orders()).ok_or(EngineError::Interrupted)?;
+        // Everything is sealed on worker 0, which is elsewhere.
+        let (sealed, _) = unbounded();
+        let workers = self.work(cluster, orders, topology, sealed)?;
+        Ok(Started { committer: None, workers, recovery: RecoverySummary::default(), backlog: 0 })
+    }
+
+    fn work(
+        self,
+        cluster: Option<&mut Cluster>,
+        orders: Orders,
+        topology: Arc<dyn Topology>,
+        sealed: crossbeam_channel::Sender<committer::Sealed>,
+    ) -> Result<timely::communication::WorkerGuards<()>, EngineError> {
+        let threads = self.options.workers.max(1);
+        let thread = |reason| EngineError::Thread { reason };
+        let (builders, others) = match cluster {
+            Some(cluster) => (cluster.allocators(threads)?, Box::new(()) as Box<dyn Any + Send>),
+            None => timely::CommunicationConfig::Process(threads).try_build().map_err(thread)?,
+        };
         let setup = WorkerSetup {
             log: self.log,
             inputs: Arc::new(self.options.inputs.clone()),
@@ -432,13 +529,8 @@ impl Run {
             topology,
             sealed,
         };
-        let config = timely::Config {
-            communication: timely::CommunicationConfig::Process(workers),
-            worker: WorkerConfig::default(),
-        };
-        let workers = timely::execute(config, move |worker| setup.run(worker))
-            .map_err(|reason| EngineError::Thread { reason })?;
-        Ok((committer, workers))
+        timely::execute::execute_from(builders, others, WorkerConfig::default(), move |worker| setup.run(worker))
+            .map_err(thread)
     }
 }
 

@@ -12,7 +12,7 @@ use headwater::cli::{TopologyArgs, TopologyCommand, fail, stop_on_signals};
 use headwater::config::{Config, ConfigErrors, Invalid, load};
 use headwater::console::{Console, ConsoleOptions, grouped};
 use headwater::engine::output::Output;
-use headwater::engine::{Engine, EngineOptions, InputTopic, Pace, TopicNames, start};
+use headwater::engine::{Engine, EngineError, EngineOptions, InputTopic, Pace, TopicNames, start};
 use headwater::error::Fault;
 use headwater::generate::LiveFeed;
 use headwater::log::{Log, TopicPartition};
@@ -52,15 +52,22 @@ fn run(args: &TopologyArgs) -> Outcome<()> {
         None => None,
     };
     let log = open_log(&config)?;
-    log.ensure_topics(&config.topic_specs())?;
+    if config.cluster.leads() {
+        log.ensure_topics(&config.topic_specs())?;
+    }
     let problems =
         |invalid: Vec<Invalid>| ConfigErrors(invalid.into_iter().map(|one| loaded.places.problem(one)).collect());
     let discovery = Discovery::new(&config).map_err(problems)?;
-    let engine = start(Arc::clone(&log), engine_options(&config, args.exit_when_idle, args.yes), Arc::new(discovery))?;
+    let cluster = config.cluster.options(&stop);
+    let options = EngineOptions { cluster, ..engine_options(&config, args.exit_when_idle, args.yes) };
+    let engine = match start(Arc::clone(&log), options, Arc::new(discovery)) {
+        Err(EngineError::Interrupted) => return Ok(()),
+        started => started?,
+    };
     readiness.set(Phase::Running);
     let session = Session { config: &config, args, log: &log, stop: &stop };
     session.greet(&engine, admin.as_ref());
-    let outcome = session.follow(engine);
+    let outcome = if config.cluster.leads() { session.follow(engine) } else { session.assist(engine) };
     if let Some(admin) = admin {
         admin.stop();
     }
@@ -96,6 +103,7 @@ pub fn engine_options(config: &Config, exit_when_idle: bool, consent: bool) -> E
         correction_batch: engine.correction_batch,
         correction_guard: (!consent).then_some(engine.correction_guard),
         exit_when_idle,
+        cluster: None,
     }
 }
 
@@ -114,9 +122,19 @@ impl Session<'_> {
             return;
         }
         let mut lines = vec![format!("Headwater {} · topology {:?}", env!("CARGO_PKG_VERSION"), self.config.name)];
+        let processes = self.config.cluster.addresses();
+        if processes.len() > 1 {
+            let process = self.config.cluster.process;
+            lines.push(format!("  process {process} of 0 to {}, all are there", processes.len() - 1));
+        }
         lines.push(format!("  log     {}", self.log.describe()));
         let topics: Vec<&str> = self.config.inputs.iter().map(|input| input.topic.as_str()).collect();
         lines.push(format!("  input   {}   (topics begin with {:?})", topics.join(", "), self.config.prefix));
+        if !self.config.cluster.leads() {
+            lines.push("  figures and views are those of process 0".to_owned());
+            let _ = writeln!(std::io::stdout(), "{}\n", lines.join("\n"));
+            return;
+        }
         if let Some(sqlite) = &self.config.views.sqlite {
             let query = "select title, start_time, listing_count, quality_grade from events limit 10";
             lines.push(format!("  view    sqlite3 {} \"{query}\"", sqlite.path.display()));
@@ -170,6 +188,18 @@ impl Session<'_> {
             view.stop().map_err(SharedFault)?;
         }
         Ok(outcome?)
+    }
+
+    /// Works for process 0, which tells of it and serves the views.
+    fn assist(&self, engine: Engine) -> Outcome<()> {
+        while !engine.ended() {
+            if self.stop.load(Ordering::Relaxed) {
+                engine.lifecycle().stop();
+            }
+            engine.lifecycle().counters.publish();
+            std::thread::sleep(TICK);
+        }
+        Ok(engine.wait()?)
     }
 
     fn first_input(&self) -> String {
