@@ -6,6 +6,7 @@ pub mod config;
 pub mod console;
 pub mod engine;
 pub mod error;
+pub mod fail_point;
 pub mod generate;
 pub mod log;
 pub mod telemetry;

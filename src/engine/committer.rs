@@ -31,6 +31,7 @@ use super::recovery::{Held, output_ends};
 use super::source::{PositionReport, Restored};
 use super::state::FORMAT;
 use super::{EngineError, Fingerprints, TopicNames};
+use crate::fail_point::FailPoint;
 use crate::log::{Log, LogError, NewRecord, TopicPartition, Transaction, Transactional};
 
 /// Everything between two frontiers.
@@ -253,6 +254,7 @@ impl Committer {
             self.commit(all.records)?;
         }
         self.lifecycle.set_committed(self.epoch);
+        FailPoint::CommitFedBack.reach();
         self.stop_at_goal();
         Ok(all.frontier.is_none())
     }
@@ -274,13 +276,18 @@ impl Committer {
         if self.options.correction_guard.is_some_and(|guard| rows > 0 && share > guard) {
             return Err(EngineError::TooManyCorrections { corrections: total, rows });
         }
+        FailPoint::CorrectionCompared.reach();
         while !left.is_empty() {
             let rest = left.split_off(left.len().min(self.options.correction_batch.max(1)));
+            FailPoint::CorrectionBatch.reach();
             self.commit(std::mem::replace(&mut left, rest))?;
+            FailPoint::CorrectionBatchWritten.reach();
         }
         if self.results != self.options.fingerprints.results {
+            FailPoint::CorrectionCorrected.reach();
             self.results = self.options.fingerprints.results;
             self.commit(Vec::new())?;
+            FailPoint::CorrectionRecorded.reach();
         }
         self.lifecycle.counters.corrections.store(total as u64, Ordering::Relaxed);
         tracing::info!(corrections = total, rows, "outputs compared with the restored state");
@@ -291,11 +298,15 @@ impl Committer {
         if self.ends_are_current || self.oversized {
             return Ok(());
         }
+        FailPoint::EndsBegun.reach();
         // On Kafka the end of a partition moves only when the marker of a transaction is written,
         // after the commit has returned; the next transaction has to wait for that.
         self.commit(Vec::new())?;
+        FailPoint::EndsSettled.reach();
         self.ends = output_ends(&*self.options.log, &self.options.names)?;
+        FailPoint::EndsRead.reach();
         self.commit(Vec::new())?;
+        FailPoint::EndsRecorded.reach();
         self.ends_are_current = true;
         Ok(())
     }
@@ -311,6 +322,7 @@ impl Committer {
         let published = &self.options.published;
         transaction.positions = self.positions.offsets();
         transaction.positions.retain(|(at, _)| published.contains(&*at.topic));
+        FailPoint::CommitPrepared.reach();
         self.append(&mut transaction)?;
         self.last_commit = Instant::now();
         self.lifecycle.counters.commits.fetch_add(1, Ordering::Relaxed);

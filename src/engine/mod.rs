@@ -61,6 +61,7 @@ use source::{Growth, SourceOptions};
 use state::{LinkState, ListingState, RedirectState};
 use tables::Table;
 
+use crate::fail_point::FailPoint;
 use crate::log::{Log, LogRecord, TopicPartition};
 
 /// A map keyed by ids, which are digests and need no further hashing.
@@ -460,8 +461,11 @@ impl Run {
     /// Fences, recovers, commits: the work of process 0.
     fn lead(self, cluster: Option<&mut Cluster>, topology: Arc<dyn Topology>) -> Result<Started, EngineError> {
         let begun = Instant::now();
+        FailPoint::RecoveryStart.reach();
         let writer = self.log.transactional(&self.options.name, &self.options.name)?;
+        FailPoint::RecoveryFenced.reach();
         let plan = recovery::plan(&*self.log, &self.options, self.fingerprints)?;
+        FailPoint::RecoveryPlanned.reach();
         let goals = input_ends(&*self.log, &self.options)?;
         let recovery = RecoverySummary {
             resumed: plan.progress.is_some(),

@@ -10,6 +10,7 @@ use super::output::{OutRecord, Output, Recovery};
 use super::progress::{OutputEnd, PROGRESS_KEY, Positions, Progress};
 use super::state::FORMAT;
 use super::{EngineError, EngineOptions, Fingerprints, TopicNames};
+use crate::fail_point::FailPoint;
 use crate::log::{Log, LogRecord, Polled, Start, TopicPartition};
 
 /// How to start.
@@ -33,6 +34,7 @@ pub struct Plan {
 pub fn plan(log: &dyn Log, options: &EngineOptions, fingerprints: Fingerprints) -> Result<Plan, EngineError> {
     let names = &options.names;
     let progress = last_progress(log, names)?;
+    FailPoint::RecoveryProgress.reach();
     let reason = match &progress {
         None => Some("no progress record"),
         Some(progress) if progress.results != fingerprints.results => Some("configuration or operators changed"),
@@ -47,6 +49,7 @@ pub fn plan(log: &dyn Log, options: &EngineOptions, fingerprints: Fingerprints) 
         Recovery::Compare => Held::read(log, names)?,
         Recovery::Trust => Held::default(),
     };
+    FailPoint::RecoveryHeld.reach();
     let restored_epoch = progress.as_ref().map_or(0, |progress| progress.epoch);
     Ok(Plan { progress, restored_epoch, recovery, reason, held })
 }

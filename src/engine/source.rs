@@ -30,6 +30,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::EngineError;
 use super::lifecycle::{Lifecycle, PanicGuard};
 use crate::error::Fault;
+use crate::fail_point::FailPoint;
 use crate::log::{Log, LogRecord, Polled, Reader, Start, TopicPartition};
 
 /// When epochs close and how much may be under way.
@@ -328,6 +329,7 @@ impl Source {
         self.restoring = false;
         let restored = Restored { worker: self.options.growth.worker };
         outputs.restored.activate().session(&self.capabilities[4]).give(restored);
+        FailPoint::RecoveryRestored.reach();
         let first = self.epoch_of(self.lifecycle.now_ms()).max(self.epoch + 1);
         self.enter(first);
         for record in std::mem::take(&mut self.new_tables) {
@@ -587,6 +589,7 @@ impl Feed {
             let mut reader = log.reader(&all)?;
             while !open.is_empty() && !self.lifecycle.stopping() {
                 let mut batch = poll(&mut *reader)?;
+                FailPoint::RecoveryReading.reach();
                 batch.retain(|polled| keep(polled, &open, &ends));
                 for polled in &batch {
                     if let Polled::End { partition, next } = polled {

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use super::rows::{Cell, Changes, Column, Kind, Row, TABLES, Table};
 use super::sqlite::next_generation;
 use super::{Batch, BatchConfig, Generation, Step, Stored, ViewError, ViewStore};
+use crate::fail_point::FailPoint;
 use crate::log::TopicPartition;
 
 /// The `[views.postgres]` section.
@@ -308,12 +309,15 @@ impl ViewStore for PostgresStore {
             }
         }
         let mut transaction = begin(client, at, *generation)?;
+        FailPoint::ViewBegun.reach();
         let fail = |error: postgres::Error| failure(at, &error);
         if !take_steps(&mut transaction, &batch.steps).map_err(fail)? {
             return Err(ViewError::OffsetsMoved { at: at.clone() });
         }
+        FailPoint::ViewOffsets.reach();
         for changes in &batch.changes {
             write_changes(&mut transaction, changes, upserts.get(changes.table.name)).map_err(fail)?;
+            FailPoint::ViewRows.reach();
         }
         for (partition, low) in &batch.forget {
             transaction
@@ -323,6 +327,7 @@ impl ViewStore for PostgresStore {
                 )
                 .map_err(fail)?;
         }
+        FailPoint::ViewWritten.reach();
         transaction.commit().map_err(fail)
     }
 
@@ -331,7 +336,10 @@ impl ViewStore for PostgresStore {
         let names: Vec<&str> = TABLES.iter().map(|table| table.name).chain(["view_offsets"]).collect();
         transaction
             .batch_execute(&format!("TRUNCATE {}", names.join(", ")))
-            .and_then(|()| transaction.commit())
+            .and_then(|()| {
+                FailPoint::ViewEmptied.reach();
+                transaction.commit()
+            })
             .map_err(|error| failure(&self.at, &error))
     }
 }

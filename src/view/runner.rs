@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::rows::{Batch, Step, ends_of};
 use super::{Generation, OpenStore, Stored, ViewError, ViewOptions, ViewStore, ViewTopics};
 use crate::error::Fault;
+use crate::fail_point::FailPoint;
 use crate::log::{Log, LogError, LogRecord, Polled, Reader, Start, TopicPartition, Watermarks};
 
 /// Pause before the second attempt; doubled with each further one, up to [`LONGEST_PAUSE`].
@@ -300,7 +301,9 @@ impl Runner {
     /// Works until it is told to stop.
     fn session(&mut self) -> Result<(), ViewError> {
         let mut store = (self.open)()?;
+        FailPoint::ViewOpened.reach();
         self.generation = Some(store.claim(self.generation)?);
+        FailPoint::ViewClaimed.reach();
         let marks = self.watermarks()?;
         let mut stored = store.offsets()?;
         let why = self.rebuild.take().or_else(|| why_rebuild(&stored, &marks, self.options.rebuild_after));
@@ -310,6 +313,7 @@ impl Runner {
                 self.rebuild = Some(why);
                 return Err(error);
             }
+            FailPoint::ViewReset.reach();
             stored.clear();
         }
         let starts: Vec<(TopicPartition, Start)> = marks
@@ -488,6 +492,7 @@ impl Session<'_> {
         let result = self.store.apply(&batch);
         match result {
             Ok(()) => {
+                FailPoint::ViewCommitted.reach();
                 self.applied(records.len(), rows, skipped, started.elapsed());
                 self.progress.written(steps);
                 Ok(())

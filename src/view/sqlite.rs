@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::rows::{Cell, Changes, EVENTS, Kind, Row, TABLES, Table};
 use super::{Batch, BatchConfig, Generation, Step, Stored, ViewError, ViewStore};
+use crate::fail_point::FailPoint;
 use crate::log::TopicPartition;
 
 /// The `[views.sqlite]` section.
@@ -134,13 +135,16 @@ impl ViewStore for SqliteStore {
         let at = self.at.clone();
         let fail = |error| failure(&at, &error);
         let transaction = self.begin()?;
+        FailPoint::ViewBegun.reach();
         for step in &batch.steps {
             if !take_step(&transaction, step).map_err(fail)? {
                 return Err(ViewError::OffsetsMoved { at: at.clone() });
             }
         }
+        FailPoint::ViewOffsets.reach();
         for changes in &batch.changes {
             write_changes(&transaction, changes).map_err(fail)?;
+            FailPoint::ViewRows.reach();
         }
         for (partition, low) in &batch.forget {
             transaction
@@ -148,6 +152,7 @@ impl ViewStore for SqliteStore {
                 .and_then(|mut delete| delete.execute(params![&*partition.topic, partition.partition, low]))
                 .map_err(fail)?;
         }
+        FailPoint::ViewWritten.reach();
         transaction.commit().map_err(fail)
     }
 
@@ -155,6 +160,7 @@ impl ViewStore for SqliteStore {
         let (at, held) = (self.at.clone(), self.generation);
         let transaction = self.begin()?;
         rebuild_tables(&transaction, &at)?;
+        FailPoint::ViewEmptied.reach();
         transaction
             .execute("UPDATE view_owner SET generation = ?1", [held.0])
             .and_then(|_| transaction.commit())

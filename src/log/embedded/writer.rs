@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::store::{Failure, Shared, Store, TopicRow, now_ms, table, topic};
+use crate::fail_point::FailPoint;
 use crate::log::{LogError, NewRecord, Producer, Transaction, Transactional};
 
 /// A producer commits at the latest when it holds this much.
@@ -57,12 +58,13 @@ impl Appender {
         Ok(())
     }
 
-    /// Appends records that [`Appender::check`] has passed.
-    fn append(&mut self, tx: &Connection, records: &[NewRecord]) -> Result<(), Failure> {
+    /// Appends records that [`Appender::check`] has passed; `each` is called before each one.
+    fn append(&mut self, tx: &Connection, records: &[NewRecord], each: impl Fn()) -> Result<(), Failure> {
         let now = now_ms();
         let mut tails: HashMap<i64, Tail> = HashMap::new();
         self.keyless = self.keyless.wrapping_add(1);
         for record in records {
+            each();
             let Some(id) = self.topics.get(&record.topic).and_then(|topic| place(topic, record, self.keyless)) else {
                 return Err(LogError::UnknownTopic { topic: record.topic.to_string() }.into());
             };
@@ -158,7 +160,7 @@ impl Producer for EmbeddedProducer {
             return Ok(());
         }
         let Self { shared, store, appender, pending, .. } = self;
-        shared.write(store, "writing records", |tx| appender.append(tx, pending))?;
+        shared.write(store, "writing records", |tx| appender.append(tx, pending, || ()))?;
         self.pending.clear();
         self.pending_bytes = 0;
         self.committed = Instant::now();
@@ -217,7 +219,12 @@ impl Transactional for EmbeddedTransactional {
         let Self { shared, store, appender, id, epoch } = self;
         shared.write(store, "committing a transaction", |tx| {
             check_epoch(tx, id, *epoch)?;
-            appender.append(tx, &transaction.records)
-        })
+            FailPoint::CommitBegun.reach();
+            appender.append(tx, &transaction.records, || FailPoint::CommitRecord.reach())?;
+            FailPoint::CommitAppended.reach();
+            Ok(())
+        })?;
+        FailPoint::CommitWritten.reach();
+        Ok(())
     }
 }

@@ -18,6 +18,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::context::{Deliveries, Undelivered, Watch};
 use super::{Cluster, admin, create, is_transient, is_unknown_topic};
+use crate::fail_point::FailPoint;
 use crate::log::{LogError, NewRecord, Producer, TopicPartition, Transaction, Transactional};
 
 /// A step of waiting for librdkafka.
@@ -306,7 +307,9 @@ impl KafkaTransactional {
 
     fn attempt(&self, transaction: &Transaction, deadline: Instant) -> Result<(), Trouble> {
         self.persist(deadline, || self.sink.producer.begin_transaction())?;
+        FailPoint::CommitBegun.reach();
         for (index, record) in transaction.records.iter().enumerate() {
+            FailPoint::CommitRecord.reach();
             self.sink.enqueue(record, index).map_err(|e| self.after_enqueue(&e))?;
             if index % SERVE_EVERY == 0 {
                 self.sink.producer.poll(Duration::ZERO);
@@ -315,11 +318,16 @@ impl KafkaTransactional {
                 }
             }
         }
+        FailPoint::CommitQueued.reach();
         if !self.sink.drain(deadline) {
             return Err(Trouble::Abort("not every record was delivered".to_owned()));
         }
+        FailPoint::CommitAppended.reach();
         self.send_positions(&transaction.positions, deadline)?;
-        self.persist(deadline, || self.sink.producer.commit_transaction(COORDINATOR_TIMEOUT))
+        FailPoint::CommitPositions.reach();
+        self.persist(deadline, || self.sink.producer.commit_transaction(COORDINATOR_TIMEOUT))?;
+        FailPoint::CommitWritten.reach();
+        Ok(())
     }
 
     fn after_enqueue(&self, error: &KafkaError) -> Trouble {
