@@ -7,16 +7,20 @@ pub enum Domain {
     User,
     /// A system outside: broker, database, file system, network.
     External,
+    /// Nobody's: another instance has taken over, as it should.
+    Superseded,
     /// A defect in Headwater.
     Internal,
 }
 
 impl Domain {
-    /// The process's exit code for an error of this domain (2 user, 3 external, 70 internal).
+    /// The process's exit code for an error of this domain (2 user, 3 external, 4 superseded, 70
+    /// internal).
     pub fn exit_code(self) -> u8 {
         match self {
             Self::User => 2,
             Self::External => 3,
+            Self::Superseded => 4,
             Self::Internal => 70,
         }
     }

@@ -445,7 +445,7 @@ fn a_superseded_instance_cannot_write() {
         assert!(new.claim(None).unwrap() > first);
         let error = apply(&mut *old, &mut one_event(1, 2), step(Some(1), 2)).unwrap_err();
         assert!(matches!(error, ViewError::Superseded { .. }), "{error}");
-        assert_eq!((error.domain(), error.retryable()), (Domain::User, false));
+        assert_eq!((error.domain(), error.retryable()), (Domain::Superseded, false));
         assert!(matches!(old.reset(), Err(ViewError::Superseded { .. })));
         assert!(matches!(old.claim(Some(first)), Err(ViewError::Superseded { .. })));
         assert_eq!(database.query("SELECT id FROM events"), [id(1)]);

@@ -176,11 +176,16 @@ struct Committer {
     oversized: bool,
     sources_restored: usize,
     last_commit: Instant,
+    /// When the log was last heard to know this instance as the newest.
+    last_heard: Instant,
 }
 
 /// Once nothing was committed for this long, the ends are recorded, so that a later start can
 /// trust the outputs.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// An idle instance asks this often whether a newer one has fenced it.
+const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// A transaction takes in further sealed epochs up to about this many bytes.
 const TRANSACTION_BYTES: usize = 32 << 20;
@@ -199,6 +204,7 @@ impl Committer {
             oversized: false,
             sources_restored: 0,
             last_commit: Instant::now(),
+            last_heard: Instant::now(),
             options,
             writer,
             lifecycle,
@@ -220,7 +226,28 @@ impl Committer {
             if self.last_commit.elapsed() > QUIET && self.options.held.is_none() {
                 self.record_ends()?;
             }
+            if self.last_heard.elapsed() > HEARTBEAT {
+                self.check()?;
+            }
         }
+    }
+
+    /// Ends an instance that was fenced although it has nothing to write.
+    fn check(&mut self) -> Result<(), EngineError> {
+        let mut positions = self.published();
+        if positions.is_empty() {
+            // Nothing was read yet; that is a position too.
+            positions.extend(self.options.published.iter().map(|topic| (TopicPartition::new(topic.as_str(), 0), 0)));
+        }
+        self.writer.check(positions)?;
+        self.last_heard = Instant::now();
+        Ok(())
+    }
+
+    fn published(&self) -> Vec<(TopicPartition, i64)> {
+        let mut positions = self.positions.offsets();
+        positions.retain(|(at, _)| self.options.published.contains(&*at.topic));
+        positions
     }
 
     /// Commits a sealed stretch, together with what else has been sealed meanwhile.
@@ -319,12 +346,11 @@ impl Committer {
         let epoch = self.epoch.to_string().into_bytes();
         transaction.records.extend(records.into_iter().map(|record| self.new_record(record, &epoch)));
         transaction.records.push(self.progress_record(&epoch));
-        let published = &self.options.published;
-        transaction.positions = self.positions.offsets();
-        transaction.positions.retain(|(at, _)| published.contains(&*at.topic));
+        transaction.positions = self.published();
         FailPoint::CommitPrepared.reach();
         self.append(&mut transaction)?;
         self.last_commit = Instant::now();
+        self.last_heard = self.last_commit;
         self.lifecycle.counters.commits.fetch_add(1, Ordering::Relaxed);
         metrics::histogram!("headwater_commit_seconds").record(started.elapsed().as_secs_f64());
         metrics::counter!("headwater_commits_total").increment(1);

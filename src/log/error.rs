@@ -79,9 +79,8 @@ impl Fault for LogError {
             Self::Unreachable { .. } | Self::Failed { .. } | Self::Damaged { .. } | Self::OffsetGone { .. } => {
                 Domain::External
             }
-            Self::Fenced { .. } | Self::UnknownTopic { .. } | Self::TooLarge { .. } | Self::Config { .. } => {
-                Domain::User
-            }
+            Self::Fenced { .. } => Domain::Superseded,
+            Self::UnknownTopic { .. } | Self::TooLarge { .. } | Self::Config { .. } => Domain::User,
         }
     }
 

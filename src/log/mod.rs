@@ -223,6 +223,13 @@ pub trait Transactional: Send {
     /// the transaction may be committed again without it). After any other error the state is
     /// unknown: stop, and start again from what is committed.
     fn commit(&mut self, transaction: &Transaction) -> Result<(), LogError>;
+
+    /// Asks whether this writer still holds its id, and appends no record. An idle writer that
+    /// asks now and then learns soon that it was fenced. `positions` are published along.
+    ///
+    /// # Errors
+    /// As [`Transactional::commit`].
+    fn check(&mut self, positions: Vec<(TopicPartition, i64)>) -> Result<(), LogError>;
 }
 
 /// A log: see the module's documentation for what is promised.

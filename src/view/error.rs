@@ -106,11 +106,10 @@ pub enum ViewError {
 impl Fault for ViewError {
     fn domain(&self) -> Domain {
         match self {
-            Self::Denied { .. }
-            | Self::Config { .. }
-            | Self::NewerSchema { .. }
-            | Self::Superseded { .. }
-            | Self::NewerFormat { .. } => Domain::User,
+            Self::Denied { .. } | Self::Config { .. } | Self::NewerSchema { .. } | Self::NewerFormat { .. } => {
+                Domain::User
+            }
+            Self::Superseded { .. } => Domain::Superseded,
             Self::Log(error) => error.domain(),
             Self::Unreachable { .. }
             | Self::OffsetsMoved { .. }

@@ -429,6 +429,10 @@ impl Transactional for BenchWriter {
         }
         Ok(())
     }
+
+    fn check(&mut self, _positions: Vec<(TopicPartition, i64)>) -> Result<(), LogError> {
+        Ok(())
+    }
 }
 
 struct Discard;

@@ -184,10 +184,10 @@ impl Session<'_> {
             self.wait_for_views(&views)?;
         }
         console.finish(outcome.is_ok());
-        for view in views {
-            view.stop().map_err(SharedFault)?;
-        }
-        Ok(outcome?)
+        let stopped: Vec<_> = views.into_iter().map(ViewHandle::stop).collect();
+        // Where both have failed, the engine's reason is the cause: a fenced instance has lost its views too.
+        outcome?;
+        Ok(stopped.into_iter().collect::<Result<(), _>>().map_err(SharedFault)?)
     }
 
     /// Works for process 0, which tells of it and serves the views.

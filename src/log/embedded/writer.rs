@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::store::{Failure, Shared, Store, TopicRow, now_ms, table, topic};
 use crate::fail_point::FailPoint;
-use crate::log::{LogError, NewRecord, Producer, Transaction, Transactional};
+use crate::log::{LogError, NewRecord, Producer, TopicPartition, Transaction, Transactional};
 
 /// A producer commits at the latest when it holds this much.
 const BATCH_BYTES: usize = 8 << 20;
@@ -226,5 +226,10 @@ impl Transactional for EmbeddedTransactional {
         })?;
         FailPoint::CommitWritten.reach();
         Ok(())
+    }
+
+    fn check(&mut self, _positions: Vec<(TopicPartition, i64)>) -> Result<(), LogError> {
+        check_epoch(&self.store.connection, &self.id, self.epoch)
+            .map_err(|failure| failure.into_log_error("looking for newer instances", self.shared.path()))
     }
 }

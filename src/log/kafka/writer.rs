@@ -417,4 +417,12 @@ impl Transactional for KafkaTransactional {
             tracing::warn!(target: "headwater::kafka", reason, "a transaction was aborted and is tried again");
         }
     }
+
+    fn check(&mut self, positions: Vec<(TopicPartition, i64)>) -> Result<(), LogError> {
+        if self.group.is_none() {
+            // Positions are all that could be sent without a record.
+            return Ok(());
+        }
+        self.commit(&Transaction { records: Vec::new(), positions })
+    }
 }
