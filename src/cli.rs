@@ -7,12 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::{Args, Subcommand};
+use headwater_operators::resolve::ListingRef;
+use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::config::{Config, ConfigErrors, Loaded, Sources, load};
 use crate::error::Fault;
+use crate::log::Log;
 use crate::telemetry::{LogFormat, TelemetryError, start_logging};
 use crate::tools::consume::{ConsumeOptions, consume};
+use crate::tools::decide::{self, ListOptions, NewDecision, Say, parse_listing};
 use crate::tools::produce::{KeyRule, ProduceOptions, SourceRule, produce};
 use crate::tools::{ToolError, check, open_log, topics};
 
@@ -151,6 +155,9 @@ pub enum ToolArgs {
     Consume(ConsumeArgs),
     /// List the topics
     Topics(TopicsArgs),
+    /// Say that two listings are one event or not, take it back, list what was said
+    #[command(subcommand)]
+    Decide(DecideArgs),
 }
 
 impl ToolArgs {
@@ -160,6 +167,7 @@ impl ToolArgs {
             Self::Produce(args) => args.run(),
             Self::Consume(args) => args.run(),
             Self::Topics(args) => args.run(),
+            Self::Decide(args) => args.run(),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
@@ -335,14 +343,146 @@ pub struct TopicsArgs {
 
 impl TopicsArgs {
     fn run(self) -> Outcome {
-        self.config.start_logging("warn")?;
-        let config = self.config.load()?.config;
-        let log = open_log(&config).map_err(ToolError::from)?;
-        match topics::topics(log.as_ref(), &config, self.json, &mut io::stdout()) {
-            Err(ToolError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            outcome => Ok(outcome?),
+        let (config, log) = opened(&self.config)?;
+        piped(topics::topics(log.as_ref(), &config, self.json, &mut io::stdout()))
+    }
+}
+
+/// `headwater decide`.
+#[derive(Debug, Clone, Subcommand)]
+#[command(after_help = "\
+A listing is named SOURCE/ID, with the source's own id, or by its id on the topics listings and links.
+A later decision on a pair takes the place of an earlier one, whichever way round the two are named.
+
+Examples:
+  headwater decide same city-guide/1234 meetup/987 --by kim --because 'asked the venue'
+  headwater decide different city-guide/1234 ticket-office/55 --because 'two stages'
+  headwater decide list --open                  what is overruled, waits or is not read yet
+  headwater decide withdraw city-guide/1234 meetup/987")]
+pub enum DecideArgs {
+    /// The two listings are one event
+    Same(DecideOn),
+    /// The two listings are not one event
+    Different(DecideOn),
+    /// Take back what was said of two listings
+    Withdraw(WithdrawArgs),
+    /// List the decisions, and what became of each
+    List(DecisionsArgs),
+}
+
+/// `headwater decide same` and `headwater decide different`.
+#[derive(Debug, Clone, Args)]
+pub struct DecideOn {
+    /// One listing: SOURCE/ID, or its id
+    #[arg(value_parser = parse_listing)]
+    pub a: ListingRef,
+    /// The other one
+    #[arg(value_parser = parse_listing)]
+    pub b: ListingRef,
+    /// Who decides
+    #[arg(long, value_name = "NAME", env = "USER")]
+    pub by: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub because: Option<String>,
+    /// Print what was changed as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// `headwater decide withdraw`.
+#[derive(Debug, Clone, Args)]
+pub struct WithdrawArgs {
+    /// One listing: SOURCE/ID, or its id
+    #[arg(value_parser = parse_listing)]
+    pub a: ListingRef,
+    /// The other one
+    #[arg(value_parser = parse_listing)]
+    pub b: ListingRef,
+    /// Print what was changed as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// `headwater decide list`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+States: holds (followed), waits (a listing is not live), overruled (newer decisions leave no room for
+it), pending (the topology has not read it yet), superseded (a newer one is on the pair, under
+another key).")]
+pub struct DecisionsArgs {
+    /// Only those that name this listing
+    #[arg(long, value_name = "LISTING", value_parser = parse_listing)]
+    pub listing: Option<ListingRef>,
+    /// Only those that do not hold: overruled, waiting, pending
+    #[arg(long)]
+    pub open: bool,
+    /// One JSON object a decision
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl DecideArgs {
+    fn run(self) -> Outcome {
+        match self {
+            Self::Same(on) => on.run(Say::Same),
+            Self::Different(on) => on.run(Say::Different),
+            Self::Withdraw(args) => {
+                let (config, log) = opened(&args.config)?;
+                let changed = decide::withdraw(log.as_ref(), &config, [args.a, args.b])?;
+                print_result(&changed, args.json)
+            }
+            Self::List(args) => {
+                let (config, log) = opened(&args.config)?;
+                let options = ListOptions { listing: args.listing, open: args.open, json: args.json };
+                piped(decide::list(log.as_ref(), &config, &options, &mut io::stdout()))
+            }
         }
     }
+}
+
+impl DecideOn {
+    fn run(self, say: Say) -> Outcome {
+        let (config, log) = opened(&self.config)?;
+        let new = NewDecision {
+            say,
+            listings: [self.a, self.b],
+            who: self.by,
+            why: self.because,
+            at_ms: jiff::Timestamp::now().as_millisecond(),
+        };
+        let changed = decide::decide(log.as_ref(), &config, new)?;
+        print_result(&changed, self.json)
+    }
+}
+
+/// The configuration and its log, for a tool.
+fn opened(args: &ConfigArgs) -> Result<(Config, Arc<dyn Log>), Box<dyn Fault>> {
+    args.start_logging("warn")?;
+    let config = args.load()?.config;
+    let log = open_log(&config).map_err(ToolError::from)?;
+    Ok((config, log))
+}
+
+/// Whoever reads what is printed may have enough of it.
+fn piped(printed: Result<(), ToolError>) -> Outcome {
+    match printed {
+        Err(ToolError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => Ok(outcome?),
+    }
+}
+
+fn print_result<T: Serialize + std::fmt::Display>(result: &T, json: bool) -> Outcome {
+    print_line(&if json { serde_json::json!(result).to_string() } else { result.to_string() })
 }
 
 /// A flag that SIGINT and SIGTERM set. A second signal ends the process at once.

@@ -161,6 +161,7 @@ fn describe() {
     describe_counter!("headwater_restored_records_total", "State records read at start-up");
     describe_counter!("headwater_corrections_total", "Corrections written to output topics at start-up");
     describe_gauge!("headwater_listings", "Live listings");
+    describe_gauge!("headwater_overruled_decisions", "Decisions that newer ones leave no room for");
     describe_gauge!("headwater_events", "Events");
     describe_gauge!("headwater_bytes_in_flight", Unit::Bytes, "Bytes read and not committed");
     describe_histogram!("headwater_commit_seconds", Unit::Seconds, "Time that a transaction took");

@@ -42,6 +42,8 @@ pub struct Counters {
     pub listings: AtomicI64,
     /// Events.
     pub events: AtomicI64,
+    /// Decisions that newer ones leave no room for.
+    pub overruled_decisions: AtomicI64,
     /// Transactions committed.
     pub commits: AtomicU64,
     /// Records written to output topics.
@@ -99,6 +101,7 @@ impl Counters {
         metrics::counter!("headwater_corrections_total").absolute(total(&self.corrections));
         metrics::gauge!("headwater_listings").set(level(&self.listings));
         metrics::gauge!("headwater_events").set(level(&self.events));
+        metrics::gauge!("headwater_overruled_decisions").set(level(&self.overruled_decisions));
         metrics::gauge!("headwater_bytes_in_flight").set(level(&self.bytes_in_flight));
     }
 }

@@ -28,6 +28,8 @@ pub enum Output {
     Links,
     /// Retired event ids, by retired id.
     Redirects,
+    /// What becomes of decisions, by pair of listings.
+    DecisionReports,
     /// Window metrics, by window and dimensions.
     Metrics,
     /// What could not be used.
@@ -40,11 +42,12 @@ pub enum Output {
 
 impl Output {
     /// Every output.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Events,
         Self::Listings,
         Self::Links,
         Self::Redirects,
+        Self::DecisionReports,
         Self::Metrics,
         Self::DeadLetters,
         Self::PlaceRequests,
@@ -52,7 +55,8 @@ impl Output {
     ];
 
     /// Outputs whose content follows from the state, and is corrected at start-up.
-    pub const TABLES: [Self; 5] = [Self::Events, Self::Listings, Self::Links, Self::Redirects, Self::PlaceRequests];
+    pub const TABLES: [Self; 6] =
+        [Self::Events, Self::Listings, Self::Links, Self::Redirects, Self::DecisionReports, Self::PlaceRequests];
 
     /// Outputs from which the engine finds itself again.
     pub const STATE: [Self; 4] = [Self::Listings, Self::Links, Self::Redirects, Self::Metrics];
@@ -64,6 +68,7 @@ impl Output {
             Self::Listings => "listings",
             Self::Links => "links",
             Self::Redirects => "redirects",
+            Self::DecisionReports => "decision-reports",
             Self::Metrics => "metrics",
             Self::DeadLetters => "dead-letters",
             Self::PlaceRequests => "place-requests",

@@ -3,15 +3,17 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{Config, ConfigErrors, LogKind, suggest};
 use crate::error::{Domain, Fault};
 use crate::log::embedded::EmbeddedLog;
 use crate::log::kafka::KafkaLog;
-use crate::log::{Log, LogError};
+use crate::log::{Log, LogError, LogRecord, Polled, Start, TopicPartition};
 
 pub mod check;
 pub mod consume;
+pub mod decide;
 pub mod produce;
 pub mod topics;
 
@@ -67,6 +69,17 @@ pub enum ToolError {
         /// What is wrong.
         reason: String,
     },
+    /// A decision on a listing and itself.
+    #[error("a decision is on two listings, not on one and itself")]
+    OneListing,
+    /// There is no decision to take back.
+    #[error("there is no decision on {a} and {b}")]
+    NoDecision {
+        /// One listing.
+        a: String,
+        /// The other one.
+        b: String,
+    },
     /// Nobody takes what is printed, for another reason than that the reader has gone.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
@@ -79,7 +92,7 @@ impl Fault for ToolError {
     fn domain(&self) -> Domain {
         match self {
             Self::Config(_) | Self::NoTopic { .. } | Self::ContentType { .. } | Self::Record { .. } => Domain::User,
-            Self::File { .. } => Domain::User,
+            Self::File { .. } | Self::OneListing | Self::NoDecision { .. } => Domain::User,
             Self::Log(error) => error.domain(),
             Self::Output(_) | Self::Signals(_) => Domain::External,
         }
@@ -92,9 +105,35 @@ impl Fault for ToolError {
             Self::NoTopic { hint, .. } => Some(hint.clone()),
             Self::ContentType { .. } => Some("name it: --content-type text/calendar".to_owned()),
             Self::Record { .. } => Some("--keep-going leaves out what cannot be written".to_owned()),
-            Self::File { .. } | Self::Output(_) | Self::Signals(_) => None,
+            Self::NoDecision { .. } => Some("`headwater decide list` shows those there are".to_owned()),
+            Self::File { .. } | Self::OneListing | Self::Output(_) | Self::Signals(_) => None,
         }
     }
+}
+
+/// Reads a topic from the beginning to its committed end; nothing where there is no such topic.
+fn read_to_end(
+    log: &dyn Log,
+    topic: &str,
+    mut each: impl FnMut(LogRecord) -> Result<(), ToolError>,
+) -> Result<(), ToolError> {
+    const BATCH_BYTES: usize = 4 << 20;
+    const WAIT: Duration = Duration::from_millis(100);
+    let partitions = log.watermarks(topic)?.unwrap_or_default().len();
+    let mut open: Vec<TopicPartition> = (0..).take(partitions).map(|n| TopicPartition::new(topic, n)).collect();
+    let assigned: Vec<_> = open.iter().map(|at| (at.clone(), Start::Beginning)).collect();
+    let mut reader = log.reader(&assigned)?;
+    let mut polled = Vec::new();
+    while !open.is_empty() {
+        reader.poll(&mut polled, BATCH_BYTES, WAIT)?;
+        for one in polled.drain(..) {
+            match one {
+                Polled::Record(record) => each(record)?,
+                Polled::End { partition, .. } => open.retain(|at| *at != partition),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The error for a topic that is not there, with a suggestion from those that are.

@@ -14,7 +14,9 @@ use headwater_operators::event::EventId;
 use headwater_operators::extract::{Extract, Extractor};
 use headwater_operators::geocode::{Geocode, GeocodeConfig, Place, PlaceKey, PlaceRequest};
 use headwater_operators::raw::{DeadLetter, Document};
-use headwater_operators::resolve::{Decision, Link, Resolve, ResolveConfig};
+use headwater_operators::resolve::{
+    Decision, DecisionReport, DecisionState, Link, Pair, Resolve, ResolveConfig, pair_key,
+};
 use headwater_operators::sanitize::{SanitizeConfig, sanitize};
 use headwater_operators::score::{Gates, ScoreEvents, ScoredEvent};
 use headwater_operators::window::{Outcome, Tally, WindowConfig, WindowKey, WindowRow, window};
@@ -29,7 +31,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub const TABLES: [&str; 3] = ["places", "decisions", "control"];
 
 /// Changes whenever the same configuration and input would give other outputs than before.
-const OPERATORS_VERSION: u64 = 1;
+const OPERATORS_VERSION: u64 = 2;
 
 /// The discovery topology, ready to be built.
 pub struct Discovery {
@@ -108,6 +110,7 @@ impl Topology for Discovery {
 
         write_states(&mut outputs, upserted.states);
         write_links(&mut outputs, &inputs, resolved.links);
+        write_decision_reports(&mut outputs, &inputs, resolved.reports);
         write_events(&mut outputs, &inputs, events, resolved.redirects);
         write_metrics(&mut outputs, &inputs, windows.rows);
         write_place_requests(&mut outputs, &inputs, geocoded.requests);
@@ -199,6 +202,20 @@ fn write_links<'s>(
         |id| id.0 as u64,
         |id, link| (id.to_string().into_bytes(), link.map(versioned)),
     );
+}
+
+fn write_decision_reports<'s>(
+    outputs: &mut Outputs<'s>,
+    inputs: &Inputs<'s>,
+    reports: VecCollection<'s, Epoch, (Pair, Shared<DecisionReport>)>,
+) {
+    let gauge = Rows {
+        gauge: |counters: &Counters| &counters.overruled_decisions,
+        counts: |report: &Shared<DecisionReport>| report.state == DecisionState::Overruled,
+    };
+    outputs.table(Output::DecisionReports, reports, Some(gauge), &inputs.lifecycle, |pair, report| {
+        (pair_key(*pair).into_bytes(), report.map(versioned))
+    });
 }
 
 /// A row of the events topic: an event, or where to find what took its place.

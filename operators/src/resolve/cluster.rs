@@ -9,12 +9,14 @@
 //! - the mean similarity over all pairs between them that can be compared reaches `cohesion`.
 //!
 //! So A~B, B~C with A unlike C does not become one event. "Same" decisions join before all matches,
-//! the newest first, whatever the comparison says; only a "different" decision between two members
-//! of the groups is stronger, so that of an impossible set the oldest "same" gives way.
+//! whatever the comparison says; those that cannot hold together are sorted out in [`rulings`]
+//! before.
 //!
 //! A component over the limit is tightened: its weaker matches are left out in fixed steps until
 //! what is left falls apart into components within the limit. What is over the limit even at
 //! similarity 1 is not judged at all: its listings stay single, but for decisions.
+//!
+//! [`rulings`]: super::rulings
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,11 +32,12 @@ use super::Stat;
 use super::block::MatchChange;
 use super::compare::{Comparer, Contribution, Contributions, Field};
 use super::config::ResolveConfig;
-use super::decision::{Decision, Verdict};
+use super::decision::{Decision, DecisionReport, Pair};
 use super::epochs::{Pending, Sender};
 use super::fingerprint::{Fingerprint, Presence};
 use super::identity::{Carrier, ClusterChanges, Identity, IdentityRegistry, Remembered};
 use super::merge::{Assigned, Assignment};
+use super::rulings::{Overruled, ReportChange, Rulings, settle};
 use crate::Epoch;
 use crate::ids::{EventId, ListingId};
 use crate::listing::Ratio;
@@ -47,10 +50,18 @@ pub struct Component {
     pub nodes: Vec<Shared<Fingerprint>>,
     /// Its matches.
     pub edges: Vec<Edge>,
-    /// Pairs decided to be the same, with the time of the decision.
-    pub same: Vec<(i64, usize, usize)>,
+    /// Pairs decided to be the same, where that can hold.
+    pub same: Vec<(usize, usize)>,
     /// Pairs decided to be different.
     pub different: Vec<(usize, usize)>,
+    /// Pairs decided to be the same where that cannot hold.
+    pub overruled: Vec<Overruled>,
+}
+
+impl Component {
+    fn listing(&self, node: usize) -> Option<ListingId> {
+        self.nodes.get(node).map(|node| node.listing)
+    }
 }
 
 /// A match between two nodes of a component, by their index; `a` is less than `b`.
@@ -138,8 +149,7 @@ fn connected(component: &Component, nodes: &[usize], least: Ratio) -> Vec<Vec<us
     let mut sets = DisjointSets::new(component.nodes.len());
     let present: HashSet<usize> = nodes.iter().copied().collect();
     let strong = component.edges.iter().filter(|edge| edge.score >= least).map(|edge| (edge.a, edge.b));
-    let same = component.same.iter().map(|&(_, a, b)| (a, b));
-    for (a, b) in strong.chain(same) {
+    for (a, b) in strong.chain(component.same.iter().copied()) {
         if present.contains(&a) && present.contains(&b) {
             sets.join(a, b);
         }
@@ -154,16 +164,7 @@ fn connected(component: &Component, nodes: &[usize], least: Ratio) -> Vec<Vec<us
 /// Nothing but the "same" decisions.
 fn by_decisions(component: &Component, nodes: Vec<usize>) -> Vec<GroupOfNodes> {
     let mut sets = DisjointSets::new(component.nodes.len());
-    for (a, b) in same_in_order(component) {
-        let (root_a, root_b) = (sets.root(a), sets.root(b));
-        let forbidden = component.different.iter().any(|&(x, y)| {
-            let (x, y) = (sets.root(x), sets.root(y));
-            (x, y) == (root_a, root_b) || (y, x) == (root_a, root_b)
-        });
-        if !forbidden {
-            sets.join(a, b);
-        }
-    }
+    component.same.iter().for_each(|&(a, b)| sets.join(a, b));
     let mut groups: BTreeMap<usize, GroupOfNodes> = BTreeMap::new();
     for node in nodes {
         groups.entry(sets.root(node)).or_default().push(node);
@@ -171,24 +172,18 @@ fn by_decisions(component: &Component, nodes: Vec<usize>) -> Vec<GroupOfNodes> {
     groups.into_values().collect()
 }
 
-/// Pairs decided to be the same, the newest decision first.
-fn same_in_order(component: &Component) -> impl Iterator<Item = (usize, usize)> {
-    let mut same = component.same.clone();
-    same.sort_unstable_by_key(|&(at, a, b)| (std::cmp::Reverse(at), a, b));
-    same.into_iter().map(|(_, a, b)| (a, b))
-}
-
+/// Disjoint sets of the numbers below a size.
 #[derive(Debug, Default)]
-struct DisjointSets {
+pub(super) struct DisjointSets {
     parent: Vec<usize>,
 }
 
 impl DisjointSets {
-    fn new(size: usize) -> Self {
+    pub(super) fn new(size: usize) -> Self {
         Self { parent: (0..size).collect() }
     }
 
-    fn root(&mut self, node: usize) -> usize {
+    pub(super) fn root(&mut self, node: usize) -> usize {
         let mut at = node;
         while let Some(&parent) = self.parent.get(at).filter(|parent| **parent != at) {
             let above = self.parent.get(parent).copied().unwrap_or(parent);
@@ -201,7 +196,7 @@ impl DisjointSets {
     }
 
     /// Joins two sets under the smaller root.
-    fn join(&mut self, a: usize, b: usize) {
+    pub(super) fn join(&mut self, a: usize, b: usize) {
         let (a, b) = (self.root(a), self.root(b));
         if let Some(slot) = self.parent.get_mut(a.max(b)) {
             *slot = a.min(b);
@@ -263,7 +258,7 @@ impl Pairs {
                 pairs.set(a, b, Between { different: true, ..Between::default() });
             }
         }
-        pairs.same = same_in_order(component).filter_map(|(a, b)| local(a, b)).collect();
+        pairs.same = component.same.iter().filter_map(|&(a, b)| local(a, b)).collect();
         pairs.edges.sort_unstable_by_key(|edge| (std::cmp::Reverse(edge.score), edge.a, edge.b));
         pairs
     }
@@ -310,7 +305,7 @@ impl Pairs {
 fn agglomerate(mut pairs: Pairs, cohesion: f64) -> Vec<GroupOfNodes> {
     let mut sets = DisjointSets::new(pairs.nodes.len());
     for (a, b) in std::mem::take(&mut pairs.same) {
-        join_if(&mut pairs, &mut sets, a, b, |between| !between.different);
+        join_if(&mut pairs, &mut sets, a, b, |_| true);
     }
     let holds = |between: Between| {
         !between.different && !between.vetoed && between.sum >= cohesion * f64::from(between.count) - 1e-9
@@ -355,11 +350,11 @@ fn memberships(component: &Component, groups: &[GroupOfNodes]) -> Vec<Cluster> {
         }
     };
     component.edges.iter().for_each(|edge| offer(edge.a, edge.b, false, edge.score));
-    component.same.iter().for_each(|&(_, a, b)| offer(a, b, true, Ratio::ONE));
+    component.same.iter().for_each(|&(a, b)| offer(a, b, true, Ratio::ONE));
     let member = |node: usize| {
         let fingerprint = component.nodes.get(node)?.clone();
         let (decided, similarity, via) = match best.get(node).copied().flatten() {
-            Some((decided, score, via)) => (decided, score, component.nodes.get(via.0).map(|node| node.listing)),
+            Some((decided, score, via)) => (decided, score, component.listing(via.0)),
             None => (false, Ratio::ONE, None),
         };
         Some(Membership { node: fingerprint, similarity, via, decided })
@@ -371,21 +366,16 @@ fn memberships(component: &Component, groups: &[GroupOfNodes]) -> Vec<Cluster> {
 #[derive(Debug, Default)]
 pub struct Graph {
     nodes: HashMap<ListingId, Node>,
-    verdicts: HashMap<(ListingId, ListingId), Verdicts>,
-    /// The other sides of a listing's verdicts, whether live or not.
-    partners: HashMap<ListingId, SmallVec<[ListingId; 2]>>,
+    rulings: Rulings,
     /// Components that were tightened, by each epoch's smallest listing in them.
     tightened: HashMap<ListingId, Stat>,
 }
-
-/// The verdicts known on a pair, with their multiplicities.
-type Verdicts = SmallVec<[(Verdict, isize); 1]>;
 
 #[derive(Debug)]
 struct Node {
     fingerprint: Shared<Fingerprint>,
     matches: SmallVec<[(ListingId, Ratio); 2]>,
-    /// Whether it is kept for a "same" decision that names it.
+    /// Whether it is kept for a decision that names it.
     named: bool,
 }
 
@@ -396,8 +386,8 @@ pub struct GraphChanges {
     pub matches: Vec<MatchChange>,
     /// Live listings that are named (1) by a decision, or no longer (-1).
     pub named: Vec<(Shared<Fingerprint>, i8)>,
-    /// Verdicts on pairs.
-    pub verdicts: Vec<((ListingId, ListingId), Verdict, isize)>,
+    /// Decisions that came or went.
+    pub decisions: Vec<(Pair, Shared<Decision>, isize)>,
 }
 
 /// What comes out of it.
@@ -407,16 +397,25 @@ pub struct Affected {
     pub components: Vec<Component>,
     /// Touched listings that are in no component now.
     pub leftover: Vec<Carrier>,
+    /// What is to be told of decisions, where that changes.
+    reports: Vec<ReportChange>,
 }
 
 impl Graph {
     /// Applies the changes of an epoch and returns what they touched.
     pub fn apply(&mut self, changes: GraphChanges) -> Affected {
         let mut touched: HashMap<ListingId, Option<i64>> = HashMap::new();
-        for (pair, verdict, diff) in changes.verdicts {
-            self.rule(pair, verdict, diff);
-            touched.entry(pair.0).or_default();
-            touched.entry(pair.1).or_default();
+        let mut pairs: HashSet<Pair> = HashSet::new();
+        for (pair, decision, diff) in changes.decisions {
+            self.rulings.rule(pair, decision, diff);
+            pairs.insert(pair);
+        }
+        for (named, _) in &changes.named {
+            let listing = named.listing;
+            pairs.extend(self.rulings.partners(listing).map(|other| (listing.min(other), listing.max(other))));
+        }
+        for listing in pairs.iter().flat_map(|&(a, b)| [a, b]) {
+            touched.entry(listing).or_default();
         }
         let matches = consolidate(changes.matches);
         // All that goes before all that comes: a changed listing does both.
@@ -430,43 +429,25 @@ impl Graph {
             touched.insert(side.listing, Some(side.first_seen));
         }
         self.name(changes.named, &mut touched);
-        self.collect(touched)
+        let mut affected = self.collect(touched);
+        affected.reports = self.review(pairs, &affected.components);
+        affected
     }
 
-    fn rule(&mut self, pair: (ListingId, ListingId), verdict: Verdict, diff: isize) {
-        let verdicts = self.verdicts.entry(pair).or_default();
-        let was_known = !verdicts.is_empty();
-        match verdicts.iter_mut().find(|(known, _)| *known == verdict) {
-            Some((_, count)) => *count += diff,
-            None => verdicts.push((verdict, diff)),
+    /// What is to be told of `pairs`, and of those whose decisions compete within a component.
+    fn review(&mut self, mut pairs: HashSet<Pair>, components: &[Component]) -> Vec<ReportChange> {
+        let mut overruled: HashMap<Pair, Vec<Pair>> = HashMap::new();
+        for component in components.iter().filter(|c| !c.same.is_empty() || !c.overruled.is_empty()) {
+            let ids = |&(a, b): &(usize, usize)| Some((component.listing(a)?, component.listing(b)?));
+            pairs.extend(component.same.iter().filter_map(ids));
+            for one in &component.overruled {
+                let Some(pair) = ids(&one.same) else { continue };
+                pairs.insert(pair);
+                overruled.insert(pair, one.by.iter().filter_map(ids).collect());
+            }
         }
-        verdicts.retain(|(_, count)| *count != 0);
-        let is_known = !verdicts.is_empty();
-        if !is_known {
-            self.verdicts.remove(&pair);
-        }
-        if was_known != is_known {
-            self.set_partners(pair.0, pair.1, is_known);
-            self.set_partners(pair.1, pair.0, is_known);
-        }
-    }
-
-    fn set_partners(&mut self, from: ListingId, to: ListingId, known: bool) {
-        let others = self.partners.entry(from).or_default();
-        if known {
-            others.push(to);
-        } else {
-            others.retain(|other| *other != to);
-        }
-        if others.is_empty() {
-            self.partners.remove(&from);
-        }
-    }
-
-    /// The verdict that holds on a pair.
-    fn verdict(&self, pair: (ListingId, ListingId)) -> Option<Verdict> {
-        let verdicts = self.verdicts.get(&pair)?;
-        verdicts.iter().filter(|(_, count)| *count > 0).map(|(verdict, _)| *verdict).max()
+        let nodes = &self.nodes;
+        self.rulings.review(pairs, &overruled, |listing| nodes.contains_key(&listing))
     }
 
     fn unmatch(&mut self, change: &MatchChange) {
@@ -552,7 +533,7 @@ impl Graph {
                 component.edges.push(Edge { a, b, score: *score });
             }
         }
-        self.add_verdicts(&ids, &mut component);
+        self.add_decisions(&ids, &mut component);
         component
     }
 
@@ -560,33 +541,30 @@ impl Graph {
         if let Some(node) = self.nodes.get(&listing) {
             node.matches.iter().for_each(|(other, _)| visit(*other));
         }
-        for &other in self.partners.get(&listing).into_iter().flatten() {
-            let same = self.verdict((listing.min(other), listing.max(other))).is_some_and(|verdict| verdict.same);
+        for other in self.rulings.partners(listing) {
+            let same = self.rulings.on(listing, other).is_some_and(|decision| decision.is_same());
             if same && self.nodes.contains_key(&other) {
                 visit(other);
             }
         }
     }
 
-    fn add_verdicts(&self, ids: &[ListingId], component: &mut Component) {
-        if self.verdicts.is_empty() {
-            return;
-        }
-        let mut different = HashSet::new();
+    fn add_decisions(&self, ids: &[ListingId], component: &mut Component) {
+        let (mut same, mut different) = (Vec::new(), Vec::new());
         for (a, x) in ids.iter().enumerate() {
-            for y in self.partners.get(x).into_iter().flatten().filter(|y| *y > x) {
-                let Ok(b) = ids.binary_search(y) else { continue };
-                match self.verdict((*x, *y)) {
-                    Some(Verdict { same: true, at }) => component.same.push((at, a, b)),
-                    Some(Verdict { same: false, .. }) => {
-                        different.insert((a, b));
-                    }
+            for y in self.rulings.partners(*x).filter(|y| y > x) {
+                let Ok(b) = ids.binary_search(&y) else { continue };
+                match self.rulings.on(*x, y).map(|decision| &**decision) {
+                    Some(Decision::Same(ruling)) => same.push((ruling.at, a, b)),
+                    Some(Decision::Different(_)) => different.push((a, b)),
                     None => {}
                 }
             }
         }
-        component.edges.retain(|edge| !different.contains(&(edge.a, edge.b)));
-        component.different = different.into_iter().collect();
+        different.sort_unstable();
+        component.edges.retain(|edge| different.binary_search(&(edge.a, edge.b)).is_err());
+        (component.same, component.overruled) = settle(ids.len(), same, &different);
+        component.different = different;
     }
 
     /// Notes how the touched components were treated; returns what changed in the counts.
@@ -645,6 +623,7 @@ struct ClustersOutput {
     assigned: Vec<Assigned>,
     redirects: Vec<((EventId, EventId), isize)>,
     stats: Vec<(Stat, isize)>,
+    reports: Vec<ReportChange>,
 }
 
 impl ClustersInput {
@@ -677,8 +656,8 @@ impl Clusters {
 
         let clusters: Vec<Cluster> = refined.into_iter().flat_map(|refined| refined.clusters).collect();
         let gone: HashSet<ListingId> = input.gone.iter().copied().collect();
-        let leftover: Vec<Carrier> =
-            affected.leftover.into_iter().filter(|carrier| !gone.contains(&carrier.listing)).collect();
+        let (left, leftover): (Vec<Carrier>, Vec<Carrier>) =
+            affected.leftover.into_iter().partition(|carrier| gone.contains(&carrier.listing));
         let carriers = clusters.iter().map(|cluster| cluster.iter().map(carrier).collect());
         let changes = ClusterChanges {
             clusters: carriers.chain(leftover.iter().map(|alone| vec![*alone])).collect(),
@@ -687,7 +666,9 @@ impl Clusters {
         };
         let outcome = self.registry.apply(&changes);
 
-        let mut assigned: Vec<Assigned> = outcome.forgotten.iter().map(|listing| (*listing, None)).collect();
+        // Plain listings are not known to the registry; where decisions named them, they were assigned.
+        let forgotten = outcome.forgotten.iter().copied().chain(left.iter().map(|carrier| carrier.listing));
+        let mut assigned: Vec<Assigned> = forgotten.map(|listing| (listing, None)).collect();
         let (of_clusters, of_singles) = outcome.identities.split_at(clusters.len().min(outcome.identities.len()));
         for (cluster, identity) in clusters.iter().zip(of_clusters) {
             assigned
@@ -698,12 +679,13 @@ impl Clusters {
             assigned.push((alone.listing, (!plain).then(|| Arc::new(Assignment::alone(*identity)))));
         }
         let redirects = outcome.redirects.into_iter().map(|(from, to, diff)| ((from, to), diff)).collect();
-        ClustersOutput { assigned, redirects, stats }
+        ClustersOutput { assigned, redirects, stats, reports: affected.reports }
     }
 
     /// Where a member of a cluster belongs; `None` for a plain listing.
     fn assign(&self, cluster: &Cluster, member: &Membership, identity: Identity) -> Option<Arc<Assignment>> {
-        if cluster.len() == 1 && carrier(member).own() == identity {
+        let decisions = self.graph.rulings.reports_on(member.node.listing);
+        if cluster.len() == 1 && carrier(member).own() == identity && decisions.is_empty() {
             return None;
         }
         let other = member.via.and_then(|via| cluster.iter().find(|other| other.node.listing == via));
@@ -713,7 +695,7 @@ impl Clusters {
             Some(other) => self.comparer.compare(&member.node, &other.node).contributions,
         };
         let Membership { similarity, via, .. } = *member;
-        Some(Arc::new(Assignment { identity, similarity, via, contributions }))
+        Some(Arc::new(Assignment { identity, similarity, via, contributions, decisions }))
     }
 }
 
@@ -728,6 +710,7 @@ pub(super) struct ClusterStreams<'s> {
     pub(super) assigned: Stream<'s, Epoch, Vec<Assigned>>,
     pub(super) redirects: VecCollection<'s, Epoch, (EventId, EventId)>,
     pub(super) stats: VecCollection<'s, Epoch, Stat>,
+    pub(super) reports: VecCollection<'s, Epoch, (Pair, Shared<DecisionReport>)>,
 }
 
 /// Wires [`Graph`], [`refine`] and [`IdentityRegistry`], all on one worker.
@@ -744,28 +727,30 @@ pub(super) fn clusters<'s>(
     config: &Arc<ResolveConfig>,
 ) -> ClusterStreams<'s> {
     let mut builder = OperatorBuilder::new("ResolveClusters".to_owned(), matches.scope());
-    let verdicts = decisions.flat_map(|decision| decision.pair().map(|pair| (pair, decision.verdict())));
+    let decisions = decisions.flat_map(|decision| decision.pair().map(|pair| (pair, Shared::new(decision))));
     let mut matches = builder.new_input(matches, Exchange::new(|_: &MatchChange| 0));
     let mut presence = builder.new_input(presence, Exchange::new(|_: &Presence| 0));
-    let mut verdicts = builder.new_input(verdicts.inner, Exchange::new(|_: &(_, Epoch, isize)| 0));
+    let mut decisions = builder.new_input(decisions.inner, Exchange::new(|_: &(_, Epoch, isize)| 0));
     let mut history = builder.new_input(history, Exchange::new(|_: &Remembered| 0));
     let (assigned_out, assigned) = builder.new_output();
     let (redirects_out, redirects) = builder.new_output();
     let (stats_out, stats) = builder.new_output();
+    let (reports_out, reports) = builder.new_output();
     let mut assigned_out = Sender::from(assigned_out);
     let (mut redirects_out, mut stats_out) = (Sender::from(redirects_out), Sender::from(stats_out));
+    let mut reports_out = Sender::from(reports_out);
     let mut clusters = Clusters::new(config);
     builder.build(move |_| {
-        let mut pending = Pending::<ClustersInput>::new(3);
+        let mut pending = Pending::<ClustersInput>::new(4);
         move |frontiers| {
             matches.for_each(|capability, data| pending.now(&capability).graph.matches.append(data));
             presence.for_each(|capability, data| {
                 let input = pending.now(&capability);
                 data.drain(..).for_each(|presence| input.note(presence));
             });
-            verdicts.for_each(|capability, data| {
-                for ((pair, verdict), epoch, diff) in data.drain(..) {
-                    pending.at(&capability, epoch).graph.verdicts.push((pair, verdict, diff));
+            decisions.for_each(|capability, data| {
+                for ((pair, decision), epoch, diff) in data.drain(..) {
+                    pending.at(&capability, epoch).graph.decisions.push((pair, decision, diff));
                 }
             });
             history.for_each(|capability, data| pending.now(&capability).remembered.append(data));
@@ -774,10 +759,16 @@ pub(super) fn clusters<'s>(
                 assigned_out.send(&complete.capabilities, 0, out.assigned);
                 redirects_out.send_updates(&complete.capabilities, 1, out.redirects);
                 stats_out.send_updates(&complete.capabilities, 2, out.stats);
+                reports_out.send_updates(&complete.capabilities, 3, out.reports);
             }
         }
     });
-    ClusterStreams { assigned, redirects: redirects.as_collection(), stats: stats.as_collection() }
+    ClusterStreams {
+        assigned,
+        redirects: redirects.as_collection(),
+        stats: stats.as_collection(),
+        reports: reports.as_collection(),
+    }
 }
 
 #[cfg(test)]
@@ -832,22 +823,11 @@ mod tests {
     fn decisions_are_stronger_than_comparisons() {
         let config = ResolveConfig { cohesion: 0.85, ..ResolveConfig::default() };
         let mut chain = component(&CHAIN, &config);
-        chain.same = vec![(1, 0, 2)];
+        chain.same = vec![(0, 2)];
         assert_eq!(groups(&chain, &config), [vec![0, 1, 2]]);
         let mut apart = component(&["Amber Birch Cedar"; 2], &config);
         apart.different = vec![(0, 1)];
         assert_eq!(groups(&apart, &config), [[0], [1]]);
-    }
-
-    #[test]
-    fn of_an_impossible_set_the_oldest_same_gives_way() {
-        let config = ResolveConfig::default();
-        let mut impossible = component(&["Amber", "Birch", "Cedar"], &config);
-        impossible.same = vec![(10, 0, 1), (20, 1, 2)];
-        impossible.different = vec![(0, 2)];
-        assert_eq!(groups(&impossible, &config), [vec![0], vec![1, 2]]);
-        impossible.same = vec![(20, 0, 1), (10, 1, 2)];
-        assert_eq!(groups(&impossible, &config), [vec![0, 1], vec![2]]);
     }
 
     #[test]
@@ -866,7 +846,7 @@ mod tests {
         let mut equal = component(&["Amber Birch Cedar"; 4], &config);
         assert_eq!(refine(&equal, &Comparer::new(&config), &config).stat, Some(Stat::DissolvedComponent));
         assert_eq!(groups(&equal, &config), [[0], [1], [2], [3]]);
-        equal.same = vec![(1, 1, 2)];
+        equal.same = vec![(1, 2)];
         assert_eq!(groups(&equal, &config), [vec![0], vec![1, 2], vec![3]]);
     }
 

@@ -1,11 +1,14 @@
-//! [`Decision`]: a person's word on whether two listings are the same event.
+//! [`Decision`]: a person's word on whether two listings are the same event, and [`DecisionReport`]:
+//! what became of it.
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::ListingId;
 use crate::moment::rfc3339_ms;
+use crate::shared::Shared;
 
 /// A listing by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,14 +32,90 @@ impl ListingName {
     }
 }
 
+/// A listing as a decision names it. In JSON `{"source": …, "externalId": …}` or `{"listing": id}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ListingRef {
+    /// By name.
+    Name(ListingName),
+    /// By the compact stand-in, as the topics `listings` and `links` show it.
+    Id(ListingId),
+}
+
+impl ListingRef {
+    /// The compact stand-in.
+    pub fn id(&self) -> ListingId {
+        match self {
+            Self::Name(name) => name.id(),
+            Self::Id(id) => *id,
+        }
+    }
+}
+
+impl From<ListingName> for ListingRef {
+    fn from(name: ListingName) -> Self {
+        Self::Name(name)
+    }
+}
+
+/// `source/external-id`, or the id.
+impl std::fmt::Display for ListingRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(ListingName { source, external_id }) => write!(f, "{source}/{external_id}"),
+            Self::Id(id) => write!(f, "{id}"),
+        }
+    }
+}
+
+/// All that JSON may say of a listing.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RefForm {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listing: Option<ListingId>,
+}
+
+impl Serialize for ListingRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Name(name) if serializer.is_human_readable() => name.serialize(serializer),
+            Self::Id(id) if serializer.is_human_readable() => {
+                RefForm { source: None, external_id: None, listing: Some(*id) }.serialize(serializer)
+            }
+            Self::Name(name) => Ok::<_, &ListingId>(name).serialize(serializer),
+            Self::Id(id) => Err::<&ListingName, _>(id).serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ListingRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            let either = Result::<ListingName, ListingId>::deserialize(deserializer)?;
+            return Ok(either.map_or_else(Self::Id, Self::Name));
+        }
+        match RefForm::deserialize(deserializer)? {
+            RefForm { source: Some(source), external_id: Some(external_id), listing: None } => {
+                Ok(Self::Name(ListingName { source, external_id }))
+            }
+            RefForm { source: None, external_id: None, listing: Some(id) } => Ok(Self::Id(id)),
+            _ => Err(D::Error::custom("a listing is named by source and externalId, or else by listing")),
+        }
+    }
+}
+
 /// What was decided on which pair, by whom, why and when.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ruling {
     /// One listing.
-    pub a: ListingName,
+    pub a: ListingRef,
     /// The other one.
-    pub b: ListingName,
+    pub b: ListingRef,
     /// Who decided.
     pub who: Arc<str>,
     /// Why.
@@ -46,6 +125,9 @@ pub struct Ruling {
     pub at: i64,
 }
 
+/// Two listings, the lesser id first: what a decision is on, whichever way round it names them.
+pub type Pair = (ListingId, ListingId);
+
 /// A person's word on two listings. The newest on a pair holds.
 ///
 /// ```
@@ -53,15 +135,38 @@ pub struct Ruling {
 /// let text = r#"{"different": {"a": {"source": "x", "externalId": "1"},
 ///     "b": {"source": "y", "externalId": "7"}, "who": "kim", "why": null, "at": "2026-03-28T19:30:00Z"}}"#;
 /// let decision: Decision = serde_json::from_str(text).unwrap();
-/// assert!(matches!(decision, Decision::Different(ruling) if &*ruling.b.external_id == "7"));
+/// assert!(matches!(&decision, Decision::Different(ruling) if ruling.b.to_string() == "y/7"));
+/// let itself = text.replace("y", "x").replace("7", "1");
+/// assert!(serde_json::from_str::<Decision>(&itself).is_err());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", try_from = "Form")]
 pub enum Decision {
     /// The two are one event.
     Same(Ruling),
     /// The two are not.
     Different(Ruling),
+}
+
+/// A decision before it is known to be on two listings.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Form {
+    Same(Ruling),
+    Different(Ruling),
+}
+
+impl TryFrom<Form> for Decision {
+    type Error = &'static str;
+
+    fn try_from(form: Form) -> Result<Self, Self::Error> {
+        let decision = match form {
+            Form::Same(ruling) => Self::Same(ruling),
+            Form::Different(ruling) => Self::Different(ruling),
+        };
+        decision.pair().map(|_| ()).ok_or("a decision is on two listings, not on one and itself")?;
+        Ok(decision)
+    }
 }
 
 impl Decision {
@@ -72,23 +177,94 @@ impl Decision {
         }
     }
 
-    /// The pair in the order of ids; `None` for a listing and itself.
-    pub fn pair(&self) -> Option<(ListingId, ListingId)> {
+    /// Whether the two are the same event.
+    pub fn is_same(&self) -> bool {
+        matches!(self, Self::Same(_))
+    }
+
+    /// The pair; `None` for a listing and itself.
+    pub fn pair(&self) -> Option<Pair> {
         let (a, b) = (self.ruling().a.id(), self.ruling().b.id());
         (a != b).then(|| (a.min(b), a.max(b)))
     }
 
-    /// The verdict without the words.
-    pub fn verdict(&self) -> Verdict {
-        Verdict { at: self.ruling().at, same: matches!(self, Self::Same(_)) }
+    /// Of several decisions on a pair, the one with the greatest rank holds: the newest, and of
+    /// those of one millisecond a "different".
+    pub fn rank(&self) -> (i64, &Self) {
+        (self.ruling().at, self)
     }
 }
 
-/// A verdict on a pair; of several, the greatest holds.
+/// The key of a pair's records on the topics `decisions` and `decision-reports`.
+///
+/// ```
+/// use headwater_operators::ListingId;
+/// use headwater_operators::resolve::pair_key;
+/// assert_eq!(pair_key((ListingId(1), ListingId(2))).len(), 65);
+/// ```
+pub fn pair_key((a, b): Pair) -> String {
+    format!("{a}-{b}")
+}
+
+/// What becomes of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Verdict {
-    /// When, in ms since the Unix epoch.
-    pub at: i64,
-    /// Whether the two are the same event.
-    pub same: bool,
+#[serde(rename_all = "camelCase")]
+pub enum DecisionState {
+    /// It is followed.
+    Holds,
+    /// A listing that it names is not live: it is followed as soon as both are.
+    Waits,
+    /// A "same" that newer ones and a "different" leave no room for.
+    Overruled,
+}
+
+/// A decision with what becomes of it at the moment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionReport {
+    /// The decision: of several on its pair, the one that counts.
+    pub decision: Shared<Decision>,
+    /// What becomes of it.
+    pub state: DecisionState,
+    /// Of a decision that waits, the listings that are not live.
+    pub missing: Vec<ListingRef>,
+    /// Of one that is overruled, the "different" decisions that do not let it hold, in the order of
+    /// their pairs. Each stands between groups that newer "same" decisions, or none, have made.
+    pub overruled_by: Vec<Shared<Decision>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ruling(a: ListingRef) -> Ruling {
+        Ruling { a, b: ListingName::new("y", "7/8").into(), who: "kim".into(), why: None, at: 0 }
+    }
+
+    #[test]
+    fn listings_are_named_either_way() {
+        let id = ListingName::new("x", "1").id();
+        for (text, expected) in [
+            (r#"{"source":"x","externalId":"1"}"#.to_owned(), ListingName::new("x", "1").into()),
+            (format!(r#"{{"listing":"{id}"}}"#), ListingRef::Id(id)),
+        ] {
+            let read: ListingRef = serde_json::from_str(&text).unwrap();
+            assert_eq!((&read, read.id()), (&expected, id));
+            assert_eq!(serde_json::to_string(&read).unwrap(), text);
+            let decision = Decision::Same(ruling(read));
+            let bytes = bincode::serialize(&decision).unwrap();
+            assert_eq!(bincode::deserialize::<Decision>(&bytes).unwrap(), decision);
+        }
+        for wrong in [r#"{"source":"x"}"#, "{}", r#"{"source":"x","externalId":"1","listing":"1"}"#, r#"{"id":"1"}"#] {
+            assert!(serde_json::from_str::<ListingRef>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_newest_decision_ranks_first_and_of_one_moment_a_different() {
+        let same = |at| Decision::Same(Ruling { at, ..ruling(ListingRef::Id(ListingId(1))) });
+        let different = Decision::Different(ruling(ListingRef::Id(ListingId(1))));
+        assert!(same(1).rank() > different.rank());
+        assert!(same(0).rank() < different.rank());
+    }
 }

@@ -513,7 +513,7 @@ pub(super) enum Presence {
 struct Fingerprints {
     config: Arc<ResolveConfig>,
     live: foldhash::HashMap<ListingId, Shared<Fingerprint>>,
-    /// How many "same" decisions name a listing.
+    /// How many decisions name a listing.
     named: foldhash::HashMap<ListingId, isize>,
 }
 
@@ -590,7 +590,7 @@ fn change(listing: ListingId, before: State, after: State, out: &mut Fingerprint
     }
 }
 
-/// Wires [`Fingerprint::of`]: live listings, and those that "same" decisions name, to the blocks
+/// Wires [`Fingerprint::of`]: live listings, and those that decisions name, to the blocks
 /// that they enter and leave and to what clustering has to know of them.
 pub(super) fn fingerprints<'s>(
     listings: VecCollection<'s, Epoch, Shared<LiveListing>>,

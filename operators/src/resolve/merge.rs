@@ -17,6 +17,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::compare::{Contribution, Contributions};
 use super::config::ResolveConfig;
+use super::decision::DecisionReport;
 use super::epochs::{Pending, Sender, by_listing, net_changes};
 use super::identity::{Identity, own_id};
 use crate::Epoch;
@@ -68,6 +69,9 @@ pub struct Link {
     pub via: Option<Via>,
     /// What each field contributed to that edge.
     pub contributions: Vec<Contribution>,
+    /// The decisions that name the listing, whether they hold it here, keep it apart from others,
+    /// wait, or are overruled.
+    pub decisions: Vec<Shared<DecisionReport>>,
 }
 
 /// The other end of an edge.
@@ -94,6 +98,7 @@ impl Link {
             similarity: Ratio::ONE,
             via: None,
             contributions: Vec::new(),
+            decisions: Vec::new(),
         }
     }
 }
@@ -291,19 +296,20 @@ fn known_prices(pricing: &Pricing) -> usize {
         .count()
 }
 
-/// Where a listing belongs that is not alone under its own id.
+/// Where a listing belongs that is not alone under its own id, or that decisions name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Assignment {
     pub(super) identity: Identity,
     pub(super) similarity: Ratio,
     pub(super) via: Option<ListingId>,
     pub(super) contributions: Contributions,
+    pub(super) decisions: Vec<Shared<DecisionReport>>,
 }
 
 impl Assignment {
-    /// The only listing of an event.
+    /// The only listing of an event, which no decision names.
     pub(super) fn alone(identity: Identity) -> Self {
-        Self { identity, similarity: Ratio::ONE, via: None, contributions: Contributions::new() }
+        Self { identity, similarity: Ratio::ONE, via: None, contributions: Contributions::new(), decisions: Vec::new() }
     }
 }
 
@@ -334,6 +340,7 @@ impl Part {
                 listing: part.live.id,
             }),
             contributions: assignment.contributions.to_vec(),
+            decisions: assignment.decisions.clone(),
             ..Link::single(&self.live, assignment.identity)
         }
     }

@@ -6,7 +6,7 @@
 //!                       ▼                                     ▼              ▼
 //!  listings ──┬─► Fingerprint ──► Blocks ── matches ──► Clusters (graph, refinement, identity)
 //!             │   by listing      by key                on one worker
-//!             │        └──────── arrived, gone ────────────►  │  └─► redirects, stats
+//!             │        └──────── arrived, gone ────────────►  │  └─► redirects, reports, stats
 //!             │                                               │ who belongs where, but for
 //!             │                                               ▼ plain listings
 //!             └────────────────────────────────────────────► Places ── all others ──► Merge
@@ -16,9 +16,10 @@
 //! ```
 //!
 //! [`fingerprint`] reduces a listing to what comparing needs; [`block`] says which pairs are
-//! compared; [`compare`] judges a pair; [`cluster`] makes groups of the matches; [`identity`] gives
-//! each group its event id; [`merge`] makes the event. Payloads move once, and only those of
-//! listings that have duplicates; all else moves fingerprints by pointer and 16-byte ids.
+//! compared; [`compare`] judges a pair; [`cluster`] makes groups of the matches, as far as the
+//! decisions allow that hold (`rulings`); [`identity`] gives each group its event id; [`merge`]
+//! makes the event. Payloads move once, and only those of listings that have duplicates; all else
+//! moves fingerprints by pointer and 16-byte ids.
 //!
 //! What comes out is a function of the listings and decisions present, whatever the order, the
 //! batches and the number of workers; only the ids also depend on history, as they must to be
@@ -45,13 +46,15 @@ mod epochs;
 pub mod fingerprint;
 pub mod identity;
 pub mod merge;
+mod rulings;
 
 pub use compare::{Comparer, Comparison, Contribution, Field, Veto};
 pub use config::{ConfigProblem, ResolveConfig, Weights};
-pub use decision::{Decision, ListingName, Ruling, Verdict};
+pub use decision::{Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key};
 pub use fingerprint::Fingerprint;
 pub use identity::{Remembered, own_id};
 pub use merge::{Link, Via};
+pub use rulings::Overruled;
 
 /// Something that went over a limit. Of each, the collection of statistics holds as many as there
 /// are at the moment.
@@ -79,6 +82,8 @@ pub struct Resolved<'s> {
     /// Ids that were given up, each with the id of the event that took its listings in. No id that
     /// is in use is in here on the left, and none that is not on the right.
     pub redirects: VecCollection<'s, Epoch, (EventId, EventId)>,
+    /// What becomes of the decision that counts on each pair.
+    pub reports: VecCollection<'s, Epoch, (Pair, Shared<DecisionReport>)>,
     /// What is over a limit at the moment.
     pub stats: VecCollection<'s, Epoch, Stat>,
 }
@@ -89,7 +94,7 @@ pub trait Resolve<'s> {
     ///
     /// - The collection holds each live listing once. An update is the retraction of the old
     ///   content and the assertion of the new in one epoch; `first_seen` stays as it was.
-    /// - `decisions` holds the latest decision on each pair.
+    /// - `decisions` may hold several decisions on a pair: the newest counts.
     /// - `history` is what a former run left in the topics `links` and `redirects`: all of it no
     ///   later than the first epoch that has listings, which then has to bring them all.
     ///
@@ -133,15 +138,18 @@ impl<'s> Resolve<'s> for VecCollection<'s, Epoch, Shared<LiveListing>> {
         decisions: VecCollection<'s, Epoch, Decision>,
         history: Stream<'s, Epoch, Vec<Remembered>>,
     ) -> Resolved<'s> {
-        let named = decisions.clone().flat_map(|decision| {
-            let pair = decision.pair().filter(|_| matches!(decision, Decision::Same(_)));
-            pair.into_iter().flat_map(|(a, b)| [a, b])
-        });
+        let named = decisions.clone().flat_map(|decision| decision.pair().into_iter().flat_map(|(a, b)| [a, b]));
         let (blocks, presence) = fingerprint::fingerprints(self.clone(), named, config);
         let (matches, block_stats) = block::matches(blocks, config);
         let clusters = cluster::clusters(matches, presence, decisions, history, config);
         let (events, links) = merge::merged(self, clusters.assigned, config);
-        Resolved { events, links, redirects: clusters.redirects, stats: clusters.stats.concat(block_stats) }
+        Resolved {
+            events,
+            links,
+            redirects: clusters.redirects,
+            reports: clusters.reports,
+            stats: clusters.stats.concat(block_stats),
+        }
     }
 }
 

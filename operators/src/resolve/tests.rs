@@ -23,11 +23,14 @@ enum Step {
     Withdraw {
         slot: usize,
     },
-    /// A decision on two listings: same, different, or none any more.
+    /// What a record of the decisions says from now on: same, different, or nothing any more.
     Decide {
+        record: usize,
         a: usize,
         b: usize,
         same: Option<bool>,
+        at: i64,
+        by_id: bool,
     },
 }
 
@@ -107,16 +110,23 @@ fn variant() -> impl Strategy<Value = Variant> {
         .prop_map(|(title, start, hours, venue, url, text)| Variant { title, start, hours, venue, url, text })
 }
 
-fn step() -> impl Strategy<Value = Step> {
+/// Steps among `slots` listings, `decisions` of 12 parts of which are decisions.
+fn step(slots: usize, decisions: u32) -> impl Strategy<Value = Step> {
+    let said = prop_oneof![3 => any::<bool>().prop_map(Some), 1 => Just(None)];
+    let decided = (0..2 * slots, 0..slots, 0..slots, said, 0..4i64, any::<bool>());
     prop_oneof![
-        8 => (0..SLOTS, variant()).prop_map(|(slot, variant)| Step::Say { slot, variant }),
-        4 => (0..SLOTS).prop_map(|slot| Step::Withdraw { slot }),
-        1 => (0..SLOTS, 0..SLOTS, prop::option::of(any::<bool>())).prop_map(|(a, b, same)| Step::Decide { a, b, same }),
+        8 => (0..slots, variant()).prop_map(|(slot, variant)| Step::Say { slot, variant }),
+        4 => (0..slots).prop_map(|slot| Step::Withdraw { slot }),
+        decisions => decided.prop_map(|(record, a, b, same, at, by_id)| Step::Decide { record, a, b, same, at, by_id }),
     ]
 }
 
+/// Many listings and few decisions, or few listings and so many decisions that they contradict
+/// each other.
 fn history() -> impl Strategy<Value = Vec<Vec<Step>>> {
-    prop::collection::vec(prop::collection::vec(step(), 0..12), 1..10)
+    prop_oneof![Just((SLOTS, 1)), Just((5, 18))].prop_flat_map(|(slots, decisions)| {
+        prop::collection::vec(prop::collection::vec(step(slots, decisions), 0..12), 1..10)
+    })
 }
 
 fn config() -> impl Strategy<Value = ResolveConfig> {
@@ -137,7 +147,8 @@ fn config() -> impl Strategy<Value = ResolveConfig> {
 #[derive(Debug, Clone, Default)]
 struct World {
     listings: BTreeMap<usize, Shared<LiveListing>>,
-    decisions: BTreeMap<(usize, usize), Decision>,
+    /// By record: several may be on one pair.
+    decisions: BTreeMap<usize, Decision>,
 }
 
 impl World {
@@ -150,16 +161,69 @@ impl World {
             Step::Withdraw { slot } => {
                 self.listings.remove(slot);
             }
-            Step::Decide { a, b, same } => {
-                let pair = (*a.min(b), *a.max(b));
-                let ruling = Ruling { a: name(*a), b: name(*b), who: "kim".into(), why: None, at: now };
+            Step::Decide { record, a, b, same, at, by_id } => {
+                let listing = |slot| if *by_id { ListingRef::Id(name(slot).id()) } else { name(slot).into() };
+                let ruling = Ruling { a: listing(*a), b: listing(*b), who: "kim".into(), why: None, at: *at };
                 match same {
-                    Some(true) => self.decisions.insert(pair, Decision::Same(ruling)),
-                    Some(false) => self.decisions.insert(pair, Decision::Different(ruling)),
-                    None => self.decisions.remove(&pair),
+                    Some(true) => self.decisions.insert(*record, Decision::Same(ruling)),
+                    Some(false) => self.decisions.insert(*record, Decision::Different(ruling)),
+                    None => self.decisions.remove(record),
                 };
             }
         }
+    }
+
+    /// The decision that counts on each pair.
+    fn counting(&self) -> BTreeMap<Pair, Decision> {
+        let mut counting: BTreeMap<Pair, Decision> = BTreeMap::new();
+        for decision in self.decisions.values() {
+            let Some(pair) = decision.pair() else { continue };
+            let rank = |decision: &Decision| (decision.ruling().at, !decision.is_same(), decision.clone());
+            if counting.get(&pair).is_none_or(|other| rank(other) < rank(decision)) {
+                counting.insert(pair, decision.clone());
+            }
+        }
+        counting
+    }
+
+    /// What is to be told of them, by the definition at the top of `rulings`.
+    fn reports(&self) -> BTreeMap<Pair, DecisionReport> {
+        let counting = self.counting();
+        let live: BTreeSet<ListingId> = self.listings.values().map(|live| live.id).collect();
+        let acting = |pair: &Pair| live.contains(&pair.0) && live.contains(&pair.1);
+        let mut group: BTreeMap<ListingId, ListingId> = live.iter().map(|id| (*id, *id)).collect();
+        let mut same: Vec<(std::cmp::Reverse<i64>, Pair)> = Vec::new();
+        let mut overruled: BTreeMap<Pair, Vec<Shared<Decision>>> = BTreeMap::new();
+        for (pair, decision) in counting.iter().filter(|(pair, decision)| decision.is_same() && acting(pair)) {
+            same.push((std::cmp::Reverse(decision.ruling().at), *pair));
+        }
+        same.sort();
+        for (_, (a, b)) in same {
+            let together: BTreeSet<ListingId> = [group[&a], group[&b]].into();
+            let against = counting.iter().filter(|(pair, decision)| {
+                let sides: Option<[ListingId; 2]> = acting(pair).then(|| [group[&pair.0], group[&pair.1]]);
+                !decision.is_same() && sides.is_some_and(|sides| BTreeSet::from(sides) == together)
+            });
+            let against: Vec<Shared<Decision>> = against.map(|(_, decision)| Shared::new(decision.clone())).collect();
+            if against.is_empty() {
+                let (kept, gone) = (group[&a], group[&b]);
+                group.values_mut().filter(|of| **of == gone).for_each(|of| *of = kept);
+            } else {
+                overruled.insert((a, b), against);
+            }
+        }
+        let report = |pair: Pair, decision: Decision| {
+            let named = [decision.ruling().a.clone(), decision.ruling().b.clone()];
+            let overruled_by = overruled.get(&pair).cloned().unwrap_or_default();
+            let state = match (acting(&pair), overruled_by.is_empty()) {
+                (false, _) => DecisionState::Waits,
+                (_, true) => DecisionState::Holds,
+                _ => DecisionState::Overruled,
+            };
+            let missing = named.into_iter().filter(|listing| !live.contains(&listing.id())).collect();
+            DecisionReport { decision: Shared::new(decision), state, missing, overruled_by }
+        };
+        counting.iter().map(|(pair, decision)| (*pair, report(*pair, decision.clone()))).collect()
     }
 }
 
@@ -183,6 +247,7 @@ struct Captured {
     events: Updates<(EventId, Shared<Event>)>,
     links: Updates<(ListingId, Shared<Link>)>,
     redirects: Updates<(EventId, EventId)>,
+    reports: Updates<(Pair, Shared<DecisionReport>)>,
     stats: Updates<Stat>,
 }
 
@@ -209,6 +274,7 @@ fn run(config: &ResolveConfig, worlds: &[World], memory: &[Remembered], workers:
             capture!(events);
             capture!(links);
             capture!(redirects);
+            capture!(reports);
             capture!(stats);
             history
         });
@@ -223,7 +289,7 @@ fn run(config: &ResolveConfig, worlds: &[World], memory: &[Remembered], workers:
                 for (_, live) in world.listings.iter().filter(|(slot, _)| mine(**slot)) {
                     listings.update(live.clone(), diff);
                 }
-                for (_, decision) in world.decisions.iter().filter(|((a, _), _)| mine(a + 1)) {
+                for (_, decision) in world.decisions.iter().filter(|(record, _)| mine(**record)) {
                     decisions.update(decision.clone(), diff);
                 }
             }
@@ -271,25 +337,27 @@ fn oracle(world: &World, config: &ResolveConfig) -> (BTreeSet<BTreeSet<Held>>, B
     nodes.sort_by_key(|node| node.listing);
     let mut stats = blocks_over_cap(&nodes, config);
     let comparer = Comparer::new(config);
-    let verdict = |a: &Fingerprint, b: &Fingerprint| {
-        world.decisions.values().find(|d| d.pair() == Some((a.listing, b.listing))).map(Decision::verdict)
-    };
+    let reports = world.reports();
     let (mut edges, mut same, mut different) = (Vec::new(), Vec::new(), Vec::new());
     let mut linked = Vec::new();
     for a in 0..nodes.len() {
         for b in a + 1..nodes.len() {
             let (x, y) = (&nodes[a], &nodes[b]);
             let score = comparer.matches(x, y).filter(|_| is_candidate(x, y, &nodes, config));
-            let verdict = verdict(x, y);
-            if score.is_some() || verdict.is_some_and(|verdict| verdict.same) {
+            let report = reports.get(&(x.listing, y.listing));
+            let decided_same = report.is_some_and(|report| report.decision.is_same());
+            if score.is_some() || decided_same {
                 linked.push((a, b));
             }
-            match verdict {
-                Some(Verdict { same: true, at }) => same.push((at, a, b)),
-                Some(_) => different.push((a, b)),
-                None => {}
+            match report {
+                Some(report) if !decided_same => {
+                    assert_eq!(report.state, DecisionState::Holds);
+                    different.push((a, b));
+                }
+                Some(report) if report.state == DecisionState::Holds => same.push((a, b)),
+                _ => {}
             }
-            if let (Some(score), true) = (score, verdict.is_none_or(|verdict| verdict.same)) {
+            if let (Some(score), true) = (score, report.is_none() || decided_same) {
                 edges.push(Edge { a, b, score });
             }
         }
@@ -301,8 +369,9 @@ fn oracle(world: &World, config: &ResolveConfig) -> (BTreeSet<BTreeSet<Held>>, B
         let component = Component {
             nodes: members.iter().map(|node| nodes[*node].clone()).collect(),
             edges: edges.iter().filter_map(|e| pair(&e.a, &e.b).map(|(a, b)| Edge { a, b, score: e.score })).collect(),
-            same: same.iter().filter_map(|(at, a, b)| pair(a, b).map(|(a, b)| (*at, a, b))).collect(),
+            same: same.iter().filter_map(|(a, b)| pair(a, b)).collect(),
             different: different.iter().filter_map(|(a, b)| pair(a, b)).collect(),
+            overruled: Vec::new(),
         };
         let refined = refine(&component, &comparer, config);
         refined.stat.into_iter().for_each(|stat| *stats.entry(stat).or_default() += 1);
@@ -381,6 +450,17 @@ fn check(captured: &Captured, world: &World, epoch: Epoch, config: &ResolveConfi
         assert_eq!((link.listing, &*link.source), (*listing, &*lives[listing].listing.source));
         let via = link.via.as_ref().map(|via| via.listing);
         clusters.entry(link.event_id).or_default().insert((*listing, link.similarity, via));
+    }
+    let reports = world.reports();
+    let shared = |report: &DecisionReport| Shared::new(report.clone());
+    let told: BTreeSet<_> = reports.iter().map(|(pair, report)| (*pair, shared(report))).collect();
+    assert_eq!(at(&captured.reports, epoch), told, "reports in epoch {epoch}");
+    for (listing, link) in &links {
+        let other = |pair: &Pair| if pair.0 == *listing { pair.1 } else { pair.0 };
+        let mut named: Vec<_> = reports.iter().filter(|(pair, _)| [pair.0, pair.1].contains(listing)).collect();
+        named.sort_by_key(|(pair, _)| other(pair));
+        let expected: Vec<_> = named.into_iter().map(|(_, report)| shared(report)).collect();
+        assert_eq!(link.decisions, expected, "decisions of {listing} in epoch {epoch}");
     }
     let (expected, stats) = oracle(world, config);
     assert_eq!(clusters.values().cloned().collect::<BTreeSet<_>>(), expected, "clusters in epoch {epoch}");
