@@ -574,6 +574,30 @@ fn a_recreated_topic_is_noticed() {
 }
 
 #[test]
+fn a_partition_that_appears_is_read_while_running_and_after_a_restart() {
+    let database = Database::sqlite();
+    let log = log();
+    fill(&log);
+    let view = start(&database, &log);
+    catch_up(&view, &log);
+    let before = database.count("events");
+    let events = topics().events;
+    log.grow(&events);
+    let partition = log.ends().iter().filter(|(at, _)| at.topic == events).count() - 1;
+    let append = |number: usize| {
+        let value = event(number, "In a new partition").to_string();
+        log.append(&events, partition, Some(id(number).as_bytes()), Some(value.as_bytes()));
+    };
+    append(901);
+    catch_up(&view, &log);
+    assert_eq!(database.count("events"), before + 1);
+    view.stop().unwrap();
+    append(902);
+    assert_eq!(run_to_end(&database, &log).rebuilds, 0);
+    assert_eq!(database.count("events"), before + 2);
+}
+
+#[test]
 fn offsets_that_are_gone_lead_to_a_rebuild() {
     let topics = topics();
     for database in Database::all() {

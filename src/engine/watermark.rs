@@ -48,8 +48,8 @@ impl Watermark {
     /// Takes in a report of epoch `now`.
     pub fn observe(&mut self, report: &PositionReport, now: Epoch) {
         let key = (report.topic.clone(), report.partition);
-        if let Some(end) = report.found_with_end.filter(|end| report.next < *end) {
-            self.behind.insert(key.clone(), end);
+        if let Some(end) = report.found_with_end {
+            self.find(&key, report.next, end, now);
         }
         if self.behind.get(&key).is_some_and(|end| report.next >= *end) {
             self.behind.remove(&key);
@@ -58,6 +58,17 @@ impl Watermark {
         let seen = self.partitions.entry(key).or_insert(Seen { max_timestamp, at: now });
         if max_timestamp > seen.max_timestamp {
             *seen = Seen { max_timestamp, at: now };
+        }
+    }
+
+    /// A partition that appears counts as one that was heard of just now, so that its first records
+    /// are not late because those of the other partitions were read before them.
+    fn find(&mut self, key: &PartitionKey, next: i64, end: i64, now: Epoch) {
+        if next < end {
+            self.behind.insert(key.clone(), end);
+        }
+        if let Some(max_timestamp) = self.value {
+            self.partitions.insert(key.clone(), Seen { max_timestamp, at: now });
         }
     }
 
@@ -184,9 +195,19 @@ mod tests {
         assert_eq!(watermark.advance(20_000), None, "it has more than was read");
         watermark.observe(&PositionReport { next: 2, ..report(1, 980) }, 20_000);
         assert_eq!(watermark.advance(20_000), Some(980));
-        watermark.observe(&PositionReport { max_timestamp: None, found_with_end: Some(0), ..report(2, 0) }, 20_000);
-        watermark.observe(&report(1, 1_000), 20_000);
-        assert_eq!(watermark.advance(20_000), Some(990), "an empty partition is not waited for");
+    }
+
+    #[test]
+    fn a_partition_found_empty_counts_until_it_is_idle() {
+        let mut watermark = Watermark::new(None, 1_000, Behind::new());
+        watermark.observe(&report(0, 900), 10_000);
+        assert_eq!(watermark.advance(10_000), Some(900));
+        let found = PositionReport { next: 0, max_timestamp: None, found_with_end: Some(0), ..report(1, 0) };
+        watermark.observe(&found, 20_000);
+        watermark.observe(&report(0, 990), 20_000);
+        assert_eq!(watermark.advance(20_000), None, "its first record may be older");
+        watermark.observe(&report(0, 999), 21_001);
+        assert_eq!(watermark.advance(21_001), Some(999), "nothing came");
     }
 
     #[test]

@@ -562,11 +562,16 @@ impl Session<'_> {
         });
     }
 
-    /// Measures the lag, refreshes the offsets of what is read to its end, and lets go of dead
-    /// letters that the log no longer has.
+    /// Measures the lag, begins to read partitions that have appeared, refreshes the offsets of what
+    /// is read to its end, and lets go of dead letters that the log no longer has.
     fn beat(&mut self) -> Result<(), ViewError> {
         self.progress.heartbeat = Instant::now();
         let marks = self.runner.watermarks()?;
+        for at in marks.keys().filter(|at| !self.progress.at_end.contains_key(*at)).cloned().collect::<Vec<_>>() {
+            tracing::info!(view = self.runner.name, topic = &*at.topic, at.partition, "a partition has appeared");
+            self.reader.assign(at.clone(), Start::Beginning)?;
+            self.progress.at_end.insert(at, false);
+        }
         let next = &self.progress.next;
         let lag: i64 = marks
             .iter()

@@ -32,6 +32,11 @@ impl MemoryLog {
         self.topics.lock().unwrap().insert(topic.to_owned(), empty);
     }
 
+    /// Adds a partition.
+    pub fn grow(&self, topic: &str) {
+        self.topics.lock().unwrap().get_mut(topic).unwrap().push(Partition::default());
+    }
+
     /// Appends a record and returns its offset.
     pub fn append(&self, topic: &str, partition: usize, key: Option<&[u8]>, value: Option<&[u8]>) -> i64 {
         self.append_with(topic, partition, key, value, Vec::new())

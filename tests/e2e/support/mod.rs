@@ -1,5 +1,7 @@
 //! The discovery topology in this process, on a log of its own: records in, topics out.
 
+pub mod feed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,8 +49,10 @@ pub fn unique_name() -> String {
 pub struct Harness {
     pub config: Config,
     pub log: Arc<dyn Log>,
+    /// What a binary has to be told to run this topology.
+    pub arguments: Vec<String>,
     place: Place,
-    _folder: TempDir,
+    pub folder: TempDir,
 }
 
 impl Harness {
@@ -69,11 +73,15 @@ impl Harness {
                 flags.extend(["log.kind=kafka".to_owned(), format!("log.kafka.brokers={brokers}")]);
             }
         }
+        let own = folder.path().join("topology.toml");
+        std::fs::copy(file, &own).unwrap();
+        let mut arguments = vec!["--config".to_owned(), own.display().to_string()];
+        arguments.extend(flags.iter().flat_map(|flag| ["--set".to_owned(), flag.clone()]));
         let sources = Sources { file: Some(file.to_owned()), environment: BTreeMap::new(), flags };
         let config = load::<Config>(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
         let log = open_log(&config).unwrap();
         log.ensure_topics(&config.topic_specs()).unwrap();
-        Self { config, log, place, _folder: folder }
+        Self { config, log, arguments, place, folder }
     }
 
     /// Appends records, in order.
@@ -101,10 +109,13 @@ impl Harness {
         read_to_end(&*self.log, &self.config.full_name(topic))
     }
 
-    /// A compacted topic as the table that it stands for.
+    /// A compacted topic as the table that it stands for. Where a topic has gained partitions, the
+    /// later epoch tells.
     pub fn table(&self, topic: &str) -> BTreeMap<String, Value> {
         let mut table = BTreeMap::new();
-        for record in self.records(topic) {
+        let mut records = self.records(topic);
+        records.sort_by_key(|record| header(record, "epoch").parse::<u64>().unwrap_or(0));
+        for record in records {
             let key = String::from_utf8(record.key.unwrap()).unwrap();
             match record.value {
                 Some(value) => table.insert(key, serde_json::from_slice(&value).unwrap()),
