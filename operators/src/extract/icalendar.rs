@@ -6,6 +6,7 @@
 //! - The external id is the UID. An instance of a series has the UID, a slash, and the time at
 //!   which the series has it, in the form of DTSTART: `UID/20260328T193000`, `UID/20260328` or
 //!   `UID/20260329T023000Z`. An instance that was moved keeps its id (RECURRENCE-ID).
+//! - Where one calendar uses a UID for several events, the second one's id is `UID~2`, and so on.
 //! - A version's stamp is SEQUENCE and LAST-MODIFIED. DTSTAMP says when the file was made, and
 //!   feeds that are made afresh at every request would always seem newer.
 //! - Times without a zone are in the calendar's (X-WR-TIMEZONE) or else in the source's.
@@ -535,6 +536,14 @@ impl<'a> Event<'a> {
         Ok(event)
     }
 
+    /// Whether it is another event than `other`, which has the same UID.
+    fn is_beside(&self, other: &Self) -> bool {
+        let elsewhere = self.body.location.is_some() && self.body.location != other.body.location;
+        let start = |event: &Self| event.start.as_ref().map(Time::id);
+        let single = !self.is_series() && !other.is_series();
+        single && self.stamp == other.stamp && (elsewhere || start(self) != start(other))
+    }
+
     fn from_entries(calendar: &Calendar<'_>, entries: &[ICalendarEntry], bytes: &'a [u8]) -> Self {
         let mut event = Self {
             bytes,
@@ -785,6 +794,8 @@ fn status_of(entry: &ICalendarEntry) -> Option<Status> {
 #[derive(Default)]
 struct Group<'a> {
     main: Option<Event<'a>>,
+    /// More events under the same UID, in the order of the calendar.
+    namesakes: Vec<Event<'a>>,
     overrides: Vec<Event<'a>>,
 }
 
@@ -804,15 +815,31 @@ struct Changes<'e> {
 
 impl<'a> Group<'a> {
     /// Adds a VEVENT. Of two of the same event the greater stamp stays, the last among equals.
+    /// Calendars whose UIDs are made of title and day use one for several events: what has the
+    /// same stamp and another time or place is another event.
     fn add(&mut self, event: Event<'a>) {
         if event.recurrence.is_some() {
             self.overrides.push(event);
-        } else if self.main.as_ref().is_none_or(|held| held.stamp <= event.stamp) {
+            return;
+        }
+        let Some(main) = &mut self.main else {
             self.main = Some(event);
+            return;
+        };
+        let held = std::iter::once(main).chain(&mut self.namesakes).find(|held| !event.is_beside(held));
+        match held {
+            Some(held) if held.stamp <= event.stamp => *held = event,
+            Some(_) => {}
+            None => self.namesakes.push(event),
         }
     }
 
     fn emit(self, to: &mut Emission<'_, '_>) {
+        for (number, event) in (2..).zip(&self.namesakes) {
+            if let Some(start) = &event.start {
+                to.listing(event, None, &format!("{}~{number}", event.uid), start);
+            }
+        }
         match &self.main {
             Some(main) if main.is_series() => to.series(main, &self.overrides),
             main => {
@@ -1291,6 +1318,23 @@ mod tests {
             let listings = run_bytes(bytes).document.unwrap().listings;
             assert_eq!(listings[0].listing.title, expected);
         }
+    }
+
+    #[test]
+    fn one_uid_for_events_at_two_places_makes_two_listings() {
+        let event = |place: &str, time: &str, more: &str| {
+            format!("UID:a\nSUMMARY:Reading\nDTSTART:20260401T{time}\nLOCATION:{place}{more}")
+        };
+        let north = event("North Library", "100000", "");
+        let at = |events: &[&str]| shown(&run(&calendar(events)));
+        let south = event("South Library", "100000", "");
+        let both = ["a 2026-04-01T10:00:00-07:00", "a~2 2026-04-01T10:00:00-07:00"];
+        let mut found = at(&[&north, &south]);
+        found.sort();
+        assert_eq!(found, both);
+        assert_eq!(at(&[&north, &event("North Library", "110000", "")]).len(), 2);
+        assert_eq!(at(&[&north, &north]).len(), 1);
+        assert_eq!(at(&[&north, &event("South Library", "100000", "\nSEQUENCE:1")]), both[..1]);
     }
 
     #[test]
