@@ -17,6 +17,7 @@ use crate::log::Log;
 use crate::telemetry::{LogFormat, TelemetryError, start_logging};
 use crate::tools::consume::{ConsumeOptions, consume};
 use crate::tools::decide::{self, ListOptions, NewDecision, Say, parse_listing};
+use crate::tools::evaluate::{EvaluateOptions, evaluate};
 use crate::tools::produce::{KeyRule, ProduceOptions, SourceRule, produce};
 use crate::tools::{ToolError, check, open_log, topics};
 
@@ -158,6 +159,8 @@ pub enum ToolArgs {
     /// Say that two listings are one event or not, take it back, list what was said
     #[command(subcommand)]
     Decide(DecideArgs),
+    /// Tell how well listings were resolved, by labelled pairs
+    Evaluate(EvaluateArgs),
 }
 
 impl ToolArgs {
@@ -168,6 +171,7 @@ impl ToolArgs {
             Self::Consume(args) => args.run(),
             Self::Topics(args) => args.run(),
             Self::Decide(args) => args.run(),
+            Self::Evaluate(args) => args.run(),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
@@ -483,6 +487,71 @@ fn piped(printed: Result<(), ToolError>) -> Outcome {
 
 fn print_result<T: Serialize + std::fmt::Display>(result: &T, json: bool) -> Outcome {
     print_line(&if json { serde_json::json!(result).to_string() } else { result.to_string() })
+}
+
+/// `headwater evaluate`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+The truth is a CSV file with the columns source_a, id_a, source_b, id_b, label (positive, negative,
+date_conflict or ambiguous) and, if wanted, how, group and note. What is judged are events: a pair
+counts as merged when both its listings are in one event. Pairs without a label are never counted.
+
+Examples:
+  headwater evaluate --truth pairs.csv
+  headwater evaluate --truth pairs.csv --group conf --without-urls
+  headwater evaluate --truth pairs.csv --anew --set resolve.threshold=0.9 --json")]
+pub struct EvaluateArgs {
+    /// Labelled pairs, as CSV
+    #[arg(long, value_name = "FILE")]
+    pub truth: PathBuf,
+    /// Take only the pairs of this group; may be repeated
+    #[arg(long = "group", value_name = "GROUP")]
+    pub groups: Vec<String>,
+    /// Leave out pairs that came to be known in this way; may be repeated
+    #[arg(long, value_name = "HOW", default_values_t = ["same_uid".to_owned()])]
+    pub exclude_how: Vec<String>,
+    /// Judge what the configuration makes of the listings now, not what the topology made of them
+    #[arg(long)]
+    pub anew: bool,
+    /// As --anew, with the web addresses of all listings withheld
+    #[arg(long)]
+    pub without_urls: bool,
+    /// Read links from a file of JSON lines, such as `consume links` prints, instead of the topic
+    #[arg(long, value_name = "FILE")]
+    pub links: Option<PathBuf>,
+    /// Read listings from a file of JSON lines, such as `consume listings` prints
+    #[arg(long, value_name = "FILE")]
+    pub listings: Option<PathBuf>,
+    /// How many mistakes of each kind to show
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub mistakes: usize,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl EvaluateArgs {
+    fn run(self) -> Outcome {
+        self.config.start_logging("warn")?;
+        let config = self.config.load()?.config;
+        let log = open_log(&config).map_err(ToolError::from)?;
+        let options = EvaluateOptions {
+            truth: self.truth,
+            groups: self.groups,
+            exclude_how: self.exclude_how,
+            links: self.links,
+            listings: self.listings,
+            anew: self.anew,
+            without_urls: self.without_urls,
+            mistakes: self.mistakes,
+        };
+        let report = evaluate(log.as_ref(), &config, &options)?;
+        let text = if self.json { serde_json::json!(report).to_string() } else { report.to_string() };
+        print_line(text.trim_end())
+    }
 }
 
 /// A flag that SIGINT and SIGTERM set. A second signal ends the process at once.

@@ -332,6 +332,12 @@ fn located(live: &Shared<LiveListing>, place: Option<&Place>, cities: &mut Citie
     Shared::new(changed)
 }
 
+/// Where a venue is as far as the gazetteer knows: the centre of its city. For use outside a
+/// dataflow, where no places are at hand.
+pub fn locate(venue: &Venue, config: &GeocodeConfig) -> Option<Geo> {
+    venue.geo.or_else(|| Cities::new(config.clone()).locate(venue))
+}
+
 /// The gazetteer, with a memory of what was asked lately: the same cities come up all the time.
 struct Cities {
     config: GeocodeConfig,

@@ -14,6 +14,7 @@ use crate::log::{Log, LogError, LogRecord, Polled, Start, TopicPartition};
 pub mod check;
 pub mod consume;
 pub mod decide;
+pub mod evaluate;
 pub mod produce;
 pub mod topics;
 
@@ -80,6 +81,14 @@ pub enum ToolError {
         /// The other one.
         b: String,
     },
+    /// A line of a file, or a record of a topic, is not what it should be.
+    #[error("{place}: {reason}")]
+    Truth {
+        /// File or topic, and where in it.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Nobody takes what is printed, for another reason than that the reader has gone.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
@@ -92,7 +101,7 @@ impl Fault for ToolError {
     fn domain(&self) -> Domain {
         match self {
             Self::Config(_) | Self::NoTopic { .. } | Self::ContentType { .. } | Self::Record { .. } => Domain::User,
-            Self::File { .. } | Self::OneListing | Self::NoDecision { .. } => Domain::User,
+            Self::File { .. } | Self::Truth { .. } | Self::OneListing | Self::NoDecision { .. } => Domain::User,
             Self::Log(error) => error.domain(),
             Self::Output(_) | Self::Signals(_) => Domain::External,
         }
@@ -106,7 +115,7 @@ impl Fault for ToolError {
             Self::ContentType { .. } => Some("name it: --content-type text/calendar".to_owned()),
             Self::Record { .. } => Some("--keep-going leaves out what cannot be written".to_owned()),
             Self::NoDecision { .. } => Some("`headwater decide list` shows those there are".to_owned()),
-            Self::File { .. } | Self::OneListing | Self::Output(_) | Self::Signals(_) => None,
+            Self::File { .. } | Self::Truth { .. } | Self::OneListing | Self::Output(_) | Self::Signals(_) => None,
         }
     }
 }

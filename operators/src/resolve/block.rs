@@ -160,16 +160,18 @@ pub struct MatchChange {
 
 /// What changed in the blocks.
 #[derive(Debug, Default)]
-struct Changes {
+pub(super) struct Changes {
     /// Matches; the same one may come and go several times.
-    matches: Vec<MatchChange>,
+    pub(super) matches: Vec<MatchChange>,
     /// Blocks over the cap.
-    stats: Vec<(Stat, isize)>,
+    pub(super) stats: Vec<(Stat, isize)>,
+    /// How many pairs were compared, however often and to whatever end.
+    pub(super) compared: u64,
 }
 
 /// The blocks of one worker.
 #[derive(Debug)]
-struct Blocks {
+pub(super) struct Blocks {
     blocks: foldhash::HashMap<u64, Block>,
     judge: Judge,
 }
@@ -269,6 +271,7 @@ impl Judge {
         if !level.owns(a, b) {
             return;
         }
+        out.compared += 1;
         if let Some(score) = self.comparer.matches(a, b) {
             let (a, b) = if a.listing <= b.listing { (a, b) } else { (b, a) };
             out.matches.push(MatchChange { a: a.clone(), b: b.clone(), score, diff });
@@ -352,7 +355,7 @@ impl Group {
 
 impl Blocks {
     /// No blocks yet.
-    fn new(config: &ResolveConfig) -> Self {
+    pub(super) fn new(config: &ResolveConfig) -> Self {
         let judge =
             Judge { comparer: Comparer::new(config), cap: config.block_cap, session_gap: config.session_gap_minutes };
         Self { blocks: foldhash::HashMap::default(), judge }
@@ -360,7 +363,7 @@ impl Blocks {
 
     /// Applies the changes of an epoch. All that leaves goes first, so that nothing is compared
     /// with what is on its way out.
-    fn apply(&mut self, changes: Vec<BlockChange>) -> Changes {
+    pub(super) fn apply(&mut self, changes: Vec<BlockChange>) -> Changes {
         let mut out = Changes::default();
         for change in changes.iter().filter(|change| change.diff < 0) {
             let entry = Entry { fingerprint: change.fingerprint.clone(), start: change.start };

@@ -587,7 +587,7 @@ impl Graph {
 }
 
 /// Sums the changes of each match. Most matches change once.
-fn consolidate(mut changes: Vec<MatchChange>) -> Vec<MatchChange> {
+pub(super) fn consolidate(mut changes: Vec<MatchChange>) -> Vec<MatchChange> {
     let version =
         |change: &MatchChange| (change.a.listing, change.b.listing, change.a.hash_code(), change.b.hash_code());
     changes.sort_unstable_by_key(version);

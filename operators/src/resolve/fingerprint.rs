@@ -583,11 +583,15 @@ fn change(listing: ListingId, before: State, after: State, out: &mut Fingerprint
     if before.0 != after.0 {
         for (fingerprint, diff) in [(before.0, -1), (after.0, 1)] {
             let Some(fingerprint) = fingerprint else { continue };
-            let start = Entry::start_of(&fingerprint);
-            let into_block = |key: &u64| BlockChange { key: *key, fingerprint: fingerprint.clone(), start, diff };
-            out.blocks.extend(fingerprint.keys.iter().map(into_block));
+            out.blocks.extend(into_blocks(&fingerprint, diff));
         }
     }
+}
+
+/// A listing entering (1) or leaving (-1) all its blocks.
+pub(super) fn into_blocks(fingerprint: &Shared<Fingerprint>, diff: i8) -> impl Iterator<Item = BlockChange> {
+    let start = Entry::start_of(fingerprint);
+    fingerprint.keys.iter().map(move |key| BlockChange { key: *key, fingerprint: fingerprint.clone(), start, diff })
 }
 
 /// Wires [`Fingerprint::of`]: live listings, and those that decisions name, to the blocks

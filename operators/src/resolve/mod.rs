@@ -37,6 +37,7 @@ use crate::ids::{EventId, ListingId};
 use crate::listing::LiveListing;
 use crate::shared::Shared;
 
+pub mod batch;
 pub mod block;
 pub mod cluster;
 pub mod compare;
@@ -48,6 +49,7 @@ pub mod identity;
 pub mod merge;
 mod rulings;
 
+pub use batch::Batch;
 pub use compare::{Comparer, Comparison, Contribution, Field, Veto};
 pub use config::{ConfigProblem, ResolveConfig, Weights};
 pub use decision::{Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key};

@@ -1,0 +1,338 @@
+//! `headwater evaluate`: how well listings were resolved, by labelled pairs.
+//!
+//! What is judged are final clusters: a pair counts as merged when both its listings are in one
+//! event, however they came there.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use headwater_operators::geocode::{GeocodeConfig, locate};
+use headwater_operators::resolve::{Batch, Comparer, Link, ResolveConfig, Stat};
+use headwater_operators::{EventId, ListingId, LiveListing};
+
+use super::{ToolError, no_topic, read_to_end};
+use crate::config::Config;
+use crate::engine::state::ListingState;
+use crate::log::Log;
+
+pub mod measure;
+mod report;
+pub mod truth;
+
+pub use report::{Blocking, Churn, Group, Mistake, MistakeKind, Report, Scores};
+
+use measure::{Counts, b_cubed};
+use truth::{Label, Name, Names, Pair};
+
+/// What to evaluate, and by what.
+#[derive(Debug, Clone, Default)]
+pub struct EvaluateOptions {
+    /// Labelled pairs, see [`truth::read_pairs`].
+    pub truth: PathBuf,
+    /// Take only the pairs of these groups; all where it is empty.
+    pub groups: Vec<String>,
+    /// Leave out pairs that came to be known in these ways.
+    pub exclude_how: Vec<String>,
+    /// Links as JSON lines, instead of those of the topic.
+    pub links: Option<PathBuf>,
+    /// Listings as JSON lines, instead of those of the topic.
+    pub listings: Option<PathBuf>,
+    /// Judge not what the topology made of the listings, but what the configuration makes of them
+    /// here and now.
+    pub anew: bool,
+    /// The same, with the web addresses of all listings withheld.
+    pub without_urls: bool,
+    /// How many mistakes of each kind are shown.
+    pub mistakes: usize,
+}
+
+/// Which event each listing is in.
+#[derive(Debug, Default)]
+struct Found {
+    event_of: HashMap<ListingId, EventId>,
+    names: Names,
+    churn: Churn,
+}
+
+impl Found {
+    fn add(&mut self, source: &str, external_id: &str, listing: ListingId, event: EventId) {
+        self.names.add(source, external_id, listing);
+        self.event_of.insert(listing, event);
+    }
+
+    /// Two listings of the two names that are in one event. A series has many listings; any of
+    /// them will do.
+    fn together(&self, a: &Name, b: &Name) -> Option<(ListingId, ListingId)> {
+        let (a, b) = (self.names.find(a), self.names.find(b));
+        a.iter()
+            .flat_map(|x| b.iter().map(move |y| (*x, *y)))
+            .find(|(x, y)| x == y || self.event_of.get(x).is_some_and(|event| Some(event) == self.event_of.get(y)))
+    }
+
+    fn sizes(&self) -> BTreeMap<usize, usize> {
+        let mut events: HashMap<EventId, usize> = HashMap::new();
+        self.event_of.values().for_each(|event| *events.entry(*event).or_default() += 1);
+        measure::sizes(events.into_values())
+    }
+}
+
+/// Evaluates what a topology, or the configuration alone, made of the listings.
+///
+/// # Errors
+/// When a file or topic cannot be read.
+pub fn evaluate(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Result<Report, ToolError> {
+    let pairs = truth::read_pairs(&options.truth)?;
+    let resolve = config.resolve_config();
+    let listings = read_listings(log, config, options)?;
+    let batch = Batch::resolve(listings.values(), &[], &resolve);
+    let found = if options.anew || options.without_urls {
+        resolved_anew(&listings, &batch)
+    } else {
+        read_links(log, config, options)?
+    };
+    Ok(judge(&pairs, &found, &listings, &batch, &resolve, options))
+}
+
+fn resolved_anew(listings: &HashMap<ListingId, LiveListing>, batch: &Batch) -> Found {
+    let mut found = Found::default();
+    for (id, live) in listings {
+        let first = batch.cluster(*id).and_then(|cluster| cluster.first());
+        let event = EventId(first.map_or(*id, |member| member.node.listing).0);
+        found.add(&live.listing.source, &live.listing.external_id, *id, event);
+    }
+    found
+}
+
+fn read_links(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Result<Found, ToolError> {
+    let mut links: HashMap<ListingId, Link> = HashMap::new();
+    let mut churn = Churn::default();
+    each_value(log, config, "links", options.links.as_deref(), |place, key, value| {
+        let Some(value) = value else {
+            if let Some(listing) = key.and_then(|key| key.parse().ok()) {
+                links.remove(&listing);
+            }
+            return Ok(());
+        };
+        let link: Link = parse(place, value)?;
+        if let Some(before) = links.get(&link.listing) {
+            churn.updates += 1;
+            churn.changed += u64::from(before.event_id != link.event_id);
+        }
+        links.insert(link.listing, link);
+        Ok(())
+    })?;
+    let mut found = Found { churn, ..Found::default() };
+    for link in links.into_values() {
+        found.add(&link.source, &link.external_id, link.listing, link.event_id);
+    }
+    Ok(found)
+}
+
+fn read_listings(
+    log: &dyn Log,
+    config: &Config,
+    options: &EvaluateOptions,
+) -> Result<HashMap<ListingId, LiveListing>, ToolError> {
+    let mut listings = HashMap::new();
+    each_value(log, config, "listings", options.listings.as_deref(), |place, key, value| {
+        let Some(value) = value else {
+            if let Some(listing) = key.and_then(|key| key.parse().ok()) {
+                listings.remove(&listing);
+            }
+            return Ok(());
+        };
+        let state: ListingState = parse(place, value)?;
+        listings.insert(state.live.id, state.live.into_inner());
+        Ok(())
+    })?;
+    let mut places = Places::new(&config.geocode);
+    for live in listings.values_mut() {
+        places.locate(live);
+        if options.without_urls {
+            live.listing.urls.clear();
+        }
+    }
+    Ok(listings)
+}
+
+/// Coordinates as the gazetteer knows them; places that a geocoder answered are not at hand here.
+struct Places<'c> {
+    config: &'c GeocodeConfig,
+    known: HashMap<headwater_operators::listing::Venue, Option<headwater_operators::listing::Geo>>,
+}
+
+impl<'c> Places<'c> {
+    fn new(config: &'c GeocodeConfig) -> Self {
+        Self { config, known: HashMap::new() }
+    }
+
+    fn locate(&mut self, live: &mut LiveListing) {
+        let venue = &mut live.listing.venue;
+        if venue.geo.is_none() {
+            let geo = *self.known.entry(venue.clone()).or_insert_with_key(|venue| locate(venue, self.config));
+            venue.geo = geo;
+        }
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(place: &str, bytes: &[u8]) -> Result<T, ToolError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| ToolError::Truth { place: place.to_owned(), reason: error.to_string() })
+}
+
+/// Visits each record of a topic, or each line of a file that holds its values.
+fn each_value(
+    log: &dyn Log,
+    config: &Config,
+    topic: &str,
+    file: Option<&Path>,
+    mut visit: impl FnMut(&str, Option<&str>, Option<&[u8]>) -> Result<(), ToolError>,
+) -> Result<(), ToolError> {
+    let Some(path) = file else {
+        let name = config.full_name(topic);
+        if log.watermarks(&name)?.is_none() {
+            return Err(no_topic(log, config, name));
+        }
+        return read_to_end(log, &name, |record| {
+            let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
+            visit(&format!("{topic}, offset {}", record.offset), key, record.value.as_deref())
+        });
+    };
+    let unreadable = |source| ToolError::File { path: path.to_owned(), source };
+    let lines = BufReader::new(File::open(path).map_err(unreadable)?).lines();
+    for (number, line) in (1..).zip(lines) {
+        let line = line.map_err(unreadable)?;
+        visit(&format!("{}, line {number}", path.display()), None, Some(line.as_bytes()))?;
+    }
+    Ok(())
+}
+
+fn judge(
+    pairs: &[Pair],
+    found: &Found,
+    listings: &HashMap<ListingId, LiveListing>,
+    batch: &Batch,
+    resolve: &ResolveConfig,
+    options: &EvaluateOptions,
+) -> Report {
+    let wanted = |pair: &&Pair| {
+        let group = options.groups.is_empty() || options.groups.contains(&pair.group);
+        group && pair.label != Label::Ambiguous && !options.exclude_how.contains(&pair.how)
+    };
+    let wanted: Vec<&Pair> = pairs.iter().filter(wanted).collect();
+    let mut groups: BTreeMap<String, Vec<&Pair>> = BTreeMap::new();
+    for pair in &wanted {
+        groups.entry(pair.group.clone()).or_default().push(pair);
+    }
+    let missing: HashSet<Name> = wanted
+        .iter()
+        .flat_map(|pair| <[Name; 2]>::from(pair.names()))
+        .filter(|name| found.names.find(name).is_empty())
+        .collect();
+    let groups = groups.into_iter().map(|(name, pairs)| (name, group(&pairs, found, batch))).collect();
+    let comparer = Comparer::new(resolve);
+    Report {
+        listings: found.event_of.len(),
+        sizes: found.sizes(),
+        missing: missing.len(),
+        left_out: pairs.len() - wanted.len(),
+        groups,
+        blocking: Blocking::of(batch),
+        limits: limits(batch),
+        churn: found.churn,
+        mistakes: mistakes(&wanted, found, listings, batch, &comparer, options.mistakes),
+    }
+}
+
+fn limits(batch: &Batch) -> BTreeMap<Stat, isize> {
+    let mut limits = BTreeMap::new();
+    for (stat, count) in &batch.stats {
+        *limits.entry(*stat).or_default() += count;
+    }
+    limits
+}
+
+fn group(pairs: &[&Pair], found: &Found, batch: &Batch) -> Group {
+    let mut counts = Counts::default();
+    let mut by_how: BTreeMap<(Label, String), Counts> = BTreeMap::new();
+    let (mut positives, mut met) = (0, 0);
+    for pair in pairs {
+        let (a, b) = pair.names();
+        let same = found.together(&a, &b).is_some();
+        counts.add(pair.label, same);
+        by_how.entry((pair.label, pair.how.clone())).or_default().add(pair.label, same);
+        if pair.label == Label::Positive {
+            let (a, b) = (found.names.find(&a), found.names.find(&b));
+            positives += 1;
+            met += usize::from(a.iter().any(|x| b.iter().any(|y| batch.meet(*x, *y))));
+        }
+    }
+    let together = |a: &Name, b: &Name| found.together(a, b).is_some();
+    Group {
+        scores: Scores::of(&counts),
+        by_how: by_how.into_iter().map(|((label, how), counts)| (label, how, Scores::of(&counts))).collect(),
+        b_cubed: b_cubed(pairs, together),
+        blocking_recall: (positives > 0).then(|| met as f64 / positives as f64),
+    }
+}
+
+/// The mistakes that the comparison was surest of first, so many of each kind in each group.
+fn mistakes(
+    pairs: &[&Pair],
+    found: &Found,
+    listings: &HashMap<ListingId, LiveListing>,
+    batch: &Batch,
+    comparer: &Comparer,
+    most: usize,
+) -> Vec<Mistake> {
+    let mut mistakes: BTreeMap<(String, MistakeKind), Vec<Mistake>> = BTreeMap::new();
+    for pair in pairs {
+        let (a, b) = pair.names();
+        let together = found.together(&a, &b);
+        let kind = match (pair.label, together) {
+            (Label::Positive, None) => MistakeKind::Missed,
+            (Label::Negative, Some(_)) => MistakeKind::Merged,
+            _ => continue,
+        };
+        let nearest = || nearest(found.names.find(&a), found.names.find(&b), listings);
+        let Some((x, y)) = together.or_else(nearest) else { continue };
+        let Some((left, right)) = listings.get(&x).zip(listings.get(&y)) else { continue };
+        let Some((p, q)) = batch.fingerprints.get(&x).zip(batch.fingerprints.get(&y)) else { continue };
+        let comparison = comparer.compare(p, q);
+        let mistake = Mistake {
+            kind,
+            group: pair.group.clone(),
+            how: pair.how.clone(),
+            note: pair.note.clone(),
+            a: Box::new(left.listing.clone()),
+            b: Box::new(right.listing.clone()),
+            met: batch.meet(x, y),
+            matched: comparison.matched,
+            score: comparison.score.get(),
+            why: comparison.to_string(),
+        };
+        mistakes.entry((pair.group.clone(), kind)).or_default().push(mistake);
+    }
+    for ((_, kind), of_kind) in &mut mistakes {
+        // The worst first: of what was missed the least alike, of what was merged the most.
+        of_kind.sort_by(|x, y| match kind {
+            MistakeKind::Missed => x.score.total_cmp(&y.score),
+            MistakeKind::Merged => y.score.total_cmp(&x.score),
+        });
+        of_kind.truncate(most);
+    }
+    mistakes.into_values().flatten().collect()
+}
+
+/// Of two series, the instances that are nearest in time.
+fn nearest(
+    a: &[ListingId],
+    b: &[ListingId],
+    listings: &HashMap<ListingId, LiveListing>,
+) -> Option<(ListingId, ListingId)> {
+    let start = |id: &ListingId| listings.get(id).map(|live| live.listing.start.earliest_ms(None));
+    let pairs = a.iter().flat_map(|x| b.iter().map(move |y| (*x, *y)));
+    pairs.min_by_key(|(x, y)| start(x).zip(start(y)).map_or(u64::MAX, |(x, y)| x.abs_diff(y)))
+}

@@ -1,0 +1,136 @@
+//! Labelled pairs: what is known to be one event, and what is known not to be.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use headwater_operators::ListingId;
+use serde::{Deserialize, Serialize};
+
+use super::super::ToolError;
+
+/// What a labelled pair is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Label {
+    /// One event.
+    Positive,
+    /// Two events.
+    Negative,
+    /// One event, but the sources disagree on its date: counted apart.
+    DateConflict,
+    /// Nobody can tell: left out.
+    Ambiguous,
+}
+
+/// The name of a listing in the truth: its source and its id there.
+pub type Name = (String, String);
+
+/// A labelled pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pair {
+    /// Source of the one listing.
+    pub source_a: String,
+    /// Id of the one listing.
+    pub id_a: String,
+    /// Source of the other listing.
+    pub source_b: String,
+    /// Id of the other listing.
+    pub id_b: String,
+    /// What the two are.
+    pub label: Label,
+    /// How that came to be known.
+    #[serde(default)]
+    pub how: String,
+    /// Which of several collections of pairs it belongs to.
+    #[serde(default)]
+    pub group: String,
+    /// A remark of the person who labelled it.
+    #[serde(default)]
+    pub note: String,
+}
+
+impl Pair {
+    /// The two names.
+    pub fn names(&self) -> (Name, Name) {
+        ((self.source_a.clone(), self.id_a.clone()), (self.source_b.clone(), self.id_b.clone()))
+    }
+}
+
+/// Reads labelled pairs from a CSV file with the columns `source_a`, `id_a`, `source_b`, `id_b`,
+/// `label` and, if wanted, `how`, `group` and `note`.
+///
+/// # Errors
+/// When the file cannot be read, or a line is not a labelled pair.
+pub fn read_pairs(path: &Path) -> Result<Vec<Pair>, ToolError> {
+    let bytes = std::fs::read(path).map_err(|source| ToolError::File { path: path.to_owned(), source })?;
+    let mut reader = csv::Reader::from_reader(bytes.as_slice());
+    let pairs = reader.deserialize().enumerate();
+    let wrong = |row: usize, error: &csv::Error| ToolError::Truth {
+        place: format!("{}, row {}", path.display(), row + 1),
+        reason: error.to_string(),
+    };
+    pairs.map(|(row, pair)| pair.map_err(|error| wrong(row, &error))).collect()
+}
+
+/// Finds listings by the names that a truth calls them.
+///
+/// A listing answers to its source and external id, and to its external id without the instant,
+/// if it is one of a series (`UID/20260328T193000` to `UID`). Where a truth names many feeds as
+/// one source, it may call a listing `feed#id`: then the listing's source is `feed` or, if several
+/// such sources have a `feed`, `source/feed`.
+#[derive(Debug, Default)]
+pub struct Names {
+    listings: HashMap<Name, Vec<ListingId>>,
+}
+
+impl Names {
+    /// Makes a listing known.
+    pub fn add(&mut self, source: &str, external_id: &str, listing: ListingId) {
+        let series = external_id.rsplit_once('/').filter(|(_, instant)| is_instant(instant));
+        for id in std::iter::once(external_id).chain(series.map(|(id, _)| id)) {
+            self.listings.entry((source.to_owned(), id.to_owned())).or_default().push(listing);
+        }
+    }
+
+    /// The listings of that name: several for a series, none where it is unknown.
+    pub fn find(&self, (source, id): &Name) -> &[ListingId] {
+        let known = |source: &str, id: &str| self.listings.get(&(source.to_owned(), id.to_owned()));
+        let of_feed = || {
+            let (feed, id) = id.split_once('#')?;
+            known(&format!("{source}/{feed}"), id).or_else(|| known(feed, id))
+        };
+        known(source, id).or_else(of_feed).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// `20260328`, `20260328T193000` or `20260328T193000Z`.
+fn is_instant(text: &str) -> bool {
+    let (day, time) = text.split_once('T').map_or((text, None), |(day, time)| (day, Some(time)));
+    let digits = |text: &str, count| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits(day, 8) && time.is_none_or(|time| digits(time.strip_suffix('Z').unwrap_or(time), 6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(source: &str, id: &str) -> Name {
+        (source.to_owned(), id.to_owned())
+    }
+
+    #[test]
+    fn listings_answer_to_the_names_of_the_truth() {
+        let mut names = Names::default();
+        let id = |number| ListingId(number);
+        names.add("confs", "ai/one.yml#0", id(1));
+        names.add("library", "77@x/20260328T193000", id(2));
+        names.add("library", "77@x/20260404T193000Z", id(3));
+        names.add("town/paper", "a/b", id(4));
+        assert_eq!(names.find(&name("confs", "ai/one.yml#0")), [id(1)]);
+        assert_eq!(names.find(&name("any_town", "library#77@x")), [id(2), id(3)]);
+        assert_eq!(names.find(&name("any_town", "library#77@x/20260404T193000Z")), [id(3)]);
+        assert_eq!(names.find(&name("town", "paper#a/b")), [id(4)]);
+        assert_eq!(names.find(&name("town", "paper#a")), []);
+        assert_eq!(names.find(&name("confs", "two")), []);
+    }
+}
