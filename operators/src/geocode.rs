@@ -23,6 +23,7 @@ use crate::epochs::Epochs;
 use crate::gazetteer::{Gazetteer, country_code};
 use crate::ids::ListingId;
 use crate::listing::{Geo, GeoPrecision, GeoProvenance, LiveListing, Point, Venue};
+use crate::meter::Held;
 use crate::words::{fold, fold_into};
 use crate::{Epoch, Shared};
 
@@ -270,6 +271,7 @@ impl<'scope> Geocode<'scope> for VecCollection<'scope, Epoch, Shared<LiveListing
             keyed.binary_frontier(places.inner, by_listing, by_place, "GeocodePlaces", |_, _| {
                 let mut epochs = Epochs::<Changes>::default();
                 let mut state = Places::new(Cities::new(config));
+                let (keys, waiting) = (Held::new("geocode-places"), Held::new("geocode-listings"));
                 move |(listings, listings_frontier), (places, places_frontier), output| {
                     listings.for_each(|capability, data: &mut Vec<_>| {
                         for (keyed, epoch, diff) in data.drain(..) {
@@ -286,6 +288,8 @@ impl<'scope> Geocode<'scope> for VecCollection<'scope, Epoch, Shared<LiveListing
                         let epoch = *capability.time();
                         let mut session = output.session(&capability);
                         state.apply(changes, |change| session.give(change.at(epoch)));
+                        keys.set(state.keys.len());
+                        waiting.set(state.listings.len());
                     }
                 }
             });

@@ -14,6 +14,7 @@ pub mod gazetteer;
 pub mod geocode;
 pub mod ids;
 pub mod listing;
+pub mod meter;
 pub mod moment;
 pub mod raw;
 pub mod resolve;

@@ -19,6 +19,7 @@ use crate::epochs::Epochs;
 use crate::event::{Event, EventId};
 use crate::gazetteer::country_code;
 use crate::listing::{Amount, GeoPrecision, Ratio};
+use crate::meter::Held;
 use crate::moment::DAY_MS;
 use crate::{Epoch, Shared};
 
@@ -491,6 +492,7 @@ impl<'scope> ScoreEvents<'scope> for VecCollection<'scope, Epoch, (EventId, Shar
             .binary_frontier(gates.inner.broadcast(), by_event, Pipeline, "ScoreEvents", |_, _| {
                 let mut epochs = Epochs::<Changes>::default();
                 let mut scorer = Scorer::default();
+                let held = Held::new("score-events");
                 move |(events, events_frontier), (gates, gates_frontier), output| {
                     events.for_each(|capability, data| {
                         for (event, epoch, diff) in data.drain(..) {
@@ -505,6 +507,7 @@ impl<'scope> ScoreEvents<'scope> for VecCollection<'scope, Epoch, (EventId, Shar
                     while let Some((capability, changes)) = epochs.next_complete(&[events_frontier, gates_frontier]) {
                         let mut session = output.session(&capability);
                         scorer.apply(changes, |scored, diff| session.give((scored, *capability.time(), diff)));
+                        held.set(scorer.events.len());
                     }
                 }
             })

@@ -21,6 +21,7 @@ use timely::dataflow::operators::vec::Map;
 use crate::epochs::Epochs;
 use crate::event::EventId;
 use crate::listing::Ratio;
+use crate::meter::Held;
 use crate::moment::rfc3339_ms;
 use crate::score::ScoredEvent;
 use crate::{Epoch, Shared};
@@ -462,6 +463,7 @@ pub fn window<'scope>(
         inputs.unary_frontier(to_first, "Window", |_, _| {
             let mut epochs = Epochs::<Vec<WindowInput>>::default();
             let mut windows = Windows::new(config);
+            let (open, closed) = (Held::new("window-open-rows"), Held::new("window-closed-rows"));
             move |(input, frontier), output| {
                 input.for_each(|capability, data| {
                     epochs.at(*capability.time(), || capability.retain(0)).append(data);
@@ -469,6 +471,8 @@ pub fn window<'scope>(
                 while let Some((capability, input)) = epochs.next_complete(&[frontier]) {
                     let epoch = *capability.time();
                     let (rows, late) = windows.apply(input);
+                    open.set(windows.open.len());
+                    closed.set(windows.closed.len() + windows.forgotten.len());
                     let mut session = output.session(&capability);
                     for (old, new) in rows {
                         let key = new.key();

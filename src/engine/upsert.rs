@@ -20,6 +20,7 @@ use std::sync::Arc;
 use differential_dataflow::{AsCollection, VecCollection};
 use headwater_operators::extract::content_hash;
 use headwater_operators::ids::DocumentId;
+use headwater_operators::meter::Held;
 use headwater_operators::raw::{Document, Extracted, Origin, SourceStamp};
 use headwater_operators::window::{Outcome, Tally};
 use headwater_operators::{Epoch, Listing, ListingId, LiveListing, Shared};
@@ -92,7 +93,8 @@ pub enum Change {
 pub struct Documents {
     retention: Retention,
     known: IdMap<DocumentId, KnownDocument>,
-    timers: BTreeMap<i64, Vec<DocumentId>>,
+    /// When each known document leaves, unless never.
+    timers: BTreeSet<(i64, DocumentId)>,
 }
 
 #[derive(Debug)]
@@ -111,7 +113,7 @@ impl Default for KnownDocument {
 impl Documents {
     /// No documents yet.
     pub fn new(retention: Retention) -> Self {
-        Self { retention, known: IdMap::default(), timers: BTreeMap::new() }
+        Self { retention, known: IdMap::default(), timers: BTreeSet::new() }
     }
 
     /// Takes in that `document` claimed `listing` with `version`, until the listing leaves.
@@ -122,23 +124,28 @@ impl Documents {
         let known = self.known.entry(document).or_default();
         known.version = known.version.max(unstamped(version));
         known.members.push(listing);
-        known.leaves_at = known.leaves_at.max(leaves_at);
-        self.set_timer(document, leaves_at);
+        let before = known.leaves_at;
+        known.leaves_at = before.max(leaves_at);
+        let now = known.leaves_at;
+        self.move_timer(document, before, now);
     }
 
-    fn set_timer(&mut self, document: DocumentId, leaves_at: i64) {
-        if leaves_at != i64::MAX {
-            self.timers.entry(leaves_at).or_default().push(document);
+    /// A document that comes again and again has one timer all the same.
+    fn move_timer(&mut self, document: DocumentId, before: i64, now: i64) {
+        if before == now {
+            return;
+        }
+        self.timers.remove(&(before, document));
+        if now != i64::MAX {
+            self.timers.insert((now, document));
         }
     }
 
     /// Forgets the documents all of whose listings are past at `now`.
     pub fn expire(&mut self, now: i64) {
-        while let Some(due) = self.timers.first_entry().filter(|due| *due.key() <= now) {
-            for document in due.remove() {
-                if self.known.get(&document).is_some_and(|known| known.leaves_at <= now) {
-                    self.known.remove(&document);
-                }
+        while self.timers.first().is_some_and(|(due, _)| *due <= now) {
+            if let Some((_, document)) = self.timers.pop_first() {
+                self.known.remove(&document);
             }
         }
     }
@@ -159,6 +166,7 @@ impl Documents {
             return;
         }
         known.version = version;
+        let timer = known.leaves_at;
         let before = std::mem::take(&mut known.members);
         if kept.is_empty() {
             known.leaves_at = i64::MIN;
@@ -179,11 +187,13 @@ impl Documents {
                 }
             }
         }
-        let (empty, leaves_at) = (known.members.is_empty(), known.leaves_at);
-        match empty {
-            true => drop(self.known.remove(&id)),
-            false => self.set_timer(id, leaves_at),
+        let leaves_at = known.leaves_at;
+        if known.members.is_empty() {
+            self.known.remove(&id);
+            self.timers.remove(&(timer, id));
+            return;
         }
+        self.move_timer(id, timer, leaves_at);
     }
 }
 
@@ -238,7 +248,10 @@ pub struct Register {
     retention: Retention,
     enrich: Arc<dyn Fn(&mut Listing) + Send + Sync>,
     entries: IdMap<ListingId, Known>,
-    timers: BTreeMap<i64, Vec<ListingId>>,
+    /// When each listing leaves, unless never.
+    timers: BTreeSet<(i64, ListingId)>,
+    /// Claims beyond the winning ones.
+    further_claims: usize,
 }
 
 #[derive(Debug)]
@@ -253,7 +266,7 @@ impl Register {
     /// An empty register. `enrich` fills in what is computed from a description alone (category,
     /// labels); it runs only on descriptions that are new, changed or restored.
     pub fn new(retention: Retention, enrich: Arc<dyn Fn(&mut Listing) + Send + Sync>) -> Self {
-        Self { retention, enrich, entries: IdMap::default(), timers: BTreeMap::new() }
+        Self { retention, enrich, entries: IdMap::default(), timers: BTreeSet::new(), further_claims: 0 }
     }
 
     /// Number of live listings.
@@ -268,23 +281,16 @@ impl Register {
 
     /// The instant at which the next listing leaves.
     pub fn next_timer(&self) -> Option<i64> {
-        self.timers.keys().next().copied()
+        self.timers.first().map(|(due, _)| *due)
     }
 
     /// Lets everything leave that is due at `now`.
     pub fn expire(&mut self, now: i64, out: &mut Emitted) {
-        while let Some(due) = self.timers.first_entry() {
-            if *due.key() > now {
-                break;
-            }
-            for id in due.remove() {
-                // An update may have moved the end; then another timer is set.
-                if self.entries.get(&id).is_some_and(|known| known.leaves_at <= now)
-                    && let Some(known) = self.entries.remove(&id)
-                {
-                    let before = known.live.clone();
-                    self.keep(id, known, Some(before), now, out);
-                }
+        while let Some((due, id)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
+            self.timers.remove(&(due, id));
+            if let Some(known) = self.take(id) {
+                let before = known.live.clone();
+                self.keep(id, known, Some(before), now, out);
             }
         }
     }
@@ -326,14 +332,23 @@ impl Register {
         let known = Known { live, leaves_at, winner: winner.clone(), others: others.to_vec() };
         out.listings.push((known.live.clone(), 1));
         out.states.insert(id, Some(Arc::new(known.state())));
-        self.set_timer(id, leaves_at);
-        self.entries.insert(id, known);
+        self.put(id, known);
     }
 
-    fn set_timer(&mut self, id: ListingId, leaves_at: i64) {
-        if leaves_at != i64::MAX {
-            self.timers.entry(leaves_at).or_default().push(id);
+    /// Takes an entry out, with its timer.
+    fn take(&mut self, id: ListingId) -> Option<Known> {
+        let known = self.entries.remove(&id)?;
+        self.timers.remove(&(known.leaves_at, id));
+        self.further_claims -= known.others.len();
+        Some(known)
+    }
+
+    fn put(&mut self, id: ListingId, known: Known) {
+        if known.leaves_at != i64::MAX {
+            self.timers.insert((known.leaves_at, id));
         }
+        self.further_claims += known.others.len();
+        self.entries.insert(id, known);
     }
 
     /// Whether the document says nothing new of the listing: the same as before, or something
@@ -368,7 +383,7 @@ impl Register {
             known.winner.version = known.winner.version.max(version);
             return;
         }
-        let Some(mut known) = self.entries.remove(&id) else { return };
+        let Some(mut known) = self.take(id) else { return };
         let before = known.live.clone();
         let mut claims = known.take_claims();
         if let Some(claim) = claims.iter_mut().find(|claim| claim.document == document) {
@@ -380,7 +395,7 @@ impl Register {
 
     fn upsert(&mut self, id: ListingId, claim: Claim, now: i64, out: &mut Emitted) {
         let timestamp_ms = claim.updated_at;
-        let Some(mut known) = self.entries.remove(&id) else {
+        let Some(mut known) = self.take(id) else {
             return self.discover(id, claim, now, out);
         };
         let before = known.live.clone();
@@ -400,7 +415,7 @@ impl Register {
     }
 
     fn withdraw(&mut self, id: ListingId, document: DocumentId, timestamp_ms: i64, now: i64, out: &mut Emitted) {
-        let Some(mut known) = self.entries.remove(&id) else { return };
+        let Some(mut known) = self.take(id) else { return };
         let before = known.live.clone();
         match known.drop_claim(document) {
             Dropped::Last => {
@@ -409,9 +424,7 @@ impl Register {
                 out.states.insert(id, None);
             }
             Dropped::OneOfSeveral => self.keep(id, known, Some(before), now, out),
-            Dropped::Unknown => {
-                self.entries.insert(id, known);
-            }
+            Dropped::Unknown => self.put(id, known),
         }
     }
 
@@ -431,17 +444,13 @@ impl Register {
             }
             return;
         }
-        let leaves_at = self.retention.leaves_at(&known.live.listing);
-        if before.is_none() || leaves_at != known.leaves_at {
-            self.set_timer(id, leaves_at);
-        }
-        known.leaves_at = leaves_at;
+        known.leaves_at = self.retention.leaves_at(&known.live.listing);
         if before.as_ref() != Some(&known.live) {
             out.listings.extend(before.map(|before| (before, -1)));
             out.listings.push((known.live.clone(), 1));
         }
         out.states.insert(id, Some(Arc::new(known.state())));
-        self.entries.insert(id, known);
+        self.put(id, known);
     }
 }
 
@@ -580,6 +589,7 @@ fn documents<'s>(
             let mut state = Documents::new(retention);
             let mut stash: Stash<Result<Document, Membership>> = Stash::default();
             let mut changes = Vec::new();
+            let (held, timers) = (Held::new("upsert-documents"), Held::new("upsert-document-timers"));
             move |(documents, document_frontier), (restored, restored_frontier), out| {
                 documents.for_each(|capability, data| {
                     let epoch = *capability.time();
@@ -604,6 +614,8 @@ fn documents<'s>(
                     for document in documents {
                         state.apply(document, &hash, &mut changes);
                     }
+                    held.set(state.known.len());
+                    timers.set(state.timers.len());
                     let Some(capability) = capabilities.first() else { continue };
                     out.session(capability).give_iterator(changes.drain(..));
                 }
@@ -653,6 +665,29 @@ fn document_route(document: &Document) -> u64 {
     }
 }
 
+/// How much the register holds.
+struct RegisterMeters {
+    listings: Held,
+    claims: Held,
+    timers: Held,
+}
+
+impl RegisterMeters {
+    fn new() -> Self {
+        Self {
+            listings: Held::new("upsert-listings"),
+            claims: Held::new("upsert-claims"),
+            timers: Held::new("upsert-timers"),
+        }
+    }
+
+    fn set(&self, register: &Register) {
+        self.listings.set(register.entries.len());
+        self.claims.set(register.entries.len() + register.further_claims);
+        self.timers.set(register.timers.len());
+    }
+}
+
 fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: UpsertOptions) -> Upserted<'s> {
     let mut builder = OperatorBuilder::new("Register".to_owned(), changes.scope());
     let mut input = builder.new_input(changes, Exchange::new(|(id, _): &(ListingId, Change)| id.0 as u64));
@@ -665,6 +700,7 @@ fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: Ups
         let mut tallies_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(tallies_out);
         let mut register = Register::new(options.retention, options.enrich);
         let mut stash = Stash::default();
+        let meters = RegisterMeters::new();
         // Held at the frontier, so that past events can leave although no record arrives.
         let mut held = capabilities;
         move |frontiers| {
@@ -686,6 +722,7 @@ fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: Ups
                 for (id, change) in changes {
                     register.apply(id, change, epoch, &mut emitted);
                 }
+                meters.set(&register);
                 give(&capabilities, emitted);
             }
             let Some(now) = least(frontier.frontier()) else {
@@ -698,6 +735,7 @@ fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: Ups
             if register.next_timer().is_some_and(|due| due <= now as i64) {
                 let mut emitted = Emitted::default();
                 register.expire(now as i64, &mut emitted);
+                meters.set(&register);
                 give(&held, emitted);
             }
         }
@@ -877,6 +915,29 @@ mod tests {
         upserts.apply(document(0, 2, None, &[("a", "A again", 0)]), leaves as u64);
         assert!(upserts.titles().is_empty());
         assert!(upserts.register.is_empty());
+    }
+
+    #[test]
+    fn what_comes_again_and_again_has_one_timer_and_leaves_none() {
+        let retention = Retention { past_events_ms: Some(0), ..FOR_EVER };
+        let mut upserts = Upserts::new(retention);
+        let start = |upserts: &mut Upserts, offset: i64, key: Option<&str>, day: &str| {
+            let mut next = document(0, offset, key, &[("a", &format!("A{offset}"), 0)]);
+            next.listings[0].listing.start = day.parse().unwrap();
+            upserts.apply(next, 1);
+        };
+        for offset in 1..100 {
+            start(&mut upserts, offset, Some("cal"), if offset % 2 == 0 { "2026-05-01" } else { "2026-05-02" });
+            assert_eq!((upserts.documents.timers.len(), upserts.register.timers.len()), (1, 1));
+        }
+        start(&mut upserts, 100, None, "2026-05-03");
+        assert_eq!((upserts.register.timers.len(), upserts.register.further_claims), (1, 1));
+        upserts.apply(document(0, 101, Some("cal"), &[]), 1);
+        assert!(upserts.documents.timers.is_empty() && upserts.documents.known.is_empty());
+        assert_eq!((upserts.register.timers.len(), upserts.register.further_claims), (1, 0));
+        let mut emitted = Emitted::default();
+        upserts.register.expire(i64::MAX - 1, &mut emitted);
+        assert!(upserts.register.is_empty() && upserts.register.timers.is_empty());
     }
 
     #[test]

@@ -31,6 +31,7 @@ use super::epochs::{Pending, Sender};
 use super::fingerprint::{BlockChange, Fingerprint, Span, Token};
 use crate::Epoch;
 use crate::listing::{GeoPrecision, Ratio};
+use crate::meter::Held;
 use crate::shared::Shared;
 
 /// Block keys of one listing, ascending.
@@ -428,12 +429,15 @@ pub(super) fn matches<'s>(
     let (stats_out, stats) = builder.new_output();
     let (mut matches_out, mut stats_out) = (Sender::from(matches_out), Sender::from(stats_out));
     let mut blocks = Blocks::new(config);
+    let (held, entries) = (Held::new("resolve-blocks"), Held::new("resolve-block-entries"));
     builder.build(move |_| {
         let mut pending = Pending::<Vec<BlockChange>>::new(2);
         move |frontiers| {
             input.for_each(|capability, data| pending.now(&capability).append(data));
             while let Some(complete) = pending.complete(frontiers) {
+                entries.add(complete.input.iter().map(|change| i64::from(change.diff)).sum());
                 let out = blocks.apply(complete.input);
+                held.set(blocks.blocks.len());
                 matches_out.send(&complete.capabilities, 0, out.matches);
                 stats_out.send_updates(&complete.capabilities, 1, out.stats);
             }

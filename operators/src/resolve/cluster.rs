@@ -41,6 +41,7 @@ use super::rulings::{Overruled, ReportChange, Rulings, settle};
 use crate::Epoch;
 use crate::ids::{EventId, ListingId};
 use crate::listing::Ratio;
+use crate::meter::Held;
 use crate::shared::Shared;
 
 /// A connected component of the graph of matches and decisions.
@@ -705,6 +706,32 @@ fn carrier(member: &Membership) -> Carrier {
     Carrier { first_seen: member.node.first_seen, listing: member.node.listing }
 }
 
+/// How much is held.
+struct Meters {
+    listings: Held,
+    decided_pairs: Held,
+    identities: Held,
+    redirects: Held,
+}
+
+impl Meters {
+    fn new() -> Self {
+        Self {
+            listings: Held::new("resolve-matched-listings"),
+            decided_pairs: Held::new("resolve-decided-pairs"),
+            identities: Held::new("resolve-identities"),
+            redirects: Held::new("resolve-redirects"),
+        }
+    }
+
+    fn set(&self, clusters: &Clusters) {
+        self.listings.set(clusters.graph.nodes.len());
+        self.decided_pairs.set(clusters.graph.verdicts.len());
+        self.identities.set(clusters.registry.len());
+        self.redirects.set(clusters.registry.redirects());
+    }
+}
+
 /// Streams out of [`clusters`].
 pub(super) struct ClusterStreams<'s> {
     pub(super) assigned: Stream<'s, Epoch, Vec<Assigned>>,
@@ -740,6 +767,7 @@ pub(super) fn clusters<'s>(
     let (mut redirects_out, mut stats_out) = (Sender::from(redirects_out), Sender::from(stats_out));
     let mut reports_out = Sender::from(reports_out);
     let mut clusters = Clusters::new(config);
+    let meters = Meters::new();
     builder.build(move |_| {
         let mut pending = Pending::<ClustersInput>::new(4);
         move |frontiers| {
@@ -756,6 +784,7 @@ pub(super) fn clusters<'s>(
             history.for_each(|capability, data| pending.now(&capability).remembered.append(data));
             while let Some(complete) = pending.complete(frontiers) {
                 let out = clusters.apply(complete.input);
+                meters.set(&clusters);
                 assigned_out.send(&complete.capabilities, 0, out.assigned);
                 redirects_out.send_updates(&complete.capabilities, 1, out.redirects);
                 stats_out.send_updates(&complete.capabilities, 2, out.stats);

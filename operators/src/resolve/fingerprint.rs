@@ -23,6 +23,7 @@ use super::identity::Carrier;
 use crate::Epoch;
 use crate::ids::ListingId;
 use crate::listing::{GeoPrecision, LiveListing, Point};
+use crate::meter::Held;
 use crate::moment::Moment;
 use crate::shared::Shared;
 
@@ -613,6 +614,7 @@ pub(super) fn fingerprints<'s>(
         live: foldhash::HashMap::default(),
         named: foldhash::HashMap::default(),
     };
+    let held = Held::new("resolve-fingerprints");
     builder.build(move |_| {
         let mut pending = Pending::<FingerprintsInput>::new(2);
         move |frontiers| {
@@ -628,6 +630,7 @@ pub(super) fn fingerprints<'s>(
             });
             while let Some(complete) = pending.complete(frontiers) {
                 let out = fingerprints.apply(complete.input);
+                held.set(fingerprints.live.len());
                 blocks_out.send(&complete.capabilities, 0, out.blocks);
                 presence_out.send(&complete.capabilities, 1, out.presence);
             }

@@ -153,6 +153,21 @@ impl IdentityRegistry {
         }
     }
 
+    /// Number of listings whose id is kept: all that are not plain.
+    pub fn len(&self) -> usize {
+        self.carried.len()
+    }
+
+    /// Whether every listing is plain.
+    pub fn is_empty(&self) -> bool {
+        self.carried.is_empty()
+    }
+
+    /// Number of retired ids.
+    pub fn redirects(&self) -> usize {
+        self.redirects.len()
+    }
+
     /// Whether `listing`, alone, is to be called by its own id without asking further.
     fn is_plain(&self, carrier: Carrier) -> bool {
         let own = carrier.own();

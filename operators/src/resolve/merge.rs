@@ -24,6 +24,7 @@ use crate::Epoch;
 use crate::event::{Event, Member};
 use crate::ids::{EventId, ListingId};
 use crate::listing::{Listing, LiveListing, Pricing, Ratio, Venue};
+use crate::meter::Held;
 use crate::moment::{Moment, rfc3339_ms};
 use crate::shared::Shared;
 
@@ -506,6 +507,7 @@ pub(super) fn merged<'s>(
     let (joining_out, joining) = builder.new_output();
     let (mut events_out, mut links_out) = (Sender::from(events_out), Sender::from(links_out));
     let mut joining_out = Sender::from(joining_out);
+    let held = Held::new("resolve-places");
     builder.build(move |_| {
         let mut places = Places::default();
         let mut pending = Pending::<PlacesInput>::new(3);
@@ -519,6 +521,7 @@ pub(super) fn merged<'s>(
             while let Some(complete) = pending.complete(frontiers) {
                 let mut out = Outputs::default();
                 places.apply(complete.input.listings, complete.input.assigned, &mut out);
+                held.set(places.places.len());
                 events_out.send_updates(&complete.capabilities, 0, out.events);
                 links_out.send_updates(&complete.capabilities, 1, out.links);
                 joining_out.send(&complete.capabilities, 2, out.joining);
@@ -537,6 +540,7 @@ fn joined<'s>(joining: Stream<'s, Epoch, Vec<Joining>>, config: &Arc<ResolveConf
     let (links_out, links) = builder.new_output();
     let (mut events_out, mut links_out) = (Sender::from(events_out), Sender::from(links_out));
     let mut merged = Merged { events: foldhash::HashMap::default(), config: Arc::clone(config) };
+    let held = Held::new("resolve-merged-events");
     builder.build(move |_| {
         let mut pending = Pending::<Vec<Joining>>::new(2);
         move |frontiers| {
@@ -544,6 +548,7 @@ fn joined<'s>(joining: Stream<'s, Epoch, Vec<Joining>>, config: &Arc<ResolveConf
             while let Some(complete) = pending.complete(frontiers) {
                 let mut out = Outputs::default();
                 merged.apply(complete.input, &mut out);
+                held.set(merged.events.len());
                 events_out.send_updates(&complete.capabilities, 0, out.events);
                 links_out.send_updates(&complete.capabilities, 1, out.links);
             }
