@@ -9,6 +9,7 @@ pub mod error;
 pub mod fail_point;
 pub mod generate;
 pub mod log;
+pub mod monitor;
 pub mod telemetry;
 pub mod tools;
 pub mod view;

@@ -1,6 +1,7 @@
 //! What the process says about itself: log lines on stderr, and metrics.
 
 use std::io::IsTerminal;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
@@ -100,8 +101,15 @@ fn filter(from: &'static str, given: &str) -> Result<EnvFilter, TelemetryError> 
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
 
-/// Upper bounds of histogram buckets for times, in seconds: 1 ms to 10 s.
-const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Upper bounds of histogram buckets for times, in seconds: 1 ms to 5 min.
+const SECONDS: [f64; 16] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// Upper bounds of histogram buckets for numbers of records.
+const RECORDS: [f64; 7] = [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6];
+
+/// Upper bounds of histogram buckets for bytes: 1 KiB to 256 MiB.
+const BYTES: [f64; 7] = [1024.0, 16384.0, 262_144.0, 1_048_576.0, 4_194_304.0, 33_554_432.0, 268_435_456.0];
 
 impl Metrics {
     /// Starts to collect metrics. Somebody must call [`Metrics::tidy`] now and then, as the admin
@@ -114,6 +122,8 @@ impl Metrics {
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Installed { what: "a metrics recorder" })?;
         describe();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        metrics::gauge!("process_start_time_seconds").set(now);
         metrics::gauge!("headwater_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         Ok(Self(handle))
     }
@@ -138,9 +148,11 @@ impl Metrics {
 }
 
 fn builder() -> PrometheusBuilder {
-    let builder = PrometheusBuilder::new();
-    // Fails for an empty list of buckets only.
-    builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS).unwrap_or_default()
+    let buckets: [(&str, &[f64]); 3] = [("_seconds", &SECONDS), ("_records", &RECORDS), ("_bytes", &BYTES)];
+    buckets.into_iter().fold(PrometheusBuilder::new(), |builder, (suffix, bounds)| {
+        // Fails for an empty list of buckets only.
+        builder.set_buckets_for_metric(Matcher::Suffix(suffix.to_owned()), bounds).unwrap_or_default()
+    })
 }
 
 /// Memory held by this process, where the system tells (Linux).
@@ -151,29 +163,71 @@ fn resident_bytes() -> Option<f64> {
     Some(kib * 1024.0)
 }
 
-/// Says what each metric means.
+/// Says what each metric means; docs/operations.md says more.
 fn describe() {
-    describe_counter!("headwater_input_records_total", "Raw records read");
-    describe_counter!("headwater_input_bytes_total", Unit::Bytes, "Bytes of raw records read");
-    describe_counter!("headwater_output_records_total", "Records committed to output topics");
-    describe_counter!("headwater_dead_letters_total", "Records or parts of them that could not be used, by code");
+    describe_input();
+    describe_commits();
+    describe_dataflow();
+    describe_views();
+    describe_gauge!("headwater_build_info", "1, with the version as label");
+    describe_gauge!("process_resident_memory_bytes", Unit::Bytes, "Memory held by this process");
+    describe_gauge!("process_start_time_seconds", Unit::Seconds, "When this process started, since the Unix epoch");
+}
+
+fn describe_input() {
+    describe_counter!("headwater_input_records_total", "Raw records read, by partition");
+    describe_counter!("headwater_input_bytes_total", Unit::Bytes, "Bytes of raw records read, by partition");
+    describe_gauge!("headwater_input_lag_records", "Offsets between what is committed and the end of a partition");
+    describe_gauge!("headwater_input_lag_seconds", Unit::Seconds, "Age of the first end not reached");
+    describe_counter!(
+        "headwater_input_paused_milliseconds_total",
+        Unit::Milliseconds,
+        "Time for which reading waited for commits, of all workers"
+    );
+    describe_gauge!("headwater_log_reachable", "Whether the log answered when it was last asked for its ends");
+    describe_gauge!("headwater_bytes_in_flight", Unit::Bytes, "Bytes read and not committed");
+    describe_gauge!("headwater_epochs_in_flight", "Closed epochs that are not committed, of all workers");
+    describe_gauge!("headwater_watermark_timestamp_seconds", Unit::Seconds, "The watermark, since the Unix epoch");
+}
+
+fn describe_commits() {
+    describe_histogram!("headwater_epoch_seconds", Unit::Seconds, "From the opening of an epoch to its commit");
+    describe_histogram!("headwater_commit_seconds", Unit::Seconds, "Time that a transaction took");
+    describe_histogram!("headwater_transaction_records", "Records in a transaction");
+    describe_histogram!("headwater_transaction_bytes", Unit::Bytes, "Bytes of the records in a transaction");
     describe_counter!("headwater_commits_total", "Transactions committed");
+    describe_counter!("headwater_output_records_total", "Records committed, by output topic");
+    describe_counter!("headwater_output_bytes_total", Unit::Bytes, "Bytes of records committed, by output topic");
+    describe_counter!("headwater_dead_letters_total", "Dead letters written, by code and source");
     describe_counter!("headwater_restored_records_total", "State records read at start-up");
     describe_counter!("headwater_corrections_total", "Corrections written to output topics at start-up");
+}
+
+fn describe_dataflow() {
     describe_gauge!("headwater_listings", "Live listings");
-    describe_gauge!("headwater_overruled_decisions", "Decisions that newer ones leave no room for");
     describe_gauge!("headwater_events", "Events");
-    describe_gauge!("headwater_bytes_in_flight", Unit::Bytes, "Bytes read and not committed");
-    describe_histogram!("headwater_commit_seconds", Unit::Seconds, "Time that a transaction took");
-    describe_gauge!("headwater_view_lag_records", "Records that a view has still to read");
-    describe_counter!("headwater_view_records_total", "Records that a view has read");
+    describe_gauge!("headwater_overruled_decisions", "Decisions that newer ones leave no room for");
+    describe_gauge!("headwater_held_entries", "Entries that stateful operators hold");
+    describe_gauge!("headwater_over_limit", "Blocks and components over their limits, by what was done about them");
+    describe_counter!(
+        "headwater_stage_busy_milliseconds_total",
+        Unit::Milliseconds,
+        "Time for which workers were busy with a stage"
+    );
+    describe_counter!("headwater_stage_records_in_total", "Records that entered a stage");
+    describe_counter!("headwater_stage_records_out_total", "Records that left a stage, for each that takes them");
+}
+
+fn describe_views() {
+    describe_gauge!("headwater_view_working", "Whether a view makes progress: 0 while it tries again, or has ended");
+    describe_gauge!("headwater_view_lag_records", "Offsets that a view has still to apply");
+    describe_gauge!("headwater_view_lag_seconds", Unit::Seconds, "Age of the first end that a view has not reached");
+    describe_counter!("headwater_view_records_total", "Records that a view has applied");
     describe_counter!("headwater_view_rows_total", "Rows that a view has written");
     describe_counter!("headwater_view_skipped_total", "Records that a view could not use");
     describe_counter!("headwater_view_retries_total", "Times that a view has lost its store or the log");
     describe_counter!("headwater_view_rebuilds_total", "Times that a view has begun anew");
     describe_histogram!("headwater_view_apply_seconds", Unit::Seconds, "Time that a view's transaction took");
-    describe_gauge!("headwater_build_info", "1, with the version as label");
-    describe_gauge!("process_resident_memory_bytes", Unit::Bytes, "Memory held by this process");
 }
 
 #[cfg(test)]

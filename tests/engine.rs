@@ -116,6 +116,7 @@ impl Bench {
             limits: BTreeMap::new(),
             correction_batch: 2,
             correction_guard: None,
+            stage_metrics: true,
             exit_when_idle,
             cluster: None,
         };

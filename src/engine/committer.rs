@@ -49,6 +49,8 @@ pub struct Sealed {
     pub watermark: Option<i64>,
     /// The greatest epoch in here.
     pub epoch: Epoch,
+    /// The smallest one, the restored one left out.
+    pub first: Option<Epoch>,
     /// How many sources have read their whole shares of the state.
     pub sources_restored: usize,
 }
@@ -104,6 +106,9 @@ fn seal(waiting: &mut BTreeMap<Epoch, EpochContent>, frontier: Option<Epoch>, re
     let complete = std::mem::replace(waiting, later);
     let mut sealed = Sealed { frontier, ..Sealed::default() };
     for (epoch, mut content) in complete {
+        if epoch != restored_epoch {
+            sealed.first.get_or_insert(epoch);
+        }
         let records = if epoch == restored_epoch { &mut sealed.restored } else { &mut sealed.records };
         records.append(&mut content.records);
         sealed.positions.append(&mut content.positions);
@@ -175,6 +180,8 @@ struct Committer {
     /// later start has to compare them.
     oversized: bool,
     sources_restored: usize,
+    /// Sources that have a label in metrics.
+    letter_sources: BTreeSet<String>,
     last_commit: Instant,
     /// When the log was last heard to know this instance as the newest.
     last_heard: Instant,
@@ -203,6 +210,7 @@ impl Committer {
             ends_are_current: options.held.is_none(),
             oversized: false,
             sources_restored: 0,
+            letter_sources: BTreeSet::new(),
             last_commit: Instant::now(),
             last_heard: Instant::now(),
             options,
@@ -279,6 +287,7 @@ impl Committer {
         }
         if moved || !all.records.is_empty() {
             self.commit(all.records)?;
+            self.measure_epoch(all.first);
         }
         self.lifecycle.set_committed(self.epoch);
         FailPoint::CommitFedBack.reach();
@@ -351,10 +360,11 @@ impl Committer {
         self.append(&mut transaction)?;
         self.last_commit = Instant::now();
         self.last_heard = self.last_commit;
+        self.lifecycle.set_positions(self.positions.offsets());
         self.lifecycle.counters.commits.fetch_add(1, Ordering::Relaxed);
         metrics::histogram!("headwater_commit_seconds").record(started.elapsed().as_secs_f64());
         metrics::counter!("headwater_commits_total").increment(1);
-        metrics::counter!("headwater_output_records_total").increment(transaction.records.len() as u64);
+        metrics::histogram!("headwater_transaction_records").record(transaction.records.len() as f64);
         Ok(())
     }
 
@@ -404,11 +414,38 @@ impl Committer {
         let letters = records.iter().filter(|record| record.output == Output::DeadLetters).count();
         counters.dead_letters.fetch_add(letters as u64, Ordering::Relaxed);
         counters.outputs.fetch_add(records.len() as u64, Ordering::Relaxed);
+        let mut by_topic: BTreeMap<Output, (u64, u64)> = BTreeMap::new();
+        for record in records {
+            let (count, bytes) = by_topic.entry(record.output).or_default();
+            *count += 1;
+            *bytes += record.size() as u64;
+        }
+        metrics::histogram!("headwater_transaction_bytes")
+            .record(by_topic.values().map(|(_, bytes)| *bytes).sum::<u64>() as f64);
+        for (output, (count, bytes)) in by_topic {
+            metrics::counter!("headwater_output_records_total", "topic" => output.name()).increment(count);
+            metrics::counter!("headwater_output_bytes_total", "topic" => output.name()).increment(bytes);
+        }
         for record in records.iter().filter(|record| record.output == Output::DeadLetters) {
-            let code = record.headers.iter().find(|(name, _)| name == "dead-letter-code");
-            let code = code.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).unwrap_or_default();
+            let header = |wanted: &str| {
+                let found = record.headers.iter().find(|(name, _)| name == wanted);
+                found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+            };
+            let code = header("dead-letter-code").unwrap_or_default();
+            let source = bounded(&mut self.letter_sources, header("source").unwrap_or_else(|| "unknown".to_owned()));
             self.oversized |= code == DeadLetterCode::OutputTooLarge.as_str();
-            metrics::counter!("headwater_dead_letters_total", "code" => code).increment(1);
+            metrics::counter!("headwater_dead_letters_total", "code" => code, "source" => source).increment(1);
+        }
+    }
+
+    /// Tells how long the oldest epoch of a transaction took from its opening to its commit.
+    fn measure_epoch(&self, first: Option<Epoch>) {
+        if let Some(first) = first {
+            let ms = self.lifecycle.now_ms().saturating_sub(first);
+            metrics::histogram!("headwater_epoch_seconds").record(ms as f64 / 1000.0);
+        }
+        if let Some(watermark) = self.watermark {
+            metrics::gauge!("headwater_watermark_timestamp_seconds").set(watermark as f64 / 1000.0);
         }
     }
 
@@ -444,6 +481,21 @@ impl Committer {
     }
 }
 
+/// Anybody may name sources, and every label of a metric stays in memory: of more than these, all
+/// are "other".
+const MOST_SOURCES: usize = 100;
+
+fn bounded(known: &mut BTreeSet<String>, source: String) -> String {
+    if known.contains(&source) {
+        return source;
+    }
+    if known.len() >= MOST_SOURCES || source.len() > 100 {
+        return "other".to_owned();
+    }
+    known.insert(source.clone());
+    source
+}
+
 fn joined(mut first: Sealed, next: Sealed) -> Sealed {
     first.frontier = next.frontier;
     first.restored.extend(next.restored);
@@ -451,6 +503,7 @@ fn joined(mut first: Sealed, next: Sealed) -> Sealed {
     first.positions.extend(next.positions);
     first.watermark = first.watermark.max(next.watermark);
     first.epoch = first.epoch.max(next.epoch);
+    first.first = first.first.or(next.first);
     first.sources_restored += next.sources_restored;
     first
 }

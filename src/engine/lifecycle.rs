@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use headwater_operators::meter::Held;
 use serde::{Deserialize, Serialize};
 use timely::scheduling::SyncActivator;
 
 use super::EngineError;
+use super::meters::Stages;
+use crate::log::TopicPartition;
 
 /// Shared by workers, committer and the thread that waits for them.
 #[derive(Default)]
@@ -25,6 +28,11 @@ pub struct Lifecycle {
     clock_ahead_ms: AtomicI64,
     /// What the other processes of the topology have counted.
     elsewhere: Mutex<BTreeMap<usize, Totals>>,
+    /// Committed positions of the inputs.
+    positions: Mutex<BTreeMap<TopicPartition, i64>>,
+    held: Mutex<Vec<Held>>,
+    /// Time and records by stage.
+    pub stages: Arc<Stages>,
     /// Counters of this process, for people and metrics.
     pub counters: Counters,
 }
@@ -34,8 +42,6 @@ pub struct Lifecycle {
 pub struct Counters {
     /// Raw records read.
     pub records: AtomicU64,
-    /// Their bytes.
-    pub bytes: AtomicU64,
     /// Dead letters written.
     pub dead_letters: AtomicU64,
     /// Live listings.
@@ -54,6 +60,10 @@ pub struct Counters {
     pub corrections: AtomicU64,
     /// Bytes read and not committed.
     pub bytes_in_flight: AtomicI64,
+    /// Closed epochs that are not committed, of all workers.
+    pub epochs_in_flight: AtomicI64,
+    /// Raw offsets between what is committed and what there is, when that was last looked at.
+    pub lag: AtomicI64,
 }
 
 /// What [`Counters`] say at one moment.
@@ -95,14 +105,13 @@ impl Counters {
     pub fn publish(&self) {
         let total = |value: &AtomicU64| value.load(Ordering::Relaxed);
         let level = |value: &AtomicI64| value.load(Ordering::Relaxed) as f64;
-        metrics::counter!("headwater_input_records_total").absolute(total(&self.records));
-        metrics::counter!("headwater_input_bytes_total").absolute(total(&self.bytes));
         metrics::counter!("headwater_restored_records_total").absolute(total(&self.restored));
         metrics::counter!("headwater_corrections_total").absolute(total(&self.corrections));
         metrics::gauge!("headwater_listings").set(level(&self.listings));
         metrics::gauge!("headwater_events").set(level(&self.events));
         metrics::gauge!("headwater_overruled_decisions").set(level(&self.overruled_decisions));
         metrics::gauge!("headwater_bytes_in_flight").set(level(&self.bytes_in_flight));
+        metrics::gauge!("headwater_epochs_in_flight").set(level(&self.epochs_in_flight));
     }
 }
 
@@ -116,6 +125,34 @@ impl Lifecycle {
     pub fn set_committed(&self, epoch: u64) {
         self.committed.fetch_max(epoch, Ordering::AcqRel);
         self.wake();
+    }
+
+    /// Where reading would go on after a restart.
+    pub fn position(&self, at: &TopicPartition) -> Option<i64> {
+        locked(&self.positions).get(at).copied()
+    }
+
+    /// Says up to where the inputs are committed.
+    pub fn set_positions(&self, positions: impl IntoIterator<Item = (TopicPartition, i64)>) {
+        locked(&self.positions).extend(positions);
+    }
+
+    /// Takes the meters of a worker's operators.
+    pub fn add_held(&self, held: Vec<Held>) {
+        locked(&self.held).extend(held);
+    }
+
+    /// Gives all figures to the metrics recorder.
+    pub fn publish(&self) {
+        self.counters.publish();
+        self.stages.publish();
+        let mut entries: BTreeMap<&'static str, i64> = BTreeMap::new();
+        for held in locked(&self.held).iter() {
+            *entries.entry(held.name()).or_default() += held.entries();
+        }
+        for (what, entries) in entries {
+            metrics::gauge!("headwater_held_entries", "what" => what).set(entries as f64);
+        }
     }
 
     /// Asks for an orderly stop: finish the epoch, commit, end.

@@ -37,6 +37,7 @@ mod cluster;
 mod committer;
 mod error;
 pub mod lifecycle;
+pub mod meters;
 mod ordered;
 mod orders;
 pub mod output;
@@ -190,6 +191,21 @@ impl<'s> Inputs<'s> {
         stream.as_collection()
     }
 
+    /// Tells in `/metrics` how many of each kind a collection holds, as the gauge `name` with the
+    /// label `kind`.
+    pub fn gauge<D: Clone + 'static>(
+        &self,
+        name: &'static str,
+        kinds: &'static [&'static str],
+        collection: VecCollection<'s, Epoch, D>,
+        kind: impl Fn(&D) -> &'static str + 'static,
+    ) {
+        kinds.iter().for_each(|kind| metrics::gauge!(name, "kind" => *kind).increment(0.0));
+        collection.inspect(move |(data, _, diff)| {
+            metrics::gauge!(name, "kind" => kind(data)).increment(*diff as f64);
+        });
+    }
+
     /// The rows of windows.
     pub fn restored_windows(&self) -> StreamVec<'s, Epoch, WindowRow> {
         self.restored(Output::Metrics, parse_json)
@@ -302,6 +318,8 @@ pub struct EngineOptions {
     pub correction_batch: usize,
     /// Above this share of all rows, corrections need consent; `None`: it was given.
     pub correction_guard: Option<f64>,
+    /// Whether time and records of each stage are counted.
+    pub stage_metrics: bool,
     /// Stop when the end that every input had at the start is reached and committed.
     pub exit_when_idle: bool,
     /// The other processes of the topology; `None` where this is the only one.
@@ -553,6 +571,9 @@ struct WorkerSetup {
 impl WorkerSetup {
     fn run(&self, worker: &mut Worker) {
         let _guard = PanicGuard::new("a worker", &self.lifecycle);
+        if self.options.stage_metrics {
+            self.lifecycle.stages.watch(worker);
+        }
         worker.dataflow_named("Topology", |scope| self.build(scope));
         while worker.has_dataflows() && !self.lifecycle.failed() {
             worker.step_or_park(Some(lifecycle::PARK));
@@ -593,6 +614,7 @@ impl WorkerSetup {
             encode: self.encode.clone(),
         };
         let records = self.topology.build(inputs).into_stream();
+        self.lifecycle.add_held(headwater_operators::meter::collect());
         let sealed = self.sealed.clone();
         committer::commit(scope, records, streams.positions, watermark, streams.restored, restored_epoch, sealed);
     }

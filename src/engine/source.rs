@@ -29,6 +29,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::EngineError;
 use super::lifecycle::{Lifecycle, PanicGuard};
+use super::meters::InputMeters;
 use crate::error::Fault;
 use crate::fail_point::FailPoint;
 use crate::log::{Log, LogRecord, Polled, Reader, Start, TopicPartition};
@@ -224,6 +225,9 @@ struct Source {
     epoch_bytes: usize,
     in_flight: VecDeque<(Epoch, usize)>,
     in_flight_bytes: usize,
+    /// Bytes and epochs in flight, as this source has told them.
+    told_in_flight: (usize, usize),
+    meters: InputMeters,
 }
 
 impl Source {
@@ -257,6 +261,8 @@ impl Source {
             epoch_bytes: 0,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
+            told_in_flight: (0, 0),
+            meters: InputMeters::new(),
         }
     }
 
@@ -292,7 +298,6 @@ impl Source {
         while self.in_flight.front().is_some_and(|(epoch, _)| *epoch <= committed) {
             if let Some((_, bytes)) = self.in_flight.pop_front() {
                 self.in_flight_bytes -= bytes;
-                self.lifecycle.counters.bytes_in_flight.fetch_sub(bytes as i64, Ordering::Relaxed);
             }
         }
     }
@@ -373,20 +378,22 @@ impl Source {
                 Next::Polled(Polled::Record(record)) => record,
             };
             let at = TopicPartition::new(record.topic.clone(), record.partition);
-            self.epoch_bytes += record.size() + RECORD_OVERHEAD;
+            let size = record.size();
+            self.epoch_bytes += size + RECORD_OVERHEAD;
             if self.known_tables.contains_key(&at) {
                 self.advance(at, record.offset + 1, None);
                 tables.push(record);
                 continue;
             }
+            self.meters.read(&at, size);
             let order_ms = self.advance(at, record.offset + 1, Some(record.timestamp_ms));
-            let counters = &self.lifecycle.counters;
-            counters.records.fetch_add(1, Ordering::Relaxed);
-            counters.bytes.fetch_add(record.size() as u64, Ordering::Relaxed);
+            self.lifecycle.counters.records.fetch_add(1, Ordering::Relaxed);
             session.give((self.raw_record(record, order_ms), self.epoch, 1));
         }
         drop(session);
         drop(raw);
+        self.meters.pause(self.in_flight_bytes + self.epoch_bytes >= self.options.pace.max_bytes);
+        self.count_in_flight();
         for record in tables {
             self.give_table(record, outputs);
         }
@@ -444,13 +451,21 @@ impl Source {
             return;
         }
         self.send_positions(outputs);
-        if self.epoch_bytes > 0 {
-            self.in_flight.push_back((self.epoch, self.epoch_bytes));
-            self.in_flight_bytes += self.epoch_bytes;
-            self.lifecycle.counters.bytes_in_flight.fetch_add(self.epoch_bytes as i64, Ordering::Relaxed);
-            self.epoch_bytes = 0;
-        }
+        // An epoch without records may yet have outputs: listings that leave, windows that close.
+        self.in_flight.push_back((self.epoch, self.epoch_bytes));
+        self.in_flight_bytes += self.epoch_bytes;
+        self.epoch_bytes = 0;
+        self.count_in_flight();
         self.enter(next);
+    }
+
+    /// Tells how much is under way, if that is not what was told last.
+    fn count_in_flight(&mut self) {
+        let now = (self.in_flight_bytes + self.epoch_bytes, self.in_flight.len());
+        let before = std::mem::replace(&mut self.told_in_flight, now);
+        let counters = &self.lifecycle.counters;
+        counters.bytes_in_flight.fetch_add(now.0 as i64 - before.0 as i64, Ordering::Relaxed);
+        counters.epochs_in_flight.fetch_add(now.1 as i64 - before.1 as i64, Ordering::Relaxed);
     }
 
     fn enter(&mut self, epoch: Epoch) {

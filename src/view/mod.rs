@@ -40,7 +40,7 @@ pub mod sqlite;
 pub use error::ViewError;
 pub use postgres::{PostgresConfig, PostgresStore};
 pub use rows::{Batch, Step};
-pub use runner::{View, ViewHandle, ViewStatus};
+pub use runner::{View, ViewHandle, ViewStatus, ViewWatch};
 pub use sqlite::{SqliteConfig, SqliteStore};
 
 /// Which views there are: the `[views]` section of the configuration.

@@ -89,6 +89,35 @@ pub struct ViewStatus {
     pub trouble: Option<String>,
 }
 
+/// Looks at a view.
+#[derive(Clone)]
+pub struct ViewWatch {
+    name: String,
+    shared: Arc<Shared>,
+}
+
+impl ViewWatch {
+    /// The name of the view.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The topics that it reads.
+    pub fn topics(&self) -> [&Arc<str>; 5] {
+        self.shared.topics.all()
+    }
+
+    /// What it has done and how it is.
+    pub fn status(&self) -> ViewStatus {
+        self.shared.lock().status.clone()
+    }
+
+    /// Whether it has ended by an error.
+    pub fn has_failed(&self) -> bool {
+        self.shared.lock().failure.is_some()
+    }
+}
+
 /// A running view.
 pub struct ViewHandle {
     name: String,
@@ -101,6 +130,11 @@ impl ViewHandle {
     /// The name of the view.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Something to look at it with, for others.
+    pub fn watch(&self) -> ViewWatch {
+        ViewWatch { name: self.name.clone(), shared: Arc::clone(&self.shared) }
     }
 
     /// What it has done and how it is.
@@ -551,7 +585,6 @@ impl Session<'_> {
         }
         if all_read {
             runner.failed_attempts = 0;
-            runner.meters.lag.set(0.0);
         }
         runner.shared.update(|state| {
             state.status.positions.clone_from(&progress.next);
@@ -577,7 +610,6 @@ impl Session<'_> {
             .iter()
             .map(|(at, marks)| marks.high.saturating_sub(next.get(at).copied().unwrap_or(marks.low)).max(0))
             .sum();
-        self.runner.meters.lag.set(lag as f64);
         self.runner.shared.update(|state| state.status.lag = lag.unsigned_abs());
         let dead_letters = &self.runner.topics.dead_letters;
         let forget: Vec<(TopicPartition, i64)> = marks
@@ -614,7 +646,6 @@ impl Session<'_> {
 
 /// The metrics of a view, all labelled with its name.
 struct Meters {
-    lag: metrics::Gauge,
     records: metrics::Counter,
     rows: metrics::Counter,
     skipped: metrics::Counter,
@@ -627,7 +658,6 @@ impl Meters {
     fn new(view: &str) -> Self {
         let view = view.to_owned();
         Self {
-            lag: metrics::gauge!("headwater_view_lag_records", "view" => view.clone()),
             records: metrics::counter!("headwater_view_records_total", "view" => view.clone()),
             rows: metrics::counter!("headwater_view_rows_total", "view" => view.clone()),
             skipped: metrics::counter!("headwater_view_skipped_total", "view" => view.clone()),

@@ -15,7 +15,7 @@ use headwater_operators::extract::{Extract, Extractor};
 use headwater_operators::geocode::{Geocode, GeocodeConfig, Place, PlaceKey, PlaceRequest};
 use headwater_operators::raw::{DeadLetter, Document};
 use headwater_operators::resolve::{
-    Decision, DecisionReport, DecisionState, Link, Pair, Resolve, ResolveConfig, pair_key,
+    Decision, DecisionReport, DecisionState, Link, Pair, Resolve, ResolveConfig, Stat, pair_key,
 };
 use headwater_operators::sanitize::{SanitizeConfig, sanitize};
 use headwater_operators::score::{Gates, ScoreEvents, ScoredEvent};
@@ -99,6 +99,7 @@ impl Topology for Discovery {
         let upserted = self.sanitized(documents).upsert(inputs.restored_listings(), self.upsert_options());
         let geocoded = upserted.listings.geocode(places.rows, self.geocode.clone());
         let resolved = geocoded.listings.resolve(&self.resolve, decisions.rows, inputs.restored_links());
+        inputs.gauge("headwater_over_limit", &Stat::NAMES, resolved.stats, |stat| stat.name());
         let events = resolved.events.score(gates);
 
         let letters = all_dead_letters(

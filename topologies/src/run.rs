@@ -16,6 +16,7 @@ use headwater::engine::{Engine, EngineError, EngineOptions, InputTopic, Pace, To
 use headwater::error::Fault;
 use headwater::generate::LiveFeed;
 use headwater::log::{Log, TopicPartition};
+use headwater::monitor::{Monitor, Watched};
 use headwater::telemetry::Metrics;
 use headwater::tools::open_log;
 use headwater::view::{View, ViewHandle, ViewTopics};
@@ -102,6 +103,7 @@ pub fn engine_options(config: &Config, exit_when_idle: bool, consent: bool) -> E
         limits: Output::ALL.into_iter().map(limit).collect::<BTreeMap<_, _>>(),
         correction_batch: engine.correction_batch,
         correction_guard: (!consent).then_some(engine.correction_guard),
+        stage_metrics: engine.stage_metrics,
         exit_when_idle,
         cluster: None,
     }
@@ -157,6 +159,7 @@ impl Session<'_> {
 
     fn follow(&self, engine: Engine) -> Outcome<()> {
         let views = self.start_views()?;
+        let _monitor = Monitor::start(self.watched(&engine, &views))?;
         let feed = match self.config.generate.clone().filter(|_| !self.args.exit_when_idle) {
             Some(feed) => Some(LiveFeed::start(&**self.log, &self.first_input(), feed)?),
             None => None,
@@ -173,7 +176,7 @@ impl Session<'_> {
                 engine.lifecycle().stop();
             }
             console.tick();
-            engine.lifecycle().counters.publish();
+            engine.lifecycle().publish();
             std::thread::sleep(TICK);
         }
         if let Some(feed) = feed {
@@ -196,10 +199,20 @@ impl Session<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 engine.lifecycle().stop();
             }
-            engine.lifecycle().counters.publish();
+            engine.lifecycle().publish();
             std::thread::sleep(TICK);
         }
         Ok(engine.wait()?)
+    }
+
+    fn watched(&self, engine: &Engine, views: &[ViewHandle]) -> Watched {
+        let inputs = self.config.inputs.iter().map(|input| Arc::from(self.config.full_name(&input.topic)));
+        Watched {
+            log: Arc::clone(self.log),
+            inputs: inputs.collect(),
+            lifecycle: Arc::clone(engine.lifecycle()),
+            views: views.iter().map(ViewHandle::watch).collect(),
+        }
     }
 
     fn first_input(&self) -> String {

@@ -726,7 +726,7 @@ impl Meters {
 
     fn set(&self, clusters: &Clusters) {
         self.listings.set(clusters.graph.nodes.len());
-        self.decided_pairs.set(clusters.graph.verdicts.len());
+        self.decided_pairs.set(clusters.graph.rulings.len());
         self.identities.set(clusters.registry.len());
         self.redirects.set(clusters.registry.redirects());
     }

@@ -75,6 +75,23 @@ pub enum Stat {
     DissolvedComponent,
 }
 
+impl Stat {
+    /// The names of all of them.
+    pub const NAMES: [&str; 5] =
+        ["split-block", "split-part", "skipped-part", "tightened-component", "dissolved-component"];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SplitBlock => "split-block",
+            Self::SplitPart => "split-part",
+            Self::SkippedPart => "skipped-part",
+            Self::TightenedComponent => "tightened-component",
+            Self::DissolvedComponent => "dissolved-component",
+        }
+    }
+}
+
 /// What [`Resolve::resolve`] gives.
 pub struct Resolved<'s> {
     /// The events.

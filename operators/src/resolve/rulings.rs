@@ -68,6 +68,11 @@ pub(super) struct Rulings {
 }
 
 impl Rulings {
+    /// Number of pairs that are decided.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
     /// Takes in that a decision came or went.
     pub(super) fn rule(&mut self, pair: Pair, decision: Shared<Decision>, diff: isize) {
         let known = self.known.entry(pair).or_default();
