@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use headwater::config::{Config, LogKind, Sources, load};
 
@@ -52,6 +53,26 @@ fn what_discovery_leaves_out_is_right_too() {
     assert!(config.sources.contains_key("city") && config.sources.contains_key("town-hall"));
     assert_eq!(config.taxonomy.categories.len(), 2);
     assert!(config.views.sqlite.is_some() && config.generate.is_some());
+}
+
+/// The configuration in the ConfigMap, which is a text in a YAML file.
+#[test]
+fn the_stateful_set_has_a_process_for_each_replica() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes/headwater.yaml");
+    let yaml = std::fs::read_to_string(file).unwrap();
+    let inside = yaml.lines().skip_while(|line| line.trim() != "discovery.toml: |").skip(1);
+    let toml: Vec<&str> = inside.take_while(|line| *line != "---").map(|line| line.get(4..).unwrap_or("")).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("discovery.toml");
+    std::fs::write(&file, toml.join("\n")).unwrap();
+    let variables = [("HEADWATER_DATABASE_URL", "postgres://db/x"), ("HEADWATER__CLUSTER__PROCESS", "1")];
+    let environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let sources = Sources { file: Some(file), environment, ..Sources::default() };
+    let config = load::<Config>(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
+    let cluster = config.cluster.options(&Arc::default()).unwrap();
+    assert_eq!((cluster.process, cluster.listen.as_str()), (1, "0.0.0.0:2101"));
+    assert!(yaml.contains(&format!("replicas: {}\n", cluster.addresses.len())), "{:?}", cluster.addresses);
+    assert!(config.views.postgres.is_some() && config.admin.address().is_some());
 }
 
 #[test]

@@ -119,6 +119,7 @@ impl Bench {
             stage_metrics: true,
             exit_when_idle,
             cluster: None,
+            serialise_exchange: true,
         };
         start(Arc::clone(&self.log), options, Arc::new(Rowing { results })).unwrap()
     }

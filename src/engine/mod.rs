@@ -324,6 +324,8 @@ pub struct EngineOptions {
     pub exit_when_idle: bool,
     /// The other processes of the topology; `None` where this is the only one.
     pub cluster: Option<ClusterOptions>,
+    /// Serialise what the workers of one process exchange, as between processes. For tests.
+    pub serialise_exchange: bool,
 }
 
 impl EngineOptions {
@@ -535,6 +537,9 @@ impl Run {
         let thread = |reason| EngineError::Thread { reason };
         let (builders, others) = match cluster {
             Some(cluster) => (cluster.allocators(threads)?, Box::new(()) as Box<dyn Any + Send>),
+            None if self.options.serialise_exchange => {
+                timely::CommunicationConfig::ProcessBinary(threads).try_build().map_err(thread)?
+            }
             None => timely::CommunicationConfig::Process(threads).try_build().map_err(thread)?,
         };
         let setup = WorkerSetup {

@@ -7,6 +7,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use headwater::log::{LogRecord, TopicPartition};
@@ -23,10 +24,12 @@ use support::{Harness, Place};
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Addresses that nobody uses at the moment.
+/// Addresses that nobody uses at the moment, below the ports that systems give to connections.
 fn addresses(count: usize) -> Vec<String> {
-    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let next = || 20_000 + (std::process::id() * 131 + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+    let all = std::iter::repeat_with(|| format!("127.0.0.1:{}", next()));
+    all.filter(|address| TcpListener::bind(address).is_ok()).take(count).collect()
 }
 
 /// One process of a topology; killed should the test fail while it runs.
@@ -202,6 +205,22 @@ fn a_killed_process_ends_the_other_and_a_restart_goes_on_exactly() {
 fn a_killed_process_ends_the_other_and_a_restart_goes_on_exactly_on_kafka() {
     let Some(place) = Place::kafka("killed processes") else { return };
     killed(place, &[0, 1]);
+}
+
+#[test]
+fn a_process_that_falls_silent_ends_the_other_and_itself_when_it_wakes() {
+    let harness = harness(Place::Embedded);
+    harness.produce(FEED.inputs[..300].iter().cloned());
+    let mut cluster = Cluster::start(&harness, 2, 1, &["--set", "cluster.silent_after=5 s"]);
+    wait_until("all is read", || committed(&harness, "raw.events"));
+    cluster.processes[1].signal("-STOP");
+    let (code, errors) = cluster.processes[0].end();
+    assert_eq!(code, Some(3), "{errors}");
+    assert!(errors.contains(&format!("process 1 at {} has gone", cluster.addresses[1])), "{errors}");
+    cluster.processes[1].signal("-CONT");
+    let (code, errors) = cluster.processes[1].end();
+    assert_eq!(code, Some(3), "{errors}");
+    assert!(errors.contains("the topology stops"), "{errors}");
 }
 
 #[test]

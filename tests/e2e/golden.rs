@@ -63,6 +63,8 @@ fn milliseconds(text: &str) -> i64 {
     moment.earliest_ms(None)
 }
 
+/// Runs a case; on several workers, what they exchange passes as bytes, as between processes: every
+/// type has to survive that.
 fn run(case: &Path, workers: usize) -> Value {
     let own = case.join("config.toml");
     let file = if own.is_file() { own } else { tests_folder("golden/config.toml") };
@@ -73,13 +75,13 @@ fn run(case: &Path, workers: usize) -> Value {
         let line: Line = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
         if line.restart {
             harness.produce(portion.drain(..));
-            harness.run(workers);
+            harness.run_with(workers, workers > 1);
         } else {
             portion.push(line.input());
         }
     }
     harness.produce(portion);
-    harness.run(workers);
+    harness.run_with(workers, workers > 1);
     outcome(&harness.results())
 }
 

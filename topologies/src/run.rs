@@ -106,6 +106,7 @@ pub fn engine_options(config: &Config, exit_when_idle: bool, consent: bool) -> E
         stage_metrics: engine.stage_metrics,
         exit_when_idle,
         cluster: None,
+        serialise_exchange: false,
     }
 }
 

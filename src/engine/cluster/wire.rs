@@ -108,12 +108,12 @@ pub fn receive_first(
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) if byte == [b'\n'] => return Ok(Some(serde_json::from_slice(&line)?)),
             Ok(_) => line.extend(byte),
-            Err(error) if is_pause(&error) => {
-                if Instant::now() >= deadline || give_up() {
-                    return Ok(None);
-                }
-            }
+            Err(error) if is_pause(&error) && give_up() => return Ok(None),
+            Err(error) if is_pause(&error) => {}
             Err(error) => return Err(error),
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
         }
     }
     Err(io::ErrorKind::InvalidData.into())
@@ -154,4 +154,70 @@ impl Incoming {
 
 fn is_pause(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (near, listener.accept().unwrap().0)
+    }
+
+    fn messages() -> Vec<Message> {
+        let orders = r#"{"restored_epoch":7,"recovery":"Compare","watermark":-1,"behind":[[{"topic":"t","partition":1},9]],
+            "shares":[{"state":[],"tables":[[{"topic":"p","partition":0},3]],"raw":[[{"topic":"t","partition":1},null,5]]}],
+            "dealt":{"t":2}}"#;
+        let agreement = Agreement::from([("workers".to_owned(), "2".to_owned())]);
+        let totals = Totals { records: 1, dead_letters: 2, listings: -3, events: 4 };
+        vec![
+            Message::Hello(Hello { process: 1, purpose: Purpose::Data, session: u64::MAX, agreement }),
+            Message::Welcome { session: 9 },
+            Message::Refused { reason: "a\nb \"c\" \u{1F3B7}".to_owned() },
+            Message::Ready,
+            Message::Start(serde_json::from_str(orders).unwrap()),
+            Message::Beat(Beat { committed: 5, stopping: true, now_ms: 6, totals }),
+            Message::Failed(Failure { process: 2, gone: false, reason: String::new() }),
+            Message::Ended(totals),
+        ]
+    }
+
+    #[test]
+    fn messages_arrive_as_they_were_sent_and_the_end_is_an_error() {
+        let (mut near, mut far) = pair();
+        messages().iter().for_each(|message| send(&mut near, message).unwrap());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut received = vec![receive_first(&mut far, deadline, || false).unwrap().unwrap()];
+        let mut incoming = Incoming::new(far).unwrap();
+        while received.len() < messages().len() {
+            received.extend(incoming.receive().unwrap());
+        }
+        assert_eq!(received, messages());
+        near.write_all(b"\"Rea").unwrap();
+        assert_eq!(incoming.receive().unwrap(), None, "half a line is none yet");
+        near.write_all(b"dy\"\n").unwrap();
+        let rest = loop {
+            if let Some(message) = incoming.receive().unwrap() {
+                break message;
+            }
+        };
+        assert_eq!(rest, Message::Ready);
+        drop(near);
+        assert!(incoming.receive().is_err());
+    }
+
+    #[test]
+    fn strangers_are_heard_for_a_limited_time_and_length() {
+        let (near, mut far) = pair();
+        assert_eq!(receive_first(&mut far, Instant::now(), || false).unwrap(), None);
+        let (mut other, mut far) = pair();
+        let long = std::thread::spawn(move || other.write_all(&vec![b'x'; LONGEST_GREETING + 1]));
+        assert!(receive_first(&mut far, Instant::now() + Duration::from_secs(60), || false).is_err());
+        drop((near, far));
+        let _ = long.join().unwrap();
+    }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use headwater::config::{Config, Sources, load};
 use headwater::console::Figures;
-use headwater::engine::start;
+use headwater::engine::{EngineOptions, start};
 use headwater::log::{Log, LogRecord, NewRecord, Polled, Start, TopicPartition};
 use headwater::tools::open_log;
 use serde_json::Value;
@@ -95,9 +95,14 @@ impl Harness {
 
     /// Runs the engine on `workers` workers until everything that is there is processed.
     pub fn run(&self, workers: usize) -> Figures {
+        self.run_with(workers, false)
+    }
+
+    /// The same; workers exchange bytes, as processes do, where `serialised`.
+    pub fn run_with(&self, workers: usize, serialised: bool) -> Figures {
         let config = Config { workers, ..self.config.clone() };
         let discovery = Discovery::new(&config).unwrap_or_else(|invalid| panic!("{invalid:?}"));
-        let options = engine_options(&config, true, true);
+        let options = EngineOptions { serialise_exchange: serialised, ..engine_options(&config, true, true) };
         let engine = start(Arc::clone(&self.log), options, Arc::new(discovery)).unwrap();
         let lifecycle = Arc::clone(engine.lifecycle());
         engine.wait().unwrap();
