@@ -113,6 +113,12 @@ pub struct TopologyArgs {
     /// Consent to more corrections of the outputs at the start than engine.correction_guard allows
     #[arg(long)]
     pub yes: bool,
+    /// Say what a start would correct in the outputs, and write nothing; safe beside a running instance
+    #[arg(long)]
+    pub plan: bool,
+    /// Compute everything anew from the raw topics, as far back as they reach, and correct the outputs
+    #[arg(long)]
+    pub rebuild: bool,
     /// Do something else than run.
     #[command(subcommand)]
     pub command: Option<TopologyCommand>,

@@ -54,6 +54,7 @@ pub struct Console {
     last_print: Instant,
     last: (Instant, u64),
     rate: f64,
+    told_corrections: bool,
 }
 
 /// How the console speaks.
@@ -94,12 +95,14 @@ impl Console {
             last_print: now,
             last: (now, 0),
             rate: 0.0,
+            told_corrections: false,
             lifecycle,
         })
     }
 
     /// To be called about ten times a second.
     pub fn tick(&mut self) {
+        self.tell_corrections();
         let figures = Figures::of(&self.lifecycle);
         self.measure(figures.records);
         if let Some(goal) = &self.goal {
@@ -117,6 +120,21 @@ impl Console {
             }
             None => {}
         }
+    }
+
+    /// Says once what was corrected at the start.
+    fn tell_corrections(&mut self) {
+        if self.told_corrections {
+            return;
+        }
+        let Some(report) = self.lifecycle.corrections() else { return };
+        self.told_corrections = true;
+        let text = match self.json {
+            true => json!({"corrected": report}).to_string(),
+            false if report.rows == 0 && report.total() == 0 => return,
+            false => format!("corrected: {report}"),
+        };
+        self.say(&text);
     }
 
     fn measure(&mut self, records: u64) {
@@ -157,7 +175,8 @@ impl Console {
     }
 
     /// Says how it ended.
-    pub fn finish(self, orderly: bool) {
+    pub fn finish(mut self, orderly: bool) {
+        self.tell_corrections();
         for bar in self.line.iter().chain(&self.goal) {
             bar.finish_and_clear();
         }

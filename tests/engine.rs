@@ -43,7 +43,7 @@ impl Topology for Rowing {
 
     fn build<'s>(&self, inputs: Inputs<'s>) -> Outputs<'s> {
         let retention = Retention { past_events_ms: None, assumed_duration_ms: 0 };
-        let options = UpsertOptions { retention, salt: 1, enrich: Arc::new(|_| {}) };
+        let options = UpsertOptions { retention, salt: 1, enrich: Arc::new(|_| {}), rebuilt_at: inputs.rebuilt_at() };
         let results = self.results;
         let mut outputs = inputs.outputs();
         let restored = inputs.restored_listings();
@@ -117,7 +117,9 @@ impl Bench {
             correction_batch: 2,
             correction_guard: None,
             stage_metrics: true,
+            rebuild: false,
             exit_when_idle,
+            preview: false,
             cluster: None,
             serialise_exchange: true,
         };

@@ -23,13 +23,13 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 
+use super::correction::{Corrections, Held, Report};
 use super::lifecycle::{Lifecycle, PanicGuard};
 use super::ordered::least;
 use super::output::{OutRecord, Output};
-use super::progress::{PROGRESS_KEY, Positions, Progress};
-use super::recovery::{Held, output_ends};
+use super::progress::{FORMAT, PROGRESS_KEY, Positions, Progress, Rebuilding};
+use super::recovery::output_ends;
 use super::source::{PositionReport, Restored};
-use super::state::FORMAT;
 use super::{EngineError, Fingerprints, TopicNames};
 use crate::fail_point::FailPoint;
 use crate::log::{Log, LogError, NewRecord, TopicPartition, Transaction, Transactional};
@@ -130,11 +130,15 @@ pub struct CommitterOptions {
     /// What was committed last.
     pub progress: Option<Progress>,
     /// What the tables hold; `None` where they are trusted.
-    pub held: Option<Held>,
+    pub held: Option<Arc<Held>>,
+    /// Whether the state is computed anew from the raw topics.
+    pub rebuilding: bool,
     /// Corrections in one transaction, at most.
     pub correction_batch: usize,
     /// Above this share of the rows held, corrections need a person's consent; `None`: given.
     pub correction_guard: Option<f64>,
+    /// Stop once the corrections are known.
+    pub preview: bool,
     /// Topics whose positions are published for lag tools.
     pub published: BTreeSet<String>,
     /// Number of workers of all processes, each of which restores a share of the state.
@@ -176,6 +180,8 @@ struct Committer {
     results: u64,
     ends: Vec<super::progress::OutputEnd>,
     ends_are_current: bool,
+    rebuilding: Option<Rebuilding>,
+    agreed: Option<u64>,
     /// Whether a row was too large for its topic: the outputs are not what the state implies, so a
     /// later start has to compare them.
     oversized: bool,
@@ -208,6 +214,8 @@ impl Committer {
             results: progress.map_or(0, |progress| progress.results),
             ends: progress.map(|progress| progress.ends.clone()).unwrap_or_default(),
             ends_are_current: options.held.is_none(),
+            rebuilding: progress.and_then(|progress| progress.rebuilding),
+            agreed: progress.and_then(|progress| progress.agreed),
             oversized: false,
             sources_restored: 0,
             letter_sources: BTreeSet::new(),
@@ -220,6 +228,10 @@ impl Committer {
     }
 
     fn run(&mut self, sealed: &Receiver<Sealed>) -> Result<(), EngineError> {
+        if self.options.rebuilding {
+            self.rebuilding.get_or_insert(Rebuilding::Asked);
+            self.commit(Vec::new())?;
+        }
         loop {
             match sealed.recv_timeout(QUIET) {
                 Ok(first) => {
@@ -269,7 +281,9 @@ impl Committer {
         }
         let restored_is_complete = all.frontier.is_none_or(|frontier| frontier > self.epoch);
         if !restored_is_complete {
-            // Only the restored epoch itself can be incomplete: nothing else is here yet.
+            // Only the restored epoch itself can be incomplete. What is sealed before it is a rebuild,
+            // which gives nothing yet, and may go on reading.
+            self.lifecycle.set_committed(all.frontier.map_or(0, |frontier| frontier.saturating_sub(1)));
             return Ok(false);
         }
         self.sources_restored += all.sources_restored;
@@ -278,6 +292,10 @@ impl Committer {
             return Ok(all.frontier.is_none());
         }
         self.correct(std::mem::take(&mut all.restored))?;
+        if self.options.preview {
+            self.lifecycle.stop();
+            return Ok(true);
+        }
         self.epoch = self.epoch.max(all.epoch).max(all.frontier.map_or(0, |frontier| frontier.saturating_sub(1)));
         let mut moved = self.watermark < all.watermark;
         self.watermark = self.watermark.max(all.watermark);
@@ -305,28 +323,49 @@ impl Committer {
     /// Brings the tables to what the restored state implies, if they are to be compared.
     fn correct(&mut self, implied: Vec<OutRecord>) -> Result<(), EngineError> {
         let Some(held) = self.options.held.take() else { return Ok(()) };
-        let rows = held.len();
-        let mut left = held.corrections(implied);
-        let total = left.len();
-        let share = total as f64 / rows.max(1) as f64;
-        if self.options.correction_guard.is_some_and(|guard| rows > 0 && share > guard) {
-            return Err(EngineError::TooManyCorrections { corrections: total, rows });
-        }
+        let Corrections { records, mut report } = held.corrections(implied);
+        let batches = Corrections::batches(records, self.options.correction_batch.max(1), TRANSACTION_BYTES);
+        report.transactions = batches.len();
         FailPoint::CorrectionCompared.reach();
-        while !left.is_empty() {
-            let rest = left.split_off(left.len().min(self.options.correction_batch.max(1)));
+        if !self.options.preview {
+            self.write_corrections(batches, &report)?;
+        }
+        tracing::info!(corrections = %report, "outputs compared with the restored state");
+        self.lifecycle.set_corrections(report);
+        Ok(())
+    }
+
+    fn write_corrections(&mut self, batches: Vec<Vec<OutRecord>>, report: &Report) -> Result<(), EngineError> {
+        let results = self.options.fingerprints.results;
+        let guard = self.options.correction_guard.filter(|guard| report.share() > *guard);
+        if let Some(guard) = guard.filter(|_| self.agreed != Some(results)) {
+            self.withdraw_rebuild()?;
+            return Err(EngineError::TooManyCorrections { report: Box::new(report.clone()), guard });
+        }
+        self.agreed = Some(results);
+        self.rebuilding = self.rebuilding.map(|_| Rebuilding::Begun);
+        for batch in batches {
             FailPoint::CorrectionBatch.reach();
-            self.commit(std::mem::replace(&mut left, rest))?;
+            self.commit(batch)?;
             FailPoint::CorrectionBatchWritten.reach();
         }
-        if self.results != self.options.fingerprints.results {
+        // Last, so that a start after a crash on the way compares again.
+        let settled = (self.rebuilding, self.results) == (None, results);
+        (self.results, self.rebuilding, self.agreed) = (results, None, None);
+        if !settled || report.total() > 0 {
             FailPoint::CorrectionCorrected.reach();
-            self.results = self.options.fingerprints.results;
             self.commit(Vec::new())?;
             FailPoint::CorrectionRecorded.reach();
         }
-        self.lifecycle.counters.corrections.store(total as u64, Ordering::Relaxed);
-        tracing::info!(corrections = total, rows, "outputs compared with the restored state");
+        Ok(())
+    }
+
+    /// A rebuild that is not agreed to has changed nothing yet, so the state is as it was.
+    fn withdraw_rebuild(&mut self) -> Result<(), EngineError> {
+        if self.rebuilding == Some(Rebuilding::Asked) {
+            self.rebuilding = None;
+            self.commit(Vec::new())?;
+        }
         Ok(())
     }
 
@@ -470,6 +509,8 @@ impl Committer {
             results: self.results,
             extraction: self.options.fingerprints.extraction,
             ends: self.ends.clone(),
+            rebuilding: self.rebuilding,
+            agreed: self.agreed,
         };
         NewRecord {
             topic: self.options.names.shared(Output::Progress),

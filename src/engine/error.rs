@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::correction::Report;
 use crate::error::{Domain, Fault};
 use crate::log::LogError;
 
@@ -20,12 +21,16 @@ pub enum EngineError {
         reason: String,
     },
     /// The outputs would be corrected more than was agreed to.
-    #[error("{corrections} corrections for {rows} rows of output are more than the configured share")]
+    #[error(
+        "the outputs would change by {:.1} % of what they hold, more than engine.correction_guard allows ({:.1} %); \
+         nothing was written\n{}",
+        report.share() * 100.0, guard * 100.0, report.table(false)
+    )]
     TooManyCorrections {
-        /// Corrections that would be written.
-        corrections: usize,
-        /// Rows that the outputs hold.
-        rows: usize,
+        /// What would be written.
+        report: Box<Report>,
+        /// The share of rows that may change without consent, 0 to 1.
+        guard: f64,
     },
     /// A thread could not be started.
     #[error("cannot start a thread: {reason}")]
@@ -115,11 +120,13 @@ impl Fault for EngineError {
         match self {
             Self::Log(error) => error.hint(),
             Self::State { .. } => Some(
-                "it was written by another version, or damaged: use the version that wrote it, or restore the topic"
+                "use the version that wrote it or restore the topic from a backup; or start once with --rebuild, \
+                 which computes everything anew from the raw topics, as far back as they reach \
+                 (--plan --rebuild says first what would change)"
                     .to_owned(),
             ),
             Self::TooManyCorrections { .. } => {
-                Some("start with --yes if the change of configuration is meant to change so much".to_owned())
+                Some("--plan shows examples; start with --yes if so much is meant to change".to_owned())
             }
             Self::PeerMissing { .. } => {
                 Some("start all processes of the topology; `hosts` has to name each of them, in order".to_owned())

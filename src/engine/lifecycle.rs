@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use timely::scheduling::SyncActivator;
 
 use super::EngineError;
+use super::correction::Report;
 use super::meters::Stages;
 use crate::log::TopicPartition;
 
@@ -33,6 +34,7 @@ pub struct Lifecycle {
     held: Mutex<Vec<Held>>,
     /// Time and records by stage.
     pub stages: Arc<Stages>,
+    corrections: Mutex<Option<Report>>,
     /// Counters of this process, for people and metrics.
     pub counters: Counters,
 }
@@ -56,6 +58,8 @@ pub struct Counters {
     pub outputs: AtomicU64,
     /// State records read at start-up.
     pub restored: AtomicU64,
+    /// Raw records read again in a rebuild.
+    pub reread: AtomicU64,
     /// Corrections written at start-up.
     pub corrections: AtomicU64,
     /// Bytes read and not committed.
@@ -106,6 +110,7 @@ impl Counters {
         let total = |value: &AtomicU64| value.load(Ordering::Relaxed);
         let level = |value: &AtomicI64| value.load(Ordering::Relaxed) as f64;
         metrics::counter!("headwater_restored_records_total").absolute(total(&self.restored));
+        metrics::counter!("headwater_reread_records_total").absolute(total(&self.reread));
         metrics::counter!("headwater_corrections_total").absolute(total(&self.corrections));
         metrics::gauge!("headwater_listings").set(level(&self.listings));
         metrics::gauge!("headwater_events").set(level(&self.events));
@@ -153,6 +158,17 @@ impl Lifecycle {
         for (what, entries) in entries {
             metrics::gauge!("headwater_held_entries", "what" => what).set(entries as f64);
         }
+    }
+
+    /// Says what was corrected at the start.
+    pub fn set_corrections(&self, report: Report) {
+        self.counters.corrections.store(report.total() as u64, Ordering::Relaxed);
+        *locked(&self.corrections) = Some(report);
+    }
+
+    /// What was corrected at the start, once that is known; `None` where the outputs were trusted.
+    pub fn corrections(&self) -> Option<Report> {
+        locked(&self.corrections).clone()
     }
 
     /// Asks for an orderly stop: finish the epoch, commit, end.

@@ -35,6 +35,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 mod cluster;
 mod committer;
+pub mod correction;
 mod error;
 pub mod lifecycle;
 pub mod meters;
@@ -55,15 +56,17 @@ pub use source::{InputTopic, Pace};
 
 use cluster::{Agreement, Cluster};
 use committer::CommitterOptions;
+use correction::{Held, Report};
 use lifecycle::{Lifecycle, PanicGuard};
 use orders::Orders;
 use output::{EncodeContext, Output, Outputs, Recovery};
+use recovery::{Access, Plan, Rebuild};
 use source::{Growth, SourceOptions};
-use state::{LinkState, ListingState, RedirectState};
+use state::{LinkState, ListingState, RedirectState, Versioned};
 use tables::Table;
 
 use crate::fail_point::FailPoint;
-use crate::log::{Log, LogRecord, TopicPartition};
+use crate::log::{Log, LogError, LogRecord, TopicPartition, Transaction, Transactional};
 
 /// A map keyed by ids, which are digests and need no further hashing.
 pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
@@ -144,6 +147,7 @@ pub struct Inputs<'s> {
     tables: StreamVec<'s, Epoch, LogRecord>,
     names: Arc<TopicNames>,
     encode: EncodeContext,
+    rebuilding: bool,
 }
 
 impl<'s> Inputs<'s> {
@@ -162,7 +166,30 @@ impl<'s> Inputs<'s> {
         tables::table(self.tables.clone(), self.names.full(name), self.encode.restored.0)
     }
 
-    /// The listings that were live.
+    /// The epoch at which the listings stand that were read again from the raw topics; `None` where
+    /// they are restored.
+    pub fn rebuilt_at(&self) -> Option<Epoch> {
+        self.rebuilding.then_some(self.encode.restored.0)
+    }
+
+    /// Of `stream`, what belongs to records that are read for the first time: facts about records
+    /// that are read again have been written before.
+    pub fn first_time<D: Clone + 'static>(&self, stream: StreamVec<'s, Epoch, D>) -> StreamVec<'s, Epoch, D> {
+        use timely::dataflow::channels::pact::Pipeline;
+        use timely::dataflow::operators::generic::operator::Operator;
+        let restored_epoch = self.encode.restored.0;
+        stream.unary(Pipeline, "FirstTime", move |_capability, _info| {
+            move |input, out| {
+                input.for_each(|capability, data| {
+                    if *capability.time() > restored_epoch {
+                        out.session(&capability).give_iterator(data.drain(..));
+                    }
+                });
+            }
+        })
+    }
+
+    /// The listings that were live; none in a rebuild.
     pub fn restored_listings(&self) -> StreamVec<'s, Epoch, Arc<ListingState>> {
         self.restored(Output::Listings, |record| Ok(parse_json(record)?.map(Arc::new)))
     }
@@ -208,7 +235,7 @@ impl<'s> Inputs<'s> {
 
     /// The rows of windows.
     pub fn restored_windows(&self) -> StreamVec<'s, Epoch, WindowRow> {
-        self.restored(Output::Metrics, parse_json)
+        self.restored(Output::Metrics, |record| Ok(parse_json::<Versioned<WindowRow>>(record)?.map(|row| row.value)))
     }
 
     fn restored<D: Clone + 'static>(
@@ -220,11 +247,18 @@ impl<'s> Inputs<'s> {
         let lifecycle = Arc::clone(&self.lifecycle);
         let latest = latest_of(self.state.clone().filter(move |record| record.topic == topic));
         let topic = self.names.output(output).to_owned();
+        let rebuilding = self.rebuilding;
         latest.flat_map(move |record| match parse(&record) {
             Ok(parsed) => parsed,
             Err(error) => {
-                let at = format!("partition {}, offset {}: {error}", record.partition, record.offset);
-                lifecycle.fail(EngineError::State { topic: topic.clone(), reason: at });
+                let (partition, offset) = (record.partition, record.offset);
+                match rebuilding {
+                    true => tracing::warn!(topic, partition, offset, %error, "left out of the rebuild"),
+                    false => {
+                        let reason = format!("the record at partition {partition}, offset {offset}: {error}");
+                        lifecycle.fail(EngineError::State { topic: topic.clone(), reason });
+                    }
+                }
                 None
             }
         })
@@ -316,16 +350,21 @@ pub struct EngineOptions {
     pub limits: BTreeMap<Output, usize>,
     /// Corrections in one transaction, at most.
     pub correction_batch: usize,
-    /// Above this share of all rows, corrections need consent; `None`: it was given.
+    /// Above this share of the events or of all rows held, corrections need consent; `None`: it
+    /// was given.
     pub correction_guard: Option<f64>,
     /// Whether time and records of each stage are counted.
     pub stage_metrics: bool,
+    /// Compute everything anew from the raw topics, as far as they reach back.
+    pub rebuild: bool,
     /// Stop when the end that every input had at the start is reached and committed.
     pub exit_when_idle: bool,
     /// The other processes of the topology; `None` where this is the only one.
     pub cluster: Option<ClusterOptions>,
     /// Serialise what the workers of one process exchange, as between processes. For tests.
     pub serialise_exchange: bool,
+    /// Stop when the corrections are known; set by [`preview`].
+    pub preview: bool,
 }
 
 impl EngineOptions {
@@ -382,6 +421,10 @@ pub struct RecoverySummary {
     pub compared: Option<&'static str>,
     /// Rows that the output tables held.
     pub held: usize,
+    /// What else people should know.
+    pub notes: Vec<String>,
+    /// Whether everything is computed anew from the raw topics.
+    pub rebuild: Option<Rebuild>,
     /// How long fencing and planning took.
     pub took: Duration,
 }
@@ -406,9 +449,7 @@ pub fn start(log: Arc<dyn Log>, options: EngineOptions, topology: Arc<dyn Topolo
         false => run.follow(cluster.as_mut(), topology),
     };
     match started {
-        Ok(Started { committer, workers, recovery, backlog }) => {
-            Ok(Engine { lifecycle, committer, workers: Some(workers), cluster, recovery, backlog })
-        }
+        Ok(started) => Ok(Engine::of(started, cluster, &lifecycle)),
         Err(error) => {
             let Some(cluster) = cluster else { return Err(error) };
             if !lifecycle.failed() {
@@ -428,7 +469,73 @@ struct Started {
     backlog: u64,
 }
 
+/// What a start would correct.
+#[derive(Debug, Clone)]
+pub struct Preview {
+    /// What recovery found.
+    pub recovery: RecoverySummary,
+    /// The corrections; `None` where the outputs would be trusted.
+    pub report: Option<Report>,
+    /// Whether a running instance has committed meanwhile, so that single rows may be told wrongly.
+    pub moved: bool,
+}
+
+/// Does what [`start`] does up to the corrections, without writing anything, and without fencing:
+/// it may run beside a running instance.
+///
+/// # Errors
+/// As [`start`].
+pub fn preview(log: Arc<dyn Log>, options: EngineOptions, topology: Arc<dyn Topology>) -> Result<Preview, EngineError> {
+    let begun = Instant::now();
+    let plan = recovery::plan(&*log, &options, topology.fingerprints(), Access::Beside)?;
+    let recovery = RecoverySummary::of(&plan, begun);
+    if plan.recovery == Recovery::Trust {
+        return Ok(Preview { recovery, report: None, moved: false });
+    }
+    let (names, epoch, fingerprints) = (options.names.clone(), plan.restored_epoch, topology.fingerprints());
+    let options =
+        EngineOptions { correction_guard: None, exit_when_idle: false, cluster: None, preview: true, ..options };
+    let lifecycle = Arc::new(Lifecycle::default());
+    let run =
+        Run { log: Arc::clone(&log), options: Arc::new(options), lifecycle: Arc::clone(&lifecycle), fingerprints };
+    let started = run.carry_out(plan, Box::new(NoWriter), None, topology, begun)?;
+    Engine::of(started, None, &lifecycle).wait()?;
+    let moved = recovery.rebuild.is_none() && recovery::last_epoch(&*log, &names)? != Some(epoch);
+    Ok(Preview { recovery, report: lifecycle.corrections(), moved })
+}
+
+/// Takes everything and writes nothing.
+struct NoWriter;
+
+impl Transactional for NoWriter {
+    fn commit(&mut self, _transaction: &Transaction) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    fn check(&mut self, _positions: Vec<(TopicPartition, i64)>) -> Result<(), LogError> {
+        Ok(())
+    }
+}
+
+impl RecoverySummary {
+    fn of(plan: &Plan, begun: Instant) -> Self {
+        Self {
+            resumed: plan.progress.is_some(),
+            compared: plan.reason,
+            held: plan.held.len(),
+            notes: plan.notes.clone(),
+            rebuild: plan.rebuild.clone(),
+            took: begun.elapsed(),
+        }
+    }
+}
+
 impl Engine {
+    fn of(started: Started, cluster: Option<Cluster>, lifecycle: &Arc<Lifecycle>) -> Self {
+        let Started { committer, workers, recovery, backlog } = started;
+        Self { lifecycle: Arc::clone(lifecycle), committer, workers: Some(workers), cluster, recovery, backlog }
+    }
+
     /// What the engine's threads share.
     pub fn lifecycle(&self) -> &Arc<Lifecycle> {
         &self.lifecycle
@@ -484,27 +591,36 @@ impl Run {
         FailPoint::RecoveryStart.reach();
         let writer = self.log.transactional(&self.options.name, &self.options.name)?;
         FailPoint::RecoveryFenced.reach();
-        let plan = recovery::plan(&*self.log, &self.options, self.fingerprints)?;
+        let plan = recovery::plan(&*self.log, &self.options, self.fingerprints, Access::Alone)?;
         FailPoint::RecoveryPlanned.reach();
+        self.carry_out(plan, writer, cluster, topology, begun)
+    }
+
+    fn carry_out(
+        self,
+        plan: Plan,
+        writer: Box<dyn Transactional>,
+        cluster: Option<&mut Cluster>,
+        topology: Arc<dyn Topology>,
+        begun: Instant,
+    ) -> Result<Started, EngineError> {
         let goals = input_ends(&*self.log, &self.options)?;
-        let recovery = RecoverySummary {
-            resumed: plan.progress.is_some(),
-            compared: plan.reason,
-            held: plan.held.len(),
-            took: begun.elapsed(),
-        };
+        let recovery = RecoverySummary::of(&plan, begun);
         let backlog = backlog(&*self.log, &self.options, plan.progress.as_ref())?;
         let workers = self.options.all_workers();
         let orders = Orders::of(&*self.log, &self.options, &plan, &goals, workers)?;
+        let held = (plan.recovery == Recovery::Compare).then(|| Arc::new(plan.held));
         let (sealed, receiver) = unbounded();
         let committer = CommitterOptions {
             log: Arc::clone(&self.log),
             names: Arc::new(self.options.names.clone()),
             fingerprints: self.fingerprints,
             progress: plan.progress,
-            held: (plan.recovery == Recovery::Compare).then_some(plan.held),
+            held: held.clone(),
+            rebuilding: orders.rebuilding,
             correction_batch: self.options.correction_batch,
             correction_guard: self.options.correction_guard,
+            preview: self.options.preview,
             workers,
             published: input_topics(&self.options),
             goals: self.options.exit_when_idle.then_some(goals),
@@ -513,7 +629,7 @@ impl Run {
         if let Some(cluster) = &cluster {
             cluster.give(&orders);
         }
-        let workers = self.work(cluster, orders, topology, sealed)?;
+        let workers = self.work(cluster, (orders, held), topology, sealed)?;
         Ok(Started { committer: Some(committer), workers, recovery, backlog })
     }
 
@@ -522,14 +638,14 @@ impl Run {
         let orders = cluster.as_ref().and_then(|cluster| cluster.orders()).ok_or(EngineError::Interrupted)?;
         // Everything is sealed on worker 0, which is elsewhere.
         let (sealed, _) = unbounded();
-        let workers = self.work(cluster, orders, topology, sealed)?;
+        let workers = self.work(cluster, (orders, None), topology, sealed)?;
         Ok(Started { committer: None, workers, recovery: RecoverySummary::default(), backlog: 0 })
     }
 
     fn work(
         self,
         cluster: Option<&mut Cluster>,
-        orders: Orders,
+        (orders, held): (Orders, Option<Arc<Held>>),
         topology: Arc<dyn Topology>,
         sealed: crossbeam_channel::Sender<committer::Sealed>,
     ) -> Result<timely::communication::WorkerGuards<()>, EngineError> {
@@ -548,6 +664,7 @@ impl Run {
             encode: EncodeContext {
                 restored: (orders.restored_epoch, orders.recovery),
                 limits: Arc::new(self.options.limits.clone()),
+                held,
             },
             names: Arc::new(self.options.names.clone()),
             options: self.options,
@@ -595,6 +712,8 @@ impl WorkerSetup {
             share: self.orders.shares.get(worker).cloned().unwrap_or_default(),
             inputs: Arc::clone(&self.inputs),
             restored_epoch,
+            rebuilding: self.orders.rebuilding,
+            cut: self.orders.cut,
             pace: Pace { max_bytes: self.options.pace.max_bytes / workers, ..self.options.pace },
             growth: Growth {
                 dealt: self.orders.dealt.clone(),
@@ -617,6 +736,7 @@ impl WorkerSetup {
             tables: streams.tables,
             names: Arc::clone(&self.names),
             encode: self.encode.clone(),
+            rebuilding: self.orders.rebuilding,
         };
         let records = self.topology.build(inputs).into_stream();
         self.lifecycle.add_held(headwater_operators::meter::collect());

@@ -23,6 +23,10 @@ pub struct Orders {
     pub restored_epoch: Epoch,
     /// How the restored epoch is treated.
     pub recovery: Recovery,
+    /// Whether the listings come from the raw topics, read again up to the positions.
+    pub rebuilding: bool,
+    /// Whether state records of later epochs than the restored one are left out.
+    pub cut: bool,
     /// The watermark at the last commit.
     pub watermark: Option<i64>,
     /// What each worker reads.
@@ -61,7 +65,9 @@ impl Orders {
                 behind.push((at.clone(), *end));
             }
         }
-        for output in Output::STATE {
+        let rebuilding = plan.rebuild.is_some();
+        let state = Output::STATE.into_iter().filter(|output| !rebuilding || *output != Output::Listings);
+        for output in state {
             for (at, _) in partitions(log, options.names.output(output))? {
                 deal.give(|share| share.state.push(at));
             }
@@ -69,6 +75,8 @@ impl Orders {
         Ok(Self {
             restored_epoch: plan.restored_epoch,
             recovery: plan.recovery,
+            rebuilding,
+            cut: options.preview,
             watermark: plan.progress.as_ref().and_then(|progress| progress.watermark),
             shares: deal.shares,
             behind,

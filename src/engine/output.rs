@@ -14,6 +14,7 @@ use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::{Scope, StreamVec};
 
+use super::correction::Held;
 use super::lifecycle::{Counters, Lifecycle};
 use super::ordered::Stash;
 
@@ -115,9 +116,17 @@ pub struct EncodeContext {
     pub restored: (Epoch, Recovery),
     /// Largest record of each output, in bytes.
     pub limits: Arc<BTreeMap<Output, usize>>,
+    /// What the output tables hold, where they are compared: a row that is held as it is implied
+    /// goes no further. Without it the committer compares.
+    pub held: Option<Arc<Held>>,
 }
 
 impl EncodeContext {
+    /// Whether the outputs hold already what `record`, of `epoch`, says.
+    fn is_held(&self, epoch: Epoch, record: &OutRecord) -> bool {
+        epoch == self.restored.0 && self.held.as_ref().is_some_and(|held| held.meet(record).is_none())
+    }
+
     fn skips(&self, epoch: Epoch) -> bool {
         self.restored == (epoch, Recovery::Trust)
     }
@@ -239,7 +248,8 @@ impl<'s> Outputs<'s> {
                     for change in changes {
                         let (key, value) = encode(&change.key, change.now.as_ref());
                         let record = OutRecord { output, key: Some(key), value, headers: Vec::new() };
-                        context.checked(record).for_each(|record| session.give(record));
+                        let checked = context.checked(record).filter(|record| !context.is_held(epoch, record));
+                        session.give_iterator(checked);
                     }
                 }
             }
@@ -256,9 +266,11 @@ impl<'s> Outputs<'s> {
                     if context.skips(*capability.time()) {
                         return;
                     }
+                    let epoch = *capability.time();
                     let mut session = out.session(&capability);
                     for fact in data.drain(..) {
-                        context.checked(encode(fact)).for_each(|record| session.give(record));
+                        let checked = context.checked(encode(fact));
+                        session.give_iterator(checked.filter(|record| !context.is_held(epoch, record)));
                     }
                 });
             }
@@ -370,7 +382,7 @@ mod tests {
     #[test]
     fn an_output_over_its_limit_becomes_a_tombstone_and_a_dead_letter() {
         let limits = BTreeMap::from([(Output::Events, 10), (Output::DeadLetters, 5_000)]);
-        let context = EncodeContext { restored: (0, Recovery::Trust), limits: Arc::new(limits) };
+        let context = EncodeContext { restored: (0, Recovery::Trust), limits: Arc::new(limits), held: None };
         let record = OutRecord {
             output: Output::Events,
             key: Some(b"k".to_vec()),

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::{TopicPartition, Watermarks};
 
+/// The format version of progress records. Format 1 lacks `rebuilding` and `agreed`; it is read too.
+pub const FORMAT: u8 = 2;
+
 /// Key of the record on the `progress` topic.
 pub const PROGRESS_KEY: &[u8] = b"progress";
 
@@ -13,7 +16,7 @@ pub const PROGRESS_KEY: &[u8] = b"progress";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
-    /// Format version, [`FORMAT`](super::state::FORMAT).
+    /// Format version, [`FORMAT`].
     pub format: u8,
     /// Everything stamped with this epoch or an earlier one is committed.
     pub epoch: u64,
@@ -28,6 +31,24 @@ pub struct Progress {
     /// The ends of the output partitions before this transaction. Equal to the ends found at
     /// start-up only after an orderly stop; anything else is looked into.
     pub ends: Vec<OutputEnd>,
+    /// Set while the state is being computed anew from the raw topics: a start that finds this
+    /// begins the rebuild again.
+    #[serde(default)]
+    pub rebuilding: Option<Rebuilding>,
+    /// Corrections for this fingerprint of results have begun, and need no further consent.
+    #[serde(default)]
+    pub agreed: Option<u64>,
+}
+
+/// How far a rebuild has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Rebuilding {
+    /// It was asked for and nothing is changed: without consent to what it comes to, all stays as
+    /// it was.
+    Asked,
+    /// There is no way back: the state was not usable, or is half replaced.
+    Begun,
 }
 
 /// How far one input partition has been read.

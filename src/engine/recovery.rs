@@ -1,21 +1,24 @@
-//! Recovery: what was committed, and whether the outputs still say so.
+//! Recovery: what was committed, whether the outputs still say so, and whether it can be used.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use headwater_operators::Epoch;
-use xxhash_rust::xxh3::xxh3_128;
+use serde::Deserialize;
 
-use super::output::{OutRecord, Output, Recovery};
-use super::progress::{OutputEnd, PROGRESS_KEY, Positions, Progress};
-use super::state::FORMAT;
+use super::correction::{Held, epoch_of, read_to_end};
+use super::output::{Output, Recovery};
+use super::progress::{FORMAT, OutputEnd, PROGRESS_KEY, Position, Positions, Progress, Rebuilding};
+use super::state::{Version, topic_digest};
 use super::{EngineError, EngineOptions, Fingerprints, TopicNames};
+use crate::console::grouped;
 use crate::fail_point::FailPoint;
-use crate::log::{Log, LogRecord, Polled, Start, TopicPartition};
+use crate::log::{Log, LogRecord, Start, TopicPartition, Watermarks};
 
 /// How to start.
 pub struct Plan {
-    /// What was committed last.
+    /// What was committed last; after a rebuild of lost progress, what can be said of it.
     pub progress: Option<Progress>,
     /// The epoch at which the state is restored: that of the last commit.
     pub restored_epoch: Epoch,
@@ -23,35 +26,325 @@ pub struct Plan {
     pub recovery: Recovery,
     /// Why the outputs are compared, for people.
     pub reason: Option<&'static str>,
+    /// What else people should know.
+    pub notes: Vec<String>,
+    /// Where the raw topics are read again from the beginning; `None` where the state is read back.
+    pub rebuild: Option<Rebuild>,
     /// What the output tables hold, where they are compared.
     pub held: Held,
+}
+
+/// How the state is computed anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebuild {
+    /// How many raw records are read again; more than there are where offsets have gaps.
+    pub records: u64,
+    /// Timestamp of the oldest record left (ms since the Unix epoch).
+    pub reaches_back_to: Option<i64>,
+    /// Whether the raw topics have lost records: what only those said is gone.
+    pub incomplete: bool,
+}
+
+/// How the plan is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Alone: other instances are fenced.
+    Alone,
+    /// Beside an instance that may be running: of the outputs only what was committed up to the
+    /// progress record counts.
+    Beside,
 }
 
 /// Reads the last progress record and decides how to start.
 ///
 /// # Errors
-/// When the log fails, or when the progress record is damaged or of a newer format.
-pub fn plan(log: &dyn Log, options: &EngineOptions, fingerprints: Fingerprints) -> Result<Plan, EngineError> {
+/// When the log fails; when progress or state is damaged, gone, or of a newer format, unless the
+/// options say that everything is to be rebuilt.
+pub fn plan(
+    log: &dyn Log,
+    options: &EngineOptions,
+    fingerprints: Fingerprints,
+    access: Access,
+) -> Result<Plan, EngineError> {
     let names = &options.names;
-    let progress = last_progress(log, names)?;
+    let found = last_progress(log, names);
     FailPoint::RecoveryProgress.reach();
-    let reason = match &progress {
-        None => Some("no progress record"),
-        Some(progress) if progress.results != fingerprints.results => Some("configuration or operators changed"),
-        Some(progress) if progress.ends != output_ends(log, names)? => Some("output topics differ from the last stop"),
+    if options.rebuild || found.as_ref().is_ok_and(|found| found.as_ref().is_some_and(|one| one.rebuilding.is_some())) {
+        return plan_rebuild(log, options, found, access);
+    }
+    let progress = found?;
+    let ends = output_ends(log, names)?;
+    let Some(progress) = progress else {
+        return plan_first(log, options, &ends);
+    };
+    let mut notes = emptied(&progress, &ends, names)?;
+    let reason = if progress.results != fingerprints.results {
+        Some("configuration or operators changed")
+    } else if progress.ends != ends {
+        Some("output topics differ from the last stop")
+    } else if tables_moved(log, options, &progress)? {
         // Compaction may have removed what a newer record of a key replaces, and with it what the
         // outputs were computed from.
-        Some(progress) if tables_moved(log, options, progress)? => Some("tables were written to meanwhile"),
-        Some(_) => None,
+        Some("tables were written to meanwhile")
+    } else {
+        None
     };
-    let recovery = if reason.is_some() { Recovery::Compare } else { Recovery::Trust };
-    let held = match recovery {
-        Recovery::Compare => Held::read(log, names)?,
-        Recovery::Trust => Held::default(),
+    let restored_epoch = progress.epoch;
+    let (recovery, held) = match reason {
+        Some(_) => (Recovery::Compare, Held::read(log, names, access.cut(restored_epoch))?),
+        None => (Recovery::Trust, Held::default()),
     };
     FailPoint::RecoveryHeld.reach();
-    let restored_epoch = progress.as_ref().map_or(0, |progress| progress.epoch);
-    Ok(Plan { progress, restored_epoch, recovery, reason, held })
+    notes.extend(missing_listings(&held, options)?);
+    Ok(Plan { progress: Some(progress), restored_epoch, recovery, reason, notes, rebuild: None, held })
+}
+
+impl Access {
+    fn cut(self, epoch: Epoch) -> Option<Epoch> {
+        (self == Self::Beside).then_some(epoch)
+    }
+}
+
+/// The very first start; outputs without progress are state that nobody can account for.
+fn plan_first(log: &dyn Log, options: &EngineOptions, ends: &[OutputEnd]) -> Result<Plan, EngineError> {
+    // A first start that was killed may have left markers of its transaction, but no records.
+    let written: BTreeSet<&str> = ends.iter().filter(|e| e.watermarks.high > 0).map(|e| e.topic.as_str()).collect();
+    for topic in written {
+        let mut first = None;
+        read_to_end(log, topic, |record| {
+            first.get_or_insert((record.partition, record.offset));
+        })?;
+        if let Some((partition, offset)) = first {
+            let reason = format!(
+                "it has no progress record, although topic {topic:?} holds records (partition {partition}, offset {offset})"
+            );
+            return Err(EngineError::State { topic: options.names.output(Output::Progress).to_owned(), reason });
+        }
+    }
+    Ok(Plan {
+        progress: None,
+        restored_epoch: 0,
+        recovery: Recovery::Compare,
+        reason: Some("no progress record"),
+        notes: Vec::new(),
+        rebuild: None,
+        held: Held::read(log, &options.names, None)?,
+    })
+}
+
+/// Which topics end before they did: an error for the state, notes for what can be filled again.
+fn emptied(progress: &Progress, ends: &[OutputEnd], names: &TopicNames) -> Result<Vec<String>, EngineError> {
+    let now: BTreeMap<(&str, i32), i64> =
+        ends.iter().map(|end| ((end.topic.as_str(), end.partition), end.watermarks.high)).collect();
+    let mut notes = BTreeMap::new();
+    for end in &progress.ends {
+        let high = now.get(&(end.topic.as_str(), end.partition)).copied().unwrap_or(0);
+        if high >= end.watermarks.high {
+            continue;
+        }
+        let reason = format!(
+            "partition {} ends at offset {high}, but {} had been written: it was emptied or made anew",
+            end.partition, end.watermarks.high
+        );
+        if end.topic == names.output(Output::Listings) {
+            return Err(EngineError::State { topic: end.topic.clone(), reason });
+        }
+        let lost = [(Output::Links, LINKS_LOST), (Output::Redirects, REDIRECTS_LOST), (Output::Metrics, METRICS_LOST)];
+        let lost = lost.into_iter().find(|(output, _)| names.output(*output) == end.topic).map_or("", |(_, text)| text);
+        notes.insert(end.topic.clone(), format!("topic {:?} was emptied or made anew{lost}", end.topic));
+    }
+    Ok(notes.into_values().collect())
+}
+
+const LINKS_LOST: &str = ": event ids that merged events took over from former ones are given anew";
+const REDIRECTS_LOST: &str = ": redirects from retired event ids are gone";
+const METRICS_LOST: &str = ": the counts of past windows are gone";
+
+/// Links and listings are written together; a link without its listing is a listing that was lost.
+fn missing_listings(held: &Held, options: &EngineOptions) -> Result<Option<String>, EngineError> {
+    let missing = held.missing(Output::Links, Output::Listings);
+    if missing == 0 {
+        return Ok(None);
+    }
+    let links = held.rows(Output::Links);
+    let topic = options.names.output(Output::Listings).to_owned();
+    let reason =
+        format!("it lacks {missing} of the {links} listings that {:?} names", options.names.output(Output::Links));
+    match options.correction_guard {
+        Some(guard) if missing as f64 > guard * links as f64 => Err(EngineError::State { topic, reason }),
+        _ => Ok(Some(format!("topic {topic:?}: {reason}; their rows are removed"))),
+    }
+}
+
+/// A rebuild: the listings come from the raw topics, from their beginning up to where they had
+/// been read; whatever else can be read is kept.
+fn plan_rebuild(
+    log: &dyn Log,
+    options: &EngineOptions,
+    found: Result<Option<Progress>, EngineError>,
+    access: Access,
+) -> Result<Plan, EngineError> {
+    let names = &options.names;
+    let mut notes = Vec::new();
+    let mut progress = match found {
+        Ok(Some(progress)) => progress,
+        Ok(None) => found_progress(log, options)?,
+        Err(error @ EngineError::State { .. }) => {
+            notes.push(error.to_string());
+            found_progress(log, options)?
+        }
+        Err(error) => return Err(error),
+    };
+    let mut rebuild = Rebuild { records: 0, reaches_back_to: None, incomplete: false };
+    for topic in options.inputs.keys() {
+        for (partition, ends) in (0..).zip(log.watermarks(topic)?.unwrap_or_default()) {
+            let at = TopicPartition::new(topic.clone(), partition);
+            rebuild.look_at(log, &at, ends, &mut progress.positions)?;
+        }
+    }
+    let restored_epoch = progress.epoch;
+    let held = Held::read(log, names, access.cut(restored_epoch))?;
+    Ok(Plan {
+        progress: Some(progress),
+        restored_epoch,
+        recovery: Recovery::Compare,
+        reason: Some("everything is computed anew from the raw topics"),
+        notes,
+        rebuild: Some(rebuild),
+        held,
+    })
+}
+
+impl fmt::Display for Rebuild {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rebuild from {} raw records", grouped(self.records))?;
+        let since = self.reaches_back_to.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        if let Some(since) = since {
+            write!(f, ", the oldest of {since:.0}")?;
+        }
+        match self.incomplete {
+            true => f.write_str("; older ones are gone, and what only they said is removed"),
+            false => f.write_str("; none is missing"),
+        }
+    }
+}
+
+impl Rebuild {
+    /// Takes in a raw partition; its position is moved to where there is something.
+    fn look_at(
+        &mut self,
+        log: &dyn Log,
+        at: &TopicPartition,
+        ends: Watermarks,
+        positions: &mut [Position],
+    ) -> Result<(), EngineError> {
+        let position = positions.iter_mut().find(|one| *one.topic == *at.topic && one.partition == at.partition);
+        let Some(position) = position else { return Ok(()) };
+        self.incomplete |= ends.low > 0 || ends.high < position.next;
+        position.next = position.next.clamp(ends.low, ends.high);
+        self.records += u64::try_from(position.next - ends.low).unwrap_or(0);
+        let first = first_timestamp(log, at, ends)?;
+        self.reaches_back_to = self.reaches_back_to.into_iter().chain(first).min();
+        Ok(())
+    }
+}
+
+fn first_timestamp(log: &dyn Log, at: &TopicPartition, ends: Watermarks) -> Result<Option<i64>, EngineError> {
+    if ends.low >= ends.high {
+        return Ok(None);
+    }
+    let mut reader = log.reader(&[(at.clone(), Start::Beginning)])?;
+    let mut batch = Vec::new();
+    while batch.is_empty() {
+        reader.poll(&mut batch, 1, std::time::Duration::from_millis(200))?;
+    }
+    Ok(batch.into_iter().find_map(|polled| match polled {
+        crate::log::Polled::Record(record) => Some(record.timestamp_ms),
+        crate::log::Polled::End { .. } => None,
+    }))
+}
+
+/// What a listing's state says of how far the raw topics have been read.
+#[derive(Deserialize)]
+struct SeenListing {
+    claims: Vec<SeenClaim>,
+}
+
+#[derive(Deserialize)]
+struct SeenClaim {
+    version: Version,
+}
+
+/// What any progress record says, whatever its format.
+#[derive(Deserialize)]
+struct SeenProgress {
+    positions: Vec<Position>,
+}
+
+/// What can be said of the progress where its record cannot be used. No output was written by a
+/// record beyond what this finds: older progress records, dead letters and listings name records
+/// that had been read, and nothing is committed out of order within a partition. So what had been
+/// counted or was a dead letter before is so only once.
+fn found_progress(log: &dyn Log, options: &EngineOptions) -> Result<Progress, EngineError> {
+    let names = &options.names;
+    let mut read = Positions::default();
+    let mut epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let digests: BTreeMap<u32, &str> = options.inputs.keys().map(|topic| (topic_digest(topic), &**topic)).collect();
+    for output in Output::ALL {
+        read_to_end(log, names.output(output), |record| {
+            epoch = epoch.max(epoch_of(&record).unwrap_or(0));
+            for (topic, partition, offset) in records_read(output, &record, &digests) {
+                read.advance(TopicPartition::new(topic, partition), offset + 1, None);
+            }
+        })?;
+    }
+    for topic in options.inputs.keys() {
+        for (partition, ends) in (0..).zip(log.watermarks(topic)?.unwrap_or_default()) {
+            read.advance(TopicPartition::new(topic.clone(), partition), ends.low, None);
+        }
+    }
+    for table in &options.tables {
+        for (at, high) in super::partitions(log, &names.full(table))? {
+            read.advance(at, high, None);
+        }
+    }
+    Ok(Progress {
+        format: FORMAT,
+        epoch,
+        positions: read.to_vec(),
+        watermark: None,
+        results: 0,
+        extraction: 0,
+        ends: Vec::new(),
+        rebuilding: Some(Rebuilding::Begun),
+        agreed: None,
+    })
+}
+
+/// Input records that had been read when `record` was written: topic, partition, offset.
+fn records_read(output: Output, record: &LogRecord, digests: &BTreeMap<u32, &str>) -> Vec<(String, i32, i64)> {
+    let header = |name: &str| record.header(name).and_then(|value| std::str::from_utf8(value).ok());
+    let value = record.value.as_deref().unwrap_or_default();
+    match output {
+        Output::Progress => {
+            let seen = serde_json::from_slice::<SeenProgress>(value).map(|seen| seen.positions).unwrap_or_default();
+            seen.into_iter().map(|one| (one.topic, one.partition, one.next - 1)).collect()
+        }
+        Output::DeadLetters => {
+            let number = |name: &str| header(name)?.parse().ok();
+            let topic = header("dead-letter-topic").map(str::to_owned);
+            let (partition, offset) = (number("dead-letter-partition"), number("dead-letter-offset"));
+            let known = topic.zip(partition).zip(offset);
+            known.map(|((topic, partition), offset)| (topic, partition as i32, offset)).into_iter().collect()
+        }
+        Output::Listings => {
+            let seen = serde_json::from_slice::<SeenListing>(value).map(|seen| seen.claims).unwrap_or_default();
+            let versions = seen.into_iter().map(|claim| claim.version);
+            let known = versions.filter_map(|v| Some(((*digests.get(&v.topic)?).to_owned(), v.partition, v.offset)));
+            known.collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn tables_moved(log: &dyn Log, options: &EngineOptions, progress: &Progress) -> Result<bool, EngineError> {
@@ -69,21 +362,38 @@ fn tables_moved(log: &dyn Log, options: &EngineOptions, progress: &Progress) -> 
 fn last_progress(log: &dyn Log, names: &TopicNames) -> Result<Option<Progress>, EngineError> {
     let topic = names.output(Output::Progress);
     let mut last = None;
-    read_to_end(log, &[topic], |record| {
+    read_to_end(log, topic, |record| {
         if record.key.as_deref() == Some(PROGRESS_KEY) {
-            last = record.value;
+            last = Some(record);
         }
     })?;
-    let Some(bytes) = last else { return Ok(None) };
-    let damaged = |reason: String| EngineError::State { topic: topic.to_owned(), reason };
-    let format = serde_json::from_slice::<serde_json::Value>(&bytes)
-        .map_err(|error| damaged(error.to_string()))?
-        .get("format")
-        .and_then(serde_json::Value::as_u64);
-    if format != Some(u64::from(FORMAT)) {
-        return Err(damaged(format!("progress record of format {format:?}, not {FORMAT}")));
+    let Some(record) = last else { return Ok(None) };
+    let Some(bytes) = &record.value else { return Ok(None) };
+    parse_progress(bytes).map(Some).map_err(|reason| {
+        let reason =
+            format!("the progress record at partition {}, offset {}: {reason}", record.partition, record.offset);
+        EngineError::State { topic: topic.to_owned(), reason }
+    })
+}
+
+fn parse_progress(bytes: &[u8]) -> Result<Progress, String> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u64,
     }
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| damaged(error.to_string()))
+    let format = serde_json::from_slice::<Format>(bytes).map_err(|error| error.to_string())?.format;
+    if !(1..=u64::from(FORMAT)).contains(&format) {
+        return Err(format!("it is of format {format}; this version reads formats up to {FORMAT}"));
+    }
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+/// The epoch of the last progress record.
+///
+/// # Errors
+/// When the log fails, or the record cannot be used.
+pub fn last_epoch(log: &dyn Log, names: &TopicNames) -> Result<Option<Epoch>, EngineError> {
+    Ok(last_progress(log, names)?.map(|progress| progress.epoch))
 }
 
 /// The ends of all output partitions but those of `progress`.
@@ -105,106 +415,37 @@ pub fn output_ends(log: &dyn Log, names: &TopicNames) -> Result<Vec<OutputEnd>, 
     Ok(ends)
 }
 
-/// What the output tables hold: a hash of the value for each key.
-#[derive(Default)]
-pub struct Held(HashMap<(Output, Vec<u8>), u128>);
-
-impl Held {
-    fn read(log: &dyn Log, names: &TopicNames) -> Result<Self, EngineError> {
-        let by_name: BTreeMap<&str, Output> =
-            Output::TABLES.into_iter().map(|output| (names.output(output), output)).collect();
-        let topics: Vec<&str> = by_name.keys().copied().collect();
-        let mut held = HashMap::new();
-        read_to_end(log, &topics, |record| {
-            let (Some(output), Some(key)) = (by_name.get(&*record.topic), record.key) else { return };
-            match record.value {
-                Some(value) => held.insert((*output, key), xxh3_128(&value)),
-                None => held.remove(&(*output, key)),
-            };
-        })?;
-        Ok(Self(held))
-    }
-
-    /// Rows held.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether nothing is held.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Of what the state implies, what has to be written: rows that are missing or differ, then
-    /// tombstones for rows that the state does not imply.
-    pub fn corrections(mut self, implied: Vec<OutRecord>) -> Vec<OutRecord> {
-        let mut corrections: Vec<OutRecord> = Vec::new();
-        // Dead letters belong to the records they came from, not to the state.
-        for record in implied.into_iter().filter(|record| record.output != Output::DeadLetters) {
-            let held = record.key.clone().and_then(|key| self.0.remove(&(record.output, key)));
-            if held != record.value.as_deref().map(xxh3_128) {
-                corrections.push(record);
-            }
-        }
-        let mut gone: Vec<(Output, Vec<u8>)> = self.0.into_keys().collect();
-        gone.sort_unstable();
-        corrections.extend(gone.into_iter().map(|(output, key)| OutRecord {
-            output,
-            key: Some(key),
-            value: None,
-            headers: Vec::new(),
-        }));
-        corrections
-    }
-}
-
-/// Reads topics from the beginning to their committed ends.
-fn read_to_end(log: &dyn Log, topics: &[&str], mut each: impl FnMut(LogRecord)) -> Result<(), EngineError> {
-    let mut open: Vec<TopicPartition> = Vec::new();
-    for topic in topics {
-        let count = log.watermarks(topic)?.map_or(0, |partitions| partitions.len());
-        open.extend((0..count).map(|partition| TopicPartition::new(*topic, partition as i32)));
-    }
-    let starts: Vec<_> = open.iter().map(|at| (at.clone(), Start::Beginning)).collect();
-    if starts.is_empty() {
-        return Ok(());
-    }
-    let mut reader = log.reader(&starts)?;
-    let mut batch = Vec::new();
-    while !open.is_empty() {
-        reader.poll(&mut batch, 4 << 20, Duration::from_millis(200))?;
-        for polled in batch.drain(..) {
-            match polled {
-                Polled::Record(record) => each(record),
-                Polled::End { partition, .. } => open.retain(|at| *at != partition),
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row(key: &str, value: Option<&str>) -> OutRecord {
-        OutRecord { output: Output::Events, key: Some(key.into()), value: value.map(Into::into), headers: Vec::new() }
+    #[test]
+    fn progress_of_the_former_format_is_read_and_of_a_newer_one_refused() {
+        let former = br#"{"format":1,"epoch":7,"positions":[{"topic":"raw","partition":0,"next":3,"maxTimestamp":5}],
+            "watermark":null,"results":1,"extraction":2,"ends":[{"topic":"events","partition":0,"low":0,"high":4}]}"#;
+        let progress = parse_progress(former).unwrap();
+        assert_eq!((progress.epoch, progress.rebuilding, progress.agreed), (7, None, None));
+        assert!(parse_progress(br#"{"format":9}"#).unwrap_err().contains("format 9"));
+        assert!(parse_progress(b"{}").is_err());
+        assert!(parse_progress(b"\xff").is_err());
     }
 
     #[test]
-    fn only_differences_are_corrected() {
-        let held = Held(HashMap::from([
-            ((Output::Events, b"same".to_vec()), xxh3_128(b"1")),
-            ((Output::Events, b"other".to_vec()), xxh3_128(b"1")),
-            ((Output::Events, b"gone".to_vec()), xxh3_128(b"1")),
-        ]));
-        let implied = vec![row("same", Some("1")), row("other", Some("2")), row("new", Some("3"))];
-        let corrections = held.corrections(implied);
-        assert_eq!(corrections, [row("other", Some("2")), row("new", Some("3")), row("gone", None)]);
-    }
-
-    #[test]
-    fn a_tombstone_for_what_is_not_there_is_no_correction() {
-        assert!(Held::default().corrections(vec![row("x", None)]).is_empty());
+    fn an_emptied_topic_is_noted_and_emptied_state_is_an_error() {
+        let names = TopicNames::new("t.");
+        let end = |topic: &str, high| OutputEnd {
+            topic: topic.to_owned(),
+            partition: 0,
+            watermarks: Watermarks { low: 0, high },
+        };
+        let mut progress = parse_progress(
+            br#"{"format":1,"epoch":7,"positions":[],"watermark":null,"results":1,"extraction":2,"ends":[]}"#,
+        )
+        .unwrap();
+        progress.ends = vec![end("t.events", 9), end("t.links", 9), end("t.listings", 9)];
+        let now = [end("t.events", 0), end("t.links", 9), end("t.listings", 12)];
+        assert_eq!(emptied(&progress, &now, &names).unwrap(), ["topic \"t.events\" was emptied or made anew"]);
+        let error = emptied(&progress, &now[..2], &names).unwrap_err().to_string();
+        assert!(error.contains("t.listings") && error.contains("offset 0, but 9"), "{error}");
     }
 }

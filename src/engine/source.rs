@@ -3,9 +3,12 @@
 //! ```text
 //!  log ─► reader thread ─(bounded channel)─► Source operator ─┬─► raw records
 //!         1. state and table topics to their ends             ├─► state records   (one early epoch)
-//!         2. raw topics from the positions, tables live       ├─► table records
-//!                                                             └─► positions       (once an epoch)
+//!         2. in a rebuild, raw topics up to the positions     ├─► table records   (still earlier ones)
+//!         3. raw topics from the positions, tables live       └─► positions       (once an epoch)
 //! ```
+//!
+//! In a rebuild raw records that had been read before are read again, at epochs before the one of
+//! the restored state; see `upsert` for what becomes of them.
 //!
 //! An epoch closes every `interval`; while too many epochs wait for their commit it stays open
 //! and takes in more, until the bytes in flight reach their limit and reading pauses.
@@ -28,6 +31,7 @@ use timely::scheduling::SyncActivator;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::EngineError;
+use super::correction::epoch_of;
 use super::lifecycle::{Lifecycle, PanicGuard};
 use super::meters::InputMeters;
 use crate::error::Fault;
@@ -107,6 +111,8 @@ enum Message {
     Batch(Vec<Polled>),
     /// State and tables have been read to their ends.
     Restored,
+    /// The raw topics have been read up to the positions.
+    Reread,
     /// A raw partition appeared, with this end; its records will follow.
     Found(TopicPartition, i64),
 }
@@ -119,6 +125,10 @@ pub struct SourceOptions {
     pub inputs: Arc<BTreeMap<Arc<str>, InputTopic>>,
     /// Epoch at which restored records enter.
     pub restored_epoch: Epoch,
+    /// Whether the raw topics are read again first.
+    pub rebuilding: bool,
+    /// Whether state records of later epochs than the restored one are left out.
+    pub cut: bool,
     /// Epochs and limits.
     pub pace: Pace,
     /// Who reads partitions that appear.
@@ -168,7 +178,8 @@ pub fn source<'s>(
     let sync = scope.worker().sync_activator_for(info.address.to_vec());
     lifecycle.register(scope.worker().sync_activator_for(info.address.to_vec()));
     let (sender, receiver) = bounded(16);
-    spawn_reader(log, options.share.clone(), options.growth.clone(), sender, sync, Arc::clone(&lifecycle));
+    let readings = Readings { share: options.share.clone(), rebuilding: options.rebuilding };
+    spawn_reader(log, readings, options.growth.clone(), sender, sync, Arc::clone(&lifecycle));
 
     builder.build(move |capabilities| {
         let mut raw_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(raw_out);
@@ -213,7 +224,9 @@ struct Source {
     pending: VecDeque<Polled>,
     epoch: Epoch,
     opened: Instant,
-    restoring: bool,
+    phase: Phase,
+    /// Greatest timestamps of the records that are read again.
+    reread: BTreeMap<TopicPartition, Option<i64>>,
     known_tables: BTreeMap<TopicPartition, i64>,
     state_topics: BTreeSet<Arc<str>>,
     /// Table records that were not known at the last commit: they enter with the first live epoch.
@@ -230,6 +243,17 @@ struct Source {
     meters: InputMeters,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Restoring,
+    Rereading,
+    Live,
+}
+
+/// A rebuild reads at epochs from this long before the restored one. Each takes in at least a
+/// batch of records, so there are enough of them; and what was past by then need not be kept.
+const REREAD_EPOCHS: Epoch = 10_000_000;
+
 impl Source {
     fn new(
         options: SourceOptions,
@@ -237,7 +261,8 @@ impl Source {
         mut capabilities: Vec<Capability<Epoch>>,
         lifecycle: Arc<Lifecycle>,
     ) -> Self {
-        let epoch = options.restored_epoch;
+        let earlier = if options.rebuilding { REREAD_EPOCHS } else { 0 };
+        let epoch = options.restored_epoch.saturating_sub(earlier);
         for capability in &mut capabilities {
             capability.downgrade(&epoch);
         }
@@ -254,7 +279,8 @@ impl Source {
             pending: VecDeque::new(),
             epoch,
             opened: Instant::now(),
-            restoring: true,
+            phase: Phase::Restoring,
+            reread: BTreeMap::new(),
             new_tables: Vec::new(),
             changed: BTreeSet::new(),
             found: BTreeMap::new(),
@@ -272,10 +298,14 @@ impl Source {
             return false;
         }
         self.release_committed();
-        if self.restoring && !self.lifecycle.stopping() {
+        let stopping = self.lifecycle.stopping();
+        if self.phase == Phase::Restoring && !stopping {
             self.restore(outputs);
         }
-        if !self.restoring {
+        if self.phase == Phase::Rereading && !stopping {
+            self.read_again(outputs);
+        }
+        if self.phase == Phase::Live {
             self.read(outputs);
             self.close_epoch(outputs);
         }
@@ -311,48 +341,112 @@ impl Source {
                 self.pending.extend(batch);
                 self.pending.pop_front().map_or(Next::Nothing, Next::Polled)
             }
-            Ok(Message::Restored) => Next::Restored,
+            Ok(Message::Restored | Message::Reread) => Next::PhaseEnds,
             Ok(Message::Found(at, end)) => Next::Found(at, end),
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => Next::Nothing,
         }
     }
 
     fn restore(&mut self, outputs: &mut Outputs<'_>) {
+        let restored_epoch = self.options.restored_epoch;
+        let [_, states, tables, ..] = &*self.capabilities else { return };
+        let (states, tables) = (states.delayed(&restored_epoch), tables.delayed(&restored_epoch));
+        let (mut state_port, mut table_port) = (outputs.state.activate(), outputs.tables.activate());
+        let (mut state_session, mut table_session) = (state_port.session(&states), table_port.session(&tables));
         loop {
-            match self.next_polled() {
+            let record = match self.next_polled() {
                 Next::Nothing => return,
-                Next::Restored => break,
-                Next::Found(at, end) => self.find(at, end),
+                Next::PhaseEnds => break,
+                Next::Found(at, end) => {
+                    self.find(at, end);
+                    continue;
+                }
                 Next::Polled(Polled::End { partition, next }) => {
                     if self.known_tables.contains_key(&partition) {
                         self.advance(partition, next, None);
                     }
+                    continue;
                 }
-                Next::Polled(Polled::Record(record)) => self.restore_record(record, outputs),
+                Next::Polled(Polled::Record(record)) => record,
+            };
+            if self.state_topics.contains(&record.topic) {
+                if !(self.options.cut && epoch_of(&record).is_some_and(|epoch| epoch > restored_epoch)) {
+                    self.lifecycle.counters.restored.fetch_add(1, Ordering::Relaxed);
+                    state_session.give(record);
+                }
+                continue;
+            }
+            let at = TopicPartition::new(record.topic.clone(), record.partition);
+            match self.known_tables.get(&at) {
+                Some(known) if record.offset < *known => table_session.give(record),
+                _ => self.new_tables.push(record),
             }
         }
-        self.restoring = false;
-        let restored = Restored { worker: self.options.growth.worker };
-        outputs.restored.activate().session(&self.capabilities[4]).give(restored);
-        FailPoint::RecoveryRestored.reach();
-        let first = self.epoch_of(self.lifecycle.now_ms()).max(self.epoch + 1);
-        self.enter(first);
-        for record in std::mem::take(&mut self.new_tables) {
-            self.give_table(record, outputs);
+        drop((state_session, table_session));
+        drop((state_port, table_port));
+        match self.options.rebuilding {
+            true => self.phase = Phase::Rereading,
+            false => self.go_live(outputs),
         }
     }
 
-    fn restore_record(&mut self, record: LogRecord, outputs: &mut Outputs<'_>) {
-        if self.state_topics.contains(&record.topic) {
-            self.lifecycle.counters.restored.fetch_add(1, Ordering::Relaxed);
-            outputs.state.activate().session(&self.capabilities[1]).give(record);
+    /// Reads again what had been read before, at epochs before the restored one.
+    fn read_again(&mut self, outputs: &mut Outputs<'_>) {
+        if self.in_flight.len() >= self.options.pace.max_epochs {
             return;
         }
-        let at = TopicPartition::new(record.topic.clone(), record.partition);
-        match self.known_tables.get(&at) {
-            Some(known) if record.offset < *known => self.give_table(record, outputs),
-            _ => self.new_tables.push(record),
+        let Some(capability) = self.capabilities.first().cloned() else { return };
+        let mut raw = outputs.raw.activate();
+        let mut session = raw.session(&capability);
+        let mut ended = false;
+        while self.in_flight_bytes + self.epoch_bytes < self.options.pace.max_bytes && !ended {
+            let record = match self.next_polled() {
+                Next::Nothing => break,
+                Next::Found(at, end) => {
+                    self.find(at, end);
+                    continue;
+                }
+                Next::Polled(Polled::End { .. }) => continue,
+                Next::Polled(Polled::Record(record)) => record,
+                Next::PhaseEnds => {
+                    ended = true;
+                    continue;
+                }
+            };
+            self.epoch_bytes += record.size() + RECORD_OVERHEAD;
+            self.lifecycle.counters.reread.fetch_add(1, Ordering::Relaxed);
+            let greatest = self.reread.entry(TopicPartition::new(record.topic.clone(), record.partition)).or_default();
+            *greatest = (*greatest).max(Some(record.timestamp_ms));
+            let order_ms = greatest.unwrap_or(record.timestamp_ms);
+            session.give((self.raw_record(record, order_ms), self.epoch, 1));
         }
+        drop(session);
+        drop(raw);
+        if ended {
+            self.epoch_bytes = 0;
+            for (at, greatest) in std::mem::take(&mut self.reread) {
+                let next = self.positions.get(&at).map_or(0, |(next, _)| *next);
+                self.advance(at, next, greatest);
+            }
+            self.go_live(outputs);
+        } else if self.epoch_bytes > 0 && self.epoch + 1 < self.options.restored_epoch {
+            self.fly();
+            self.enter(self.epoch + 1);
+        }
+    }
+
+    fn go_live(&mut self, outputs: &mut Outputs<'_>) {
+        self.phase = Phase::Live;
+        let restored_epoch = self.options.restored_epoch;
+        let Some(capability) = self.capabilities.get(4) else { return };
+        let restored = Restored { worker: self.options.growth.worker };
+        outputs.restored.activate().session(&capability.delayed(&restored_epoch)).give(restored);
+        FailPoint::RecoveryRestored.reach();
+        let first = self.epoch_of(self.lifecycle.now_ms()).max(restored_epoch + 1);
+        self.enter(first);
+        let mut tables = outputs.tables.activate();
+        let Some(capability) = self.capabilities.get(2) else { return };
+        tables.session(capability).give_iterator(std::mem::take(&mut self.new_tables).into_iter());
     }
 
     fn give_table(&mut self, record: LogRecord, outputs: &mut Outputs<'_>) {
@@ -366,7 +460,7 @@ impl Source {
         let mut tables = Vec::new();
         while self.in_flight_bytes + self.epoch_bytes < self.options.pace.max_bytes {
             let record = match self.next_polled() {
-                Next::Nothing | Next::Restored => break,
+                Next::Nothing | Next::PhaseEnds => break,
                 Next::Found(at, end) => {
                     self.find(at, end);
                     continue;
@@ -451,12 +545,17 @@ impl Source {
             return;
         }
         self.send_positions(outputs);
-        // An epoch without records may yet have outputs: listings that leave, windows that close.
+        self.fly();
+        self.enter(next);
+    }
+
+    /// From now on this epoch waits for its commit. One without records may yet have outputs:
+    /// listings that leave, windows that close.
+    fn fly(&mut self) {
         self.in_flight.push_back((self.epoch, self.epoch_bytes));
         self.in_flight_bytes += self.epoch_bytes;
         self.epoch_bytes = 0;
         self.count_in_flight();
-        self.enter(next);
     }
 
     /// Tells how much is under way, if that is not what was told last.
@@ -494,7 +593,7 @@ impl Source {
 
 enum Next {
     Polled(Polled),
-    Restored,
+    PhaseEnds,
     Found(TopicPartition, i64),
     Nothing,
 }
@@ -507,7 +606,7 @@ const POLL_BYTES: usize = 1 << 20;
 
 fn spawn_reader(
     log: Arc<dyn Log>,
-    share: Share,
+    readings: Readings,
     growth: Growth,
     sender: Sender<Message>,
     activator: SyncActivator,
@@ -517,13 +616,19 @@ fn spawn_reader(
     let work = move || {
         let _guard = PanicGuard::new("a reader", &lifecycle);
         let feed = Feed { sender, activator, growth, lifecycle: Arc::clone(&lifecycle) };
-        if let Err(error) = feed.run(&*log, &share) {
+        if let Err(error) = feed.run(&*log, &readings) {
             lifecycle.fail(error);
         }
     };
     if let Err(error) = std::thread::Builder::new().name("reader".to_owned()).spawn(work) {
         on_failure.fail(EngineError::Thread { reason: error.to_string() });
     }
+}
+
+/// What a reader thread reads.
+struct Readings {
+    share: Share,
+    rebuilding: bool,
 }
 
 struct Feed {
@@ -534,8 +639,12 @@ struct Feed {
 }
 
 impl Feed {
-    fn run(&self, log: &dyn Log, share: &Share) -> Result<(), EngineError> {
+    fn run(&self, log: &dyn Log, readings: &Readings) -> Result<(), EngineError> {
+        let share = &readings.share;
         let tables = self.restore(log, share)?;
+        if readings.rebuilding {
+            self.reread(log, share)?;
+        }
         if self.lifecycle.stopping() {
             return Ok(());
         }
@@ -626,6 +735,33 @@ impl Feed {
         Ok(ends)
     }
 
+    /// Reads the raw partitions from their beginning up to the positions.
+    fn reread(&self, log: &dyn Log, share: &Share) -> Result<(), EngineError> {
+        let mut open = BTreeMap::new();
+        for (at, next, _) in &share.raw {
+            let low =
+                log.watermarks(&at.topic)?.and_then(|ends| Some(ends.get(usize::try_from(at.partition).ok()?)?.low));
+            if let Some(next) = next.filter(|next| low.is_some_and(|low| low < *next)) {
+                open.insert(at.clone(), next);
+            }
+        }
+        let starts: Vec<_> = open.keys().map(|at| (at.clone(), Start::Beginning)).collect();
+        if !starts.is_empty() {
+            let mut reader = log.reader(&starts)?;
+            while !open.is_empty() && !self.lifecycle.stopping() {
+                let mut batch = poll(&mut *reader)?;
+                batch.retain(|polled| is_before(polled, &mut open));
+                if !batch.is_empty() && !self.send(Message::Batch(batch)) {
+                    break;
+                }
+            }
+        }
+        if open.is_empty() {
+            self.send(Message::Reread);
+        }
+        Ok(())
+    }
+
     fn send(&self, message: Message) -> bool {
         let sent = self.sender.send(message).is_ok();
         sent && self.activator.activate().is_ok()
@@ -641,6 +777,22 @@ fn keep(polled: &Polled, open: &BTreeSet<TopicPartition>, ends: &BTreeMap<TopicP
             open.contains(&at) && !ends.contains_key(&at)
         }
     }
+}
+
+/// Whether a record lies before the end in `open` of its partition; takes out the partitions whose
+/// ends are reached.
+fn is_before(polled: &Polled, open: &mut BTreeMap<TopicPartition, i64>) -> bool {
+    let (at, next, is_record) = match polled {
+        Polled::Record(record) => {
+            (TopicPartition::new(record.topic.clone(), record.partition), record.offset + 1, true)
+        }
+        Polled::End { partition, next } => (partition.clone(), *next, false),
+    };
+    let Some(end) = open.get(&at).copied() else { return false };
+    if next >= end {
+        open.remove(&at);
+    }
+    is_record && next <= end
 }
 
 fn poll(reader: &mut dyn Reader) -> Result<Vec<Polled>, EngineError> {

@@ -11,6 +11,28 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The format version written into every state record.
 pub const FORMAT: u8 = 1;
 
+/// Reads a format version, and refuses those that this program does not know.
+///
+/// # Errors
+/// When it is not [`FORMAT`].
+pub fn known_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let format = u8::deserialize(deserializer)?;
+    if format == FORMAT {
+        return Ok(format);
+    }
+    Err(D::Error::custom(format_args!("it is of format {format}; this version reads format {FORMAT}")))
+}
+
+/// A record with its format version in front.
+#[derive(Debug, Deserialize)]
+pub struct Versioned<T> {
+    #[serde(rename = "format", deserialize_with = "known_format")]
+    _format: u8,
+    /// What it says.
+    #[serde(flatten)]
+    pub value: T,
+}
+
 /// Orders the descriptions of one listing; the greatest wins, whatever the order of arrival.
 ///
 /// First the source's own stamp, then the record's place in the log. Within a partition
@@ -51,7 +73,8 @@ impl Version {
     }
 }
 
-fn topic_digest(topic: &str) -> u32 {
+/// What stands for a topic in a [`Version`].
+pub(super) fn topic_digest(topic: &str) -> u32 {
     xxhash_rust::xxh3::xxh3_64(topic.as_bytes()) as u32
 }
 
@@ -92,6 +115,7 @@ pub struct ListingState {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct StateRecord<L, C> {
+    #[serde(deserialize_with = "known_format")]
     format: u8,
     id: ListingId,
     #[serde(with = "rfc3339_ms")]
@@ -119,9 +143,6 @@ impl Serialize for ListingState {
 impl<'de> Deserialize<'de> for ListingState {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let record = StateRecord::<Listing, Vec<Claim>>::deserialize(deserializer)?;
-        if record.format != FORMAT {
-            return Err(D::Error::custom(format_args!("listing state of format {}, not {FORMAT}", record.format)));
-        }
         if record.claims.is_empty() {
             return Err(D::Error::custom("listing state without a claim"));
         }
@@ -139,6 +160,8 @@ impl<'de> Deserialize<'de> for ListingState {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LinkState {
+    #[serde(rename = "format", deserialize_with = "known_format")]
+    _format: u8,
     listing: ListingId,
     event_id: EventId,
     #[serde(with = "rfc3339_ms")]
@@ -155,6 +178,8 @@ impl From<LinkState> for Remembered {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RedirectState {
+    #[serde(rename = "format", deserialize_with = "known_format")]
+    _format: u8,
     id: EventId,
     redirect_to: EventId,
 }

@@ -335,6 +335,14 @@ impl Register {
         self.put(id, known);
     }
 
+    /// Gives out everything that is live, as if it were restored.
+    fn give_all(&self, out: &mut Emitted) {
+        for (id, known) in &self.entries {
+            out.listings.push((known.live.clone(), 1));
+            out.states.insert(*id, Some(Arc::new(known.state())));
+        }
+    }
+
     /// Takes an entry out, with its timer.
     fn take(&mut self, id: ListingId) -> Option<Known> {
         let known = self.entries.remove(&id)?;
@@ -552,6 +560,9 @@ pub struct UpsertOptions {
     pub salt: u64,
     /// Fills in what is computed from a description alone, see [`Register::new`].
     pub enrich: Arc<dyn Fn(&mut Listing) + Send + Sync>,
+    /// In a rebuild, what happens before this epoch is not told: at this epoch all that is live then
+    /// is given out at once, as it would be if it were restored.
+    pub rebuilt_at: Option<Epoch>,
 }
 
 /// From documents to the listings that are live.
@@ -701,6 +712,7 @@ fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: Ups
         let mut register = Register::new(options.retention, options.enrich);
         let mut stash = Stash::default();
         let meters = RegisterMeters::new();
+        let mut rebuilt_at = options.rebuilt_at;
         // Held at the frontier, so that past events can leave although no record arrives.
         let mut held = capabilities;
         move |frontiers| {
@@ -718,19 +730,35 @@ fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: Ups
             };
             let Some(frontier) = frontiers.first() else { return };
             while let Some((epoch, capabilities, changes)) = stash.next_complete(frontier.frontier()) {
+                if let Some(at) = rebuilt_at.filter(|at| *at < epoch) {
+                    rebuilt_at = None;
+                    let emitted = rebuilt(&mut register, &mut held, at);
+                    give(&held, emitted);
+                }
                 let mut emitted = Emitted::default();
                 for (id, change) in changes {
                     register.apply(id, change, epoch, &mut emitted);
                 }
                 meters.set(&register);
-                give(&capabilities, emitted);
+                if rebuilt_at.is_none() {
+                    give(&capabilities, emitted);
+                }
             }
             let Some(now) = least(frontier.frontier()) else {
                 held.clear();
                 return;
             };
+            if let Some(at) = rebuilt_at.filter(|at| *at < now) {
+                rebuilt_at = None;
+                let emitted = rebuilt(&mut register, &mut held, at);
+                give(&held, emitted);
+            }
             for capability in &mut held {
                 capability.downgrade(&now);
+            }
+            if rebuilt_at.is_some() {
+                register.expire(now as i64, &mut Emitted::default());
+                return;
             }
             if register.next_timer().is_some_and(|due| due <= now as i64) {
                 let mut emitted = Emitted::default();
@@ -741,6 +769,17 @@ fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: Ups
         }
     });
     Upserted { listings: listings.as_collection(), states, tallies }
+}
+
+/// What a rebuild has come to at epoch `at`, to which `held` is brought.
+fn rebuilt(register: &mut Register, held: &mut [Capability<Epoch>], at: Epoch) -> Emitted {
+    for capability in held {
+        capability.downgrade(&at);
+    }
+    register.expire(at as i64, &mut Emitted::default());
+    let mut emitted = Emitted::default();
+    register.give_all(&mut emitted);
+    emitted
 }
 
 #[cfg(test)]

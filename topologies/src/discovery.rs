@@ -96,16 +96,16 @@ impl Topology for Discovery {
         let gates = latest_gates(inputs.constant(self.gates.clone()), control.rows);
 
         let (documents, failures) = inputs.raw.clone().extract(&self.extractor);
-        let upserted = self.sanitized(documents).upsert(inputs.restored_listings(), self.upsert_options());
+        let upserted = self.sanitized(documents).upsert(inputs.restored_listings(), self.upsert_options(&inputs));
         let geocoded = upserted.listings.geocode(places.rows, self.geocode.clone());
         let resolved = geocoded.listings.resolve(&self.resolve, decisions.rows, inputs.restored_links());
         inputs.gauge("headwater_over_limit", &Stat::NAMES, resolved.stats, |stat| stat.name());
         let events = resolved.events.score(gates);
 
-        let letters = all_dead_letters(
+        let letters = inputs.first_time(all_dead_letters(
             inputs.scope(),
             [records_of(failures), places.failures, decisions.failures, control.failures],
-        );
+        ));
         let tallies = upserted.tallies.concat(letters.clone().map(|letter| dead(&letter)));
         let windows = window(tallies, events.clone(), inputs.watermark.clone(), inputs.restored_windows(), self.window);
 
@@ -128,12 +128,13 @@ impl Discovery {
         })
     }
 
-    fn upsert_options(&self) -> UpsertOptions {
+    fn upsert_options(&self, inputs: &Inputs<'_>) -> UpsertOptions {
         let taxonomy = Arc::clone(&self.taxonomy);
         UpsertOptions {
             retention: self.retention,
             salt: self.fingerprints.extraction,
             enrich: Arc::new(move |listing| taxonomy.apply(listing)),
+            rebuilt_at: inputs.rebuilt_at(),
         }
     }
 }

@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use headwater::admin::{AdminHandle, AdminServer, Phase, Readiness};
 use headwater::cli::{TopologyArgs, TopologyCommand, fail, stop_on_signals};
-use headwater::config::{Config, ConfigErrors, Invalid, load};
+use headwater::config::{Config, ConfigErrors, Invalid, Places, load};
 use headwater::console::{Console, ConsoleOptions, grouped};
+use headwater::engine::correction::Report;
 use headwater::engine::output::Output;
-use headwater::engine::{Engine, EngineError, EngineOptions, InputTopic, Pace, TopicNames, start};
+use headwater::engine::{
+    Engine, EngineError, EngineOptions, InputTopic, Pace, Preview, RecoverySummary, TopicNames, preview, start,
+};
 use headwater::error::Fault;
 use headwater::generate::LiveFeed;
 use headwater::log::{Log, TopicPartition};
@@ -36,7 +39,8 @@ pub fn discovery(args: &TopologyArgs) -> ExitCode {
     if args.command == Some(TopologyCommand::Check) {
         return args.check();
     }
-    match run(args) {
+    let outcome = if args.plan { plan(args) } else { run(args) };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(error.as_ref()),
     }
@@ -56,12 +60,11 @@ fn run(args: &TopologyArgs) -> Outcome<()> {
     if config.cluster.leads() {
         log.ensure_topics(&config.topic_specs())?;
     }
-    let problems =
-        |invalid: Vec<Invalid>| ConfigErrors(invalid.into_iter().map(|one| loaded.places.problem(one)).collect());
-    let discovery = Discovery::new(&config).map_err(problems)?;
+    let discovery = discovery_of(&config, &loaded.places)?;
     let cluster = config.cluster.options(&stop);
-    let options = EngineOptions { cluster, ..engine_options(&config, args.exit_when_idle, args.yes) };
-    let engine = match start(Arc::clone(&log), options, Arc::new(discovery)) {
+    let options =
+        EngineOptions { cluster, rebuild: args.rebuild, ..engine_options(&config, args.exit_when_idle, args.yes) };
+    let engine = match start(Arc::clone(&log), options, discovery) {
         Err(EngineError::Interrupted) => return Ok(()),
         started => started?,
     };
@@ -73,6 +76,66 @@ fn run(args: &TopologyArgs) -> Outcome<()> {
         admin.stop();
     }
     outcome
+}
+
+fn discovery_of(config: &Config, places: &Places) -> Outcome<Arc<Discovery>> {
+    let problems = |invalid: Vec<Invalid>| ConfigErrors(invalid.into_iter().map(|one| places.problem(one)).collect());
+    Ok(Arc::new(Discovery::new(config).map_err(problems)?))
+}
+
+/// Says what a start would correct.
+fn plan(args: &TopologyArgs) -> Outcome<()> {
+    args.config.start_logging("warn")?;
+    let loaded = load::<Config>(&args.sources())?;
+    let config = loaded.config;
+    let log = open_log(&config)?;
+    let discovery = discovery_of(&config, &loaded.places)?;
+    let mut options = engine_options(&config, false, args.yes);
+    options.rebuild = args.rebuild;
+    let preview = preview(log, options, discovery)?;
+    let guard = config.engine.correction_guard;
+    let text = match args.json {
+        true => planned_json(&preview, guard).to_string(),
+        false => planned(&preview, guard),
+    };
+    let _ = writeln!(std::io::stdout(), "{text}");
+    Ok(())
+}
+
+fn planned_json(preview: &Preview, guard: f64) -> serde_json::Value {
+    let report = preview.report.as_ref();
+    serde_json::json!({
+        "start": started(&preview.recovery),
+        "notes": preview.recovery.notes,
+        "corrections": report.map_or(0, Report::total),
+        "report": report,
+        "share": report.map_or(0.0, Report::share),
+        "needsConsent": report.is_some_and(|report| report.share() > guard),
+        "moved": preview.moved,
+    })
+}
+
+fn planned(preview: &Preview, guard: f64) -> String {
+    let mut lines = vec![format!("start: {}", started(&preview.recovery))];
+    lines.extend(preview.recovery.notes.iter().map(|note| format!("note: {note}")));
+    match &preview.report {
+        None => {
+            lines.push("Nothing to correct: nothing has touched the outputs since the last orderly stop.".to_owned())
+        }
+        Some(report) => {
+            lines.push(format!("would be corrected: {report}"));
+            lines.push(report.table(true));
+            if report.share() > guard {
+                let (share, guard) = (report.share() * 100.0, guard * 100.0);
+                lines.push(format!("This changes {share:.1} % of what is there, more than the {guard:.1} % of engine.correction_guard: it would need --yes."));
+            }
+        }
+    }
+    if preview.moved {
+        lines.push("A running instance has committed meanwhile: single rows may be told wrongly.".to_owned());
+    }
+    lines.push("Nothing was written.".to_owned());
+    lines.join("\n")
 }
 
 /// The settings of an engine that runs as `config` says. `consent` is to more corrections at the
@@ -104,9 +167,11 @@ pub fn engine_options(config: &Config, exit_when_idle: bool, consent: bool) -> E
         correction_batch: engine.correction_batch,
         correction_guard: (!consent).then_some(engine.correction_guard),
         stage_metrics: engine.stage_metrics,
+        rebuild: false,
         exit_when_idle,
         cluster: None,
         serialise_exchange: false,
+        preview: false,
     }
 }
 
@@ -151,7 +216,8 @@ impl Session<'_> {
         let config = self.args.config.sources().file.map(|file| format!(" --config {}", file.display()));
         let config = config.unwrap_or_default();
         lines.push(format!("  watch   cargo run --release --bin headwater -- consume events{config}"));
-        lines.push(format!("  start   {}", started(engine)));
+        lines.push(format!("  start   {}", started(&engine.recovery)));
+        lines.extend(engine.recovery.notes.iter().map(|note| format!("  note    {note}")));
         if std::io::stderr().is_terminal() {
             lines.push("  stop    Ctrl-C".to_owned());
         }
@@ -260,8 +326,10 @@ impl Session<'_> {
     }
 }
 
-fn started(engine: &Engine) -> String {
-    let recovery = &engine.recovery;
+fn started(recovery: &RecoverySummary) -> String {
+    if let Some(rebuild) = &recovery.rebuild {
+        return format!("{rebuild}; {} rows are compared", grouped(recovery.held as u64));
+    }
     match (recovery.resumed, recovery.compared) {
         (false, _) => "from the beginning of the input".to_owned(),
         (true, None) => "from the last commit".to_owned(),

@@ -18,6 +18,9 @@ Examples:
   discovery
   discovery --config config/discovery.toml --workers 2
   discovery --config config/discovery.toml --exit-when-idle --json
+  discovery --config config/discovery.toml --plan            what a start would correct
+  discovery --config config/discovery.toml --yes             consent to it, where it is much
+  discovery --config config/discovery.toml --rebuild --plan  the same for a rebuild from the raw topics
   discovery check --config config/discovery.toml
 
 Exit codes: 0 ended in order, 2 something to mend in configuration or usage, 3 something outside
