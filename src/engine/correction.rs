@@ -105,33 +105,26 @@ impl Held {
     /// Listings come first and leave last, so that between two transactions no other table names a
     /// listing that is not there.
     pub fn corrections(&self, implied: Vec<OutRecord>) -> Corrections {
-        let mut report = Report::new(self);
-        let mut records = Vec::new();
         // Dead letters belong to the records they came from, not to the state.
-        for record in implied.into_iter().filter(|record| record.output != Output::DeadLetters) {
-            if let Some(change) = self.meet(&record) {
-                report.count(&record, change);
-                records.push(record);
-            }
-        }
-        let start_of_removals = records.len();
+        let implied = implied.into_iter().filter(|record| record.output != Output::DeadLetters);
+        let mut records: Vec<_> =
+            implied.filter_map(|record| self.meet(&record).map(|change| (change, record))).collect();
         for (output, table) in &self.tables {
             for (key, _) in table.iter().filter(|(_, row)| !row.met.load(Ordering::Relaxed)) {
                 let key = Some(key.to_vec());
-                records.push(OutRecord { output: *output, key, value: None, headers: Vec::new() });
+                records.push((Change::Removed, OutRecord { output: *output, key, value: None, headers: Vec::new() }));
             }
         }
-        if let Some(removals) = records.get_mut(start_of_removals..) {
-            removals.sort_unstable_by(|a, b| (a.output, &a.key).cmp(&(b.output, &b.key)));
-            removals.iter().for_each(|record| report.count(record, Change::Removed));
-        }
-        records.sort_by_key(|record| match (record.output, record.value.is_some()) {
+        let turn = |record: &OutRecord| match (record.output, record.value.is_some()) {
             (Output::Listings, true) => 0,
             (_, true) => 1,
-            (Output::Listings, false) => 3,
-            (_, false) => 2,
-        });
-        Corrections { records, report }
+            (_, false) => 2 + u8::from(record.output == Output::Listings),
+        };
+        let order = |record: &OutRecord| (turn(record), record.output);
+        records.sort_unstable_by(|(_, a), (_, b)| order(a).cmp(&order(b)).then_with(|| a.key.cmp(&b.key)));
+        let mut report = Report::new(self);
+        records.iter().for_each(|(change, record)| report.count(record, *change));
+        Corrections { records: records.into_iter().map(|(_, record)| record).collect(), report }
     }
 }
 
@@ -409,7 +402,7 @@ mod tests {
         // Workers have met the rows before the committer does.
         implied.iter().for_each(|record| drop(held.meet(record)));
         let corrections = held.corrections(implied);
-        assert_eq!(corrections.records, [event("other", Some("2")), event("new", Some("3")), event("gone", None)]);
+        assert_eq!(corrections.records, [event("new", Some("3")), event("other", Some("2")), event("gone", None)]);
         let events = &corrections.report.topics[0];
         assert_eq!((events.new, events.changed, events.removed), (1, 1, 1));
         assert_eq!(corrections.report.share(), 2.0 / 3.0);

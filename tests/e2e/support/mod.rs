@@ -123,11 +123,11 @@ impl Harness {
         for record in records {
             let key = String::from_utf8(record.key.unwrap()).unwrap();
             match record.value {
-                Some(value) => table.insert(key, serde_json::from_slice(&value).unwrap()),
+                Some(value) => table.insert(key, value),
                 None => table.remove(&key),
             };
         }
-        table
+        table.into_iter().map(|(key, value)| (key, serde_json::from_slice(&value).unwrap())).collect()
     }
 
     /// What the topology has come to, checked against itself.
