@@ -221,7 +221,8 @@ pub struct EngineSection {
     pub look_for_partitions: Period,
     /// Corrections of the output topics at start-up that go into one transaction, at most. 1 or more.
     pub correction_batch: usize,
-    /// Above this share of the rows held (0 to 1), corrections at start-up wait for a person's word.
+    /// Corrections at start-up that change or remove more than this share of the events (0 to 1) wait
+    /// for a person's word, `--yes`.
     pub correction_guard: f64,
     /// Whether time and records of each stage show in `/metrics`. Costs about one percent.
     pub stage_metrics: bool,

@@ -135,7 +135,7 @@ pub struct CommitterOptions {
     pub rebuilding: bool,
     /// Corrections in one transaction, at most.
     pub correction_batch: usize,
-    /// Above this share of the rows held, corrections need a person's consent; `None`: given.
+    /// Above this share of the events held, corrections need a person's consent; `None`: given.
     pub correction_guard: Option<f64>,
     /// Stop once the corrections are known.
     pub preview: bool,

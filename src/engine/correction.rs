@@ -209,9 +209,8 @@ impl TopicReport {
         self.new + self.changed + self.removed
     }
 
-    /// Share of the rows held that change or go, 0 to 1.
-    fn share(&self) -> f64 {
-        (self.changed + self.removed) as f64 / self.rows.max(1) as f64
+    fn share(&self, rows: usize) -> f64 {
+        rows as f64 / self.rows.max(1) as f64
     }
 }
 
@@ -249,12 +248,14 @@ impl Report {
         self.topics.iter().map(TopicReport::total).sum()
     }
 
-    /// The share that the guard looks at: of the events held, or of all rows held, those that
-    /// change or go, whichever is greater; 0 to 1. Filling in what is missing harms nobody.
+    /// The share that the guard looks at, 0 to 1: of the events held, those that change or go, or of
+    /// the listings held, those that go, whichever is greater. To fill in what is missing harms
+    /// nobody, and why listings are linked is told to few.
     pub fn share(&self) -> f64 {
-        let all: usize = self.topics.iter().map(|topic| topic.changed + topic.removed).sum();
-        let events = self.topics.iter().find(|topic| topic.topic == Output::Events.name()).map_or(0.0, |e| e.share());
-        events.max(all as f64 / self.rows.max(1) as f64)
+        let of = |output: Output| self.topics.iter().find(|topic| topic.topic == output.name());
+        let events = of(Output::Events).map_or(0.0, |topic| topic.share(topic.changed + topic.removed));
+        let listings = of(Output::Listings).map_or(0.0, |topic| topic.share(topic.removed));
+        events.max(listings)
     }
 
     /// A table of all topics, with examples where `examples` says so.

@@ -22,7 +22,7 @@ pub enum EngineError {
     },
     /// The outputs would be corrected more than was agreed to.
     #[error(
-        "the outputs would change by {:.1} % of what they hold, more than engine.correction_guard allows ({:.1} %); \
+        "{:.1} % of the events would change or go, more than engine.correction_guard allows ({:.1} %); \
          nothing was written\n{}",
         report.share() * 100.0, guard * 100.0, report.table(false)
     )]

@@ -350,8 +350,8 @@ pub struct EngineOptions {
     pub limits: BTreeMap<Output, usize>,
     /// Corrections in one transaction, at most.
     pub correction_batch: usize,
-    /// Above this share of the events or of all rows held, corrections need consent; `None`: it
-    /// was given.
+    /// Corrections that change or remove more than this share of the events held need consent;
+    /// `None`: it was given.
     pub correction_guard: Option<f64>,
     /// Whether time and records of each stage are counted.
     pub stage_metrics: bool,

@@ -127,7 +127,7 @@ fn planned(preview: &Preview, guard: f64) -> String {
             lines.push(report.table(true));
             if report.share() > guard {
                 let (share, guard) = (report.share() * 100.0, guard * 100.0);
-                lines.push(format!("This changes {share:.1} % of what is there, more than the {guard:.1} % of engine.correction_guard: it would need --yes."));
+                lines.push(format!("{share:.1} % of the events would change or go, more than engine.correction_guard allows ({guard:.1} %): a start would need --yes."));
             }
         }
     }
