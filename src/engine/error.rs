@@ -101,13 +101,15 @@ impl Fault for EngineError {
     fn domain(&self) -> Domain {
         match self {
             Self::Log(error) => error.domain(),
-            Self::State { .. }
-            | Self::Thread { .. }
+            Self::Thread { .. }
             | Self::PeerMissing { .. }
             | Self::PeerGone { .. }
             | Self::PeerFailed { .. }
             | Self::Interrupted => Domain::External,
-            Self::TooManyCorrections { .. } | Self::Refused { .. } | Self::Listen { .. } => Domain::User,
+            // A restart would find the same: somebody has to decide.
+            Self::State { .. } | Self::TooManyCorrections { .. } | Self::Refused { .. } | Self::Listen { .. } => {
+                Domain::User
+            }
             Self::Panic { .. } => Domain::Internal,
         }
     }

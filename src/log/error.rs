@@ -96,7 +96,9 @@ impl Fault for LogError {
             }
             Self::Fenced { .. } => "run one instance of a topology at a time, or give each its own `name`",
             Self::UnknownTopic { .. } => "`headwater topics` lists what is there; is the prefix right?",
-            Self::OffsetGone { .. } => "raise the topic's retention, or start over with a new topology name",
+            Self::OffsetGone { .. } => {
+                "raise the topic's retention; for a raw topic, `--rebuild` goes on from what is left"
+            }
             Self::TooLarge { .. } => "raise the topic's size limit, or the limits under [limits]",
             Self::Config { .. } => "see the [log] section of the configuration",
             Self::Damaged { .. } => "restore it from a backup, or move it away and start from the raw topics",

@@ -427,3 +427,25 @@ fn generated_files_can_be_produced_and_discovered() {
     let topics = lines(&succeeded(&workplace.headwater(&["topics", "--json"])));
     assert!(topics.iter().any(|topic| topic["name"] == format!("{}.events", workplace.name)), "{topics:?}");
 }
+
+#[test]
+fn corrections_are_planned_asked_about_and_told() {
+    let workplace = Workplace::new(Place::Embedded, "");
+    workplace.generate(300, 8);
+    succeeded(&workplace.discovery(&["--exit-when-idle", "--json"]));
+    assert!(succeeded(&workplace.discovery(&["--plan"])).contains("Nothing to correct"));
+    let stricter = ["--set", "score.pass=0.999"];
+    let planned = succeeded(&workplace.discovery(&[&["--plan"][..], &stricter].concat()));
+    assert!(planned.contains("configuration or operators changed") && planned.contains("need --yes"), "{planned}");
+    let planned = succeeded(&workplace.discovery(&[&["--plan", "--json"][..], &stricter].concat()));
+    let planned = lines(&planned).pop().unwrap();
+    assert_eq!(planned["needsConsent"], true);
+    let refused = workplace.discovery(&[&["--exit-when-idle"][..], &stricter].concat());
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("start with --yes"), "{}", text(&refused.stderr));
+    let told = succeeded(&workplace.discovery(&[&["--exit-when-idle", "--yes"][..], &stricter].concat()));
+    let count = planned["report"]["topics"][0]["changed"].as_u64().unwrap();
+    assert!(told.contains(&format!("corrected: {count} events of ")), "{count} in {told}");
+    let rebuilt = succeeded(&workplace.discovery(&[&["--exit-when-idle", "--rebuild"][..], &stricter].concat()));
+    assert!(rebuilt.contains("rebuild from 300 raw records"), "{rebuilt}");
+}
