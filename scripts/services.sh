@@ -5,6 +5,8 @@
 #   scripts/services.sh env      print the `export` lines:  eval "$(scripts/services.sh env)"
 #   scripts/services.sh status   say what is up; exit 0 when both are
 #   scripts/services.sh down     stop what `up` started; remove its data unless KEEP_DATA=1
+#   scripts/services.sh stop|start|pause|resume kafka|postgres
+#                                do that to one that `up` started; its data stay
 #
 # Each of the two is taken from the first of these that applies:
 #   1. KAFKA_BROKERS or DATABASE_URL, where set: used as it is, never started or stopped;
@@ -12,6 +14,7 @@
 #   3. natively: Kafka from its jars (fetched with Maven), Postgres from its Debian package.
 #
 # HEADWATER_SERVICES_DIR        where everything is kept (default: .services in the repository)
+# HEADWATER_KAFKA_JARS          where Kafka's jars are or are put (default: in there)
 # HEADWATER_KAFKA_PORT          loopback ports to use
 # HEADWATER_POSTGRES_PORT       (default: the first free ones from 19092 and 15432)
 # HEADWATER_SERVICES_TIMEOUT    seconds to wait for each service (default 120)
@@ -255,7 +258,7 @@ postgres_program() {
 
 # --- Kafka, natively. ------------------------------------------------------------------------
 
-kafka_jars() { echo "$directory/kafka-$KAFKA_VERSION"; }
+kafka_jars() { echo "${HEADWATER_KAFKA_JARS:-$directory/kafka-$KAFKA_VERSION}"; }
 
 fetch_kafka() {
     local jars
@@ -495,6 +498,51 @@ print_env() {
     url="$(database_url)"
     [ -n "$brokers" ] && [ -n "$url" ] || fail "not up: run scripts/services.sh up"
     printf 'export KAFKA_BROKERS=%q\nexport DATABASE_URL=%q\n' "$brokers" "$url"
+    # Others that are started beside this one need not fetch them again.
+    if [ "$(recall kafka)" = native ]; then printf 'export HEADWATER_KAFKA_JARS=%q\n' "$(kafka_jars)"; fi
+}
+
+# --- One of the two, for tests of outages. ---------------------------------------------------
+
+# The processes of one that runs natively.
+processes_of() {
+    local first
+    case "$1" in
+    kafka) recall kafka-pid ;;
+    postgres)
+        first="$(head -1 "$directory/postgres/data/postmaster.pid")"
+        # The parent last, so that it starts no further ones meanwhile.
+        cat "/proc/$first/task/$first/children" 2>/dev/null || true
+        echo "$first"
+        ;;
+    esac
+}
+
+signal_native() {
+    local pids
+    pids="$(processes_of "$2")"
+    # shellcheck disable=SC2086 # several words
+    kill "-$1" $pids
+}
+
+stop_native() { if [ "$1" = kafka ]; then stop_process kafka-pid; else stop_postgres; fi; }
+start_native() { if [ "$1" = kafka ]; then kafka_native_up; else postgres_native_up; fi; }
+
+one() {
+    local action="$1" service="$2" how
+    case "$service" in kafka | postgres) ;; *) fail "which: kafka or postgres?" ;; esac
+    how="$(recall "$service")"
+    [ -n "$how" ] || fail "$service was not started from here"
+    case "$how $action" in
+    "native stop") stop_native "$service" ;;
+    "native start") start_native "$service" ;;
+    "native pause") signal_native STOP "$service" ;;
+    "native resume") signal_native CONT "$service" ;;
+    "docker start") docker_up "$service" ;;
+    "docker stop") compose stop "$service" </dev/null >&2 ;;
+    "docker pause") compose pause "$service" </dev/null >&2 ;;
+    "docker resume") compose unpause "$service" </dev/null >&2 ;;
+    esac
 }
 
 # One `up` or `down` at a time.
@@ -508,6 +556,7 @@ locked() {
 case "${1:-}" in
 up) locked up ;;
 down) if [ -d "$directory" ]; then locked down; fi ;;
+stop | start | pause | resume) locked one "$1" "${2:-}" ;;
 status) status ;;
 env) print_env ;;
 *)

@@ -198,7 +198,7 @@ pub struct Input {
 }
 
 impl Input {
-    fn into_record(self, config: &Config) -> NewRecord {
+    pub fn into_record(self, config: &Config) -> NewRecord {
         let header = |name: &str, value: Option<String>| value.map(|value| (name.to_owned(), value.into_bytes()));
         let headers = [header("source", self.source), header("content-type", self.content_type)];
         NewRecord {

@@ -1,0 +1,19 @@
+//! Exactly once on the worst days: the engine is killed at every step and at random moments, fenced
+//! by a second instance, stopped and woken as a zombie, and loses its broker and its database. In
+//! the end every output topic and every table of its view are compared with an undisturbed run.
+//!
+//! `HEADWATER_CRASH_KILLS` says how often each test of kills kills (default: 100 on the embedded
+//! log, 45 on Kafka), `HEADWATER_CRASH_SEED` when and where.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![cfg(unix)]
+
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod fencing;
+mod kills;
+mod outages;
+mod stream;
+mod trial;
+mod verdict;
