@@ -259,9 +259,16 @@ impl Committer {
             // Nothing was read yet; that is a position too.
             positions.extend(self.options.published.iter().map(|topic| (TopicPartition::new(topic.as_str(), 0), 0)));
         }
+        let asked = Instant::now();
         self.writer.check(positions)?;
-        self.last_heard = Instant::now();
+        self.heard(asked);
         Ok(())
+    }
+
+    /// The log has answered what was asked at that moment, so this instance was the newest then.
+    fn heard(&mut self, asked: Instant) {
+        self.last_heard = Instant::now();
+        self.lifecycle.set_heard(asked);
     }
 
     fn published(&self) -> Vec<(TopicPartition, i64)> {
@@ -398,7 +405,7 @@ impl Committer {
         FailPoint::CommitPrepared.reach();
         self.append(&mut transaction)?;
         self.last_commit = Instant::now();
-        self.last_heard = self.last_commit;
+        self.heard(started);
         self.lifecycle.set_positions(self.positions.offsets());
         self.lifecycle.counters.commits.fetch_add(1, Ordering::Relaxed);
         metrics::histogram!("headwater_commit_seconds").record(started.elapsed().as_secs_f64());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use headwater_operators::meter::Held;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ pub struct Lifecycle {
     stopping: AtomicBool,
     failure: Mutex<Option<EngineError>>,
     failed: AtomicBool,
+    heard: Mutex<Option<Instant>>,
     activators: Mutex<Vec<SyncActivator>>,
     /// Counts the changes of all the above.
     changes: Mutex<u64>,
@@ -175,6 +176,16 @@ impl Lifecycle {
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.wake();
+    }
+
+    /// Says that the log knew this instance as the newest at some moment from `asked` on.
+    pub fn set_heard(&self, asked: Instant) {
+        *locked(&self.heard) = Some(asked);
+    }
+
+    /// A moment from which on the log knew this instance as the newest; `None` before the first.
+    pub fn heard(&self) -> Option<Instant> {
+        *locked(&self.heard)
     }
 
     /// Whether an orderly stop was asked for.

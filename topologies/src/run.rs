@@ -12,6 +12,7 @@ use headwater::cli::{TopologyArgs, TopologyCommand, fail, stop_on_signals};
 use headwater::config::{Config, ConfigErrors, Invalid, Places, load};
 use headwater::console::{Console, ConsoleOptions, grouped};
 use headwater::engine::correction::Report;
+use headwater::engine::lifecycle::Lifecycle;
 use headwater::engine::output::Output;
 use headwater::engine::{
     Engine, EngineError, EngineOptions, InputTopic, Pace, Preview, RecoverySummary, TopicNames, preview, start,
@@ -22,7 +23,7 @@ use headwater::log::{Log, TopicPartition};
 use headwater::monitor::{Monitor, Watched};
 use headwater::telemetry::Metrics;
 use headwater::tools::open_log;
-use headwater::view::{View, ViewHandle, ViewTopics};
+use headwater::view::{OpenStore, View, ViewError, ViewHandle, ViewOptions, ViewTopics};
 
 use crate::discovery::{Discovery, TABLES};
 
@@ -175,6 +176,18 @@ pub fn engine_options(config: &Config, exit_when_idle: bool, consent: bool) -> E
     }
 }
 
+/// How often a view is taken back: two topologies that write to one schema must not do so for ever.
+const RECLAIMS: u32 = 3;
+
+/// A view that is taken back when an older instance takes it.
+struct KeptView {
+    handle: ViewHandle,
+    /// When it was seen that another instance has it.
+    superseded: Option<Instant>,
+    /// How often it may still be taken back.
+    reclaims: u32,
+}
+
 /// A running topology and those who watch it.
 struct Session<'a> {
     config: &'a Config,
@@ -225,8 +238,8 @@ impl Session<'_> {
     }
 
     fn follow(&self, engine: Engine) -> Outcome<()> {
-        let views = self.start_views()?;
-        let _monitor = Monitor::start(self.watched(&engine, &views))?;
+        let mut views = self.start_views()?;
+        let mut _monitor = Monitor::start(self.watched(&engine, &views))?;
         let feed = match self.config.generate.clone().filter(|_| !self.args.exit_when_idle) {
             Some(feed) => Some(LiveFeed::start(&**self.log, &self.first_input(), feed)?),
             None => None,
@@ -244,6 +257,9 @@ impl Session<'_> {
             }
             console.tick();
             engine.lifecycle().publish();
+            if self.reclaim(&mut views, engine.lifecycle())? {
+                _monitor = Monitor::start(self.watched(&engine, &views))?;
+            }
             std::thread::sleep(TICK);
         }
         if let Some(feed) = feed {
@@ -254,7 +270,7 @@ impl Session<'_> {
             self.wait_for_views(&views)?;
         }
         console.finish(outcome.is_ok());
-        let stopped: Vec<_> = views.into_iter().map(ViewHandle::stop).collect();
+        let stopped: Vec<_> = views.into_iter().map(|view| view.handle.stop()).collect();
         // Where both have failed, the engine's reason is the cause: a fenced instance has lost its views too.
         outcome?;
         Ok(stopped.into_iter().collect::<Result<(), _>>().map_err(SharedFault)?)
@@ -272,13 +288,13 @@ impl Session<'_> {
         Ok(engine.wait()?)
     }
 
-    fn watched(&self, engine: &Engine, views: &[ViewHandle]) -> Watched {
+    fn watched(&self, engine: &Engine, views: &[KeptView]) -> Watched {
         let inputs = self.config.inputs.iter().map(|input| Arc::from(self.config.full_name(&input.topic)));
         Watched {
             log: Arc::clone(self.log),
             inputs: inputs.collect(),
             lifecycle: Arc::clone(engine.lifecycle()),
-            views: views.iter().map(ViewHandle::watch).collect(),
+            views: views.iter().map(|view| view.handle.watch()).collect(),
         }
     }
 
@@ -287,20 +303,42 @@ impl Session<'_> {
         self.config.full_name(input)
     }
 
-    fn start_views(&self) -> Outcome<Vec<ViewHandle>> {
-        let mut handles = Vec::new();
-        for (name, open, options) in self.config.views.views() {
-            let topics = ViewTopics::with_prefix(&self.config.prefix);
-            let stop = Arc::new(AtomicBool::new(false));
-            handles.push(View::start(name, Arc::clone(self.log), topics, options, open, stop)?);
+    fn start_views(&self) -> Outcome<Vec<KeptView>> {
+        let start = |view| Ok(KeptView { handle: self.start_view(view)?, superseded: None, reclaims: RECLAIMS });
+        self.config.views.views().into_iter().map(start).collect()
+    }
+
+    fn start_view(&self, (name, open, options): (&'static str, OpenStore, ViewOptions)) -> Outcome<ViewHandle> {
+        let topics = ViewTopics::with_prefix(&self.config.prefix);
+        Ok(View::start(name, Arc::clone(self.log), topics, options, open, Arc::default())?)
+    }
+
+    /// Takes views back that an older instance has taken over: one that was paused before it
+    /// claimed its view claims it when it wakes, before it finds that its engine is fenced. Which
+    /// instance is the older, the log says: the engine has to hear from it again. Whether there
+    /// was any.
+    fn reclaim(&self, views: &mut [KeptView], lifecycle: &Lifecycle) -> Outcome<bool> {
+        let mut any = false;
+        for view in views {
+            let superseded = view.handle.failure().is_some_and(|error| matches!(*error, ViewError::Superseded { .. }));
+            if !superseded || view.reclaims == 0 {
+                continue;
+            }
+            let since = *view.superseded.get_or_insert_with(Instant::now);
+            let own = self.config.views.views().into_iter().find(|(name, ..)| *name == view.handle.name());
+            if let Some(own) = own.filter(|_| lifecycle.heard().is_some_and(|heard| heard > since)) {
+                tracing::warn!(view = own.0, "an older instance had taken the view over; taking it back");
+                *view = KeptView { handle: self.start_view(own)?, superseded: None, reclaims: view.reclaims - 1 };
+                any = true;
+            }
         }
-        Ok(handles)
+        Ok(any)
     }
 
     /// Waits until the views show everything that is committed, or a signal comes.
-    fn wait_for_views(&self, views: &[ViewHandle]) -> Outcome<()> {
+    fn wait_for_views(&self, views: &[KeptView]) -> Outcome<()> {
         let ends = self.view_ends()?;
-        for view in views {
+        for view in views.iter().map(|view| &view.handle) {
             let mut told = Instant::now();
             while !view.wait_until(&ends, TICK) {
                 if told.elapsed() > PATIENCE {
@@ -342,7 +380,7 @@ fn started(recovery: &RecoverySummary) -> String {
 /// A view's failure, which others may hold too.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-struct SharedFault(Arc<headwater::view::ViewError>);
+struct SharedFault(Arc<ViewError>);
 
 impl Fault for SharedFault {
     fn domain(&self) -> headwater::error::Domain {

@@ -26,7 +26,7 @@ fn assert_exact(trial: &Trial, feeder: Feeder) {
 fn wait_for_more(trial: &Trial, topic: &str, before: i64) -> i64 {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let marks = trial.harness.log.watermarks(&trial.harness.config.full_name(topic)).unwrap().unwrap();
+        let marks = trial.watermarks(&trial.harness.config.full_name(topic));
         let ends = marks.iter().map(|marks| marks.high).sum();
         if ends > before {
             return ends;
@@ -115,4 +115,42 @@ fn zombies_are_fenced_on_kafka() {
         "view.claimed:1",
     ];
     zombies_are_fenced(place, std::env::var("DATABASE_URL").ok(), &points);
+}
+
+/// An instance is paused after it has fenced others and before it claims its view. When it wakes
+/// it takes the view from the newer instance, which has to take it back.
+fn a_view_is_taken_back(place: Place, database: Option<String>) {
+    if !headwater::fail_point::AVAILABLE {
+        return println!("skipped: this build has no fail points");
+    }
+    let trial = Trial::new(place, database);
+    let feeder = Feeder::start(&trial, 5);
+    trial.settle();
+    let mut zombie = trial.start(&["--workers", "1"], Some("recovery.planned:1:stop"));
+    assert!(zombie.wait_until_stopped(PATIENCE), "{}", zombie.said());
+    let mut heir = trial.start(&["--workers", "2"], None);
+    feeder.allow(STREAM.len() / 2);
+    wait_for_more(&trial, "events", 0);
+    zombie.signal("-CONT");
+    assert_fenced(&mut zombie, "a view's zombie");
+    feeder.finish();
+    let deadline = Instant::now() + PATIENCE;
+    // The heir goes on to show what comes.
+    while !trial.view_is_current() {
+        assert!(heir.wait(Duration::ZERO).is_none(), "{}", heir.said());
+        assert!(Instant::now() < deadline, "the view is not kept up: {}", heir.said());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    heir.signal("-TERM");
+    let status = heir.wait(PATIENCE);
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "{}", heir.said());
+    assert!(heir.said().contains("taking it back"), "{}", heir.said());
+    trial.settle();
+    let differences = differences(&trial, &UNDISTURBED);
+    assert!(differences.is_empty(), "{:#?}", differences.iter().take(20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_view_that_a_zombie_took_is_taken_back() {
+    a_view_is_taken_back(Place::Embedded, None);
 }
