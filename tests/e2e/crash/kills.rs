@@ -177,5 +177,5 @@ fn kills_on_kafka_leave_no_trace() {
         return println!("skipped: this build has no fail points");
     }
     let database = std::env::var("DATABASE_URL").ok();
-    survives(place, database, 45);
+    survives(place, database, 40);
 }

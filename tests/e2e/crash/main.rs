@@ -3,7 +3,7 @@
 //! the end every output topic and every table of its view are compared with an undisturbed run.
 //!
 //! `HEADWATER_CRASH_KILLS` says how often each test of kills kills (default: 100 on the embedded
-//! log, 45 on Kafka), `HEADWATER_CRASH_SEED` when and where.
+//! log, 40 on Kafka), `HEADWATER_CRASH_SEED` when and where.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(unix)]
 

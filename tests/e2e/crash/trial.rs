@@ -10,14 +10,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use headwater::error::Fault;
 use headwater::fail_point;
 use headwater::generate::{Shape, source_config_toml};
-use headwater::log::TopicPartition;
+use headwater::log::{TopicPartition, Watermarks};
 use headwater::view::{View, ViewTopics, ViewsConfig};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::stream::STREAM;
-use crate::support::{Harness, Place, unique_name};
+use crate::support::{Harness, Input, Place, unique_name};
 
 /// Long enough for anything that ends at all, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(180);
@@ -173,6 +175,20 @@ impl Trial {
         assert_eq!(status.and_then(|status| status.code()), Some(0), "{}", process.said());
     }
 
+    /// Whether everything fed in is committed and shows in the view, as far as counts can tell.
+    pub fn view_is_current(&self) -> bool {
+        let raw = |record: &Input| record.topic == "raw.events";
+        let records = STREAM.iter().filter(|record| raw(record)).count() as i64;
+        let progress = self.harness.records("progress").pop().and_then(|record| record.value).unwrap_or_default();
+        let progress: Value = serde_json::from_slice(&progress).unwrap_or_default();
+        let positions = progress["positions"].as_array().cloned().unwrap_or_default();
+        let of_raw =
+            positions.iter().filter(|at| at["topic"].as_str().is_some_and(|topic| topic.ends_with("raw.events")));
+        let read: i64 = of_raw.filter_map(|at| at["next"].as_i64()).sum();
+        let rows = self.view.rows();
+        read == records && rows["listings"].len() == self.harness.table("listings").len()
+    }
+
     /// In what the view differs from one that is made anew of the same topics.
     pub fn view_differences(&self) -> Vec<String> {
         let fresh = match &self.view {
@@ -196,9 +212,22 @@ impl Trial {
         tables.map(|table| difference(table, &expected[table], &found[table])).collect()
     }
 
+    /// The ends of a topic's partitions, which a broker may not know while it settles.
+    pub fn watermarks(&self, topic: &str) -> Vec<Watermarks> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.harness.log.watermarks(topic) {
+                Err(error) if error.retryable() && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                marks => return marks.unwrap().unwrap(),
+            }
+        }
+    }
+
     fn ends(&self, topics: &ViewTopics) -> Vec<(TopicPartition, i64)> {
         let of = |topic: &Arc<str>| {
-            let marks = self.harness.log.watermarks(topic).unwrap().unwrap();
+            let marks = self.watermarks(topic);
             let topic = Arc::clone(topic);
             (0..).zip(marks).map(move |(n, marks)| (TopicPartition::new(Arc::clone(&topic), n), marks.high))
         };
