@@ -195,7 +195,9 @@ impl Lifecycle {
 
     /// Ends everything at once; the first failure is the one that is reported.
     pub fn fail(&self, error: EngineError) {
-        tracing::error!(%error, "the engine stops");
+        if !self.failed() {
+            tracing::error!(%error, "the engine stops");
+        }
         locked(&self.failure).get_or_insert(error);
         self.failed.store(true, Ordering::Release);
         self.stop();

@@ -10,7 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater::log::{LogRecord, TopicPartition};
+use headwater::error::Fault;
+use headwater::log::{LogRecord, TopicPartition, Watermarks};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use serde_json::Value;
@@ -154,8 +155,18 @@ fn processes_and_workers_come_and_go_on_kafka() {
 
 /// How many records a topic holds, transaction markers included.
 fn size(harness: &Harness, topic: &str) -> i64 {
-    let marks = harness.log.watermarks(&harness.config.full_name(topic)).unwrap().unwrap_or_default();
-    marks.iter().map(|marks| marks.high - marks.low).sum()
+    marks(harness, topic).iter().map(|marks| marks.high - marks.low).sum()
+}
+
+/// The ends of a topic's partitions. A broker that has just made a topic may not know its leaders yet.
+fn marks(harness: &Harness, topic: &str) -> Vec<Watermarks> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match harness.log.watermarks(&harness.config.full_name(topic)) {
+            Err(error) if error.retryable() && Instant::now() < deadline => {}
+            marks => return marks.unwrap().unwrap_or_default(),
+        }
+    }
 }
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -279,11 +290,14 @@ fn ended(process: &mut Process) -> bool {
 
 /// Whether everything that `topic` holds is read and committed.
 fn committed(harness: &Harness, topic: &str) -> bool {
+    if size(harness, "progress") == 0 {
+        return false;
+    }
     let records: Vec<LogRecord> = harness.records("progress");
     let Some(last) = records.last().and_then(|record| record.value.as_deref()) else { return false };
     let progress: Value = serde_json::from_slice(last).unwrap();
+    let marks = marks(harness, topic);
     let topic = harness.config.full_name(topic);
-    let marks = harness.log.watermarks(&topic).unwrap().unwrap();
     let positions = progress["positions"].as_array().unwrap();
     (0..).zip(marks).all(|(partition, marks)| {
         let at = TopicPartition::new(topic.as_str(), partition);
