@@ -94,6 +94,8 @@ pub struct DeadLetter {
     pub part: Option<String>,
     /// The original bytes of the record or of the part.
     pub bytes: Vec<u8>,
+    /// Whether those are less than the record's value.
+    pub excerpt: bool,
     /// The record's headers as they were.
     pub headers: Vec<(String, Vec<u8>)>,
 }

@@ -26,6 +26,7 @@ use timely::dataflow::{Scope, StreamVec};
 use super::correction::{Corrections, Held, Report};
 use super::lifecycle::{Lifecycle, PanicGuard};
 use super::ordered::least;
+use super::output::dead_letter::EXCERPT;
 use super::output::{OutRecord, Output};
 use super::progress::{FORMAT, PROGRESS_KEY, Positions, Progress, Rebuilding};
 use super::recovery::output_ends;
@@ -440,6 +441,8 @@ impl Committer {
         if is_letter {
             value.truncate(value.len() / 2);
             record.value = Some(value);
+            record.headers.retain(|(name, _)| name != EXCERPT);
+            record.headers.push((EXCERPT.to_owned(), b"true".to_vec()));
             return Ok(None);
         }
         Ok(Some(NewRecord {

@@ -327,30 +327,63 @@ fn net_changes<K: Ord, V: Ord>(changes: Vec<(K, V, isize)>) -> Vec<NetChange<K, 
     net
 }
 
+/// The headers that dead letters have beside those of the record.
+pub mod dead_letter {
+    /// What the names of all of them begin with.
+    pub const PREFIX: &str = "dead-letter-";
+    /// Stable code.
+    pub const CODE: &str = "dead-letter-code";
+    /// What is wrong, for people.
+    pub const REASON: &str = "dead-letter-reason";
+    /// Which part of the record.
+    pub const PART: &str = "dead-letter-part";
+    /// There where the value is less than that of the record.
+    pub const EXCERPT: &str = "dead-letter-excerpt";
+    /// Headers that the record did not have: their values come from the configuration of its topic.
+    pub const ASSUMED: &str = "dead-letter-assumed";
+    /// How often the record was replayed. The only one that records on other topics have too.
+    pub const ATTEMPTS: &str = "dead-letter-attempts";
+    /// Full name of the topic that the record was read from.
+    pub const TOPIC: &str = "dead-letter-topic";
+    /// Its partition.
+    pub const PARTITION: &str = "dead-letter-partition";
+    /// Its offset.
+    pub const OFFSET: &str = "dead-letter-offset";
+    /// Its timestamp, in ms since the Unix epoch.
+    pub const TIMESTAMP: &str = "dead-letter-timestamp";
+}
+
 /// A dead letter as a record: the original bytes, the original headers, and ours beside them.
 pub fn dead_letter_record(letter: DeadLetter) -> OutRecord {
     let origin = &letter.origin;
     let mut headers = letter.headers;
-    headers.retain(|(name, _)| !name.starts_with("dead-letter-") || name == "dead-letter-attempts");
+    headers.retain(|(name, _)| !name.starts_with(dead_letter::PREFIX) || name == dead_letter::ATTEMPTS);
     let mut set = |name: &str, value: Vec<u8>| {
+        let had = headers.iter().any(|(present, bytes)| present == name && *bytes == value);
         headers.retain(|(present, _)| present != name);
         headers.push((name.to_owned(), value));
+        had
     };
-    if let Some(source) = &letter.source {
-        set("source", source.as_bytes().to_vec());
+    let mut assumed = Vec::new();
+    for (name, value) in [("source", &letter.source), ("content-type", &letter.content_type)] {
+        let had = value.as_ref().is_none_or(|value| set(name, value.as_bytes().to_vec()));
+        assumed.extend((!had).then_some(name));
     }
-    if let Some(content_type) = &letter.content_type {
-        set("content-type", content_type.as_bytes().to_vec());
+    if !assumed.is_empty() {
+        set(dead_letter::ASSUMED, assumed.join(",").into_bytes());
     }
-    set("dead-letter-code", letter.code.as_str().into());
-    set("dead-letter-reason", letter.reason.into_bytes());
+    if letter.excerpt {
+        set(dead_letter::EXCERPT, b"true".to_vec());
+    }
+    set(dead_letter::CODE, letter.code.as_str().into());
+    set(dead_letter::REASON, letter.reason.into_bytes());
     if let Some(part) = letter.part {
-        set("dead-letter-part", part.into_bytes());
+        set(dead_letter::PART, part.into_bytes());
     }
-    set("dead-letter-topic", origin.topic.as_bytes().to_vec());
-    set("dead-letter-partition", origin.partition.to_string().into_bytes());
-    set("dead-letter-offset", origin.offset.to_string().into_bytes());
-    set("dead-letter-timestamp", origin.timestamp_ms.to_string().into_bytes());
+    set(dead_letter::TOPIC, origin.topic.as_bytes().to_vec());
+    set(dead_letter::PARTITION, origin.partition.to_string().into_bytes());
+    set(dead_letter::OFFSET, origin.offset.to_string().into_bytes());
+    set(dead_letter::TIMESTAMP, origin.timestamp_ms.to_string().into_bytes());
     OutRecord { output: Output::DeadLetters, key: letter.key, value: Some(letter.bytes), headers }
 }
 

@@ -103,6 +103,7 @@ fn failure(record: LogRecord, reason: String) -> Box<DeadLetter> {
         reason,
         part: None,
         bytes: record.value.unwrap_or_default(),
+        excerpt: false,
         headers: record.headers,
     })
 }

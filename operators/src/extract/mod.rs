@@ -239,6 +239,7 @@ fn dead_letter(record: RawRecord, problem: Problem) -> DeadLetter {
         reason: problem.reason,
         part: None,
         bytes: record.value.unwrap_or_default(),
+        excerpt: false,
         headers: record.headers,
     }
 }
@@ -253,6 +254,7 @@ impl record::PartFailure {
             code: self.problem.code,
             reason: self.problem.reason,
             part: self.part,
+            excerpt: record.value.as_ref() != Some(&self.bytes),
             bytes: self.bytes,
             headers: record.headers.clone(),
         }
