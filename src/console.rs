@@ -211,6 +211,9 @@ fn summary(figures: &Figures, elapsed: Duration, rate: f64, orderly: bool) -> St
     for (name, value) in rows {
         text.push_str(&format!("\n  {name:<18} {:>12}", grouped(value)));
     }
+    if figures.dead_letters > 0 {
+        text.push_str("   `headwater dead-letters summary` says why");
+    }
     text
 }
 

@@ -60,6 +60,8 @@ pub struct Config {
     pub engine: EngineSection,
     /// How long events stay when they are over.
     pub retention: RetentionSection,
+    /// When dead letters are given up.
+    pub dead_letters: DeadLettersSection,
     /// The admin server.
     pub admin: AdminSection,
     /// What becomes of sources that are not named here, and what holds for all.
@@ -98,6 +100,7 @@ impl Default for Config {
             inputs: vec![Input::default()],
             engine: EngineSection::default(),
             retention: RetentionSection::default(),
+            dead_letters: DeadLettersSection::default(),
             admin: AdminSection::default(),
             extract: ExtractSection::default(),
             sources: BTreeMap::new(),
@@ -268,6 +271,21 @@ impl Default for RetentionSection {
     }
 }
 
+/// `[dead_letters]`: when dead letters are given up.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadLettersSection {
+    /// A record that was replayed so often and fails again is parked: it is replayed only on
+    /// request. 1 or more.
+    pub max_attempts: u32,
+}
+
+impl Default for DeadLettersSection {
+    fn default() -> Self {
+        Self { max_attempts: 5 }
+    }
+}
+
 /// `[admin]`: `/health`, `/ready` and `/metrics`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -299,6 +317,8 @@ pub mod topic {
     pub const DECISIONS: &str = "decisions";
     /// Configuration that changes while running.
     pub const CONTROL: &str = "control";
+    /// Which dead letters were replayed. Only `headwater dead-letters` reads and writes it.
+    pub const REPLAYS: &str = "replays";
 
     /// All of them.
     pub const TABLES: [&str; 3] = [PLACES, DECISIONS, CONTROL];
@@ -307,7 +327,7 @@ pub mod topic {
 /// The topics that a topology uses whatever its inputs are.
 fn own_topics<'t>() -> impl Iterator<Item = &'t str> {
     let outputs = Output::ALL.into_iter().map(|output| -> &'t str { output.name() });
-    outputs.chain(topic::TABLES)
+    outputs.chain(topic::TABLES).chain([topic::REPLAYS])
 }
 
 /// How a topic is used, which decides how it is kept.
@@ -326,6 +346,8 @@ impl Role {
             Some(Output::Progress) => Self::Progress,
             Some(_) => Self::Table,
             None if topic::TABLES.contains(&topic) => Self::Table,
+            // Kept as long as what it tells of.
+            None if topic == topic::REPLAYS => Self::DeadLetters,
             None => Self::Raw,
         }
     }
@@ -557,6 +579,7 @@ impl Config {
         found.unless(engine.correction_batch >= 1, "engine.correction_batch", "must be 1 or more");
         let guard = (0.0..=1.0).contains(&engine.correction_guard);
         found.unless(guard, "engine.correction_guard", "is a share: from 0 to 1");
+        found.unless(self.dead_letters.max_attempts >= 1, "dead_letters.max_attempts", "must be 1 or more");
     }
 
     fn validate_operators(&self, found: &mut Findings) {

@@ -13,6 +13,7 @@ use crate::log::{Log, LogError, LogRecord, Polled, Start, TopicPartition};
 
 pub mod check;
 pub mod consume;
+pub mod dead_letters;
 pub mod decide;
 pub mod evaluate;
 pub mod produce;
@@ -47,6 +48,14 @@ pub enum ToolError {
         log: String,
         /// The topic that may have been meant, or what topics there are.
         hint: String,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Writing {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
@@ -89,6 +98,28 @@ pub enum ToolError {
         /// What is wrong.
         reason: String,
     },
+    /// There is no such dead letter.
+    #[error("there is no dead letter {id}")]
+    NoLetter {
+        /// Its place.
+        id: dead_letters::LetterId,
+    },
+    /// More is to be replayed than is done without being told twice.
+    #[error("{records} records would be replayed")]
+    NeedsConsent {
+        /// How many.
+        records: usize,
+    },
+    /// A record of a topic of our own cannot be read.
+    #[error("{topic}, record {at}: {reason}")]
+    Damaged {
+        /// Full name.
+        topic: String,
+        /// Partition and offset.
+        at: dead_letters::LetterId,
+        /// What is wrong.
+        reason: String,
+    },
     /// Nobody takes what is printed, for another reason than that the reader has gone.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
@@ -102,6 +133,8 @@ impl Fault for ToolError {
         match self {
             Self::Config(_) | Self::NoTopic { .. } | Self::ContentType { .. } | Self::Record { .. } => Domain::User,
             Self::File { .. } | Self::Truth { .. } | Self::OneListing | Self::NoDecision { .. } => Domain::User,
+            Self::NoLetter { .. } | Self::NeedsConsent { .. } | Self::Writing { .. } => Domain::User,
+            Self::Damaged { .. } => Domain::External,
             Self::Log(error) => error.domain(),
             Self::Output(_) | Self::Signals(_) => Domain::External,
         }
@@ -115,7 +148,17 @@ impl Fault for ToolError {
             Self::ContentType { .. } => Some("name it: --content-type text/calendar".to_owned()),
             Self::Record { .. } => Some("--keep-going leaves out what cannot be written".to_owned()),
             Self::NoDecision { .. } => Some("`headwater decide list` shows those there are".to_owned()),
-            Self::File { .. } | Self::Truth { .. } | Self::OneListing | Self::Output(_) | Self::Signals(_) => None,
+            Self::NoLetter { .. } => Some("`headwater dead-letters list` shows those there are".to_owned()),
+            Self::NeedsConsent { .. } => {
+                Some("--dry-run says more; --yes replays them; --limit and the filters make them fewer".to_owned())
+            }
+            Self::Damaged { .. } => Some("was it written by a newer version?".to_owned()),
+            Self::File { .. }
+            | Self::Truth { .. }
+            | Self::Writing { .. }
+            | Self::OneListing
+            | Self::Output(_)
+            | Self::Signals(_) => None,
         }
     }
 }
