@@ -401,7 +401,8 @@ mod tests {
         let held = held(&["same", "other", "gone"].map(|key| event(key, Some("1"))));
         let implied = vec![event("same", Some("1")), event("other", Some("2")), event("new", Some("3"))];
         // Workers have met the rows before the committer does.
-        implied.iter().for_each(|record| drop(held.meet(record)));
+        let met: Vec<_> = implied.iter().map(|record| held.meet(record)).collect();
+        assert_eq!(met, [None, Some(Change::Changed), Some(Change::New)]);
         let corrections = held.corrections(implied);
         assert_eq!(corrections.records, [event("new", Some("3")), event("other", Some("2")), event("gone", None)]);
         let events = &corrections.report.topics[0];

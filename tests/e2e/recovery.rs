@@ -330,12 +330,15 @@ fn remake(harness: &Harness, brokers: &str, names: &[String]) {
     harness.log.ensure_topics(&harness.config.topic_specs()).unwrap();
 }
 
+/// Topic, key, what is written there, and a word that the error must hold.
+type Damage<'a> = (&'a str, Vec<u8>, Option<&'a [u8]>, &'a str);
+
 #[test]
 fn lost_and_damaged_state_is_told_and_a_rebuild_mends_it() {
     let harness = fed(Place::Embedded);
     let before = harness.results();
     let key = |topic: &str| harness.records(topic).into_iter().rev().find(|record| record.value.is_some()).unwrap().key;
-    let damages: [(&str, Vec<u8>, Option<&[u8]>, &str); 6] = [
+    let damages: [Damage<'_>; 6] = [
         ("listings", key("listings").unwrap(), Some(b"\xff\xfe"), "offset"),
         ("listings", key("listings").unwrap(), Some(br#"{"format":9,"news":true}"#), "format 9"),
         ("links", key("links").unwrap(), Some(br#"{"format":1}"#), "offset"),
