@@ -67,6 +67,15 @@ impl Workplace {
         self.succeed(arguments).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// Runs the topology on all that is there. A broker that has just made the topics may not know
+    /// their leaders yet; then it ends, and is started again.
+    fn catch_up(&self) {
+        until(|| {
+            let ended = self.command("discovery", &["--exit-when-idle"]).output().unwrap();
+            if ended.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&ended.stderr).into_owned()) }
+        });
+    }
+
     /// Tells of an event as `source` does.
     fn say(&self, source: &str, id: &str, title: &str, hour: u32, place: &str) {
         let start = format!("2026-09-19T{hour}:00:00Z");
@@ -194,6 +203,7 @@ fn decisions_split_and_join_live(place: Place) {
     workplace.say("b", "1", "Harvest Supper", 18, "Village Hall");
     workplace.say("a", "2", "Autumn Concert of the Silver Band", 15, "Village Hall");
     workplace.say("b", "2", "Brass in the Afternoon", 10, "Church Hall");
+    workplace.catch_up();
     let _running = start(workplace.command("discovery", &["--workers", "2"]));
     workplace.wait_for(&["a/1+b/1", "a/2", "b/2"]);
     let whole = workplace.event_with("a/1");
@@ -290,8 +300,7 @@ fn a_killed_replay_goes_on(place: Place) {
     fs::write(workplace.path("bad.jsonl"), lines).unwrap();
     let arguments = ["produce", "raw.events", "bad.jsonl", "--source", "a", "--key", "/n"];
     workplace.succeed(&[&arguments[..], &["--content-type", "application/json"]].concat());
-    let ended = workplace.command("discovery", &["--exit-when-idle"]).output().unwrap();
-    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    workplace.catch_up();
     let replayed = || {
         let records = workplace.lines(&["consume", "raw.events", "--json", "--exit-at-end"]);
         let again: Vec<String> = records
@@ -342,10 +351,6 @@ fn said(workplace: &Workplace) -> Vec<String> {
 #[test]
 fn what_is_mended_and_replayed_ends_as_if_it_had_been_right_at_once() {
     let (mended, right) = (Workplace::new(Place::Embedded), Workplace::new(Place::Embedded));
-    let run = |workplace: &Workplace| {
-        let ended = workplace.command("discovery", &["--exit-when-idle"]).output().unwrap();
-        assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
-    };
     let configure = |workplace: &Workplace| {
         let mut text = fs::read_to_string(workplace.path("topology.toml")).unwrap();
         text.push_str(&source_config_toml(6, &Shape::ALL));
@@ -356,13 +361,13 @@ fn what_is_mended_and_replayed_ends_as_if_it_had_been_right_at_once() {
         workplace.succeed(&[&records[..], &["--to-topic", "raw.events"]].concat());
     }
     // Three of six sources cannot be read without their mappings.
-    run(&mended);
+    mended.catch_up();
     configure(&mended);
     let done = mended.lines(&["dead-letters", "replay", "--json"]).remove(0);
     assert!(done["records"].as_u64() > Some(100) && done["skipped"]["outdated"].as_u64() > Some(5), "{done}");
-    run(&mended);
+    mended.catch_up();
     configure(&right);
-    run(&right);
+    right.catch_up();
     let (mended, right) = (said(&mended), said(&right));
     assert!(right.len() > 300);
     assert_eq!(mended.len(), right.len());
