@@ -196,6 +196,7 @@ fn describe_commits() {
     describe_histogram!("headwater_transaction_records", "Records in a transaction");
     describe_histogram!("headwater_transaction_bytes", Unit::Bytes, "Bytes of the records in a transaction");
     describe_counter!("headwater_commits_total", "Transactions committed");
+    describe_counter!("headwater_commit_retries_total", "Attempts at transactions that did not succeed");
     describe_counter!("headwater_output_records_total", "Records committed, by output topic");
     describe_counter!("headwater_output_bytes_total", Unit::Bytes, "Bytes of records committed, by output topic");
     describe_counter!("headwater_dead_letters_total", "Dead letters written, by code and source");

@@ -445,7 +445,7 @@ fn a_superseded_instance_cannot_write() {
         assert!(new.claim(None).unwrap() > first);
         let error = apply(&mut *old, &mut one_event(1, 2), step(Some(1), 2)).unwrap_err();
         assert!(matches!(error, ViewError::Superseded { .. }), "{error}");
-        assert_eq!((error.domain(), error.retryable()), (Domain::Superseded, false));
+        assert_eq!((error.domain(), error.may_pass()), (Domain::Superseded, false));
         assert!(matches!(old.reset(), Err(ViewError::Superseded { .. })));
         assert!(matches!(old.claim(Some(first)), Err(ViewError::Superseded { .. })));
         assert_eq!(database.query("SELECT id FROM events"), [id(1)]);
@@ -783,7 +783,7 @@ fn an_unreachable_database_is_tried_again_and_stopping_does_not_wait_for_it() {
     let mut config = PostgresConfig::new("postgres://ann:s3cret@127.0.0.1:1/town");
     config.connect_timeout_secs = 1;
     let error = config.check().unwrap_err();
-    assert!(matches!(error, ViewError::Unreachable { .. }) && error.retryable(), "{error}");
+    assert!(matches!(error, ViewError::Unreachable { .. }) && error.may_pass(), "{error}");
     let message = error.to_string();
     assert!(message.starts_with("cannot reach postgres://ann@127.0.0.1:1/town: "), "{message}");
     assert!(message.contains("refused") && error.hint().is_some(), "{message}");

@@ -32,6 +32,7 @@ use super::progress::{FORMAT, PROGRESS_KEY, Positions, Progress, Rebuilding};
 use super::recovery::output_ends;
 use super::source::{PositionReport, Restored};
 use super::{EngineError, Fingerprints, TopicNames};
+use crate::error::{Backoff, Failure, Fatal, Fault, Transient};
 use crate::fail_point::FailPoint;
 use crate::log::{Log, LogError, NewRecord, TopicPartition, Transaction, Transactional};
 
@@ -160,6 +161,7 @@ pub fn start(
 ) -> Result<JoinHandle<()>, EngineError> {
     let work = move || {
         let _guard = PanicGuard::new("the committer", &lifecycle);
+        metrics::counter!("headwater_commit_retries_total").increment(0);
         let mut committer = Committer::new(options, writer, Arc::clone(&lifecycle));
         if let Err(error) = committer.run(&sealed) {
             lifecycle.fail(error);
@@ -200,6 +202,16 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// An idle instance asks this often whether a newer one has fenced it.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// Pauses between attempts at a transaction while the log is away.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Asked to stop, an attempt that does not succeed is given up after this long.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the committer goes without looking whether it is to stop.
+const TICK: Duration = Duration::from_millis(50);
 
 /// A transaction takes in further sealed epochs up to about this many bytes.
 const TRANSACTION_BYTES: usize = 32 << 20;
@@ -261,8 +273,11 @@ impl Committer {
             positions.extend(self.options.published.iter().map(|topic| (TopicPartition::new(topic.as_str(), 0), 0)));
         }
         let asked = Instant::now();
-        self.writer.check(positions)?;
-        self.heard(asked);
+        match self.writer.check(positions).map_err(Fault::judged) {
+            Err(Failure::Fatal(Fatal(error))) => return Err(error.into()),
+            Err(Failure::Transient(error)) => tracing::debug!(%error, "the log does not answer"),
+            Ok(()) => self.heard(asked),
+        }
         Ok(())
     }
 
@@ -386,7 +401,15 @@ impl Committer {
         // after the commit has returned; the next transaction has to wait for that.
         self.commit(Vec::new())?;
         FailPoint::EndsSettled.reach();
-        self.ends = output_ends(&*self.options.log, &self.options.names)?;
+        match output_ends(&*self.options.log, &self.options.names).map_err(Fault::judged) {
+            Ok(ends) => self.ends = ends,
+            // They are recorded after the next quiet second.
+            Err(Failure::Transient(error)) => {
+                tracing::warn!(%error, "the ends of the outputs are not known");
+                return Ok(());
+            }
+            Err(Failure::Fatal(Fatal(error))) => return Err(error),
+        }
         FailPoint::EndsRead.reach();
         self.commit(Vec::new())?;
         FailPoint::EndsRecorded.reach();
@@ -417,13 +440,42 @@ impl Committer {
 
     /// Appends the transaction; a record that the log finds too large is replaced by a dead letter.
     fn append(&mut self, transaction: &mut Transaction) -> Result<(), EngineError> {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            let Err(error) = self.writer.commit(transaction) else { return Ok(()) };
+            let Err(error) = self.writer.commit(transaction) else {
+                if backoff.reset() {
+                    tracing::info!("the log takes transactions again");
+                }
+                return Ok(());
+            };
+            let error = match error.judged() {
+                Failure::Transient(error) => {
+                    self.wait(error, &mut backoff)?;
+                    continue;
+                }
+                Failure::Fatal(Fatal(error)) => error,
+            };
             let LogError::TooLarge { index, .. } = error else { return Err(error.into()) };
             let Some(record) = transaction.records.get_mut(index) else { return Err(error.into()) };
             let letter = self.shrink(record, error)?;
             transaction.records.extend(letter);
         }
+    }
+
+    /// Waits before the next attempt at the same transaction. As long as it takes: reading pauses
+    /// meanwhile. Only who asks for the end is not kept waiting for ever.
+    fn wait(&self, error: Transient<LogError>, backoff: &mut Backoff) -> Result<(), EngineError> {
+        let pause = backoff.pause();
+        tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "the transaction will be tried again");
+        metrics::counter!("headwater_commit_retries_total").increment(1);
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            if self.lifecycle.failed() || self.lifecycle.stopping_for() > STOP_PATIENCE {
+                return Err(error.0.into());
+            }
+            std::thread::sleep(TICK.min(pause));
+        }
+        Ok(())
     }
 
     /// Turns a table record into a tombstone and returns the dead letter that says so; halves a

@@ -114,8 +114,8 @@ impl Fault for EngineError {
         }
     }
 
-    fn retryable(&self) -> bool {
-        matches!(self, Self::Log(error) if error.retryable())
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Log(error) if error.may_pass())
     }
 
     fn hint(&self) -> Option<String> {

@@ -19,6 +19,7 @@ use crate::log::TopicPartition;
 pub struct Lifecycle {
     committed: AtomicU64,
     stopping: AtomicBool,
+    stopped_at: Mutex<Option<Instant>>,
     failure: Mutex<Option<EngineError>>,
     failed: AtomicBool,
     heard: Mutex<Option<Instant>>,
@@ -174,6 +175,7 @@ impl Lifecycle {
 
     /// Asks for an orderly stop: finish the epoch, commit, end.
     pub fn stop(&self) {
+        locked(&self.stopped_at).get_or_insert_with(Instant::now);
         self.stopping.store(true, Ordering::Release);
         self.wake();
     }
@@ -186,6 +188,11 @@ impl Lifecycle {
     /// A moment from which on the log knew this instance as the newest; `None` before the first.
     pub fn heard(&self) -> Option<Instant> {
         *locked(&self.heard)
+    }
+
+    /// How long ago an orderly stop was asked for; zero when it was not.
+    pub fn stopping_for(&self) -> Duration {
+        locked(&self.stopped_at).map_or(Duration::ZERO, |at| at.elapsed())
     }
 
     /// Whether an orderly stop was asked for.

@@ -177,7 +177,7 @@ pub fn source<'s>(
     let activator = scope.activator_for(Rc::clone(&info.address));
     let sync = scope.worker().sync_activator_for(info.address.to_vec());
     lifecycle.register(scope.worker().sync_activator_for(info.address.to_vec()));
-    let (sender, receiver) = bounded(16);
+    let (sender, receiver) = bounded(READ_AHEAD);
     let readings = Readings { share: options.share.clone(), rebuilding: options.rebuilding };
     spawn_reader(log, readings, options.growth.clone(), sender, sync, Arc::clone(&lifecycle));
 
@@ -601,6 +601,9 @@ enum Next {
 /// What a record costs in memory beyond its bytes, roughly: allocations and bookkeeping.
 const RECORD_OVERHEAD: usize = 256;
 
+/// How many polls wait for the source, at most.
+const READ_AHEAD: usize = 4;
+
 /// How many bytes one poll asks for.
 const POLL_BYTES: usize = 1 << 20;
 
@@ -679,7 +682,7 @@ impl Feed {
             let ends = match log.watermarks(topic) {
                 Ok(ends) => ends.unwrap_or_default(),
                 // The log is away for a while: there is a next time.
-                Err(error) if error.retryable() => return Ok(()),
+                Err(error) if error.may_pass() => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
             for (partition, ends) in (0..).zip(ends) {
@@ -688,7 +691,7 @@ impl Feed {
                     continue;
                 }
                 match reader.assign(at.clone(), Start::Beginning) {
-                    Err(error) if error.retryable() => return Ok(()),
+                    Err(error) if error.may_pass() => return Ok(()),
                     outcome => outcome?,
                 }
                 tracing::info!(topic = &**topic, partition, "a partition has appeared; it is read from its beginning");

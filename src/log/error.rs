@@ -19,6 +19,15 @@ pub enum LogError {
         /// The transactional id.
         id: String,
     },
+    /// The broker has ended a transaction that was open for too long. It says the same when a newer
+    /// instance has taken over, and nothing tells the two apart.
+    #[error("the broker ended a transaction of {id:?} that was open for {seconds} s, or another instance has started")]
+    Expired {
+        /// The transactional id.
+        id: String,
+        /// For how long it was open.
+        seconds: u64,
+    },
     /// There is no such topic.
     #[error("there is no topic {topic:?}")]
     UnknownTopic {
@@ -76,15 +85,17 @@ pub enum LogError {
 impl Fault for LogError {
     fn domain(&self) -> Domain {
         match self {
-            Self::Unreachable { .. } | Self::Failed { .. } | Self::Damaged { .. } | Self::OffsetGone { .. } => {
-                Domain::External
-            }
+            Self::Unreachable { .. }
+            | Self::Expired { .. }
+            | Self::Failed { .. }
+            | Self::Damaged { .. }
+            | Self::OffsetGone { .. } => Domain::External,
             Self::Fenced { .. } => Domain::Superseded,
             Self::UnknownTopic { .. } | Self::TooLarge { .. } | Self::Config { .. } => Domain::User,
         }
     }
 
-    fn retryable(&self) -> bool {
+    fn may_pass(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
 
@@ -95,6 +106,10 @@ impl Fault for LogError {
                  `discovery check` tests it"
             }
             Self::Fenced { .. } => "run one instance of a topology at a time, or give each its own `name`",
+            Self::Expired { .. } => {
+                "nothing of it was written; start again to go on from the last commit. \
+                 `transaction.timeout.ms` under [log.kafka.properties] says how long a stall may last"
+            }
             Self::UnknownTopic { .. } => "`headwater topics` lists what is there; is the prefix right?",
             Self::OffsetGone { .. } => {
                 "raise the topic's retention; for a raw topic, `--rebuild` goes on from what is left"

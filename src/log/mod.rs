@@ -215,13 +215,15 @@ pub struct Transaction {
 
 /// The single writer of a topology.
 pub trait Transactional: Send {
-    /// Appends everything in `transaction`, or nothing. Retries what is transient inside.
+    /// Appends everything in `transaction`, or nothing.
     ///
     /// # Errors
     /// [`LogError::Fenced`] when a newer instance has opened the same id;
     /// [`LogError::TooLarge`] when a record exceeds the topic's limit (nothing was written, and
-    /// the transaction may be committed again without it). After any other error the state is
-    /// unknown: stop, and start again from what is committed.
+    /// the transaction may be committed again without it). After an error that
+    /// [may pass](crate::error::Failure) it is not known whether it was committed: call again, with
+    /// the same transaction, until that is known; what was committed is not appended twice. After any
+    /// other error: stop, and start again from what is committed.
     fn commit(&mut self, transaction: &Transaction) -> Result<(), LogError>;
 
     /// Asks whether this writer still holds its id, and appends no record. An idle writer that

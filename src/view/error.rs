@@ -120,13 +120,13 @@ impl Fault for ViewError {
         }
     }
 
-    fn retryable(&self) -> bool {
+    fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::OffsetsMoved { .. } | Self::TablesMissing { .. } => true,
             // A topic may be created after the view has started, and be gone for a moment while
             // it is made anew; offsets that are gone lead to a rebuild.
             Self::Log(LogError::UnknownTopic { .. } | LogError::OffsetGone { .. }) => true,
-            Self::Log(error) => error.retryable(),
+            Self::Log(error) => error.may_pass(),
             _ => false,
         }
     }

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::rows::{Batch, Step, ends_of};
 use super::{Generation, OpenStore, Stored, ViewError, ViewOptions, ViewStore, ViewTopics};
-use crate::error::Fault;
+use crate::error::{Backoff, Failure, Fatal, Fault, Transient};
 use crate::fail_point::FailPoint;
 use crate::log::{Log, LogError, LogRecord, Polled, Reader, Start, TopicPartition, Watermarks};
 
@@ -25,6 +24,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// How long the thread goes without looking whether it is to stop.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How long the end of a view is waited for: its database may have stalled.
+const END_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often offsets are refreshed although nothing came, so that the store knows how long the
 /// view was away; the lag is measured and old dead letters are dropped as often.
@@ -60,7 +62,7 @@ impl View {
             meters,
             generation: None,
             rebuild: None,
-            failed_attempts: 0,
+            backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
         };
         let thread = std::thread::Builder::new()
             .name(format!("view-{name}"))
@@ -181,6 +183,14 @@ impl ViewHandle {
 
     fn end(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
+        let deadline = Instant::now() + END_PATIENCE;
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            if Instant::now() >= deadline {
+                tracing::warn!(view = self.name, "the view hangs and is left behind; its transaction may yet succeed");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!(view = self.name, "the view's thread ended by a panic");
         }
@@ -292,21 +302,23 @@ struct Runner {
     generation: Option<Generation>,
     /// Set when reading showed that the offsets are no good.
     rebuild: Option<Rebuild>,
-    failed_attempts: u32,
+    backoff: Backoff,
 }
 
 impl Runner {
     fn run(mut self) {
         while !self.stopping() {
             let Err(error) = self.session() else { return };
-            if !error.retryable() {
-                tracing::error!(view = self.name, %error, "the view has ended");
-                self.shared.update(|state| state.failure = Some(Arc::new(error)));
-                return;
-            }
+            let error = match error.judged() {
+                Failure::Fatal(Fatal(error)) => {
+                    tracing::error!(view = self.name, %error, "the view has ended");
+                    self.shared.update(|state| state.failure = Some(Arc::new(error)));
+                    return;
+                }
+                Failure::Transient(Transient(error)) => error,
+            };
             self.note_gone(&error);
-            let pause = pause(self.failed_attempts);
-            self.failed_attempts = self.failed_attempts.saturating_add(1);
+            let pause = self.backoff.pause();
             self.meters.retries.increment(1);
             tracing::warn!(view = self.name, %error, pause_ms = pause.as_millis() as u64, "the view will try again");
             self.shared.update(|state| state.status.trouble = Some(error.to_string()));
@@ -383,13 +395,6 @@ impl Runner {
         }
         Ok(marks)
     }
-}
-
-/// Exponential, with jitter over its upper half, so that many views do not come back at once.
-fn pause(failed_attempts: u32) -> Duration {
-    let full = FIRST_PAUSE.saturating_mul(1 << failed_attempts.min(16)).min(LONGEST_PAUSE);
-    let random = RandomState::new().hash_one(failed_attempts) % 1_000;
-    full / 2 + full.mul_f64(random as f64 / 2_000.0)
 }
 
 /// How far a session is, by partition.
@@ -555,10 +560,9 @@ impl Session<'_> {
 
     fn applied(&mut self, records: usize, rows: usize, skipped: usize, took: Duration) {
         let runner = &mut *self.runner;
-        if runner.failed_attempts > 0 {
+        if runner.backoff.reset() {
             tracing::info!(view = runner.name, "the view works again");
         }
-        runner.failed_attempts = 0;
         runner.meters.records.increment(records as u64);
         runner.meters.rows.increment(rows as u64);
         runner.meters.skipped.increment(skipped as u64);
@@ -584,7 +588,7 @@ impl Session<'_> {
             return;
         }
         if all_read {
-            runner.failed_attempts = 0;
+            runner.backoff.reset();
         }
         runner.shared.update(|state| {
             state.status.positions.clone_from(&progress.next);
@@ -704,14 +708,5 @@ mod tests {
         let away = Rebuild::Away { partition: at(0), age: DAY * 2 };
         assert_eq!(why_rebuild(&stored(7, DAY * 2), &marks(0, 9), DAY), Some(away));
         assert_eq!(why_rebuild(&stored(7, DAY * 2), &marks(0, 7), DAY), None);
-    }
-
-    #[test]
-    fn pauses_grow_to_a_limit() {
-        for attempt in 0..40 {
-            let full = FIRST_PAUSE.saturating_mul(1 << attempt.min(16)).min(LONGEST_PAUSE);
-            let pause = pause(attempt);
-            assert!(pause >= full / 2 && pause <= full, "{attempt}: {pause:?}");
-        }
     }
 }

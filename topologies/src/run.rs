@@ -386,8 +386,8 @@ impl Fault for SharedFault {
     fn domain(&self) -> headwater::error::Domain {
         self.0.domain()
     }
-    fn retryable(&self) -> bool {
-        self.0.retryable()
+    fn may_pass(&self) -> bool {
+        self.0.may_pass()
     }
     fn hint(&self) -> Option<String> {
         self.0.hint()

@@ -12,6 +12,9 @@ use crate::log::LogError;
 /// Group id of readers. They never join it: librdkafka wants one before partitions can be assigned.
 const READER_GROUP: &str = "headwater-reader";
 
+/// What a reader fetches ahead, in KiB: all its partitions share it, but each has at least 1 MiB.
+const AHEAD_KBYTES: usize = 65_536;
+
 /// What this module needs to be as it is, so that a property of that name is refused.
 const FIXED: &[&str] = &[
     "bootstrap.servers",
@@ -128,14 +131,14 @@ impl KafkaConfig {
     }
 
     /// A reader of committed records with the partitions dealt by hand.
-    pub(super) fn reader(&self) -> ClientConfig {
+    pub(super) fn reader(&self, partitions: usize) -> ClientConfig {
+        let kbytes = (AHEAD_KBYTES / partitions.max(1)).clamp(1024, 16_384).to_string();
         self.client(
             &[
                 ("group.id", READER_GROUP),
-                // Fetched ahead per partition: enough to keep reading busy, little enough that
-                // thirty partitions stay below half a gigabyte.
+                // Per partition, since each has a queue of its own.
                 ("queued.min.messages", "100000"),
-                ("queued.max.messages.kbytes", "16384"),
+                ("queued.max.messages.kbytes", &kbytes),
                 ("fetch.message.max.bytes", "4194304"),
                 // Once the queue has room again, fetch at once instead of after a second.
                 ("fetch.queue.backoff.ms", "10"),
@@ -162,7 +165,8 @@ impl KafkaConfig {
                 ("linger.ms", "5"),
                 ("batch.size", "1000000"),
                 ("queue.buffering.max.messages", "200000"),
-                ("queue.buffering.max.kbytes", "262144"),
+                // Copies of what a transaction holds; while it is full, the committer waits.
+                ("queue.buffering.max.kbytes", "65536"),
                 // The topics' own limits decide, and those are checked per topic.
                 ("message.max.bytes", "1000000000"),
                 ("message.timeout.ms", "60000"),
@@ -175,6 +179,11 @@ impl KafkaConfig {
     pub(super) fn transactional(&self, id: &str) -> ClientConfig {
         let mut config = self.producer();
         config.set("transactional.id", id);
+        // A stall that is shorter leaves no trace. After a crash the next start ends at once what
+        // was left open, whatever this is.
+        if !self.properties.contains_key("transaction.timeout.ms") {
+            config.set("transaction.timeout.ms", "300000");
+        }
         config
     }
 

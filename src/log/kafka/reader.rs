@@ -79,7 +79,7 @@ pub(super) struct KafkaReader {
 impl KafkaReader {
     pub(super) fn open(cluster: Arc<Cluster>, partitions: &[(TopicPartition, Start)]) -> Result<Self, LogError> {
         let consumer: BaseConsumer<Watch> =
-            create(&cluster.config.reader(), Watch::default()).map_err(|e| cluster.config_error(&e))?;
+            create(&cluster.config.reader(partitions.len()), Watch::default()).map_err(|e| cluster.config_error(&e))?;
         let mut reader =
             Self { assigned: Vec::new(), consumer: Arc::new(consumer), cluster, signal: Arc::default(), turn: 0 };
         reader.add(partitions)?;

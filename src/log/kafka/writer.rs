@@ -27,16 +27,13 @@ const STEP: Duration = Duration::from_millis(1);
 /// Events are served after this many records, so that their memory is given back.
 const SERVE_EVERY: usize = 512;
 
-/// One call to the transaction coordinator; repeated while patience lasts.
+/// One call to the transaction coordinator; whoever commits repeats it.
 const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long opening waits for the coordinator, which may be ending the former writer's transaction.
 const OPEN_PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long a commit is repeated while the cluster is in trouble.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(300);
-
-/// How long a plain producer waits for what is queued. Above the delivery timeout, which decides.
+/// How long to wait for what is queued. Above the delivery timeout, which decides.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(330);
 
 /// A producer together with what it knows about its topics.
@@ -242,10 +239,29 @@ impl Drop for KafkaProducer {
 enum Trouble {
     /// Nothing can help.
     Final(LogError),
+    /// The coordinator does not answer now; the same call may succeed later.
+    Away(String),
     /// The transaction has to be aborted; then it may be tried again.
     Abort(String),
     /// The group's positions cannot be written; without them the transaction may succeed.
     Positions(String),
+}
+
+/// What has been begun and is not settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UnderWay {
+    Nothing,
+    /// Something was sent that must not be committed.
+    Abort,
+    /// The coordinator was asked to commit, and has not answered: to ask again is to ask about the
+    /// same transaction.
+    Commit(Purpose),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Records,
+    Check,
 }
 
 /// The single writer of a topology, on Kafka.
@@ -254,13 +270,26 @@ pub(super) struct KafkaTransactional {
     id: String,
     /// Where positions go; none once that has turned out to be impossible.
     group: Option<ConsumerGroupMetadata>,
+    under_way: UnderWay,
+    /// When the last transaction was begun.
+    begun: Instant,
+    /// The broker ends transactions that are open for longer.
+    timeout: Duration,
 }
 
 impl KafkaTransactional {
     pub(super) fn open(cluster: Arc<Cluster>, id: &str, group: &str) -> Result<Self, LogError> {
         let config = cluster.config.transactional(id);
+        let timeout = config.get("transaction.timeout.ms").and_then(|ms| ms.parse().ok()).unwrap_or(60_000);
         let sink = Sink::open(cluster, &config)?;
-        let mut writer = Self { sink, id: id.to_owned(), group: None };
+        let mut writer = Self {
+            sink,
+            id: id.to_owned(),
+            group: None,
+            under_way: UnderWay::Nothing,
+            begun: Instant::now(),
+            timeout: Duration::from_millis(timeout),
+        };
         writer.initialise()?;
         // A consumer that never subscribes still has a group's metadata, which is all that is wanted.
         let consumer: BaseConsumer<Watch> = create(&writer.sink.cluster.config.group(group), Watch::default())
@@ -272,41 +301,57 @@ impl KafkaTransactional {
     /// Fences whoever held the id, and waits for what they left open.
     fn initialise(&self) -> Result<(), LogError> {
         let deadline = Instant::now() + OPEN_PATIENCE;
-        self.persist(deadline, || self.sink.producer.init_transactions(COORDINATOR_TIMEOUT)).map_err(|trouble| {
-            match trouble {
-                Trouble::Final(error) => error,
-                Trouble::Abort(reason) | Trouble::Positions(reason) => self.sink.unreachable(&reason),
-            }
-        })
-    }
-
-    /// Repeats a call to the coordinator while that can help.
-    fn persist(&self, deadline: Instant, call: impl Fn() -> Result<(), KafkaError>) -> Result<(), Trouble> {
         loop {
-            let Err(error) = call() else { return Ok(()) };
-            self.sink.producer.poll(STEP);
-            if let Some(fatal) = self.sink.fatal(&self.id) {
-                return Err(Trouble::Final(fatal));
-            }
-            match &error {
-                KafkaError::Transaction(e) if e.txn_requires_abort() => return Err(Trouble::Abort(e.string())),
-                KafkaError::Transaction(e) if e.is_retriable() => self.sink.context().watch.warn(&e.string()),
-                KafkaError::Transaction(e) if is_fenced(e.code()) => {
-                    return Err(Trouble::Final(LogError::Fenced { id: self.id.clone() }));
+            match self.call(|| self.sink.producer.init_transactions(COORDINATOR_TIMEOUT)) {
+                Ok(()) => return Ok(()),
+                Err(Trouble::Final(error)) => return Err(error),
+                Err(Trouble::Away(_)) if Instant::now() < deadline => {}
+                Err(Trouble::Away(reason) | Trouble::Abort(reason) | Trouble::Positions(reason)) => {
+                    return Err(self.sink.unreachable(&reason));
                 }
-                other => {
-                    let reason = other.to_string();
-                    return Err(Trouble::Final(LogError::Failed { doing: "a transaction", reason }));
-                }
-            }
-            if Instant::now() >= deadline {
-                return Err(Trouble::Final(self.sink.unreachable(&error.to_string())));
             }
         }
     }
 
-    fn attempt(&self, transaction: &Transaction, deadline: Instant) -> Result<(), Trouble> {
-        self.persist(deadline, || self.sink.producer.begin_transaction())?;
+    /// Calls the coordinator, and judges what comes of it.
+    fn call(&self, call: impl Fn() -> Result<(), KafkaError>) -> Result<(), Trouble> {
+        let Err(error) = call() else { return Ok(()) };
+        self.sink.producer.poll(STEP);
+        if let Some(fatal) = self.sink.fatal(&self.id) {
+            return Err(Trouble::Final(fatal));
+        }
+        Err(match &error {
+            KafkaError::Transaction(e) if e.txn_requires_abort() => Trouble::Abort(e.string()),
+            KafkaError::Transaction(e) if e.is_retriable() => {
+                self.sink.context().watch.warn(&e.string());
+                Trouble::Away(e.string())
+            }
+            KafkaError::Transaction(e) if is_fenced(e.code()) => {
+                Trouble::Final(LogError::Fenced { id: self.id.clone() })
+            }
+            other => Trouble::Final(LogError::Failed { doing: "a transaction", reason: other.to_string() }),
+        })
+    }
+
+    /// Settles what is under way, as far as it does not concern `transaction`; sends and commits it.
+    fn advance(&mut self, transaction: &Transaction, purpose: Purpose) -> Result<(), Trouble> {
+        match self.under_way {
+            UnderWay::Nothing => {}
+            UnderWay::Abort => self.abort(transaction)?,
+            UnderWay::Commit(of) => {
+                self.finish(of)?;
+                if of == purpose {
+                    return Ok(());
+                }
+            }
+        }
+        self.attempt(transaction, purpose)
+    }
+
+    fn attempt(&mut self, transaction: &Transaction, purpose: Purpose) -> Result<(), Trouble> {
+        self.begun = Instant::now();
+        self.call(|| self.sink.producer.begin_transaction())?;
+        self.under_way = UnderWay::Abort;
         FailPoint::CommitBegun.reach();
         for (index, record) in transaction.records.iter().enumerate() {
             FailPoint::CommitRecord.reach();
@@ -319,13 +364,19 @@ impl KafkaTransactional {
             }
         }
         FailPoint::CommitQueued.reach();
-        if !self.sink.drain(deadline) {
+        if !self.sink.drain(Instant::now() + FLUSH_PATIENCE) {
             return Err(Trouble::Abort("not every record was delivered".to_owned()));
         }
         FailPoint::CommitAppended.reach();
-        self.send_positions(&transaction.positions, deadline)?;
+        self.send_positions(&transaction.positions)?;
         FailPoint::CommitPositions.reach();
-        self.persist(deadline, || self.sink.producer.commit_transaction(COORDINATOR_TIMEOUT))?;
+        self.finish(purpose)
+    }
+
+    fn finish(&mut self, purpose: Purpose) -> Result<(), Trouble> {
+        self.under_way = UnderWay::Commit(purpose);
+        self.call(|| self.sink.producer.commit_transaction(COORDINATOR_TIMEOUT))?;
+        self.under_way = UnderWay::Nothing;
         FailPoint::CommitWritten.reach();
         Ok(())
     }
@@ -337,7 +388,7 @@ impl KafkaTransactional {
         }
     }
 
-    fn send_positions(&self, positions: &[(TopicPartition, i64)], deadline: Instant) -> Result<(), Trouble> {
+    fn send_positions(&self, positions: &[(TopicPartition, i64)]) -> Result<(), Trouble> {
         let Some(group) = self.group.as_ref().filter(|_| !positions.is_empty()) else { return Ok(()) };
         let mut offsets = TopicPartitionList::with_capacity(positions.len());
         for (at, next) in positions {
@@ -346,14 +397,15 @@ impl KafkaTransactional {
                 .map_err(|e| Trouble::Positions(e.to_string()))?;
         }
         let send = || self.sink.producer.send_offsets_to_transaction(&offsets, group, COORDINATOR_TIMEOUT);
-        self.persist(deadline, send).map_err(|trouble| match trouble {
-            Trouble::Abort(reason) => Trouble::Positions(reason),
+        self.call(send).map_err(|trouble| match trouble {
+            // After a long stall the whole transaction is void, whoever tells it first.
+            Trouble::Abort(reason) if self.begun.elapsed() < COORDINATOR_TIMEOUT => Trouble::Positions(reason),
             other => other,
         })
     }
 
     /// Aborts what has begun. Another thread serves events meanwhile: librdkafka waits for that.
-    fn abort(&self, deadline: Instant) -> Result<(), LogError> {
+    fn abort(&mut self, transaction: &Transaction) -> Result<(), Trouble> {
         let done = AtomicBool::new(false);
         let producer = &self.sink.producer;
         let aborted = thread::scope(|scope| {
@@ -362,14 +414,51 @@ impl KafkaTransactional {
                     producer.poll(STEP);
                 }
             });
-            let aborted = self.persist(deadline, || producer.abort_transaction(COORDINATOR_TIMEOUT));
+            let aborted = self.call(|| producer.abort_transaction(COORDINATOR_TIMEOUT));
             done.store(true, Ordering::Release);
             aborted
         });
         aborted.map_err(|trouble| match trouble {
-            Trouble::Final(error) => error,
-            Trouble::Abort(reason) | Trouble::Positions(reason) => LogError::Failed { doing: "aborting", reason },
-        })
+            Trouble::Abort(reason) | Trouble::Positions(reason) => {
+                Trouble::Final(LogError::Failed { doing: "aborting", reason })
+            }
+            other => other,
+        })?;
+        self.under_way = UnderWay::Nothing;
+        if let Some(fatal) = self.sink.fatal(&self.id) {
+            return Err(Trouble::Final(fatal));
+        }
+        let undelivered = self.sink.context().take();
+        undelivered.and_then(|u| self.verdict(u, transaction)).map_or(Ok(()), |error| Err(Trouble::Final(error)))
+    }
+
+    /// The error for what keeps a transaction from its end.
+    fn judged(&mut self, trouble: Trouble, transaction: &Transaction) -> LogError {
+        let (abort, reason) = match trouble {
+            Trouble::Final(LogError::Fenced { id }) if self.begun.elapsed() >= self.timeout => {
+                return LogError::Expired { id, seconds: self.begun.elapsed().as_secs() };
+            }
+            Trouble::Final(error) => return error,
+            Trouble::Away(reason) => (false, reason),
+            Trouble::Abort(reason) => (true, reason),
+            Trouble::Positions(reason) => {
+                tracing::warn!(target: "headwater::kafka", reason, "positions are no longer published");
+                self.group = None;
+                (true, reason)
+            }
+        };
+        if abort {
+            self.under_way = UnderWay::Abort;
+            // Now, as long as it is known which record was refused.
+            if let Err(Trouble::Final(error)) = self.abort(transaction) {
+                return self.judged(Trouble::Final(error), transaction);
+            }
+        }
+        self.sink.unreachable(&reason)
+    }
+
+    fn settle(&mut self, transaction: &Transaction, purpose: Purpose) -> Result<(), LogError> {
+        self.advance(transaction, purpose).map_err(|trouble| self.judged(trouble, transaction))
     }
 
     /// What to tell about a record that failed, if it is final.
@@ -390,32 +479,10 @@ impl Transactional for KafkaTransactional {
         for (index, record) in transaction.records.iter().enumerate() {
             self.sink.check_size(record, index)?;
         }
-        let deadline = Instant::now() + COMMIT_PATIENCE;
-        let _ = self.sink.context().take();
-        loop {
-            let reason = match self.attempt(transaction, deadline) {
-                Ok(()) => return Ok(()),
-                Err(Trouble::Final(error)) => return Err(error),
-                Err(Trouble::Abort(reason)) => reason,
-                Err(Trouble::Positions(reason)) => {
-                    tracing::warn!(target: "headwater::kafka", reason, "positions are no longer published");
-                    self.group = None;
-                    reason
-                }
-            };
-            self.abort(deadline)?;
-            if let Some(fatal) = self.sink.fatal(&self.id) {
-                return Err(fatal);
-            }
-            let undelivered = self.sink.context().take();
-            if let Some(error) = undelivered.and_then(|u| self.verdict(u, transaction)) {
-                return Err(error);
-            }
-            if Instant::now() >= deadline {
-                return Err(self.sink.unreachable(&reason));
-            }
-            tracing::warn!(target: "headwater::kafka", reason, "a transaction was aborted and is tried again");
+        if self.under_way == UnderWay::Nothing {
+            let _ = self.sink.context().take();
         }
+        self.settle(transaction, Purpose::Records)
     }
 
     fn check(&mut self, positions: Vec<(TopicPartition, i64)>) -> Result<(), LogError> {
@@ -423,6 +490,10 @@ impl Transactional for KafkaTransactional {
             // Positions are all that could be sent without a record.
             return Ok(());
         }
-        self.commit(&Transaction { records: Vec::new(), positions })
+        if self.under_way == UnderWay::Commit(Purpose::Records) {
+            // Its answer is for whoever asked for the commit.
+            return Ok(());
+        }
+        self.settle(&Transaction { records: Vec::new(), positions }, Purpose::Check)
     }
 }
