@@ -217,7 +217,7 @@ impl Trial {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.harness.log.watermarks(topic) {
-                Err(error) if error.retryable() && Instant::now() < deadline => {
+                Err(error) if error.may_pass() && Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(100));
                 }
                 marks => return marks.unwrap().unwrap(),
