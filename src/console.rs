@@ -147,14 +147,27 @@ impl Console {
 
     fn status_or_json(&self, figures: &Figures) -> String {
         match self.json {
-            true => json!({"figures": figures, "recordsPerSecond": self.rate.round()}).to_string(),
+            true => json!({
+                "figures": figures, "recordsPerSecond": self.rate.round(), "lag": self.lag(),
+                "bytesInFlight": self.lifecycle.counters.bytes_in_flight.load(Ordering::Relaxed),
+            })
+            .to_string(),
             false => self.status(figures),
         }
     }
 
+    /// Raw offsets that are there and not committed.
+    fn lag(&self) -> i64 {
+        self.lifecycle.counters.lag.load(Ordering::Relaxed)
+    }
+
     fn status(&self, figures: &Figures) -> String {
+        let behind = match self.lag() {
+            0 => String::new(),
+            lag => format!(" · {} behind", grouped(lag.unsigned_abs())),
+        };
         format!(
-            "{}  {} records · {} listings · {} duplicates merged · {} events · {} dead letters · {}/s",
+            "{}  {} records · {} listings · {} duplicates merged · {} events · {} dead letters · {}/s{behind}",
             clock(self.started.elapsed()),
             grouped(figures.records),
             grouped(figures.listings.unsigned_abs()),
