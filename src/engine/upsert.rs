@@ -51,11 +51,14 @@ impl Retention {
     /// The first instant at which `listing` is past; `i64::MAX` for never.
     pub fn leaves_at(&self, listing: &Listing) -> i64 {
         let Some(keep) = self.past_events_ms else { return i64::MAX };
-        let start = match listing.start.is_day() {
-            true => listing.start.latest_ms(None),
-            false => listing.start.earliest_ms(None).saturating_add(self.assumed_duration_ms),
+        let (start, assumed_end) = match listing.start.is_day() {
+            true => (listing.start.latest_ms(None), listing.start.latest_ms(None)),
+            false => {
+                let start = listing.start.earliest_ms(None);
+                (start, start.saturating_add(self.assumed_duration_ms))
+            }
         };
-        let end = listing.end.map_or(start, |end| end.latest_ms(None).max(start));
+        let end = listing.end.map_or(assumed_end, |end| end.latest_ms(None).max(start));
         end.saturating_add(keep)
     }
 }
@@ -954,6 +957,20 @@ mod tests {
         upserts.apply(document(0, 2, None, &[("a", "A again", 0)]), leaves as u64);
         assert!(upserts.titles().is_empty());
         assert!(upserts.register.is_empty());
+    }
+
+    #[test]
+    fn a_known_end_counts_and_not_the_assumed_one() {
+        let retention = Retention { past_events_ms: Some(0), assumed_duration_ms: 3_600_000 };
+        let leaves = |start: &str, end: Option<&str>| {
+            let mut listing = Listing::new("s", "1", "t", start.parse().unwrap());
+            listing.end = end.map(|end| end.parse().unwrap());
+            retention.leaves_at(&listing) - "2026-05-01T20:00:00Z".parse::<Moment>().unwrap().earliest_ms(None)
+        };
+        assert_eq!(leaves("2026-05-01T20:00:00Z", Some("2026-05-01T20:10:00Z")), 600_000);
+        assert_eq!(leaves("2026-05-01T20:00:00Z", None), 3_600_000);
+        assert_eq!(leaves("2026-05-01T20:00:00Z", Some("2026-05-01T19:00:00Z")), 0);
+        assert_eq!(leaves("2026-05-01", None), 4 * 3_600_000);
     }
 
     #[test]
