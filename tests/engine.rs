@@ -112,6 +112,7 @@ impl Bench {
             workers,
             pace: Pace { interval: Duration::from_millis(20), max_epochs: 4, max_bytes: 1 << 20 },
             idle_after: Duration::from_secs(1),
+            max_timestamp_lead: None,
             look_for_partitions: Duration::from_millis(100),
             limits: BTreeMap::new(),
             correction_batch: 2,

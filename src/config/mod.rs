@@ -220,6 +220,9 @@ pub struct EngineSection {
     pub max_bytes_in_flight: Size,
     /// A partition without records for this long does not hold the watermark back.
     pub idle_partition_after: Period,
+    /// How far the timestamp of a record may lie ahead of the clock; `"forever"` for any distance. One
+    /// that lies further, or before 1970, counts as the time at which the record was read.
+    pub max_timestamp_lead: Lifetime,
     /// How often raw topics are asked for partitions that have been added to them. 10 ms or more.
     pub look_for_partitions: Period,
     /// Corrections of the output topics at start-up that go into one transaction, at most. 1 or more.
@@ -238,6 +241,7 @@ impl Default for EngineSection {
             max_epochs_in_flight: 8,
             max_bytes_in_flight: Size::mib(64),
             idle_partition_after: Period::from_secs(30),
+            max_timestamp_lead: Lifetime::For(Period::from_days(1)),
             look_for_partitions: Period::from_secs(10),
             correction_batch: 10_000,
             correction_guard: 0.2,

@@ -47,6 +47,7 @@ pub mod recovery;
 mod source;
 pub mod state;
 pub mod tables;
+mod timestamps;
 pub mod upsert;
 mod watermark;
 
@@ -64,6 +65,7 @@ use recovery::{Access, Plan, Rebuild};
 use source::{Growth, SourceOptions};
 use state::{LinkState, ListingState, RedirectState, Versioned};
 use tables::Table;
+use timestamps::Timestamps;
 
 use crate::fail_point::FailPoint;
 use crate::log::{Log, LogError, LogRecord, TopicPartition, Transaction, Transactional};
@@ -344,6 +346,9 @@ pub struct EngineOptions {
     pub pace: Pace,
     /// Raw partitions without a record for this long have no part in the watermark.
     pub idle_after: Duration,
+    /// How far timestamps may lie ahead of the clock; those that lie further count as the time of
+    /// their arrival. `None`: any distance.
+    pub max_timestamp_lead: Option<Duration>,
     /// How often raw topics are asked for partitions that have appeared.
     pub look_for_partitions: Duration,
     /// Largest record of each output topic, in bytes.
@@ -708,6 +713,7 @@ impl WorkerSetup {
     fn build(&self, scope: Scope<'_, Epoch>) {
         let (worker, workers) = (scope.index(), scope.peers());
         let restored_epoch = self.orders.restored_epoch;
+        let timestamps = Timestamps::new(self.options.max_timestamp_lead);
         let source = SourceOptions {
             share: self.orders.shares.get(worker).cloned().unwrap_or_default(),
             inputs: Arc::clone(&self.inputs),
@@ -715,6 +721,7 @@ impl WorkerSetup {
             rebuilding: self.orders.rebuilding,
             cut: self.orders.cut,
             pace: Pace { max_bytes: self.options.pace.max_bytes / workers, ..self.options.pace },
+            timestamps,
             growth: Growth {
                 dealt: self.orders.dealt.clone(),
                 worker,
@@ -724,7 +731,7 @@ impl WorkerSetup {
         };
         let streams = source::source(scope, Arc::clone(&self.log), source, Arc::clone(&self.lifecycle));
         let idle_after_ms = self.options.idle_after.as_millis() as u64;
-        let restored = (restored_epoch, self.orders.watermark);
+        let restored = (restored_epoch, self.orders.watermark.map(|mark| timestamps.believed(mark, restored_epoch)));
         let behind = self.orders.behind();
         let watermark = watermark::watermark(streams.positions.clone(), restored, idle_after_ms, behind);
         let inputs = Inputs {

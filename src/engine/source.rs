@@ -34,6 +34,7 @@ use super::EngineError;
 use super::correction::epoch_of;
 use super::lifecycle::{Lifecycle, PanicGuard};
 use super::meters::InputMeters;
+use super::timestamps::Timestamps;
 use crate::error::Fault;
 use crate::fail_point::FailPoint;
 use crate::log::{Log, LogRecord, Polled, Reader, Start, TopicPartition};
@@ -131,6 +132,8 @@ pub struct SourceOptions {
     pub cut: bool,
     /// Epochs and limits.
     pub pace: Pace,
+    /// Which timestamps to believe.
+    pub timestamps: Timestamps,
     /// Who reads partitions that appear.
     pub growth: Growth,
 }
@@ -267,7 +270,9 @@ impl Source {
             capability.downgrade(&epoch);
         }
         let share = &options.share;
-        let positions = share.raw.iter().map(|(at, next, max)| (at.clone(), (next.unwrap_or(0), *max))).collect();
+        let believed = |max: i64| options.timestamps.believed(max, epoch);
+        let positions =
+            share.raw.iter().map(|(at, next, max)| (at.clone(), (next.unwrap_or(0), max.map(believed)))).collect();
         Self {
             known_tables: share.tables.iter().cloned().collect(),
             state_topics: share.state.iter().map(|at| at.topic.clone()).collect(),
@@ -449,7 +454,8 @@ impl Source {
         tables.session(capability).give_iterator(std::mem::take(&mut self.new_tables).into_iter());
     }
 
-    fn give_table(&mut self, record: LogRecord, outputs: &mut Outputs<'_>) {
+    fn give_table(&mut self, mut record: LogRecord, outputs: &mut Outputs<'_>) {
+        record.timestamp_ms = self.options.timestamps.believed(record.timestamp_ms, self.epoch);
         outputs.tables.activate().session(&self.capabilities[2]).give(record);
     }
 
@@ -480,9 +486,10 @@ impl Source {
                 continue;
             }
             self.meters.read(&at, size);
-            let order_ms = self.advance(at, record.offset + 1, Some(record.timestamp_ms));
+            let timestamp_ms = self.options.timestamps.believed(record.timestamp_ms, self.epoch);
+            let order_ms = self.advance(at, record.offset + 1, Some(timestamp_ms));
             self.lifecycle.counters.records.fetch_add(1, Ordering::Relaxed);
-            session.give((self.raw_record(record, order_ms), self.epoch, 1));
+            session.give((self.raw_record(LogRecord { timestamp_ms, ..record }, order_ms), self.epoch, 1));
         }
         drop(session);
         drop(raw);
@@ -514,10 +521,14 @@ impl Source {
 
     fn raw_record(&self, record: LogRecord, order_ms: i64) -> RawRecord {
         let input = self.options.inputs.get(&record.topic);
-        let header = |name: &str| record.header(name).and_then(|v| std::str::from_utf8(v).ok()).map(Arc::from);
+        // A header that is no text is no reason to take the record for another source's.
+        let text = |name: &str, of_topic: Option<&Arc<str>>| match record.header(name) {
+            Some(bytes) => std::str::from_utf8(bytes).ok().map(Arc::from),
+            None => of_topic.cloned(),
+        };
         RawRecord {
-            source: header("source").or_else(|| input.and_then(|i| i.source.clone())),
-            content_type: header("content-type").or_else(|| input.and_then(|i| i.content_type.clone())),
+            source: text("source", input.and_then(|i| i.source.as_ref())),
+            content_type: text("content-type", input.and_then(|i| i.content_type.as_ref())),
             origin: Origin {
                 topic: record.topic,
                 partition: record.partition,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use headwater::admin::{AdminHandle, AdminServer, Phase, Readiness};
 use headwater::cli::{TopologyArgs, TopologyCommand, fail, stop_on_signals};
-use headwater::config::{Config, ConfigErrors, Invalid, Places, load};
+use headwater::config::{Config, ConfigErrors, Invalid, Lifetime, Places, load};
 use headwater::console::{Console, ConsoleOptions, grouped};
 use headwater::engine::correction::Report;
 use headwater::engine::lifecycle::Lifecycle;
@@ -163,6 +163,10 @@ pub fn engine_options(config: &Config, exit_when_idle: bool, consent: bool) -> E
             max_bytes: engine.max_bytes_in_flight.get(),
         },
         idle_after: engine.idle_partition_after.get(),
+        max_timestamp_lead: match engine.max_timestamp_lead {
+            Lifetime::Forever => None,
+            Lifetime::For(lead) => Some(lead.get()),
+        },
         look_for_partitions: engine.look_for_partitions.get(),
         limits: Output::ALL.into_iter().map(limit).collect::<BTreeMap<_, _>>(),
         correction_batch: engine.correction_batch,
