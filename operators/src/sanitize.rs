@@ -172,6 +172,12 @@ enum Shape {
     Lines,
 }
 
+/// Whether nothing is left of a line of text when it is sanitized.
+pub(crate) fn is_blank(text: &str) -> bool {
+    let plain = !has_markup_signs(text) && text.bytes().any(|byte| byte.is_ascii_alphanumeric());
+    !plain && clean(text, Shape::Line, usize::MAX).map_or(text.is_empty(), |clean| clean.is_empty())
+}
+
 fn clean_option(text: &mut Option<String>, shape: Shape, max_chars: usize) {
     if let Some(inner) = text {
         clean_in_place(inner, shape, max_chars);

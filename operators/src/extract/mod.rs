@@ -70,6 +70,9 @@ pub struct Extractor {
     fingerprint: u64,
 }
 
+/// The dead letters of the parts of one record hold no more than so many of the largest records.
+const MAX_LETTERS: usize = 4;
+
 /// What one raw record gives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Extraction {
@@ -135,10 +138,7 @@ impl Extractor {
     /// ```
     pub fn extract(&self, record: RawRecord) -> Extraction {
         match self.try_extract(&record) {
-            Ok((document, output)) => {
-                let failures = output.into_iter().map(|failure| failure.dead_letter(&record)).collect();
-                Extraction { document, failures }
-            }
+            Ok((document, failures)) => Extraction { document, failures: self.part_letters(record, failures) },
             Err(problem) => Extraction { document: None, failures: vec![dead_letter(record, problem)] },
         }
     }
@@ -181,9 +181,25 @@ impl Extractor {
         Ok((Some(document), output.failures))
     }
 
+    /// The dead letters of parts. Each bears the key and the headers of its record: where that
+    /// would multiply the record beyond measure, the record is one dead letter.
+    fn part_letters(&self, record: RawRecord, failures: Vec<record::PartFailure>) -> Vec<DeadLetter> {
+        let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let around = record.key.as_ref().map_or(0, Vec::len) + headers;
+        let bytes: usize = failures.iter().map(|failure| failure.bytes.len() + around).sum();
+        let Some(first) = failures.first().filter(|_| bytes > MAX_LETTERS * self.limits.max_record_bytes) else {
+            return failures.into_iter().map(|failure| failure.dead_letter(&record)).collect();
+        };
+        let reason = format!("{} parts cannot be used, of which the first: {}", failures.len(), first.problem.reason);
+        vec![dead_letter(record, Problem::new(first.problem.code, reason))]
+    }
+
     fn source_of<'r>(&self, raw: &'r RawRecord) -> Result<(&'r Arc<str>, &Source), Problem> {
         let unknown = |reason: &str| Problem::new(DeadLetterCode::UnknownSource, reason);
-        let name = raw.source.as_ref().ok_or_else(|| unknown("neither the record nor its topic names a source"))?;
+        let name = raw
+            .source
+            .as_ref()
+            .ok_or_else(|| unknown("neither a readable header of the record nor its topic names a source"))?;
         if name.trim().is_empty() || name.len() > MAX_SOURCE_BYTES || name.chars().any(char::is_control) {
             return Err(unknown("the name of the source is empty, too long, or holds control characters"));
         }
@@ -496,6 +512,36 @@ mod tests {
         let extraction = extractor.extract(raw("application/ld+json", format!("[{}]", events.join(",")).as_bytes()));
         assert_eq!(codes(&extraction.failures), [DeadLetterCode::TooManyListings]);
         assert_eq!(extraction.document.unwrap().listings.len(), 2);
+    }
+
+    #[test]
+    fn bad_parts_do_not_multiply_the_key_of_their_record() {
+        let limits = Limits { max_record_bytes: 10_000, ..Limits::default() };
+        let extractor = extractor(ExtractConfig { limits, ..ExtractConfig::default() });
+        let parts = format!("[{}]", vec![r#"{"@type": "Event"}"#; 100].join(","));
+        let mut record = raw("application/ld+json", parts.as_bytes());
+        assert_eq!(extractor.extract(record.clone()).failures.len(), 100);
+        record.key = Some(vec![b'k'; 1_000]);
+        let letters = extractor.extract(record).failures;
+        assert_eq!(codes(&letters), [DeadLetterCode::MissingField]);
+        assert_eq!(letters[0].reason, "100 parts cannot be used, of which the first: there is no name");
+        assert_eq!(letters[0].bytes, parts.as_bytes());
+    }
+
+    #[test]
+    fn a_title_of_markup_alone_is_none() {
+        for title in ["<b></b>", "&nbsp;", r"\u200b", "<!-- x -->"] {
+            let extraction = extract_with(
+                SourceConfig::default(),
+                raw("application/ld+json", JSON.replace("\"x\"", &format!("\"{title}\"")).as_bytes()),
+            );
+            assert_eq!(codes(&extraction.failures), [DeadLetterCode::MissingField], "{title}");
+        }
+        let fine = extract_with(
+            SourceConfig::default(),
+            raw("application/ld+json", JSON.replace("\"x\"", "\"<b>é</b>\"").as_bytes()),
+        );
+        assert_eq!(codes(&fine.failures), []);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::ids::{ListingId, digest};
 use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Organizer, Point};
 use crate::moment::{DAY_MS, Moment};
 use crate::raw::{DeadLetterCode, Extracted, SourceStamp};
+use crate::sanitize::is_blank;
 
 /// Why a record or a part of one cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +128,12 @@ impl Record<'_> {
         check_id(&listing.external_id, self.limits)?;
         self.settle_times(&mut listing)?;
         self.shorten(&mut listing);
+        if is_blank(&listing.title) {
+            return Err(Problem::new(
+                DeadLetterCode::MissingField,
+                "the title holds nothing but markup or what is invisible",
+            ));
+        }
         self.map_categories(&mut listing.source_categories);
         Ok(Extracted { listing, stamp })
     }

@@ -81,19 +81,21 @@ impl Series<'_> {
             return Ok(());
         }
         let period = check(rule)?;
-        let start = to_chrono(self.start).ok_or("the start is out of range")?;
-        let mut parsed = parse(rule)?;
-        if let Some(until) = until.and_then(to_chrono) {
-            parsed = parsed.until(until);
+        if *budget == 0 {
+            expansion.exhausted = true;
+            return Ok(());
         }
-        let set: RRuleSet = parsed.build(start).map_err(|error| error.to_string())?;
-        let (mut last, mut found) = (start, 0);
+        let start = to_chrono(self.start).ok_or("the start is out of range")?;
+        // The last time is looked at below: `rrule` would not notice it in periods without an instance.
+        let set: RRuleSet = parse(rule)?.build(start).map_err(|error| error.to_string())?;
+        let last_wanted = until.map_or(self.to, |until| until.min(self.to));
+        let (mut last, mut found, mut given) = (start, 0, 0);
         for at in &set.limit() {
             let gap = (at - last).num_seconds().unsigned_abs() / period;
             *budget = budget.saturating_sub(gap + 1);
-            last = at;
+            (last, given) = (at, given + 1);
             let Some(local) = from_chrono(at) else { return Ok(()) };
-            if local > self.to || found > self.max {
+            if local > last_wanted || found > self.max {
                 return Ok(());
             }
             if *budget == 0 {
@@ -105,7 +107,7 @@ impl Series<'_> {
                 found += 1;
             }
         }
-        if until.is_none() && rule.count.is_none() {
+        if rule.count.is_none_or(|count| given < count) {
             *budget = budget.saturating_sub(EMPTY_STEPS);
         }
         Ok(())
@@ -251,6 +253,14 @@ mod tests {
             let expansion = expand(text, "2026-03-03T19:00", "2099-01-01T00:00", 10, &mut 1_000_000);
             assert!(expansion.bad_rule.is_some(), "{text}");
             assert_eq!(expansion.instants.len(), 1, "the start stays: {text}");
+        }
+        for text in ["COUNT=3", "UNTIL=20990101T000000Z", "INTERVAL=2"] {
+            let mut budget = 250_000;
+            for _ in 0..3 {
+                let text = format!("FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30;{text}");
+                assert_eq!(expand(&text, "2026-03-03T19:00", "2099-01-01T00:00", 10, &mut budget).instants.len(), 1);
+            }
+            assert_eq!(budget, 0, "what never comes costs as much with {text}");
         }
         let mut budget = 250_000;
         for text in [
