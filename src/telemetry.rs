@@ -11,8 +11,8 @@ use tracing_subscriber::EnvFilter;
 use crate::error::{Domain, Fault};
 
 /// What of the libraries is worth reading at the usual level: librdkafka's own lines and SQL
-/// statements are not.
-const QUIETER: &str = "rdkafka=warn,tokio_postgres=warn,hyper=warn";
+/// statements are not, nor what recurrence rules look like that sources send.
+const QUIETER: &str = "rdkafka=warn,tokio_postgres=warn,hyper=warn,rrule=error";
 
 /// Form of the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

@@ -376,7 +376,7 @@ pub fn dead_letter_record(letter: DeadLetter) -> OutRecord {
         set(dead_letter::EXCERPT, b"true".to_vec());
     }
     set(dead_letter::CODE, letter.code.as_str().into());
-    set(dead_letter::REASON, letter.reason.into_bytes());
+    set(dead_letter::REASON, shortened(letter.reason).into_bytes());
     if let Some(part) = letter.part {
         set(dead_letter::PART, part.into_bytes());
     }
@@ -385,6 +385,18 @@ pub fn dead_letter_record(letter: DeadLetter) -> OutRecord {
     set(dead_letter::OFFSET, origin.offset.to_string().into_bytes());
     set(dead_letter::TIMESTAMP, origin.timestamp_ms.to_string().into_bytes());
     OutRecord { output: Output::DeadLetters, key: letter.key, value: Some(letter.bytes), headers }
+}
+
+/// What is wrong with a record may quote it: no more than this of a reason is kept, in bytes.
+const LONGEST_REASON: usize = 1_000;
+
+fn shortened(mut reason: String) -> String {
+    if reason.len() > LONGEST_REASON {
+        let end = (0..=LONGEST_REASON).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0);
+        reason.truncate(end);
+        reason.push('…');
+    }
+    reason
 }
 
 /// Serialises what cannot fail to serialise: our own types, with string keys and finite numbers.

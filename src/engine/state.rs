@@ -143,6 +143,9 @@ impl Serialize for ListingState {
 impl<'de> Deserialize<'de> for ListingState {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let record = StateRecord::<Listing, Vec<Claim>>::deserialize(deserializer)?;
+        if record.id != record.listing.id() {
+            return Err(D::Error::custom("listing state under the id of another listing"));
+        }
         if record.claims.is_empty() {
             return Err(D::Error::custom("listing state without a claim"));
         }

@@ -257,6 +257,10 @@ pub struct Register {
     further_claims: usize,
 }
 
+/// Most claims on one listing that are kept. A source that gives a listing in a new document each
+/// time, under a key of its own, must not make its state grow for ever.
+const MAX_CLAIMS: usize = 32;
+
 #[derive(Debug)]
 struct Known {
     live: Shared<LiveListing>,
@@ -524,9 +528,13 @@ impl Known {
         claims
     }
 
-    /// Finds the winning claim again.
+    /// Finds the winning claim again. Of more claims than may be kept the oldest are dropped.
     fn settle(&mut self, mut claims: Vec<Claim>) {
         claims.sort_by_key(|claim| Reverse(claim.version));
+        let dropped = claims.split_off(claims.len().min(MAX_CLAIMS));
+        if let Some(oldest) = claims.last_mut() {
+            oldest.first_seen = dropped.iter().map(|claim| claim.first_seen).fold(oldest.first_seen, i64::min);
+        }
         let first_seen = claims.iter().map(|claim| claim.first_seen).min().unwrap_or(self.live.first_seen);
         let mut claims = claims.into_iter();
         let Some(mut winner) = claims.next() else { return };
@@ -1043,6 +1051,18 @@ mod tests {
             order.extend(partitions[pick].pop());
         }
         order
+    }
+
+    #[test]
+    fn claims_on_one_listing_are_bounded() {
+        let mut upserts = Upserts::new(FOR_EVER);
+        for offset in 0..200 {
+            let (key, title) = (format!("key {offset}"), format!("title {offset}"));
+            upserts.apply(document(0, offset, Some(&key), &[("1", &title, 0)]), 1);
+        }
+        let state = upserts.states.values().next().unwrap().clone().unwrap();
+        assert_eq!(state.claims.len(), MAX_CLAIMS);
+        assert_eq!((state.live.listing.title.as_str(), state.live.first_seen), ("title 199", 0));
     }
 
     proptest! {

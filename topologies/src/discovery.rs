@@ -13,7 +13,7 @@ use headwater_operators::categorize::Taxonomy;
 use headwater_operators::event::EventId;
 use headwater_operators::extract::{Extract, Extractor};
 use headwater_operators::geocode::{Geocode, GeocodeConfig, Place, PlaceKey, PlaceRequest};
-use headwater_operators::raw::{DeadLetter, Document};
+use headwater_operators::raw::{DeadLetter, DeadLetterCode, Document};
 use headwater_operators::resolve::{
     Decision, DecisionReport, DecisionState, Link, Pair, Resolve, ResolveConfig, Stat, pair_key,
 };
@@ -159,9 +159,11 @@ fn latest_gates<'s>(
 }
 
 fn dead(letter: &DeadLetter) -> Tally {
+    // What names no source that may be could name any number of them, of any length.
+    let source = letter.source.clone().filter(|_| letter.code != DeadLetterCode::UnknownSource);
     Tally {
         origin_ms: letter.origin.timestamp_ms,
-        source: letter.source.clone().unwrap_or_else(|| "unknown".into()),
+        source: source.unwrap_or_else(|| "unknown".into()),
         category: None,
         outcome: Outcome::Dead,
         n: 1,

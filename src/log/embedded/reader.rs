@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bincode::Options;
 use rusqlite::{Connection, Row, TransactionBehavior};
 
 use super::store::{Failure, Shared, Store, table};
@@ -183,7 +184,8 @@ fn record(at: &TopicPartition, row: &Row<'_>) -> Result<LogRecord, Failure> {
 }
 
 fn decode_headers(at: &TopicPartition, bytes: &[u8]) -> Result<Headers, LogError> {
-    bincode::deserialize(bytes).map_err(|e| LogError::Damaged {
+    // As `bincode::serialize` writes, and nothing after it.
+    bincode::DefaultOptions::new().with_fixint_encoding().deserialize(bytes).map_err(|e| LogError::Damaged {
         at: format!("{}/{}", at.topic, at.partition),
         reason: format!("a record's headers cannot be read: {e}"),
     })
