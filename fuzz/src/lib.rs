@@ -1,0 +1,5 @@
+//! Bodies of the fuzz targets: each takes any bytes and fails where an invariant does not hold.
+
+pub mod parsers;
+#[cfg(feature = "runtime")]
+pub mod runtime;

@@ -1,0 +1,34 @@
+//! The fuzz targets of the runtime without a fuzzer, see `fuzz/`.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "../fuzz/src/drive.rs"]
+mod drive;
+#[path = "../fuzz/src/runtime.rs"]
+mod runtime;
+
+use drive::drive;
+
+#[test]
+fn configuration_files() {
+    drive("config", runtime::config);
+}
+
+#[test]
+fn cells_of_the_embedded_log() {
+    drive("stored_log", runtime::stored_log);
+}
+
+#[test]
+fn a_damaged_file_of_the_embedded_log() {
+    drive("damaged_file", runtime::damaged_file);
+}
+
+#[test]
+fn records_of_state() {
+    drive("state_records", runtime::state_records);
+}
+
+#[test]
+fn records_of_tables_and_for_views() {
+    drive("table_records", runtime::table_records);
+}
