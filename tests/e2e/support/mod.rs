@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use headwater::config::{Config, Sources, load};
+use headwater::config::{Config, Sources, load, topic};
 use headwater::console::Figures;
+use headwater::engine::progress::Progress;
 use headwater::engine::{EngineOptions, start};
 use headwater::log::{Log, LogRecord, NewRecord, Polled, Start, TopicPartition};
 use headwater::tools::open_log;
@@ -67,6 +68,8 @@ impl Harness {
         // Records of tests bear old timestamps, and Kafka counts retention from those.
         flags.push("topics.raw_retention=forever".to_owned());
         flags.push("topics.dead_letter_retention=forever".to_owned());
+        // And may be ahead of the clock of this machine.
+        flags.insert(0, "engine.max_timestamp_lead=forever".to_owned());
         match &place {
             Place::Embedded => flags.push(format!("log.embedded.path={}", folder.path().join("log.db").display())),
             Place::Kafka(brokers) => {
@@ -107,6 +110,25 @@ impl Harness {
         let lifecycle = Arc::clone(engine.lifecycle());
         engine.wait().unwrap();
         Figures::of(&lifecycle)
+    }
+
+    /// How many input records are read and committed, of how many there are.
+    pub fn progress(&self) -> (i64, i64) {
+        let inputs = self.config.inputs.iter().map(|input| input.topic.as_str()).chain(topic::TABLES);
+        let ends =
+            inputs.flat_map(|topic| self.log.watermarks(&self.config.full_name(topic)).unwrap().unwrap_or_default());
+        let positions = self.last_progress().map(|progress| progress.positions).unwrap_or_default();
+        (positions.iter().map(|at| at.next).sum(), ends.map(|ends| ends.high).sum())
+    }
+
+    /// The watermark at the last commit.
+    pub fn watermark(&self) -> i64 {
+        self.last_progress().and_then(|progress| progress.watermark).unwrap_or(i64::MIN)
+    }
+
+    fn last_progress(&self) -> Option<Progress> {
+        let last = self.records("progress").pop()?;
+        serde_json::from_slice(&last.value?).unwrap()
     }
 
     /// Every record of a topic, partition by partition.
