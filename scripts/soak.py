@@ -47,7 +47,7 @@ def record(source, number, now):
     title = f"{pick(1, WORDS)} {pick(2, WORDS)} {pick(3, WORDS)} {event % 100_000}"
     moment = lambda at: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
     # Both sources give an event of the same number the same start.
-    start = (number / (RATE / 2)) // 1 + BEGUN + LIFE
+    start = (number / (RATE / 2.2)) // 1 + BEGUN + LIFE
     return (
         f'{{"id":"{event}","title":"{title}","start":"{moment(start)}","end":"{moment(start + 1)}",'
         f'"venue":"{pick(4, WORDS)} hall","city":"{pick(5, CITIES)}","price":{event % 40}}}\n'
@@ -64,7 +64,7 @@ def feed(source, engine):
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     number = 0
     while time.time() < BEGUN + SECONDS and engine.poll() is None:
-        due = int((time.time() - BEGUN) * RATE / 2 / 1.1)
+        due = int((time.time() - BEGUN) * RATE / 2.2)
         for number in range(number, due):
             now = time.time()
             process.stdin.write(record(source, number, now))

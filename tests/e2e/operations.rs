@@ -242,7 +242,8 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
 }
 
 /// What is above zero only when something is out of the ordinary, or at moments.
-const MAY_BE_ZERO: [&str; 14] = [
+const MAY_BE_ZERO: [&str; 15] = [
+    "headwater_reread_records_total",
     "headwater_input_lag_records",
     "headwater_input_lag_seconds",
     "headwater_input_paused_milliseconds_total",
