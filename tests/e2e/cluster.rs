@@ -163,7 +163,7 @@ fn marks(harness: &Harness, topic: &str) -> Vec<Watermarks> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match harness.log.watermarks(&harness.config.full_name(topic)) {
-            Err(error) if error.retryable() && Instant::now() < deadline => {}
+            Err(error) if error.may_pass() && Instant::now() < deadline => {}
             marks => return marks.unwrap().unwrap_or_default(),
         }
     }
