@@ -30,6 +30,8 @@ use context::Watch;
 use reader::KafkaReader;
 use writer::{KafkaProducer, KafkaTransactional};
 
+use crate::error::Backoff;
+
 use super::{Log, LogError, Producer, Reader, Start, TopicInfo, TopicPartition, TopicSpec, Transactional, Watermarks};
 
 /// Patience with one question to the cluster.
@@ -97,22 +99,23 @@ impl Cluster {
     }
 
     fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, LogError> {
-        let (low, high) = self
-            .asking
-            .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
+        let (low, high) = settled(|| self.asking.fetch_watermarks(topic, partition, REQUEST_TIMEOUT))
             .map_err(|e| self.request_error("asking for watermarks", &e, Some(topic)))?;
         Ok(Watermarks { low, high })
     }
 
     /// Number of partitions, or none when there is no such topic.
     fn partitions(&self, topic: &str) -> Result<Option<i32>, LogError> {
-        let metadata = self.metadata(Some(topic), REQUEST_TIMEOUT)?;
-        let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
-        match found.error().map(RDKafkaErrorCode::from) {
-            Some(code) if is_unknown_topic(code) => Ok(None),
-            Some(code) => Err(LogError::Failed { doing: "asking for a topic", reason: format!("{topic}: {code}") }),
-            None => Ok(i32::try_from(found.partitions().len()).ok()),
-        }
+        let asked = settled(|| {
+            let metadata = ask(&self.asking, Some(topic), REQUEST_TIMEOUT)?;
+            let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
+            match found.error().map(RDKafkaErrorCode::from) {
+                Some(code) if is_unknown_topic(code) => Ok(None),
+                Some(code) => Err(KafkaError::MetadataFetch(code)),
+                None => Ok(i32::try_from(found.partitions().len()).ok()),
+            }
+        });
+        asked.map_err(|e| self.request_error("asking for a topic", &e, Some(topic)))
     }
 
     fn all_watermarks(&self, topic: &str, partitions: i32) -> Result<Vec<Watermarks>, LogError> {
@@ -149,6 +152,21 @@ fn ask(client: &BaseConsumer<Watch>, topic: Option<&str>, timeout: Duration) -> 
     }
 }
 
+/// Asks again while a partition's leader is not settled, as just after its topic was created or its
+/// broker came back, for as long as one question may take.
+fn settled<T>(question: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let deadline = Instant::now() + REQUEST_TIMEOUT;
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+    loop {
+        match question() {
+            Err(error) if error.rdkafka_error_code().is_some_and(is_unsettled) && Instant::now() < deadline => {
+                std::thread::sleep(backoff.pause());
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// Creates a client of librdkafka.
 fn create<C, T>(config: &rdkafka::ClientConfig, context: C) -> Result<T, KafkaError>
 where
@@ -177,6 +195,20 @@ fn is_unknown_topic(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownPartition
             | RDKafkaErrorCode::InvalidTopic
+    )
+}
+
+/// A partition that has no leader yet, or another than was thought.
+fn is_unsettled(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::ReplicaNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::OffsetNotAvailable
     )
 }
 
