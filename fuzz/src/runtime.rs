@@ -197,7 +197,7 @@ pub fn state_records(data: &[u8]) {
     if let Some(state) = round_trip::<ListingState>(data) {
         restore(state);
     }
-    if let Some(progress) = serde_json::from_slice::<Progress>(data).ok() {
+    if let Ok(progress) = serde_json::from_slice::<Progress>(data) {
         let json = serde_json::to_vec(&progress).unwrap();
         assert_eq!(serde_json::from_slice::<Progress>(&json).unwrap(), progress);
         let positions: &[Position] = &progress.positions;
