@@ -21,7 +21,9 @@ use crate::tools::dead_letters::{
 };
 use crate::tools::decide::{self, ListOptions, NewDecision, Say, parse_listing};
 use crate::tools::evaluate::{EvaluateOptions, evaluate};
+use crate::tools::explain::{Subject, explain};
 use crate::tools::produce::{KeyRule, ProduceOptions, SourceRule, produce};
+use crate::tools::train::{TrainOptions, train_resolve};
 use crate::tools::{ToolError, check, open_log, topics};
 
 /// The configuration that is used when none is named and this file is there.
@@ -173,6 +175,11 @@ pub enum ToolArgs {
     Decide(DecideArgs),
     /// Tell how well listings were resolved, by labelled pairs
     Evaluate(EvaluateArgs),
+    /// Train what comparisons count by labelled pairs
+    #[command(subcommand)]
+    Train(TrainArgs),
+    /// Explain why two listings are one event, or why they are not
+    Explain(ExplainArgs),
 }
 
 impl ToolArgs {
@@ -186,6 +193,8 @@ impl ToolArgs {
             Self::Topics(args) => args.run().map(done),
             Self::Decide(args) => args.run().map(done),
             Self::Evaluate(args) => args.run().map(done),
+            Self::Train(TrainArgs::Resolve(args)) => args.run().map(done),
+            Self::Explain(args) => args.run().map(done),
             Self::DeadLetters(args) => args.run(),
         };
         outcome.unwrap_or_else(|error| fail(error.as_ref()))
@@ -799,9 +808,7 @@ pub struct EvaluateArgs {
 
 impl EvaluateArgs {
     fn run(self) -> Outcome {
-        self.config.start_logging("warn")?;
-        let config = self.config.load()?.config;
-        let log = open_log(&config).map_err(ToolError::from)?;
+        let (config, log) = opened(&self.config)?;
         let options = EvaluateOptions {
             truth: self.truth,
             groups: self.groups,
@@ -815,6 +822,99 @@ impl EvaluateArgs {
         let report = evaluate(log.as_ref(), &config, &options)?;
         let text = if self.json { serde_json::json!(report).to_string() } else { report.to_string() };
         print_line(text.trim_end())
+    }
+}
+
+/// `headwater train`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum TrainArgs {
+    /// The parameters by which listings are resolved
+    Resolve(TrainResolveArgs),
+}
+
+/// `headwater train resolve`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+The truth is a file as for `headwater evaluate`. What --out writes is a configuration with nothing
+but a table resolve.model: name it under `include` in that of the topology.
+
+Examples:
+  headwater train resolve --truth pairs.csv --cross-validate
+  headwater train resolve --truth pairs.csv --out config/model.toml")]
+pub struct TrainResolveArgs {
+    /// Labelled pairs, as CSV
+    #[arg(long, value_name = "FILE")]
+    pub truth: PathBuf,
+    /// Leave out pairs that came to be known in this way; may be repeated
+    #[arg(long, value_name = "HOW", default_values_t = ["same_uid".to_owned()])]
+    pub exclude_how: Vec<String>,
+    /// Read listings from a file of JSON lines, such as `consume listings` prints
+    #[arg(long, value_name = "FILE")]
+    pub listings: Option<PathBuf>,
+    /// How strongly parameters are held at where they start
+    #[arg(long, value_name = "X", default_value_t = 4.0)]
+    pub ridge: f64,
+    /// Start from nothing instead of from values set by hand
+    #[arg(long)]
+    pub from_scratch: bool,
+    /// For each source, train on the pairs without it and measure on those with it
+    #[arg(long)]
+    pub cross_validate: bool,
+    /// Write the parameters to this file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl TrainResolveArgs {
+    fn run(self) -> Outcome {
+        let (config, log) = opened(&self.config)?;
+        let options = TrainOptions {
+            truth: self.truth,
+            exclude_how: self.exclude_how,
+            listings: self.listings,
+            ridge: self.ridge,
+            from_scratch: self.from_scratch,
+            cross_validate: self.cross_validate,
+        };
+        let trained = train_resolve(log.as_ref(), &config, &options)?;
+        if let Some(path) = self.out {
+            std::fs::write(&path, &trained.config).map_err(|source| ToolError::Unwritable { path, source })?;
+        }
+        print_result(&trained, self.json)
+    }
+}
+
+/// `headwater explain`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Either may also be a raw record in JSON, read as the configuration reads those of its source:
+  headwater explain library/17 paper/a-3
+  headwater explain '{\"id\": \"1\", \"title\": \"Jazz\", …}' '{\"id\": \"2\", \"title\": \"Jazz Night\", …}'")]
+pub struct ExplainArgs {
+    /// One listing: SOURCE/ID, its id of 32 hexadecimal digits, or a record in JSON
+    #[arg(value_parser = Subject::parse)]
+    pub a: Subject,
+    /// The other one
+    #[arg(value_parser = Subject::parse)]
+    pub b: Subject,
+    /// Print the explanation as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl ExplainArgs {
+    fn run(self) -> Outcome {
+        let (config, log) = opened(&self.config)?;
+        print_result(&explain(log.as_ref(), &config, &[self.a, self.b])?, self.json)
     }
 }
 

@@ -44,7 +44,7 @@ fn push(c: char, gap: &mut bool, folded: &mut String) {
     push_plain(c, folded);
 }
 
-fn is_apostrophe(c: char) -> bool {
+pub(crate) fn is_apostrophe(c: char) -> bool {
     matches!(c, '\'' | '\u{2018}' | '\u{2019}' | '\u{2bb}' | '\u{2bc}')
 }
 
@@ -58,7 +58,7 @@ fn is_mark(c: char) -> bool {
 }
 
 /// Lower case, with the Latin letters that have no decomposition spelt out.
-fn push_plain(c: char, folded: &mut String) {
+pub(crate) fn push_plain(c: char, folded: &mut String) {
     match c {
         'a'..='z' | '0'..='9' => folded.push(c),
         'A'..='Z' => folded.push(c.to_ascii_lowercase()),

@@ -16,8 +16,10 @@ pub mod consume;
 pub mod dead_letters;
 pub mod decide;
 pub mod evaluate;
+pub mod explain;
 pub mod produce;
 pub mod topics;
+pub mod train;
 
 /// Opens the log that `config` names. Kafka is not connected to yet; [`Log::check`] does that.
 ///
@@ -60,6 +62,14 @@ pub enum ToolError {
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Unwritable {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -132,7 +142,11 @@ impl Fault for ToolError {
     fn domain(&self) -> Domain {
         match self {
             Self::Config(_) | Self::NoTopic { .. } | Self::ContentType { .. } | Self::Record { .. } => Domain::User,
-            Self::File { .. } | Self::Truth { .. } | Self::OneListing | Self::NoDecision { .. } => Domain::User,
+            Self::File { .. }
+            | Self::Unwritable { .. }
+            | Self::Truth { .. }
+            | Self::OneListing
+            | Self::NoDecision { .. } => Domain::User,
             Self::NoLetter { .. } | Self::NeedsConsent { .. } | Self::Writing { .. } => Domain::User,
             Self::Damaged { .. } => Domain::External,
             Self::Log(error) => error.domain(),
@@ -154,6 +168,7 @@ impl Fault for ToolError {
             }
             Self::Damaged { .. } => Some("was it written by a newer version?".to_owned()),
             Self::File { .. }
+            | Self::Unwritable { .. }
             | Self::Truth { .. }
             | Self::Writing { .. }
             | Self::OneListing

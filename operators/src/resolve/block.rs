@@ -14,6 +14,7 @@
 //! So candidates are a function of what is present, never of the order in which it came, and no
 //! listing is ever compared with more than `block_cap` others per key or word.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use differential_dataflow::{AsCollection, VecCollection};
@@ -29,6 +30,7 @@ use super::compare::Comparer;
 use super::config::ResolveConfig;
 use super::epochs::{Pending, Sender};
 use super::fingerprint::{BlockChange, Fingerprint, Span, Token};
+use super::title::Class;
 use crate::Epoch;
 use crate::listing::{GeoPrecision, Ratio};
 use crate::meter::Held;
@@ -45,6 +47,10 @@ const CELL_E7: i64 = 100_000;
 /// How near to a cell's border a point is put into the neighbour too: 110 m or less.
 const CELL_MARGIN_E7: i64 = 10_000;
 const DAY_MIN: i32 = 1_440;
+/// Zones are at most about so far from UTC.
+const HALF_DAY_MIN: i32 = DAY_MIN / 2 - 1;
+/// Until when it is still the evening before for zones to the west.
+const SMALL_HOURS_MIN: i32 = 180;
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -52,6 +58,42 @@ enum Kind {
     Venue = 1,
     Cell = 2,
     Title = 3,
+}
+
+/// By what a block brings listings together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum KeyKind {
+    /// The web page or the site on a day.
+    Page,
+    /// The venue on a day.
+    Venue,
+    /// The neighbourhood or the city on a day.
+    Place,
+    /// Words of the title on a day.
+    Title,
+}
+
+impl std::fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Page => "web page",
+            Self::Venue => "venue",
+            Self::Place => "place",
+            Self::Title => "words of the title",
+        })
+    }
+}
+
+/// By what two listings share blocks.
+pub fn common_kinds(a: &Fingerprint, b: &Fingerprint) -> BTreeSet<KeyKind> {
+    let kind = |key: &u64| match key >> 62 {
+        0 => KeyKind::Page,
+        1 => KeyKind::Venue,
+        2 => KeyKind::Place,
+        _ => KeyKind::Title,
+    };
+    a.keys.iter().filter(|key| b.keys.contains(key)).map(kind).collect()
 }
 
 /// SplitMix64's finaliser (Steele, Lea, Flood 2014): spreads the bits of small numbers.
@@ -70,13 +112,28 @@ pub(super) fn keys(fingerprint: &Fingerprint, leading: &[Token], config: &Resolv
     let mut keys = Keys::new();
     let venue = venue_signature(fingerprint);
     let cells = cells(fingerprint);
+    let city = (!fingerprint.city.is_empty()).then(|| signature(&fingerprint.city));
     for day in days(&fingerprint.span, config) {
-        keys.extend(fingerprint.url.map(|url| key(Kind::Url, day, url)));
+        keys.extend(fingerprint.url.map(|page| key(Kind::Url, day, page.exact)));
         keys.extend(venue.map(|venue| key(Kind::Venue, day, venue)));
         keys.extend(cells.iter().map(|&cell| key(Kind::Cell, day, cell)));
         keys.extend(leading.iter().map(|token| key(Kind::Title, day, u64::from(token.hash()))));
         if leading.is_empty() && !fingerprint.title.is_empty() {
             keys.push(key(Kind::Title, day, signature(&fingerprint.title)));
+        }
+        if fingerprint.span.start_min.is_none() {
+            // Events of whole days are few, and their titles differ more.
+            keys.extend(city.map(|city| key(Kind::Cell, day, city)));
+            keys.extend(
+                fingerprint
+                    .letters
+                    .iter()
+                    .filter(|letters| **letters != 0)
+                    .map(|letters| key(Kind::Title, day, u64::from(*letters))),
+            );
+            keys.extend(
+                fingerprint.url.filter(|page| page.site != 0).map(|page| key(Kind::Url, day, u64::from(page.site))),
+            );
         }
     }
     keys.sort_unstable();
@@ -84,30 +141,41 @@ pub(super) fn keys(fingerprint: &Fingerprint, leading: &[Token], config: &Resolv
     keys
 }
 
-/// The days by which a listing is found. Instants count in UTC, with the neighbouring day where
-/// a match may lie across midnight. A day without a time covers two or three days of UTC,
-/// depending on a zone that need not be known, so it takes its neighbours along.
+/// The days by which a listing is found: those of the clock at the place, with the neighbouring day
+/// where a match may lie across midnight. A day without a time takes its neighbours along, and so
+/// does a time in UTC, which is how sources write that they know no zone: the half of the world
+/// in which it may be another day decides which neighbour.
 fn days(span: &Span, config: &ResolveConfig) -> SmallVec<[i32; 8]> {
-    let window = i32::try_from(config.time_window_minutes).unwrap_or(DAY_MIN) / 2;
+    let window = i32::try_from(config.session_gap_minutes).unwrap_or(DAY_MIN) / 2 + 1;
     let short = span.days() <= config.short_event_days;
     let length = if short { span.last_day.saturating_sub(span.first_day) } else { 0 };
-    let (first, last) = match span.start_min {
-        Some(start) => {
-            let first = start.saturating_sub(window).div_euclid(DAY_MIN);
-            (first, start.saturating_add(window).div_euclid(DAY_MIN).max(first.saturating_add(length)))
+    let (first, last) = match span.clock() {
+        Some(clock) => {
+            let (before, after) = match clock.rem_euclid(DAY_MIN) {
+                minute if span.offset_min == 0 && minute < DAY_MIN / 2 => (HALF_DAY_MIN, window),
+                _ if span.offset_min == 0 => (window, HALF_DAY_MIN),
+                // In the small hours the clocks of neighbouring zones show the day before.
+                minute if minute < SMALL_HOURS_MIN => (SMALL_HOURS_MIN, window),
+                _ => (window, window),
+            };
+            let first = clock.saturating_sub(before).div_euclid(DAY_MIN);
+            (first, clock.saturating_add(after).div_euclid(DAY_MIN).max(first.saturating_add(length)))
         }
         None => (span.first_day.saturating_sub(1), span.first_day.saturating_add(length).saturating_add(1)),
     };
     (first..=last).collect()
 }
 
+/// One number for a set of words, without those that tell nothing.
 fn signature(tokens: &[Token]) -> u64 {
-    tokens.iter().fold(0, |all, token| mix(all ^ u64::from(token.hash())))
+    let telling = tokens.iter().filter(|token| token.class() != Class::Noise);
+    telling.fold(0, |all, token| mix(all ^ u64::from(token.hash())))
 }
 
 /// The venue by its telling words, or by all of them where none is.
 fn venue_signature(fingerprint: &Fingerprint) -> Option<u64> {
-    let telling: SmallVec<[Token; 8]> = fingerprint.venue.iter().copied().filter(|token| !token.is_common()).collect();
+    let telling: SmallVec<[Token; 8]> =
+        fingerprint.venue.iter().copied().filter(|token| token.class() == Class::Telling).collect();
     let tokens = if telling.is_empty() { &fingerprint.venue } else { &telling };
     (!tokens.is_empty()).then(|| signature(tokens))
 }
@@ -135,6 +203,11 @@ fn smallest_common<T: Ord + Copy>(a: &[T], b: &[T]) -> Option<T> {
             std::cmp::Ordering::Equal => return Some(*x),
         }
     }
+}
+
+/// The smallest word of two ascending lists, whatever it tells in each.
+fn smallest_common_word(a: &[Token], b: &[Token]) -> Option<u32> {
+    a.iter().map(|token| token.hash()).find(|hash| b.iter().any(|token| token.hash() == *hash))
 }
 
 /// The part of a part: same start, same place.
@@ -191,15 +264,27 @@ pub(super) struct Entry {
     fingerprint: Shared<Fingerprint>,
     /// Start in minutes since the Unix epoch; `ANY_START` where another start is no veto.
     start: i32,
+    /// See [`Span::offset_min`].
+    offset: i16,
 }
 
 const ANY_START: i32 = i32::MIN;
 
 impl Entry {
-    /// The number for a listing.
-    pub(super) fn start_of(fingerprint: &Fingerprint) -> i32 {
+    /// The numbers for a listing.
+    pub(super) fn start_of(fingerprint: &Fingerprint) -> (i32, i16) {
         let span = &fingerprint.span;
-        if span.days() == 1 { span.start_min.unwrap_or(ANY_START) } else { ANY_START }
+        let start = if span.days() == 1 { span.start_min.unwrap_or(ANY_START) } else { ANY_START };
+        (start, span.offset_min)
+    }
+
+    /// By how many minutes two starts differ, see [`Span::apart`]; 0 where that does not matter.
+    fn apart(&self, other: &Self) -> u32 {
+        if self.start == ANY_START || other.start == ANY_START {
+            return 0;
+        }
+        let clock = |entry: &Self| entry.start.saturating_add(i32::from(entry.offset));
+        self.start.abs_diff(other.start).min(clock(self).abs_diff(clock(other)))
     }
 }
 
@@ -225,7 +310,7 @@ impl Level {
             Self::Block { key } => smallest_common(&a.keys, &b.keys) == Some(key),
             Self::Word { key, word } | Self::Moment { key, word } => {
                 smallest_common(&a.keys, &b.keys) == Some(key)
-                    && smallest_common(&a.title, &b.title).is_some_and(|token| u64::from(token.hash()) == word)
+                    && smallest_common_word(&a.title, &b.title).is_some_and(|hash| u64::from(hash) == word)
             }
         }
     }
@@ -264,8 +349,7 @@ struct Judge {
 
 impl Judge {
     fn pair(&self, level: Level, a: &Entry, b: &Entry, diff: i8, out: &mut Changes) {
-        let timed = a.start != ANY_START && b.start != ANY_START;
-        if timed && a.start.abs_diff(b.start) > self.session_gap {
+        if a.apart(b) > self.session_gap {
             return;
         }
         let (a, b) = (&a.fingerprint, &b.fingerprint);
@@ -367,11 +451,11 @@ impl Blocks {
     pub(super) fn apply(&mut self, changes: Vec<BlockChange>) -> Changes {
         let mut out = Changes::default();
         for change in changes.iter().filter(|change| change.diff < 0) {
-            let entry = Entry { fingerprint: change.fingerprint.clone(), start: change.start };
+            let entry = Entry { fingerprint: change.fingerprint.clone(), start: change.start, offset: change.offset };
             self.remove(change.key, &entry, &mut out);
         }
         for change in changes.into_iter().filter(|change| change.diff > 0) {
-            let entry = Entry { fingerprint: change.fingerprint, start: change.start };
+            let entry = Entry { fingerprint: change.fingerprint, start: change.start, offset: change.offset };
             self.insert(change.key, entry, &mut out);
         }
         out
@@ -448,6 +532,7 @@ pub(super) fn matches<'s>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::fingerprint::into_blocks;
     use super::*;
     use crate::listing::{Listing, LiveListing};
 
@@ -456,13 +541,12 @@ mod tests {
         listing.venue.name = Some("Sudwerk".to_owned());
         let live = LiveListing { id: listing.id(), first_seen: 0, updated_at: 0, listing };
         let fingerprint = Shared::new(Fingerprint::of(&live, config));
-        Entry { start: Entry::start_of(&fingerprint), fingerprint }
+        let (start, offset) = Entry::start_of(&fingerprint);
+        Entry { start, offset, fingerprint }
     }
 
     fn changes(entry: &Entry, diff: i8) -> impl Iterator<Item = BlockChange> + '_ {
-        let Entry { fingerprint, start } = entry;
-        let into = move |key: &u64| BlockChange { key: *key, fingerprint: fingerprint.clone(), start: *start, diff };
-        fingerprint.keys.iter().map(into)
+        into_blocks(&entry.fingerprint, diff)
     }
 
     fn share_a_block(a: &str, b: &str) -> bool {

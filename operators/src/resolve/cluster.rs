@@ -30,7 +30,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::Stat;
 use super::block::MatchChange;
-use super::compare::{Comparer, Contribution, Contributions, Field};
+use super::compare::{Comparer, Contribution, Contributions, Field, Points, log_odds};
 use super::config::ResolveConfig;
 use super::decision::{Decision, DecisionReport, Pair};
 use super::epochs::{Pending, Sender};
@@ -205,10 +205,13 @@ impl DisjointSets {
     }
 }
 
+/// No single pair counts for more than this: one sure match must not carry many doubtful ones.
+const MOST_POINTS: f64 = 6.0;
+
 /// What stands between two groups.
 #[derive(Debug, Clone, Copy, Default)]
 struct Between {
-    /// Sum of the similarities, in steps of 1/10 000.
+    /// Sum of the log-odds, each within [`MOST_POINTS`].
     sum: f64,
     /// Over how many pairs.
     count: u32,
@@ -247,13 +250,11 @@ impl Pairs {
             Self { nodes, between: vec![Between::default(); size * size], edges: Vec::new(), same: Vec::new() };
         for edge in &component.edges {
             let Some((a, b)) = local(edge.a, edge.b) else { continue };
-            let between = Between { sum: edge.score.get(), count: 1, ..Between::default() };
-            pairs.set(a, b, between);
             if edge.score >= least {
                 pairs.edges.push(Edge { a, b, score: edge.score });
             }
         }
-        pairs.compare_the_rest(component, comparer);
+        pairs.compare_all(component, comparer);
         for &(a, b) in &component.different {
             if let Some((a, b)) = local(a, b) {
                 pairs.set(a, b, Between { different: true, ..Between::default() });
@@ -264,18 +265,15 @@ impl Pairs {
         pairs
     }
 
-    fn compare_the_rest(&mut self, component: &Component, comparer: &Comparer) {
+    fn compare_all(&mut self, component: &Component, comparer: &Comparer) {
         for a in 0..self.nodes.len() {
             for b in a + 1..self.nodes.len() {
-                if self.get(a, b).count > 0 {
-                    continue;
-                }
                 let node = |at: usize| self.nodes.get(at).and_then(|node| component.nodes.get(*node));
                 let Some((x, y)) = node(a).zip(node(b)) else { continue };
                 let comparison = comparer.compare(x, y);
                 let vetoed = comparison.veto.is_some();
-                let (sum, count) = if comparison.enough { (comparison.score.get(), 1) } else { (0.0, 0) };
-                self.set(a, b, Between { sum, count, vetoed, different: false });
+                let sum = comparison.points.clamp(-MOST_POINTS, MOST_POINTS);
+                self.set(a, b, Between { sum, count: 1, vetoed, different: false });
             }
         }
     }
@@ -304,12 +302,13 @@ impl Pairs {
 }
 
 fn agglomerate(mut pairs: Pairs, cohesion: f64) -> Vec<GroupOfNodes> {
+    let least = log_odds(cohesion);
     let mut sets = DisjointSets::new(pairs.nodes.len());
     for (a, b) in std::mem::take(&mut pairs.same) {
         join_if(&mut pairs, &mut sets, a, b, |_| true);
     }
     let holds = |between: Between| {
-        !between.different && !between.vetoed && between.sum >= cohesion * f64::from(between.count) - 1e-9
+        !between.different && !between.vetoed && between.sum >= least * f64::from(between.count) - 1e-9
     };
     for edge in std::mem::take(&mut pairs.edges) {
         join_if(&mut pairs, &mut sets, edge.a, edge.b, holds);
@@ -700,7 +699,8 @@ impl Clusters {
     }
 }
 
-const BY_DECISION: Contribution = Contribution { field: Field::Decision, similarity: Ratio::ONE, weight: Ratio::ONE };
+/// More than any comparison can say.
+const BY_DECISION: Contribution = Contribution { field: Field::Decision, points: Points::DECIDED };
 
 fn carrier(member: &Membership) -> Carrier {
     Carrier { first_seen: member.node.first_seen, listing: member.node.listing }
@@ -835,11 +835,11 @@ mod tests {
         refined.clusters.iter().map(|cluster| cluster.iter().map(|m| m.node.listing.0).collect()).collect()
     }
 
-    const CHAIN: [&str; 3] = ["Amber Birch Cedar Dahlia", "Cedar Dahlia Elder Birch", "Elder Fir Cedar Dahlia Ginkgo"];
+    const CHAIN: [&str; 3] = ["Amber Birch Cedar", "Amber Birch Cedar Dahlia Elder Fir", "Dahlia Elder Fir"];
 
     #[test]
     fn what_only_chains_is_cut() {
-        let config = ResolveConfig { cohesion: 0.85, ..ResolveConfig::default() };
+        let config = ResolveConfig { cohesion: 0.95, ..ResolveConfig::default() };
         let chain = component(&CHAIN, &config);
         let ends: Vec<(usize, usize)> = chain.edges.iter().map(|edge| (edge.a, edge.b)).collect();
         assert_eq!(ends, [(0, 1), (1, 2)], "A~B, B~C, A unlike C");
@@ -850,7 +850,7 @@ mod tests {
 
     #[test]
     fn decisions_are_stronger_than_comparisons() {
-        let config = ResolveConfig { cohesion: 0.85, ..ResolveConfig::default() };
+        let config = ResolveConfig { cohesion: 0.95, ..ResolveConfig::default() };
         let mut chain = component(&CHAIN, &config);
         chain.same = vec![(0, 2)];
         assert_eq!(groups(&chain, &config), [vec![0, 1, 2]]);
@@ -873,7 +873,7 @@ mod tests {
         assert_eq!(refined.stat, Some(Stat::TightenedComponent));
         assert_eq!(groups(&near, &config), [[0, 1], [2, 3]]);
         let mut equal = component(&["Amber Birch Cedar"; 4], &config);
-        assert_eq!(refine(&equal, &Comparer::new(&config), &config).stat, Some(Stat::DissolvedComponent));
+        assert_eq!(refine(&equal, &Comparer::new(&config), &config).stat, Some(Stat::TightenedComponent));
         assert_eq!(groups(&equal, &config), [[0], [1], [2], [3]]);
         equal.same = vec![(1, 2)];
         assert_eq!(groups(&equal, &config), [vec![0], vec![1, 2], vec![3]]);

@@ -5,23 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::compare::Field;
+use super::model::Model;
+
 /// Raised whenever code changes what the same configuration gives, so that a restart compares
 /// its outputs again.
-const LOGIC_VERSION: u64 = 1;
+const LOGIC_VERSION: u64 = 2;
 
 /// How duplicates are found, held together and merged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResolveConfig {
-    /// How much each field counts in a comparison.
+    /// By how much the points of each field are multiplied.
     pub weights: Weights,
-    /// Two listings match at this weighted similarity or above, 0..=1.
+    /// Two listings match at this likelihood or above, 0..=1.
     pub threshold: f64,
-    /// Least evidence for a match: the sum of the weights of the fields that both sides have, each
-    /// scaled by how precise or how telling it is. 0..=sum of the weights.
-    pub min_evidence: f64,
-    /// Two groups of listings are joined only if the mean similarity over all pairs between them
-    /// reaches this, 0..=1. Below `threshold`, or nothing but perfect groups would hold.
+    /// Two groups of listings are joined only if the mean of the log-odds of all pairs between
+    /// them is that of this likelihood or above, 0..=1.
     pub cohesion: f64,
     /// A block with more listings than this is split by a second key, and its parts by a third;
     /// a part of a part that is larger still compares nothing. At least 2.
@@ -30,9 +30,6 @@ pub struct ResolveConfig {
     pub component_cap: usize,
     /// By how much the threshold rises with each step of tightening, 0.01..=1.
     pub tighten_step: f64,
-    /// Difference of two starts, in minutes, at which the similarity of time reaches 0; it falls
-    /// evenly from 1 at no difference. 1..=1440.
-    pub time_window_minutes: u32,
     /// Starts on the clock that differ by more minutes than this are different sessions, whatever
     /// else agrees.
     pub session_gap_minutes: u32,
@@ -47,11 +44,15 @@ pub struct ResolveConfig {
     pub other_city_m: f64,
     /// Sources that never list an event twice: two ids of one of them are never one event.
     pub duplicate_free: BTreeSet<String>,
+    /// The parameters of comparison, by feature; those that come with the crate where nothing is
+    /// said. `headwater train resolve` writes them.
+    pub model: Option<Model>,
     /// How far each source is trusted when fields disagree, 0..=1; 0.5 where nothing is said.
     pub trust: BTreeMap<String, f64>,
 }
 
-/// How much each field counts in a comparison. Each is 0 or more.
+/// By how much the points of each field are multiplied, 0..=10: 1 is what the model says, 0 leaves
+/// the field out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Weights {
@@ -61,14 +62,13 @@ pub struct Weights {
     pub time: f64,
     /// Coordinates, venue and city.
     pub place: f64,
-    /// The listing's own web address. Only an equal address is evidence; different ones say
-    /// nothing, since every source has pages of its own.
+    /// The listing's own web address.
     pub url: f64,
 }
 
 impl Default for Weights {
     fn default() -> Self {
-        Self { title: 0.4, time: 0.3, place: 0.3, url: 0.2 }
+        Self { title: 1.0, time: 1.0, place: 1.0, url: 1.0 }
     }
 }
 
@@ -76,19 +76,18 @@ impl Default for ResolveConfig {
     fn default() -> Self {
         Self {
             weights: Weights::default(),
-            threshold: 0.85,
-            min_evidence: 0.5,
-            cohesion: 0.75,
+            threshold: 0.5,
+            cohesion: 0.5,
             block_cap: 100,
             component_cap: 200,
             tighten_step: 0.03,
-            time_window_minutes: 120,
             session_gap_minutes: 75,
             short_event_days: 7,
             same_place_m: 150.0,
             other_place_m: 1_500.0,
             other_city_m: 40_000.0,
             duplicate_free: BTreeSet::new(),
+            model: None,
             trust: BTreeMap::new(),
         }
     }
@@ -116,17 +115,15 @@ impl ResolveConfig {
     fn check_ranges(&self, problems: &mut Vec<ConfigProblem>) {
         let weights = &self.weights;
         let ranges = [
-            ("weights.title", weights.title, 0.0, 100.0),
-            ("weights.time", weights.time, 0.0, 100.0),
-            ("weights.place", weights.place, 0.0, 100.0),
-            ("weights.url", weights.url, 0.0, 100.0),
+            ("weights.title", weights.title, 0.0, 10.0),
+            ("weights.time", weights.time, 0.0, 10.0),
+            ("weights.place", weights.place, 0.0, 10.0),
+            ("weights.url", weights.url, 0.0, 10.0),
             ("threshold", self.threshold, 0.0, 1.0),
-            ("min_evidence", self.min_evidence, 0.0, 400.0),
             ("cohesion", self.cohesion, 0.0, 1.0),
             ("tighten_step", self.tighten_step, 0.01, 1.0),
             ("block_cap", self.block_cap as f64, 2.0, 10_000.0),
             ("component_cap", self.component_cap as f64, 2.0, 10_000.0),
-            ("time_window_minutes", f64::from(self.time_window_minutes), 1.0, 1_440.0),
             ("session_gap_minutes", f64::from(self.session_gap_minutes), 0.0, 1_440.0),
             ("short_event_days", f64::from(self.short_event_days), 1.0, 31.0),
             ("same_place_m", self.same_place_m, 0.0, 1e6),
@@ -143,12 +140,6 @@ impl ResolveConfig {
     }
 
     fn check_relations(&self, problems: &mut Vec<ConfigProblem>) {
-        let weights = &self.weights;
-        let sum = weights.title + weights.time + weights.place;
-        require(problems, "weights", sum > 0.0, || "title, time and place are all 0".to_owned());
-        require(problems, "min_evidence", self.min_evidence <= sum, || {
-            format!("{} is more than the weights of title, time and place together ({sum})", self.min_evidence)
-        });
         require(problems, "other_place_m", self.other_place_m > self.same_place_m, || {
             "must be greater than same_place_m".to_owned()
         });
@@ -161,6 +152,18 @@ impl ResolveConfig {
         // an empty text would only mean one comparison of outputs too many.
         let text = serde_json::to_vec(self).unwrap_or_default();
         xxh3_64(&text) ^ LOGIC_VERSION
+    }
+
+    /// The model, with its points multiplied by the weights.
+    pub(super) fn weighted_model(&self) -> Model {
+        let weights = &self.weights;
+        self.model.clone().unwrap_or_default().weighted(|field| match field {
+            Field::Title => weights.title,
+            Field::Time => weights.time,
+            Field::Place => weights.place,
+            Field::Url => weights.url,
+            Field::Base | Field::Source | Field::Decision => 1.0,
+        })
     }
 
     /// Trust in a source, 0..=1.

@@ -47,16 +47,23 @@ mod epochs;
 pub mod fingerprint;
 pub mod identity;
 pub mod merge;
+pub mod model;
+mod page;
 mod rulings;
+mod title;
+pub mod train;
 
 pub use batch::Batch;
-pub use compare::{Comparer, Comparison, Contribution, Field, Veto};
+pub use compare::{Comparer, Comparison, Contribution, Field, Points, Veto};
 pub use config::{ConfigProblem, ResolveConfig, Weights};
 pub use decision::{Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key};
 pub use fingerprint::Fingerprint;
 pub use identity::{Remembered, own_id};
 pub use merge::{Link, Via};
+pub use model::{Feature, Model};
+pub use page::Page;
 pub use rulings::Overruled;
+pub use title::Class;
 
 /// Something that went over a limit. Of each, the collection of statistics holds as many as there
 /// are at the moment.

@@ -131,7 +131,7 @@ fn history() -> impl Strategy<Value = Vec<Vec<Step>>> {
 
 fn config() -> impl Strategy<Value = ResolveConfig> {
     let caps = (prop_oneof![Just(2), Just(3), Just(100)], prop_oneof![Just(2), Just(4), Just(200)]);
-    (caps, prop_oneof![Just(0.7), Just(0.85)], any::<bool>()).prop_map(
+    (caps, prop_oneof![Just(0.3), Just(0.5), Just(0.9)], any::<bool>()).prop_map(
         |((block_cap, component_cap), threshold, strict)| ResolveConfig {
             block_cap,
             component_cap,

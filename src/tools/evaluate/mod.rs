@@ -21,6 +21,7 @@ pub mod measure;
 mod report;
 pub mod truth;
 
+pub(super) use report::Line;
 pub use report::{Blocking, Churn, Group, Mistake, MistakeKind, Report, Scores};
 
 use measure::{Counts, b_cubed};
@@ -46,6 +47,34 @@ pub struct EvaluateOptions {
     pub without_urls: bool,
     /// How many mistakes of each kind are shown.
     pub mistakes: usize,
+}
+
+/// Live listings.
+pub(super) type Listings = HashMap<ListingId, LiveListing>;
+
+/// Listings as a configuration resolves them, by the names of a truth.
+pub(super) struct Resolved<'l> {
+    pub(super) batch: Batch,
+    listings: &'l Listings,
+    found: Found,
+}
+
+impl<'l> Resolved<'l> {
+    pub(super) fn new(listings: &'l Listings, resolve: &ResolveConfig) -> Self {
+        let batch = Batch::resolve(listings.values(), &[], resolve);
+        let found = resolved_anew(listings, &batch);
+        Self { batch, listings, found }
+    }
+
+    /// Two listings of the two names that are one event.
+    pub(super) fn hit(&self, a: &Name, b: &Name) -> Option<(ListingId, ListingId)> {
+        self.found.together(a, b)
+    }
+
+    /// The two listings of the two names that are nearest in time.
+    pub(super) fn nearest(&self, a: &Name, b: &Name) -> Option<(ListingId, ListingId)> {
+        nearest(self.found.names.find(a), self.found.names.find(b), self.listings)
+    }
 }
 
 /// Which event each listing is in.
@@ -95,7 +124,7 @@ pub fn evaluate(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Re
     Ok(judge(&pairs, &found, &listings, &batch, &resolve, options))
 }
 
-fn resolved_anew(listings: &HashMap<ListingId, LiveListing>, batch: &Batch) -> Found {
+fn resolved_anew(listings: &Listings, batch: &Batch) -> Found {
     let mut found = Found::default();
     for (id, live) in listings {
         let first = batch.cluster(*id).and_then(|cluster| cluster.first());
@@ -130,11 +159,18 @@ fn read_links(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Resu
     Ok(found)
 }
 
-fn read_listings(
+/// The events that the topology has two listings in; `None` where it has not linked both.
+pub(super) fn events_of(
     log: &dyn Log,
     config: &Config,
-    options: &EvaluateOptions,
-) -> Result<HashMap<ListingId, LiveListing>, ToolError> {
+    pair: [ListingId; 2],
+) -> Result<Option<[EventId; 2]>, ToolError> {
+    let found = read_links(log, config, &EvaluateOptions::default())?;
+    let [a, b] = pair.map(|id| found.event_of.get(&id).copied());
+    Ok(a.zip(b).map(|(a, b)| [a, b]))
+}
+
+pub(super) fn read_listings(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Result<Listings, ToolError> {
     let mut listings = HashMap::new();
     each_value(log, config, "listings", options.listings.as_deref(), |place, key, value| {
         let Some(value) = value else {
@@ -212,7 +248,7 @@ fn each_value(
 fn judge(
     pairs: &[Pair],
     found: &Found,
-    listings: &HashMap<ListingId, LiveListing>,
+    listings: &Listings,
     batch: &Batch,
     resolve: &ResolveConfig,
     options: &EvaluateOptions,
@@ -282,7 +318,7 @@ fn group(pairs: &[&Pair], found: &Found, batch: &Batch) -> Group {
 fn mistakes(
     pairs: &[&Pair],
     found: &Found,
-    listings: &HashMap<ListingId, LiveListing>,
+    listings: &Listings,
     batch: &Batch,
     comparer: &Comparer,
     most: usize,
@@ -327,11 +363,7 @@ fn mistakes(
 }
 
 /// Of two series, the instances that are nearest in time.
-fn nearest(
-    a: &[ListingId],
-    b: &[ListingId],
-    listings: &HashMap<ListingId, LiveListing>,
-) -> Option<(ListingId, ListingId)> {
+fn nearest(a: &[ListingId], b: &[ListingId], listings: &Listings) -> Option<(ListingId, ListingId)> {
     let start = |id: &ListingId| listings.get(id).map(|live| live.listing.start.earliest_ms(None));
     let pairs = a.iter().flat_map(|x| b.iter().map(move |y| (*x, *y)));
     pairs.min_by_key(|(x, y)| start(x).zip(start(y)).map_or(u64::MAX, |(x, y)| x.abs_diff(y)))

@@ -245,7 +245,7 @@ impl fmt::Display for Mistake {
 }
 
 /// A listing in one line.
-struct Line<'l>(&'l Listing);
+pub(in super::super) struct Line<'l>(pub(in super::super) &'l Listing);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

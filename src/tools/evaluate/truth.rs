@@ -77,7 +77,7 @@ pub fn read_pairs(path: &Path) -> Result<Vec<Pair>, ToolError> {
 /// A listing answers to its source and external id, and to its external id without the instant,
 /// if it is one of a series (`UID/20260328T193000` to `UID`). Where a truth names many feeds as
 /// one source, it may call a listing `feed#id`: then the listing's source is `feed` or, if several
-/// such sources have a `feed`, `source/feed`.
+/// such sources have a `feed`, `source.feed`.
 #[derive(Debug, Default)]
 pub struct Names {
     listings: HashMap<Name, Vec<ListingId>>,
@@ -97,7 +97,7 @@ impl Names {
         let known = |source: &str, id: &str| self.listings.get(&(source.to_owned(), id.to_owned()));
         let of_feed = || {
             let (feed, id) = id.split_once('#')?;
-            known(&format!("{source}/{feed}"), id).or_else(|| known(feed, id))
+            known(&format!("{source}.{feed}"), id).or_else(|| known(feed, id))
         };
         known(source, id).or_else(of_feed).map_or(&[], Vec::as_slice)
     }
@@ -125,7 +125,7 @@ mod tests {
         names.add("confs", "ai/one.yml#0", id(1));
         names.add("library", "77@x/20260328T193000", id(2));
         names.add("library", "77@x/20260404T193000Z", id(3));
-        names.add("town/paper", "a/b", id(4));
+        names.add("town.paper", "a/b", id(4));
         assert_eq!(names.find(&name("confs", "ai/one.yml#0")), [id(1)]);
         assert_eq!(names.find(&name("any_town", "library#77@x")), [id(2), id(3)]);
         assert_eq!(names.find(&name("any_town", "library#77@x/20260404T193000Z")), [id(3)]);

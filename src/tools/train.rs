@@ -1,0 +1,206 @@
+//! `headwater train resolve`: parameters of comparison from labelled pairs.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+
+use headwater_operators::ListingId;
+use headwater_operators::resolve::model::{FEATURES, Found};
+use headwater_operators::resolve::train::{Example, Training, train};
+use headwater_operators::resolve::{Comparer, Feature, Field, Model, ResolveConfig};
+use serde::Serialize;
+
+use super::ToolError;
+use super::evaluate::measure::Counts;
+use super::evaluate::truth::{Label, Pair, read_pairs};
+use super::evaluate::{self, EvaluateOptions, Resolved, Scores};
+use crate::config::Config;
+use crate::log::Log;
+
+/// What to train on.
+#[derive(Debug, Clone, Default)]
+pub struct TrainOptions {
+    /// Labelled pairs, see [`read_pairs`].
+    pub truth: PathBuf,
+    /// Leave out pairs that came to be known in these ways.
+    pub exclude_how: Vec<String>,
+    /// Listings as JSON lines, instead of those of the topic.
+    pub listings: Option<PathBuf>,
+    /// How strongly parameters are held at where they start.
+    pub ridge: f64,
+    /// Start from nothing instead of from the values set by hand.
+    pub from_scratch: bool,
+    /// For each source, train on the pairs without it and measure on those with it.
+    pub cross_validate: bool,
+}
+
+/// Figures for one source, by parameters that were trained without it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fold {
+    /// The source that was held out; of all folds together where there is none.
+    pub source: Option<String>,
+    /// Group of the pairs.
+    pub group: String,
+    /// Whether web addresses were withheld.
+    pub without_urls: bool,
+    /// The figures.
+    pub scores: Scores,
+}
+
+/// What training came to.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trained {
+    /// Pairs trained on. Those with a veto teach nothing.
+    pub pairs: usize,
+    /// The parameters at the start and at the end.
+    pub parameters: Vec<(&'static str, f64, f64)>,
+    /// The parameters as configuration: a table `resolve.model`.
+    pub config: String,
+    /// Cross-validation, if it was asked for.
+    pub folds: Vec<Fold>,
+}
+
+/// Trains the parameters of comparison.
+///
+/// # Errors
+/// When the truth or the listings cannot be read.
+pub fn train_resolve(log: &dyn Log, config: &Config, options: &TrainOptions) -> Result<Trained, ToolError> {
+    let mut pairs = read_pairs(&options.truth)?;
+    pairs.retain(|pair| pair.label != Label::Ambiguous && !options.exclude_how.contains(&pair.how));
+    let resolve = config.resolve_config();
+    let read = |without_urls| {
+        let options =
+            EvaluateOptions { listings: options.listings.clone(), without_urls, ..EvaluateOptions::default() };
+        evaluate::read_listings(log, config, &options)
+    };
+    let listings = read(false)?;
+    let resolved = Resolved::new(&listings, &resolve);
+    let start = if options.from_scratch { Model::new([0.0; FEATURES]) } else { Model::prior() };
+    let mut teacher = Teacher { examples: Vec::new(), start, ridge: options.ridge };
+    teacher.learn(&pairs, &resolved, &resolve);
+    let model = teacher.model(|_| true);
+    let mut folds = Vec::new();
+    if options.cross_validate {
+        for without_urls in [false, true] {
+            let listings = read(without_urls)?;
+            folds.extend(teacher.folds(&pairs, &listings, &resolve, without_urls));
+        }
+    }
+    let note = format!("{} labelled pairs of {}", teacher.examples.len() / 2, options.truth.display());
+    let parameters = Feature::ALL.iter().map(|at| (at.key(), teacher.start.of(*at), model.of(*at))).collect();
+    let config = model.to_toml("resolve.model.", &note);
+    Ok(Trained { pairs: teacher.examples.len() / 2, parameters, config, folds })
+}
+
+/// Labelled comparisons, each with the number of its pair.
+struct Teacher {
+    examples: Vec<(usize, Example)>,
+    start: Model,
+    ridge: f64,
+}
+
+impl Teacher {
+    /// Compares the pairs. Each is an example twice, with its web addresses and without, since a
+    /// model has to do in both cases. Groups count the same, however many pairs they have.
+    fn learn(&mut self, pairs: &[Pair], resolved: &Resolved<'_>, resolve: &ResolveConfig) {
+        let comparer = Comparer::new(&ResolveConfig { model: None, ..resolve.clone() });
+        for (number, pair) in pairs.iter().enumerate().filter(|(_, pair)| pair.label != Label::DateConflict) {
+            let Some((a, b)) = resolved.pair(pair) else { continue };
+            let Some((x, y)) = resolved.batch.fingerprints.get(&a).zip(resolved.batch.fingerprints.get(&b)) else {
+                continue;
+            };
+            let comparison = comparer.compare(x, y);
+            if comparison.veto.is_some() {
+                continue;
+            }
+            let in_group = pairs.iter().filter(|other| other.group == pair.group).count();
+            let weight = GROUP_WEIGHT / in_group as f64;
+            let same = pair.label == Label::Positive;
+            let bare: Found =
+                comparison.found.iter().filter(|(feature, _)| feature.field() != Field::Url).copied().collect();
+            for found in [comparison.found, bare] {
+                self.examples.push((number, Example { found, same, weight }));
+            }
+        }
+    }
+
+    fn model(&self, keep: impl Fn(usize) -> bool) -> Model {
+        let examples: Vec<Example> =
+            self.examples.iter().filter(|(pair, _)| keep(*pair)).map(|(_, example)| example.clone()).collect();
+        train(&examples, &self.start, Training { ridge: self.ridge, ..Training::default() })
+    }
+
+    fn folds(
+        &self,
+        pairs: &[Pair],
+        listings: &evaluate::Listings,
+        resolve: &ResolveConfig,
+        without_urls: bool,
+    ) -> Vec<Fold> {
+        let sources: BTreeSet<(&str, &str)> =
+            pairs.iter().flat_map(|pair| [(&*pair.group, &*pair.source_a), (&*pair.group, &*pair.source_b)]).collect();
+        let mut folds = Vec::new();
+        let mut sums: std::collections::BTreeMap<&str, Counts> = std::collections::BTreeMap::new();
+        for (group, source) in sources {
+            let touches = |pair: &Pair| pair.source_a == source || pair.source_b == source;
+            let model = self.model(|number| pairs.get(number).is_some_and(|pair| !touches(pair)));
+            let held_out = ResolveConfig { model: Some(model), ..resolve.clone() };
+            let resolved = Resolved::new(listings, &held_out);
+            let mut counts = Counts::default();
+            for pair in pairs.iter().filter(|pair| pair.group == group && touches(pair)) {
+                let same = resolved.together(pair);
+                counts.add(pair.label, same);
+                sums.entry(group).or_default().add(pair.label, same);
+            }
+            let source = Some(source.to_owned());
+            folds.push(Fold { source, group: group.to_owned(), without_urls, scores: Scores::of(&counts) });
+        }
+        let sums = sums.into_iter().map(|(group, counts)| Fold {
+            source: None,
+            group: group.to_owned(),
+            without_urls,
+            scores: Scores::of(&counts),
+        });
+        folds.extend(sums);
+        folds
+    }
+}
+
+/// Sum of the weights of a group's examples, halved because each pair gives two.
+const GROUP_WEIGHT: f64 = 500.0;
+
+impl fmt::Display for Trained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "trained on {} pairs\n", self.pairs)?;
+        writeln!(f, "{:24} {:>8} {:>8}", "parameter", "start", "trained")?;
+        for (name, before, after) in &self.parameters {
+            writeln!(f, "{name:24} {before:8.3} {after:8.3}")?;
+        }
+        if self.folds.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nmeasured on each source by parameters trained without it")?;
+        for Fold { source, group, without_urls, scores } in &self.folds {
+            let name = source.as_deref().map_or_else(|| format!("all of {group}"), |source| format!("  {source}"));
+            let urls = if *without_urls { "without URLs" } else { "with URLs" };
+            let percent = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.1}", share * 100.0));
+            let [p, r, f1, fpr] = [scores.precision, scores.recall, scores.f1, scores.false_positive_rate].map(percent);
+            writeln!(f, "{name:36} {urls:12} precision {p:>5} recall {r:>5} F1 {f1:>5} merged negatives {fpr:>5}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Resolved<'_> {
+    fn together(&self, pair: &Pair) -> bool {
+        let (a, b) = pair.names();
+        self.hit(&a, &b).is_some()
+    }
+
+    fn pair(&self, pair: &Pair) -> Option<(ListingId, ListingId)> {
+        let (a, b) = pair.names();
+        self.hit(&a, &b).or_else(|| self.nearest(&a, &b))
+    }
+}
