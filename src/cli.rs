@@ -852,7 +852,7 @@ pub struct TrainResolveArgs {
     #[arg(long, value_name = "FILE")]
     pub listings: Option<PathBuf>,
     /// How strongly parameters are held at where they start
-    #[arg(long, value_name = "X", default_value_t = 4.0)]
+    #[arg(long, value_name = "X", default_value_t = 3.0)]
     pub ridge: f64,
     /// Start from nothing instead of from values set by hand
     #[arg(long)]
@@ -884,7 +884,7 @@ impl TrainResolveArgs {
         };
         let trained = train_resolve(log.as_ref(), &config, &options)?;
         if let Some(path) = self.out {
-            std::fs::write(&path, &trained.config).map_err(|source| ToolError::Unwritable { path, source })?;
+            std::fs::write(&path, &trained.config).map_err(|source| ToolError::Writing { path, source })?;
         }
         print_result(&trained, self.json)
     }

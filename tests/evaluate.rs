@@ -115,7 +115,7 @@ fn link(source: &str, id: &str, event: u64) -> Value {
     json!({
         "format": 1, "source": source, "externalId": id, "listing": ListingId::of(source, id),
         "eventId": EventId(u128::from(event)), "eventFirstSeen": "2026-01-01T00:00:00Z",
-        "similarity": 1.0, "via": null, "contributions": [],
+        "similarity": 1.0, "via": null, "contributions": [], "decisions": [],
     })
 }
 

@@ -67,14 +67,6 @@ pub enum ToolError {
         /// What the system said.
         source: io::Error,
     },
-    /// A file cannot be written.
-    #[error("cannot write {}", path.display())]
-    Unwritable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
     /// It cannot be told what a file holds.
     #[error("{}: cannot tell its content type by its name", path.display())]
     ContentType {
@@ -142,11 +134,7 @@ impl Fault for ToolError {
     fn domain(&self) -> Domain {
         match self {
             Self::Config(_) | Self::NoTopic { .. } | Self::ContentType { .. } | Self::Record { .. } => Domain::User,
-            Self::File { .. }
-            | Self::Unwritable { .. }
-            | Self::Truth { .. }
-            | Self::OneListing
-            | Self::NoDecision { .. } => Domain::User,
+            Self::File { .. } | Self::Truth { .. } | Self::OneListing | Self::NoDecision { .. } => Domain::User,
             Self::NoLetter { .. } | Self::NeedsConsent { .. } | Self::Writing { .. } => Domain::User,
             Self::Damaged { .. } => Domain::External,
             Self::Log(error) => error.domain(),
@@ -168,7 +156,6 @@ impl Fault for ToolError {
             }
             Self::Damaged { .. } => Some("was it written by a newer version?".to_owned()),
             Self::File { .. }
-            | Self::Unwritable { .. }
             | Self::Truth { .. }
             | Self::Writing { .. }
             | Self::OneListing

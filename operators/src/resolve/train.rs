@@ -28,7 +28,7 @@ pub struct Training {
 
 impl Default for Training {
     fn default() -> Self {
-        Self { ridge: 4.0, steps: 50 }
+        Self { ridge: 3.0, steps: 50 }
     }
 }
 
