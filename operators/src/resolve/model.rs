@@ -50,7 +50,7 @@ features! {
     TitleSame, Title, "title_same";
     /// Weight of the words in common over that of two telling words, at most 1.5.
     TitleCommon, Title, "title_common";
-    /// The same, beside an equal time and venue.
+    /// The share of both titles, by weight of their words, that is in common.
     TitleShare, Title, "title_share";
     /// Each has a telling word that the other lacks.
     TitleOtherAny, Title, "title_other_any";
