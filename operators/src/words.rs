@@ -21,10 +21,12 @@ pub(crate) fn fold_into(text: &str, folded: &mut String) {
         let ascii = rest.bytes().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
         let (run, after) = rest.split_at(ascii);
         run.chars().for_each(|c| push(c, &mut gap, folded));
-        // Decomposition reorders marks, but never across an ASCII character.
-        let other = after.bytes().position(|byte| byte.is_ascii()).unwrap_or(after.len());
+        // Decomposition reorders marks, but never across an ASCII character that stays; where an
+        // apostrophe goes, marks that it kept apart come together.
+        let other = after.bytes().position(|byte| byte.is_ascii() && byte != b'\'').unwrap_or(after.len());
         let (run, after) = after.split_at(other);
-        run.nfkd().filter(|&c| !is_latin_accent(c)).for_each(|c| push(c, &mut gap, folded));
+        let plain = run.nfkd().filter(|&c| !is_latin_accent(c) && !is_apostrophe(c)).nfkd();
+        plain.for_each(|c| push(c, &mut gap, folded));
         rest = after;
     }
 }
@@ -85,6 +87,7 @@ mod tests {
         assert_eq!(fold("İstanbul"), "istanbul");
         assert_eq!(fold("東京 タワー"), "東京 タワー");
         assert_eq!(fold("…"), "");
+        assert_eq!(fold("\u{10376}'\u{113ce}"), fold("\u{10376}\u{113ce}"), "marks on both sides of an apostrophe");
     }
 
     proptest! {
