@@ -1,22 +1,18 @@
 //! Extraction on feeds that nobody in this project wrote. They are not part of the project: the
-//! test looks for them in the folder that `HEADWATER_DATA` names, or in `../shared/data` beside the
-//! workspace, and is skipped where there are none.
+//! test is skipped where there are none, see `real::data`.
 
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use headwater_operators::extract::{ExtractConfig, Extraction, Extractor, SourceConfig};
-use headwater_operators::raw::{DeadLetter, Origin, RawRecord};
+use headwater_operators::extract::{Extraction, Extractor};
+use headwater_operators::raw::{DeadLetter, RawRecord};
 
-/// 2026-03-26T12:00:00Z: about when the calendars were gathered.
-const GATHERED_MS: i64 = 1_774_526_400_000;
+use real::{calendars_of, data, feeds, record, towns};
 
-/// Towns elsewhere than on the Pacific coast of the United States, and their zones.
-const ZONES: [(&str, &str); 2] = [("lancaster", "America/New_York"), ("montclair", "America/New_York")];
+mod real;
 
 #[derive(Default)]
 struct Tally {
@@ -40,37 +36,6 @@ impl Tally {
         let each = self.time.as_secs_f64() * 1e6 / self.records.max(1) as f64;
         let (records, listings, codes) = (self.records, self.listings, &self.codes);
         println!("{name:20} records {records:6} listings {listings:6} {each:9.1} µs/record  dead letters {codes:?}");
-    }
-}
-
-fn data() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let folder = std::env::var_os("HEADWATER_DATA").map_or(beside, PathBuf::from);
-    if !folder.is_dir() {
-        println!("skipped: there are no feeds in {}", folder.display());
-        return None;
-    }
-    Some(folder)
-}
-
-fn feeds() -> ExtractConfig {
-    toml::from_str(include_str!("../../config/feeds.toml")).unwrap()
-}
-
-fn record(source: &str, content_type: &str, key: &str, value: Vec<u8>) -> RawRecord {
-    RawRecord {
-        origin: Origin {
-            topic: "raw.feeds".into(),
-            partition: 0,
-            offset: 0,
-            timestamp_ms: GATHERED_MS,
-            order_ms: GATHERED_MS,
-        },
-        source: Some(source.into()),
-        content_type: Some(content_type.into()),
-        key: Some(key.into()),
-        value: Some(value),
-        headers: Vec::new(),
     }
 }
 
@@ -124,17 +89,12 @@ fn lists_of_conferences() {
 #[test]
 fn calendars_of_towns() {
     let Some(folder) = data() else { return };
-    let mut towns: Vec<PathBuf> =
-        fs::read_dir(folder.join("calendars")).unwrap().map(|town| town.unwrap().path()).collect();
-    towns.sort();
     let (mut events, mut failed) = (0, 0);
-    for town in &towns {
+    for town in towns(&folder) {
         let name = town.file_name().unwrap().to_str().unwrap();
-        let zone = ZONES.iter().find(|(town, _)| *town == name).map_or("America/Los_Angeles", |(_, zone)| zone);
-        let defaults = SourceConfig { timezone: Some(zone.to_owned()), ..SourceConfig::default() };
-        let extractor = Extractor::new(&ExtractConfig { defaults, ..ExtractConfig::default() }).unwrap();
+        let extractor = Extractor::new(&calendars_of(name)).unwrap();
         let mut tally = Tally::default();
-        for path in fs::read_dir(town).unwrap().map(|file| file.unwrap().path()) {
+        for path in fs::read_dir(&town).unwrap().map(|file| file.unwrap().path()) {
             let feed = path.file_stem().unwrap().to_str().unwrap();
             let bytes = fs::read(&path).unwrap();
             let in_feed = String::from_utf8_lossy(&bytes).lines().filter(|line| line.trim() == "BEGIN:VEVENT").count();
