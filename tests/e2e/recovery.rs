@@ -215,8 +215,8 @@ fn changed_gates_correct_exactly_the_events_that_differ() {
 
 #[test]
 fn a_changed_threshold_corrects_exactly_the_rows_that_differ() {
-    assert_changes_exactly_what_differs("a lower threshold", |config| config.resolve.threshold = 0.6);
-    assert_changes_exactly_what_differs("a higher threshold", |config| config.resolve.threshold = 0.97);
+    assert_changes_exactly_what_differs("a lower threshold", |config| config.resolve.threshold = 0.01);
+    assert_changes_exactly_what_differs("a higher threshold", |config| config.resolve.threshold = 0.999);
 }
 
 #[test]
