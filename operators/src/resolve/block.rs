@@ -32,6 +32,7 @@ use super::epochs::{Pending, Sender};
 use super::fingerprint::{BlockChange, Fingerprint, Span, Token};
 use super::title::Class;
 use crate::Epoch;
+use crate::ids::ListingId;
 use crate::listing::{GeoPrecision, Ratio};
 use crate::meter::Held;
 use crate::shared::Shared;
@@ -292,7 +293,27 @@ impl Entry {
 #[derive(Debug, Default)]
 struct Group {
     members: Vec<Entry>,
-    parts: Option<Box<foldhash::HashMap<u64, Group>>>,
+    divided: Option<Box<Divided>>,
+}
+
+/// What a group over the cap has.
+#[derive(Debug, Default)]
+struct Divided {
+    parts: foldhash::HashMap<u64, Group>,
+    /// Where in `members` the entries of a listing are: looking through a large group for each that
+    /// leaves would cost its size squared when all of them do.
+    places: foldhash::HashMap<ListingId, SmallVec<[usize; 1]>>,
+}
+
+impl Divided {
+    fn moved(&mut self, listing: ListingId, from: usize, to: Option<usize>) {
+        let Some(places) = self.places.get_mut(&listing) else { return };
+        places.retain(|place| *place != from);
+        places.extend(to);
+        if places.is_empty() {
+            self.places.remove(&listing);
+        }
+    }
 }
 
 /// The way from a block down to a group: the block's key, and the word of its part.
@@ -371,9 +392,10 @@ impl Group {
             self.divide(level, judge, out);
         }
         self.members.push(new.clone());
-        if let Some(parts) = &mut self.parts {
+        if let Some(divided) = &mut self.divided {
+            divided.places.entry(new.fingerprint.listing).or_default().push(self.members.len() - 1);
             for (part, level) in level.parts(&new.fingerprint) {
-                parts.entry(part).or_default().insert(level, new, judge, out);
+                divided.parts.entry(part).or_default().insert(level, new, judge, out);
             }
         } else {
             let others = self.members.len() - 1;
@@ -384,19 +406,20 @@ impl Group {
     }
 
     fn remove(&mut self, level: Level, old: &Entry, judge: &Judge, out: &mut Changes) {
-        let Some(position) = self.members.iter().position(|member| member == old) else { return };
-        self.members.swap_remove(position);
-        let Some(parts) = &mut self.parts else {
+        if !self.take(old) {
+            return;
+        }
+        let Some(divided) = &mut self.divided else {
             for other in &self.members {
                 judge.pair(level, other, old, -1, out);
             }
             return;
         };
         for (part, level) in level.parts(&old.fingerprint) {
-            let Some(group) = parts.get_mut(&part) else { continue };
+            let Some(group) = divided.parts.get_mut(&part) else { continue };
             group.remove(level, old, judge, out);
             if group.members.is_empty() {
-                parts.remove(&part);
+                divided.parts.remove(&part);
             }
         }
         if self.members.len() == judge.cap {
@@ -404,21 +427,39 @@ impl Group {
         }
     }
 
+    /// Takes `old` out of the members; whether it was among them.
+    fn take(&mut self, old: &Entry) -> bool {
+        let Some(divided) = &mut self.divided else {
+            let found = self.members.iter().position(|member| member == old);
+            return found.map(|position| self.members.swap_remove(position)).is_some();
+        };
+        let listing = old.fingerprint.listing;
+        let places = divided.places.get(&listing).into_iter().flatten();
+        let Some(position) = places.copied().find(|place| self.members.get(*place) == Some(old)) else { return false };
+        self.members.swap_remove(position);
+        divided.moved(listing, position, None);
+        if let Some(last) = self.members.get(position) {
+            divided.moved(last.fingerprint.listing, self.members.len(), Some(position));
+        }
+        true
+    }
+
     fn divide(&mut self, level: Level, judge: &Judge, out: &mut Changes) {
         out.stats.push((level.over_cap(), 1));
-        let mut parts: foldhash::HashMap<u64, Self> = foldhash::HashMap::default();
-        for member in &self.members {
+        let mut divided = Divided::default();
+        for (place, member) in self.members.iter().enumerate() {
+            divided.places.entry(member.fingerprint.listing).or_default().push(place);
             for (part, level) in level.parts(&member.fingerprint) {
-                parts.entry(part).or_default().insert(level, member, judge, out);
+                divided.parts.entry(part).or_default().insert(level, member, judge, out);
             }
         }
-        self.parts = Some(Box::new(parts));
+        self.divided = Some(Box::new(divided));
     }
 
     fn unite(&mut self, level: Level, judge: &Judge, out: &mut Changes) {
         out.stats.push((level.over_cap(), -1));
         let members = self.members.clone();
-        let mut parts = self.parts.take().unwrap_or_default();
+        let mut parts = self.divided.take().unwrap_or_default().parts;
         for member in &members {
             for (part, level) in level.parts(&member.fingerprint) {
                 if let Some(group) = parts.get_mut(&part) {
@@ -476,7 +517,7 @@ impl Blocks {
             Block::One(other) => {
                 self.judge.pair(level, other, &new, 1, out);
                 let members = vec![other.clone(), new];
-                *block = Block::Many(Box::new(Group { members, parts: None }));
+                *block = Block::Many(Box::new(Group { members, divided: None }));
             }
             Block::Many(group) => group.insert(level, &new, &self.judge, out),
         }
