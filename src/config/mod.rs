@@ -230,7 +230,7 @@ pub struct EngineSection {
     /// Corrections at start-up that change or remove more than this share of the events (0 to 1) wait
     /// for a person's word, `--yes`.
     pub correction_guard: f64,
-    /// Whether time and records of each stage show in `/metrics`. Costs about one percent.
+    /// Whether time and records of each stage show in `/metrics`.
     pub stage_metrics: bool,
 }
 
