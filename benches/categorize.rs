@@ -16,11 +16,11 @@ fn bench(criterion: &mut Criterion) {
     criterion.bench_function("categorize/title", |bencher| {
         bencher.iter(|| taxonomy.categorize(black_box(&listing)));
     });
-    listing.description = Some(SENTENCE.repeat(12));
+    listing.description = Some(SENTENCE.repeat(12).into());
     criterion.bench_function("categorize/1KB", |bencher| {
         bencher.iter(|| taxonomy.categorize(black_box(&listing)));
     });
-    listing.description = Some(SENTENCE.replace("evening", "soirée").repeat(12));
+    listing.description = Some(SENTENCE.replace("evening", "soirée").repeat(12).into());
     criterion.bench_function("categorize/1KB accented", |bencher| {
         bencher.iter(|| taxonomy.categorize(black_box(&listing)));
     });

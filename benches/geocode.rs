@@ -16,7 +16,7 @@ fn live(id: u32, venue: u32, version: i64) -> Option<Shared<LiveListing>> {
     listing.venue.name = Some(format!("Library {venue}"));
     listing.venue.city = Some("Petaluma".to_owned());
     listing.venue.country = Some("US".to_owned());
-    Some(Shared::new(LiveListing { id: listing.id(), first_seen: 0, updated_at: version, listing }))
+    Some(Shared::new(LiveListing::new(listing, 0, version)))
 }
 
 fn bench(criterion: &mut Criterion) {

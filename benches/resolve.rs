@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use differential_dataflow::input::InputSession;
-use headwater_operators::resolve::{Comparer, Decision, Fingerprint, Remembered, Resolve, ResolveConfig};
-use headwater_operators::{Epoch, Listing, LiveListing, Moment, Shared};
+use headwater_operators::listing::Ratio;
+use headwater_operators::resolve::identity::Identity;
+use headwater_operators::resolve::merge::merge;
+use headwater_operators::resolve::{Batch, Comparer, Decision, Fingerprint, Remembered, Resolve, ResolveConfig};
+use headwater_operators::{Epoch, EventId, Listing, LiveListing, Moment, Shared};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Input;
 
@@ -25,7 +28,7 @@ fn listings(count: usize) -> Vec<Shared<LiveListing>> {
             listing.venue.name = Some(format!("Old Mill Theatre {}", event % 997));
             listing.venue.city = Some("Davis".to_owned());
             listing.urls = vec![format!("https://www.example.org/events/{n}?utm_source=feed")];
-            Shared::new(LiveListing { id: listing.id(), first_seen: n as i64, updated_at: n as i64, listing })
+            Shared::new(LiveListing::new(listing, n as i64, n as i64))
         })
         .collect()
 }
@@ -63,7 +66,15 @@ fn resolve(criterion: &mut Criterion) {
     });
     group.bench_function("compare/others", |bencher| bencher.iter(|| comparer.matches(black_box(&a), black_box(&c))));
 
+    let identity = Identity { born: 0, event: EventId(1) };
+    let three = [10, 17, 11].map(|n: usize| (&*all[n], Ratio::ONE));
+    group
+        .bench_function("merge/three listings", |bencher| bencher.iter(|| merge(identity, black_box(&three), &config)));
+
     group.throughput(Throughput::Elements(BATCH as u64)).sample_size(20);
+    group.bench_function("blocks, comparisons and clusters without the dataflow", |bencher| {
+        bencher.iter(|| Batch::resolve(all.iter().map(|live| &**live), &[], &config));
+    });
     group.bench_function("dataflow", |bencher| {
         bencher.iter_batched(|| all.clone(), resolve_all, BatchSize::LargeInput);
     });

@@ -26,7 +26,7 @@ fn event(id: u128) -> Option<Event> {
 fn bench(criterion: &mut Criterion) {
     let Some(one) = event(1) else { return };
     let gates = Gates::default();
-    criterion.bench_function("score/one", |bencher| bencher.iter(|| score(black_box(&one), &gates)));
+    criterion.bench_function("score/one", |bencher| bencher.iter(|| score(black_box(&one.view()), &gates)));
 
     let mut group = criterion.benchmark_group("score");
     group.sample_size(10);
@@ -43,7 +43,7 @@ fn stricter_gates() {
             (events_in, gates_in)
         });
         for event in (0..EVENTS).filter_map(event) {
-            events.insert((event.id, Shared::new(event)));
+            events.insert((event.id, Shared::new(event.into())));
         }
         gates.insert(Gates { pass: 0.8.into(), ..Gates::default() });
         for epoch in 1..=2 {

@@ -2,6 +2,9 @@
 # How long a restart takes with many live listings: after an orderly stop, where the outputs are
 # trusted, and as after a crash, where they are compared. On the embedded log, in a folder of its own.
 #
+# The invented world has 24 cities with 1,024 venues each, and a year: with a million listings a venue
+# has some thirty events in that year.
+#
 #   scripts/restart-time.sh [LISTINGS] [WORKERS]     default: 1000000 listings, 2 workers
 #
 # PROFILE=debug takes the binaries of target/debug; FOLDER=… says where (default: target/restart).
@@ -18,7 +21,7 @@ cd "$folder"
     cat generated-sources.toml
 } >topology.toml
 
-"$bin/headwater" generate --records "$listings" --updates 0 --withdrawals 0 --repeats 0 --to-topic raw.events --config topology.toml
+"$bin/headwater" generate --records "$listings" --cities 24 --venues 1024 --days 365 --updates 0 --withdrawals 0 --repeats 0 --to-topic raw.events --config topology.toml
 "$bin/discovery" --config topology.toml --exit-when-idle --yes | tail -n 7
 
 # Seconds until everything is restored, compared and committed, and the greatest resident memory.

@@ -20,7 +20,7 @@ const SPOTLIGHT_EVERY: Duration = Duration::from_secs(3);
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// What the counters said at one moment.
-#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Figures {
     /// Raw records read since the start.

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use headwater::engine::lifecycle::Counters;
-use headwater::engine::output::{OutRecord, Output, Outputs, Rows, json};
+use headwater::engine::output::{OutRecord, Output, Outputs, Rows, json, text};
 use headwater::engine::upsert::{Retention, Upsert, UpsertOptions};
 use headwater::engine::{Engine, EngineOptions, Fingerprints, InputTopic, Inputs, Pace, TopicNames, Topology, start};
 use headwater::log::embedded::EmbeddedLog;
-use headwater::log::{Cleanup, Log, LogRecord, NewRecord, Polled, Start, TopicPartition, TopicSpec};
-use headwater_operators::ids::DocumentId;
+use headwater::log::{
+    Cleanup, Log, LogError, LogRecord, NewRecord, Polled, Producer, Reader, Start, TopicInfo, TopicPartition,
+    TopicSpec, Transaction, Transactional, Watermarks,
+};
+use headwater_operators::extract::Extraction;
 use headwater_operators::raw::{Document, Extracted, SourceStamp};
 use headwater_operators::{Listing, RawRecord};
 
@@ -20,20 +23,17 @@ struct Rowing {
     results: u64,
 }
 
-fn document(record: RawRecord) -> Document {
+fn read(record: RawRecord) -> Extraction {
+    let id = record.document();
     let text = String::from_utf8(record.value.unwrap_or_default()).unwrap();
     let start = "2099-05-01".parse().unwrap();
     let listings = text
         .split(';')
         .filter_map(|part| part.split_once('='))
         .map(|(id, title)| Extracted { listing: Listing::new("s", id, title, start), stamp: SourceStamp::default() });
-    Document {
-        id: record.key.map(|key| DocumentId::of("raw", "s", &key)),
-        origin: record.origin,
-        source: "s".into(),
-        listings: listings.collect(),
-        kept: Vec::new(),
-    }
+    let document =
+        Document { id, origin: record.origin, source: "s".into(), listings: listings.collect(), kept: Vec::new() };
+    Extraction { document: Some(document), failures: Vec::new(), timeless: true }
 }
 
 impl Topology for Rowing {
@@ -43,22 +43,29 @@ impl Topology for Rowing {
 
     fn build<'s>(&self, inputs: Inputs<'s>) -> Outputs<'s> {
         let retention = Retention { past_events_ms: None, assumed_duration_ms: 0 };
-        let options = UpsertOptions { retention, salt: 1, enrich: Arc::new(|_| {}), rebuilt_at: inputs.rebuilt_at() };
+        let options = UpsertOptions {
+            read: Arc::new(read),
+            retention,
+            salt: 1,
+            enrich: Arc::new(|_| {}),
+            trusted: false,
+            rebuilt_at: inputs.rebuilt_at(),
+        };
         let results = self.results;
         let mut outputs = inputs.outputs();
         let restored = inputs.restored_listings();
-        let upserted = inputs.raw.map(document).upsert(restored, options);
+        let upserted = inputs.raw.clone().upsert(restored, options);
         outputs.facts(upserted.states, |(id, state)| OutRecord {
             output: Output::Listings,
-            key: Some(id.to_string().into_bytes()),
+            key: Some(text(id)),
             value: state.map(|state| json(&state)),
             headers: Vec::new(),
         });
         let rows = upserted.listings.map(|live| (live.id, live));
         let events = Rows { gauge: |counters: &Counters| &counters.events, counts: |_| true };
         outputs.table(Output::Events, rows, Some(events), &inputs.lifecycle, move |id, live| {
-            let value = live.map(|live| format!("{}/{results}", live.listing.title).into_bytes());
-            (id.to_string().into_bytes(), value)
+            let value = live.map(|live| format!("{}/{results}", live.listing.title).into());
+            (text(id), value)
         });
         outputs
     }
@@ -93,8 +100,8 @@ impl Bench {
             producer
                 .send(NewRecord {
                     topic: "t.raw".into(),
-                    key: key.map(|key| key.as_bytes().to_vec()),
-                    value: value.map(|value| value.as_bytes().to_vec()),
+                    key: key.map(|key| key.to_owned().into()),
+                    value: value.map(|value| value.to_owned().into()),
                     headers: Vec::new(),
                     timestamp_ms: None,
                 })
@@ -104,10 +111,14 @@ impl Bench {
     }
 
     fn start(&self, workers: usize, exit_when_idle: bool, results: u64) -> Engine {
+        self.start_on(Arc::clone(&self.log), workers, exit_when_idle, results)
+    }
+
+    fn start_on(&self, log: Arc<dyn Log>, workers: usize, exit_when_idle: bool, results: u64) -> Engine {
         let options = EngineOptions {
             name: "t".to_owned(),
             names: TopicNames::new("t."),
-            inputs: BTreeMap::from([("t.raw".into(), InputTopic { source: None, content_type: None })]),
+            inputs: BTreeMap::from([("t.raw".into(), InputTopic { source: Some("s".into()), content_type: None })]),
             tables: Vec::new(),
             workers,
             pace: Pace { interval: Duration::from_millis(20), max_epochs: 4, max_bytes: 1 << 20 },
@@ -124,7 +135,7 @@ impl Bench {
             cluster: None,
             serialise_exchange: true,
         };
-        start(Arc::clone(&self.log), options, Arc::new(Rowing { results })).unwrap()
+        start(log, options, Arc::new(Rowing { results })).unwrap()
     }
 
     /// Runs until everything produced so far is committed.
@@ -211,8 +222,8 @@ fn a_damaged_output_heals() {
     bench.run(1, 1);
     let stray = |key: &[u8], value: Option<&[u8]>| NewRecord {
         topic: "t.events".into(),
-        key: Some(key.to_vec()),
-        value: value.map(<[u8]>::to_vec),
+        key: Some(key.to_vec().into()),
+        value: value.map(|value| value.to_vec().into()),
         headers: Vec::new(),
         timestamp_ms: None,
     };
@@ -259,4 +270,132 @@ fn a_second_instance_fences_the_first() {
     }
     second.lifecycle().stop();
     second.wait().unwrap();
+}
+
+/// How a writer is lost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Loss {
+    /// Before anything of the transaction is there.
+    Before,
+    /// The transaction is committed, but nobody says so.
+    After,
+    /// Another instance commits something instead.
+    Overtaken,
+}
+
+/// A log whose writers are lost at every third commit.
+struct Losing {
+    log: Arc<dyn Log>,
+    loss: Loss,
+    opened: std::sync::atomic::AtomicUsize,
+}
+
+struct LosingWriter {
+    writer: Box<dyn Transactional>,
+    log: Arc<dyn Log>,
+    loss: Loss,
+    commits: usize,
+    lost: bool,
+}
+
+impl Transactional for LosingWriter {
+    fn commit(&mut self, transaction: &Transaction) -> Result<(), LogError> {
+        assert!(!self.lost, "a lost writer was used again");
+        self.commits += 1;
+        if !self.commits.is_multiple_of(3) {
+            return self.writer.commit(transaction);
+        }
+        self.lost = true;
+        match self.loss {
+            Loss::Before => {}
+            Loss::After => self.writer.commit(transaction)?,
+            Loss::Overtaken => {
+                let mut progress = transaction.records.last().unwrap().clone();
+                progress.headers.clear();
+                let records = vec![progress];
+                self.log.transactional("t", "t")?.commit(&Transaction { records, ..Transaction::default() })?;
+            }
+        }
+        Err(LogError::Stranded { id: "t".to_owned(), seconds: 30 })
+    }
+
+    fn check(&mut self, positions: Vec<(TopicPartition, i64)>) -> Result<(), LogError> {
+        self.writer.check(positions)
+    }
+}
+
+impl Log for Losing {
+    fn describe(&self) -> String {
+        self.log.describe()
+    }
+    fn check(&self, timeout: Duration) -> Result<(), LogError> {
+        self.log.check(timeout)
+    }
+    fn ensure_topics(&self, specs: &[TopicSpec]) -> Result<(), LogError> {
+        self.log.ensure_topics(specs)
+    }
+    fn topics(&self, prefix: &str) -> Result<Vec<TopicInfo>, LogError> {
+        self.log.topics(prefix)
+    }
+    fn watermarks(&self, topic: &str) -> Result<Option<Vec<Watermarks>>, LogError> {
+        self.log.watermarks(topic)
+    }
+    fn reader(&self, partitions: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError> {
+        self.log.reader(partitions)
+    }
+    fn producer(&self) -> Result<Box<dyn Producer>, LogError> {
+        self.log.producer()
+    }
+    fn transactional(&self, id: &str, group: &str) -> Result<Box<dyn Transactional>, LogError> {
+        self.opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let writer = self.log.transactional(id, group)?;
+        Ok(Box::new(LosingWriter { writer, log: Arc::clone(&self.log), loss: self.loss, commits: 0, lost: false }))
+    }
+}
+
+/// Produces round after round through writers that are lost all the time; how many writers it took.
+fn with_losses(loss: Loss) -> (Bench, usize) {
+    let bench = Bench::new();
+    let log = Arc::new(Losing { log: Arc::clone(&bench.log), loss, opened: Default::default() });
+    let engine = bench.start_on(Arc::clone(&log) as Arc<dyn Log>, 2, false, 1);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    for round in 0..12 {
+        bench.produce(&[(Some("d"), Some(&format!("a=A{round}"))), (None, Some(&format!("r{round}=R")))]);
+        while !bench.rows().contains(&format!("A{round}/1")) {
+            assert!(Instant::now() < deadline, "round {round}: {:?}", bench.rows());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    engine.lifecycle().stop();
+    engine.wait().unwrap();
+    let opened = log.opened.load(std::sync::atomic::Ordering::Relaxed);
+    (bench, opened)
+}
+
+#[test]
+fn a_lost_writer_is_opened_anew_and_nothing_is_lost_or_doubled() {
+    for loss in [Loss::Before, Loss::After] {
+        let (bench, opened) = with_losses(loss);
+        assert!(opened > 3, "{loss:?}: {opened}");
+        assert_eq!(bench.rows().len(), 13, "{loss:?}");
+        // Every version of the listing was written once, and so was every other row.
+        let events = bench.records(Output::Events);
+        let mut written: Vec<_> = events.iter().map(|record| (&record.key, &record.value)).collect();
+        let count = written.len();
+        written.sort();
+        written.dedup();
+        assert_eq!(written.len(), count, "{loss:?}: rows were written twice");
+        assert_eq!(bench.run(1, 1), 0, "{loss:?}: the outputs had to be corrected");
+    }
+}
+
+#[test]
+fn a_lost_writer_that_was_overtaken_is_not_opened_anew() {
+    let bench = Bench::new();
+    let log = Arc::new(Losing { log: Arc::clone(&bench.log), loss: Loss::Overtaken, opened: Default::default() });
+    let engine = bench.start_on(Arc::clone(&log) as Arc<dyn Log>, 1, false, 1);
+    bench.produce(&[(Some("d"), Some("a=A"))]);
+    let error = engine.wait().unwrap_err();
+    assert!(error.to_string().contains("fenced"), "{error}");
+    assert_eq!(log.opened.load(std::sync::atomic::Ordering::Relaxed), 1);
 }

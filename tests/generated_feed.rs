@@ -116,10 +116,7 @@ fn sources_agree_on_when_and_where() {
 #[test]
 fn resolution_finds_the_true_events() {
     let (live, truth) = live(config(6000));
-    let listings: Vec<_> = live
-        .into_values()
-        .map(|listing| Shared::new(LiveListing { id: listing.id(), first_seen: 0, updated_at: 0, listing }))
-        .collect();
+    let listings: Vec<_> = live.into_values().map(|listing| Shared::new(LiveListing::new(listing, 0, 0))).collect();
     let changes = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&changes);
     timely::execute_directly(move |worker| {
@@ -137,6 +134,7 @@ fn resolution_finds_the_true_events() {
     let (mut joined, mut right) = (0, 0);
     for (event, _) in events.iter().filter(|(_, diff)| **diff > 0) {
         let mut by_truth: HashMap<u64, u64> = HashMap::new();
+        let event = event.event();
         for member in &event.listings {
             *by_truth.entry(truth[&(member.source.to_string(), member.external_id.to_string())]).or_default() += 1;
         }

@@ -194,15 +194,15 @@ fn topic(bench: &dyn Bench, name: &str, partitions: i32) -> Arc<str> {
 fn record(topic: &Arc<str>, key: &str, value: &str) -> NewRecord {
     NewRecord {
         topic: Arc::clone(topic),
-        key: Some(key.as_bytes().to_vec()),
-        value: Some(value.as_bytes().to_vec()),
+        key: Some(key.to_owned().into()),
+        value: Some(value.to_owned().into()),
         headers: Vec::new(),
         timestamp_ms: None,
     }
 }
 
 fn transaction(records: Vec<NewRecord>) -> Transaction {
-    Transaction { records, positions: Vec::new() }
+    Transaction { records, ..Transaction::default() }
 }
 
 fn produce(bench: &dyn Bench, records: impl IntoIterator<Item = NewRecord>) {
@@ -316,8 +316,8 @@ fn everything_in_a_record_comes_back(bench: &dyn Bench) {
     let topic = topic(bench, "t", 1);
     let base = NewRecord {
         topic: Arc::clone(&topic),
-        key: Some(b"k".to_vec()),
-        value: Some(b"v".to_vec()),
+        key: Some("k".into()),
+        value: Some("v".into()),
         headers: Vec::new(),
         timestamp_ms: Some(1_500_000_000_123),
     };
@@ -330,20 +330,23 @@ fn everything_in_a_record_comes_back(bench: &dyn Bench) {
         NewRecord { headers: headers.clone(), ..base.clone() },
         NewRecord { key: None, ..base.clone() },
         NewRecord { value: None, ..base.clone() },
-        NewRecord { value: Some(Vec::new()), key: Some(Vec::new()), ..base.clone() },
-        NewRecord { key: Some(vec![0, 159, 146, 150]), timestamp_ms: None, ..base.clone() },
+        NewRecord { value: Some("".into()), key: Some("".into()), ..base.clone() },
+        NewRecord { key: Some(vec![0, 159, 146, 150].into()), timestamp_ms: None, ..base.clone() },
     ];
     let before = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
     let mut writer = bench.log().transactional(&format!("{}w", bench.prefix()), "g").unwrap();
+    let further = vec![("epoch".to_owned(), b"7".to_vec())];
     for record in &sent {
-        writer.commit(&transaction(vec![record.clone()])).unwrap();
+        writer.commit(&Transaction { headers: further.clone(), ..transaction(vec![record.clone()]) }).unwrap();
         produce(bench, [record.clone()]);
     }
     let polled = read_all(bench.log(), &topic, 1);
     let got = records(&polled);
     assert_eq!(got.len(), 2 * sent.len());
-    for (got, sent) in got.iter().zip(sent.iter().flat_map(|r| [r, r])) {
-        assert_eq!((&got.key, &got.value, &got.headers), (&sent.key, &sent.value, &sent.headers));
+    let expected = sent.iter().flat_map(|record| [(record, further.as_slice()), (record, &[])]);
+    for (got, (sent, further)) in got.iter().zip(expected) {
+        assert_eq!((got.key.as_deref(), got.value.as_deref()), (sent.key.as_deref(), sent.value.as_deref()));
+        assert_eq!(got.headers, [sent.headers.as_slice(), further].concat());
         match sent.timestamp_ms {
             Some(timestamp) => assert_eq!(got.timestamp_ms, timestamp),
             None => assert!((before..before + 60_000).contains(&got.timestamp_ms), "{}", got.timestamp_ms),
@@ -499,7 +502,7 @@ fn removed_offsets_are_gone(bench: &dyn Bench) {
 
 fn a_record_too_large_leaves_the_writer_usable(bench: &dyn Bench) {
     let topic = topic(bench, "t", 1);
-    let large = NewRecord { value: Some(noise(2 * MIB + 4_096)), ..record(&topic, "large", "") };
+    let large = NewRecord { value: Some(noise(2 * MIB + 4_096).into()), ..record(&topic, "large", "") };
     let mut writer = bench.log().transactional(&format!("{}w", bench.prefix()), "g").unwrap();
     let batch = vec![record(&topic, "k", "1"), large.clone(), record(&topic, "k", "2")];
     let error = writer.commit(&transaction(batch.clone())).unwrap_err();
@@ -517,7 +520,7 @@ fn a_record_too_large_leaves_the_writer_usable(bench: &dyn Bench) {
     producer.flush().unwrap();
     assert_eq!(values(&read_all(bench.log(), &topic, 1)), ["1", "2", "3"]);
     // The limit itself fits.
-    let exact = NewRecord { value: Some(noise(2 * MIB - 5)), ..record(&topic, "exact", "") };
+    let exact = NewRecord { value: Some(noise(2 * MIB - 5).into()), ..record(&topic, "exact", "") };
     writer.commit(&transaction(vec![exact])).unwrap();
 }
 
@@ -541,9 +544,15 @@ fn positions_are_accepted(bench: &dyn Bench) {
     let mut writer = bench.log().transactional(&format!("{}w", bench.prefix()), &group).unwrap();
     for next in 1..4 {
         let positions = (0..2).map(|p| (TopicPartition::new(Arc::clone(&input), p), next)).collect();
-        writer.commit(&Transaction { records: vec![record(&output, "k", &next.to_string())], positions }).unwrap();
+        writer
+            .commit(&Transaction {
+                records: vec![record(&output, "k", &next.to_string())],
+                positions,
+                ..Transaction::default()
+            })
+            .unwrap();
     }
-    writer.commit(&Transaction { records: Vec::new(), positions: vec![] }).unwrap();
+    writer.commit(&Transaction::default()).unwrap();
     assert_eq!(values(&read_all(bench.log(), &output, 1)), ["1", "2", "3"]);
 }
 
@@ -553,7 +562,7 @@ fn large_values_come_back(bench: &dyn Bench) {
     bench.log().ensure_topics(&[TopicSpec { max_record_bytes: 8 * MIB, ..spec(&name, 1, cleanup) }]).unwrap();
     let topic: Arc<str> = name.into();
     let value = noise(5 * MIB);
-    let large = NewRecord { value: Some(value.clone()), ..record(&topic, "k", "") };
+    let large = NewRecord { value: Some(value.clone().into()), ..record(&topic, "k", "") };
     let mut writer = bench.log().transactional(&format!("{}w", bench.prefix()), "g").unwrap();
     writer.commit(&transaction(vec![large.clone(), large.clone()])).unwrap();
     produce(bench, [large]);
@@ -861,7 +870,8 @@ fn measure(bench: &dyn Bench, bytes: usize) {
     let mut writer = bench.log().transactional(&format!("{}w{bytes}", bench.prefix()), "g").unwrap();
     let noise = noise(bytes);
     let batch = |round: usize| {
-        let one = |i: usize| NewRecord { value: Some(noise.clone()), ..record(&topic, &format!("{round}-{i}"), "") };
+        let one =
+            |i: usize| NewRecord { value: Some(noise.clone().into()), ..record(&topic, &format!("{round}-{i}"), "") };
         transaction((0..EACH).map(one).collect())
     };
     let batches: Vec<Transaction> = (0..ROUNDS).map(batch).collect();

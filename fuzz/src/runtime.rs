@@ -12,12 +12,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use headwater::config::{Config, Sources, load};
+use headwater::engine::documents::Documents;
 use headwater::engine::progress::{Position, Positions, Progress};
 use headwater::engine::state::{LinkState, ListingState, RedirectState};
-use headwater::engine::upsert::{Change, Documents, Emitted, Register, Retention};
+use headwater::engine::upsert::{Change, Emitted, Register, Retention};
 use headwater::log::embedded::EmbeddedLog;
 use headwater::log::{Cleanup, Log, LogError, LogRecord, NewRecord, Polled, Start, TopicPartition, TopicSpec};
-use headwater::view::{Batch, ViewTopics};
+use headwater::view::{Batch, ViewTopics, make_storable};
+use headwater_operators::extract::Extraction;
 use headwater_operators::geocode::Place;
 use headwater_operators::resolve::{Decision, Remembered};
 use headwater_operators::score::Gates;
@@ -82,8 +84,8 @@ fn one_topic(path: &Path) -> EmbeddedLog {
     for (number, topic) in ["t", "c", "t"].into_iter().enumerate() {
         let record = NewRecord {
             topic: topic.into(),
-            key: Some(format!("key {number}").into_bytes()),
-            value: Some(b"value".to_vec()),
+            key: Some(format!("key {number}").into()),
+            value: Some("value".into()),
             headers: vec![("name".to_owned(), b"value".to_vec())],
             timestamp_ms: Some(1_000),
         };
@@ -216,7 +218,9 @@ pub fn state_records(data: &[u8]) {
 fn restore(state: ListingState) {
     for past_events_ms in [None, Some(1_000)] {
         let retention = Retention { past_events_ms, assumed_duration_ms: 1_000 };
-        let (mut register, mut documents) = (Register::new(retention, Arc::new(|_| ())), Documents::new(retention));
+        let nothing = |_| Extraction { document: None, failures: Vec::new(), timeless: true };
+        let mut documents = Documents::new(retention, 0, Arc::new(nothing));
+        let mut register = Register::new(retention, Arc::new(|_| ()));
         let mut emitted = Emitted::default();
         let leaves_at = retention.leaves_at(&state.live.listing);
         for claim in &state.claims {
@@ -248,6 +252,8 @@ pub fn table_records(data: &[u8]) {
             value: Some(data.to_vec()),
             headers: Vec::new(),
         };
-        let _rows = Batch::read(&mut [record], &topics, Vec::new()).map(|batch| batch.rows());
+        let mut records = [record];
+        make_storable(&mut records, &topics);
+        let _rows = Batch::read(&records, &topics, Vec::new()).map(|batch| batch.rows());
     }
 }

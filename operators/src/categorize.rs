@@ -689,7 +689,7 @@ mod tests {
 
     fn listing(title: &str, description: &str, source: &[&str]) -> Listing {
         let mut listing = Listing::new("s", "1", title, "2026-03-28".parse().unwrap());
-        listing.description = Some(description.to_owned());
+        listing.description = Some(description.into());
         listing.source_categories = source.iter().map(|&word| word.to_owned()).collect();
         listing
     }

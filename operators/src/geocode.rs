@@ -232,13 +232,13 @@ pub trait Geocode<'scope> {
     /// let mut listing = Listing::new("venue", "17", "Jazz", start);
     /// listing.venue.name = Some("Blue Note".into());
     /// listing.venue.city = Some("New York".into());
-    /// let live = LiveListing { id: listing.id(), first_seen: 0, updated_at: 0, listing };
+    /// let live = LiveListing::new(listing, 0, 0);
     ///
     /// timely::example(move |scope| {
     ///     let listings = scope.new_collection_from([Shared::new(live)]).1;
     ///     let places = scope.new_collection_from([]).1;
     ///     let geocoded = listings.geocode(places, GeocodeConfig::default());
-    ///     let latitude = geocoded.listings.map(|live| live.listing.venue.geo.map(|geo| geo.point.latitude().round() as i32));
+    ///     let latitude = geocoded.listings.map(|live| live.geo().map(|geo| geo.point.latitude().round() as i32));
     ///     latitude.assert_eq(scope.new_collection_from([Some(41)]).1);
     ///     let asked = geocoded.requests.map(|(key, _)| key.0.to_string());
     ///     asked.assert_eq(scope.new_collection_from(["blue note||new york|".to_owned()]).1);
@@ -328,12 +328,10 @@ impl Change {
 /// The listing with the best coordinates there are; the listing itself where that changes nothing.
 fn located(live: &Shared<LiveListing>, place: Option<&Place>, cities: &mut Cities) -> Shared<LiveListing> {
     let geo = place.and_then(Place::geo).or_else(|| cities.locate(&live.listing.venue));
-    if geo == live.listing.venue.geo {
+    if geo == live.located {
         return live.clone();
     }
-    let mut changed = LiveListing::clone(live);
-    changed.listing.venue.geo = geo;
-    Shared::new(changed)
+    Shared::new(LiveListing { located: geo, ..LiveListing::clone(live) })
 }
 
 /// Where a venue is as far as the gazetteer knows: the centre of its city. For use outside a
@@ -551,7 +549,7 @@ mod tests {
     fn live(id: &str, venue: Venue) -> Shared<LiveListing> {
         let mut listing = Listing::new("s", id, "t", "2026-03-28".parse().unwrap());
         listing.venue = venue;
-        Shared::new(LiveListing { id: listing.id(), first_seen: 0, updated_at: 0, listing })
+        Shared::new(LiveListing::new(listing, 0, 0))
     }
 
     fn venue(name: &str, city: &str) -> Venue {
@@ -744,11 +742,11 @@ mod tests {
         let cities = Cities::new(GeocodeConfig::default());
         let (mut listings, mut first) = (Counts::new(), BTreeMap::new());
         for live in current.into_values() {
-            let mut out = LiveListing::clone(&live);
-            let venue = &mut out.listing.venue;
+            let venue = &live.listing.venue;
             let key = PlaceKey::of(venue).filter(|_| venue.geo.is_none());
             let place = key.as_ref().and_then(|key| known.get(key));
-            venue.geo = venue.geo.or_else(|| place.and_then(Place::geo)).or_else(|| cities.look_up(venue));
+            let found = || place.and_then(Place::geo).or_else(|| cities.look_up(venue));
+            let located = if venue.geo.is_none() { found() } else { None };
             if let Some(key) = key.filter(|_| place.is_none()) {
                 let request = PlaceRequest::new(&key, venue);
                 let slot = first.entry(key).or_insert((live.id, request.clone()));
@@ -756,7 +754,7 @@ mod tests {
                     *slot = (live.id, request);
                 }
             }
-            listings.insert(Shared::new(out), 1);
+            listings.insert(Shared::new(LiveListing { located, ..LiveListing::clone(&live) }), 1);
         }
         (listings, first.into_iter().map(|(key, (_, request))| ((key, request), 1)).collect())
     }

@@ -27,9 +27,16 @@ macro_rules! id_type {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
         pub struct $name(pub u128);
 
+        impl $name {
+            /// Its 32 hexadecimal digits.
+            fn digits(self) -> const_hex::Buffer<16> {
+                const_hex::const_encode(&self.0.to_be_bytes())
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:032x}", self.0)
+                f.write_str(self.digits().as_str())
             }
         }
 
@@ -49,7 +56,7 @@ macro_rules! id_type {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 if serializer.is_human_readable() {
-                    serializer.collect_str(self)
+                    serializer.serialize_str(self.digits().as_str())
                 } else {
                     self.0.serialize(serializer)
                 }
@@ -123,7 +130,8 @@ mod tests {
     fn ids_survive_json() {
         let id = ListingId::of("a", "b");
         let json = serde_json::to_string(&id).unwrap();
-        assert_eq!(json.len(), 34);
+        assert_eq!(json, format!("\"{:032x}\"", id.0));
+        assert_eq!(id.to_string(), format!("{:032x}", id.0));
         assert_eq!(serde_json::from_str::<ListingId>(&json).unwrap(), id);
         assert!(serde_json::from_str::<ListingId>("\"not hex\"").is_err());
     }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::ids::ListingId;
 use crate::moment::{Moment, rfc3339_ms};
+use crate::shared::Shared;
 
 /// One source's description of one event. Its identity is (`source`, `external_id`).
 ///
@@ -20,8 +21,8 @@ pub struct Listing {
     pub external_id: Arc<str>,
     /// What the event is called.
     pub title: String,
-    /// Longer text.
-    pub description: Option<String>,
+    /// Longer text, shared with the events that are made of it.
+    pub description: Option<Arc<str>>,
     /// The words by which the source classifies it, as given.
     pub source_categories: Vec<String>,
     /// Category in the configured taxonomy; `None` until `categorize` has run
@@ -92,8 +93,8 @@ impl Listing {
 
 /// Where an event is. In text formats the coordinates stand beside the other fields, as
 /// `latitude`, `longitude`, `geoPrecision` and `geoProvenance`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(from = "FlatVenue", into = "FlatVenue")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(from = "FlatVenue<String>")]
 pub struct Venue {
     /// Name of the place.
     pub name: Option<String>,
@@ -113,38 +114,62 @@ pub struct Venue {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct FlatVenue {
-    name: Option<String>,
-    address: Option<String>,
-    city: Option<String>,
-    region: Option<String>,
-    postal_code: Option<String>,
-    country: Option<String>,
+struct FlatVenue<S> {
+    name: Option<S>,
+    address: Option<S>,
+    city: Option<S>,
+    region: Option<S>,
+    postal_code: Option<S>,
+    country: Option<S>,
     latitude: Option<f64>,
     longitude: Option<f64>,
     geo_precision: Option<GeoPrecision>,
     geo_provenance: Option<GeoProvenance>,
 }
 
-impl From<Venue> for FlatVenue {
-    fn from(venue: Venue) -> Self {
-        Self {
-            name: venue.name,
-            address: venue.address,
-            city: venue.city,
-            region: venue.region,
-            postal_code: venue.postal_code,
-            country: venue.country,
-            latitude: venue.geo.map(|geo| geo.point.latitude()),
-            longitude: venue.geo.map(|geo| geo.point.longitude()),
-            geo_precision: venue.geo.map(|geo| geo.precision),
-            geo_provenance: venue.geo.map(|geo| geo.provenance),
-        }
+/// A [`Venue`] to read, with coordinates that may be other ones than its own.
+#[derive(Debug, Clone, Copy)]
+pub struct VenueView<'a> {
+    /// The venue.
+    pub venue: &'a Venue,
+    /// What counts instead of its coordinates.
+    pub geo: Option<Geo>,
+}
+
+impl Venue {
+    /// The venue, at `geo`.
+    pub fn view(&self, geo: Option<Geo>) -> VenueView<'_> {
+        VenueView { venue: self, geo }
     }
 }
 
-impl From<FlatVenue> for Venue {
-    fn from(flat: FlatVenue) -> Self {
+impl Serialize for Venue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.view(self.geo).serialize(serializer)
+    }
+}
+
+impl Serialize for VenueView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let venue = self.venue;
+        let flat = FlatVenue {
+            name: venue.name.as_deref(),
+            address: venue.address.as_deref(),
+            city: venue.city.as_deref(),
+            region: venue.region.as_deref(),
+            postal_code: venue.postal_code.as_deref(),
+            country: venue.country.as_deref(),
+            latitude: self.geo.map(|geo| geo.point.latitude()),
+            longitude: self.geo.map(|geo| geo.point.longitude()),
+            geo_precision: self.geo.map(|geo| geo.precision),
+            geo_provenance: self.geo.map(|geo| geo.provenance),
+        };
+        flat.serialize(serializer)
+    }
+}
+
+impl From<FlatVenue<String>> for Venue {
+    fn from(flat: FlatVenue<String>) -> Self {
         let point = flat.latitude.zip(flat.longitude).and_then(|(lat, lon)| Point::from_degrees(lat, lon));
         let geo = point.map(|point| Geo {
             point,
@@ -164,7 +189,7 @@ impl From<FlatVenue> for Venue {
 }
 
 /// Coordinates, and how far to trust them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Geo {
     /// Where.
     pub point: Point,
@@ -369,7 +394,28 @@ pub struct LiveListing {
     #[serde(with = "rfc3339_ms")]
     pub updated_at: i64,
     /// What the source says now.
-    pub listing: Listing,
+    pub listing: Shared<Listing>,
+    /// Coordinates that were found for it, where the source gave none.
+    pub located: Option<Geo>,
+}
+
+impl LiveListing {
+    /// `listing`, first seen and last changed at these times, in ms since the Unix epoch.
+    pub fn new(listing: Listing, first_seen: i64, updated_at: i64) -> Self {
+        Self { id: listing.id(), first_seen, updated_at, listing: Shared::new(listing), located: None }
+    }
+
+    /// The listing, with the best coordinates that are known.
+    pub fn described(&self) -> Listing {
+        let mut listing = Listing::clone(&self.listing);
+        listing.venue.geo = self.geo();
+        listing
+    }
+
+    /// The best coordinates that are known.
+    pub fn geo(&self) -> Option<Geo> {
+        self.listing.venue.geo.or(self.located)
+    }
 }
 
 #[cfg(test)]

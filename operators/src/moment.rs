@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::civil::Date;
+use jiff::fmt::temporal::DateTimePrinter;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -77,6 +78,22 @@ impl Moment {
     }
 }
 
+impl Moment {
+    /// As text; `None` for an instant beyond the years that have four digits.
+    fn text(&self) -> Option<String> {
+        Some(match *self {
+            Self::Day(date) => PRINTER.date_to_string(&date),
+            Self::Instant { ms, offset_min } => {
+                let offset = Offset::from_seconds(i32::from(offset_min) * 60).unwrap_or(Offset::UTC);
+                PRINTER.timestamp_with_offset_to_string(&Timestamp::from_millisecond(ms).ok()?, offset)
+            }
+        })
+    }
+}
+
+/// Every record has several times in it, and what `Display` goes through costs more than the text.
+const PRINTER: DateTimePrinter = DateTimePrinter::new();
+
 fn days_of(date: Date) -> i64 {
     day_start_ms(date, None).div_euclid(DAY_MS)
 }
@@ -94,13 +111,7 @@ impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Day(date) => write!(f, "{date}"),
-            Self::Instant { ms, offset_min } => {
-                let offset = Offset::from_seconds(i32::from(offset_min) * 60).unwrap_or(Offset::UTC);
-                match Timestamp::from_millisecond(ms) {
-                    Ok(at) => write!(f, "{}", at.display_with_offset(offset)),
-                    Err(_) => Err(fmt::Error),
-                }
-            }
+            Self::Instant { .. } => f.write_str(&self.text().ok_or(fmt::Error)?),
         }
     }
 }
@@ -128,7 +139,8 @@ impl FromStr for Moment {
 
 impl Serialize for Moment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let text = self.text().ok_or_else(|| serde::ser::Error::custom("an instant beyond the year 9999"))?;
+        serializer.serialize_str(&text)
     }
 }
 
@@ -150,7 +162,7 @@ pub mod rfc3339_ms {
             return ms.serialize(serializer);
         }
         let at = Timestamp::from_millisecond(*ms).map_err(serde::ser::Error::custom)?;
-        serializer.collect_str(&at)
+        serializer.serialize_str(&super::PRINTER.timestamp_to_string(&at))
     }
 
     /// Reads what [`serialize`] wrote.

@@ -24,6 +24,14 @@ pub struct RawRecord {
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
+impl RawRecord {
+    /// Which document it is a version of; `None` without a key or a source.
+    pub fn document(&self) -> Option<DocumentId> {
+        let (source, key) = (self.source.as_ref()?, self.key.as_ref()?);
+        Some(DocumentId::of(&self.origin.topic, source, key))
+    }
+}
+
 /// Where a record was read, and when it was written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Origin {

@@ -8,12 +8,10 @@
 
 use std::cell::{Cell, RefCell};
 
-use differential_dataflow::VecCollection;
 use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::states::RawKind;
 use html5ever::tokenizer::{BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
 use serde::{Deserialize, Serialize};
-use timely::progress::Timestamp;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use url::Url;
 
@@ -58,7 +56,7 @@ impl Default for SanitizeConfig {
 ///
 /// let start = "2026-03-28".parse().unwrap();
 /// let mut listing = Listing::new("venue", "17", "Jazz &amp;  <b>Blues</b>", start);
-/// listing.description = Some("<p>Doors at 7</p><script>alert(1)</script>Free".to_owned());
+/// listing.description = Some("<p>Doors at 7</p><script>alert(1)</script>Free".into());
 /// listing.urls = vec!["javascript:alert(1)".to_owned(), "https://example.org".to_owned()];
 /// sanitize(&mut listing, &SanitizeConfig::default());
 ///
@@ -68,7 +66,12 @@ impl Default for SanitizeConfig {
 /// ```
 pub fn sanitize(listing: &mut Listing, config: &SanitizeConfig) {
     clean_in_place(&mut listing.title, Shape::Line, config.max_title_chars);
-    clean_option(&mut listing.description, Shape::Lines, config.max_description_chars);
+    if let Some(text) = &listing.description
+        && let Some(clean) = clean(text, Shape::Lines, config.max_description_chars)
+    {
+        listing.description = Some(clean.into());
+    }
+    listing.description.take_if(|text| text.is_empty());
 
     let field = |text: &mut Option<String>| clean_option(text, Shape::Line, config.max_field_chars);
     let Venue { name, address, city, region, postal_code, country, geo: _ } = &mut listing.venue;
@@ -88,32 +91,11 @@ pub fn sanitize(listing: &mut Listing, config: &SanitizeConfig) {
     keep_distinct(&mut listing.tags, config.max_items, |tag| tag);
     sanitize_urls(&mut listing.images, config);
     sanitize_urls(&mut listing.urls, config);
-}
-
-/// Sanitizes every listing of a collection.
-pub trait Sanitize {
-    /// Applies [`sanitize`] to each listing.
-    ///
-    /// ```
-    /// use differential_dataflow::input::Input;
-    /// use headwater_operators::Listing;
-    /// use headwater_operators::sanitize::{Sanitize, SanitizeConfig};
-    ///
-    /// timely::example(|scope| {
-    ///     let start = "2026-03-28".parse().unwrap();
-    ///     let raw = scope.new_collection_from([Listing::new("venue", "17", "<i>Jazz</i>", start)]).1;
-    ///     let clean = scope.new_collection_from([Listing::new("venue", "17", "Jazz", start)]).1;
-    ///     raw.sanitize(SanitizeConfig::default()).assert_eq(clean);
-    /// });
-    /// ```
-    #[must_use]
-    fn sanitize(self, config: SanitizeConfig) -> Self;
-}
-
-impl<T: Timestamp> Sanitize for VecCollection<'_, T, Listing, isize> {
-    fn sanitize(self, config: SanitizeConfig) -> Self {
-        self.map_in_place(move |listing| sanitize(listing, &config))
+    // Most hold one entry, in room for four, and will be kept for long.
+    for list in [&mut listing.source_categories, &mut listing.images, &mut listing.urls] {
+        list.shrink_to_fit();
     }
+    listing.tags.shrink_to_fit();
 }
 
 fn sanitize_organizer(organizer: &mut Option<Organizer>, config: &SanitizeConfig) {
@@ -132,7 +114,11 @@ fn sanitize_urls(urls: &mut Vec<String>, config: &SanitizeConfig) {
 
 /// Drops empty and repeated entries (letter case aside), then those over the limit.
 fn keep_distinct<T>(items: &mut Vec<T>, max_items: usize, text: impl Fn(&T) -> &str) {
-    let mut seen = std::collections::HashSet::new();
+    if items.len() < 2 {
+        items.retain(|item| !text(item).is_empty() && max_items > 0);
+        return;
+    }
+    let mut seen = foldhash::HashSet::default();
     items.retain(|item| {
         let text = text(item);
         !text.is_empty() && seen.len() < max_items && seen.insert(text.to_lowercase())
@@ -147,20 +133,30 @@ fn web_url(raw: &str, max_bytes: usize) -> Option<String> {
     if text.len() > max_bytes {
         return None;
     }
-    let mut text = text.to_owned();
-    while text.contains("&amp;") {
-        text = text.replace("&amp;", "&");
-    }
+    let mut text = unescaped(text);
     if text.starts_with("www.") {
         text.insert_str(0, "https://");
     } else if text.starts_with("//") {
         text.insert_str(0, "https:");
     }
     let mut url = Url::parse(&text).ok()?;
+    // Parsing writes hosts in lower case and without percent signs, so that more may show.
+    while url.as_str().contains("&amp;") {
+        url = Url::parse(&unescaped(url.as_str())).ok()?;
+    }
     let credentials = !url.username().is_empty() || url.password().is_some();
     let bare = !credentials || (url.set_username("").is_ok() && url.set_password(None).is_ok());
     let web = matches!(url.scheme(), "http" | "https") && url.has_host();
     (web && bare && url.as_str().len() <= max_bytes).then(|| url.into())
+}
+
+/// Without escapes of `&`, however often it was escaped.
+fn unescaped(text: &str) -> String {
+    let mut text = text.to_owned();
+    while text.contains("&amp;") {
+        text = text.replace("&amp;", "&");
+    }
+    text
 }
 
 /// How much of the layout of a text matters.
@@ -199,7 +195,7 @@ const MAX_PASSES: usize = 6;
 
 /// The safe plain text of `raw`; `None` where that is `raw` itself.
 fn clean(raw: &str, shape: Shape, max_chars: usize) -> Option<String> {
-    if raw.len() <= max_chars && is_plain_ascii(raw, shape) {
+    if fits(raw, max_chars) && !has_markup_signs(raw) && is_tidy(raw, shape) {
         return None;
     }
     let mut text = pass(raw, shape);
@@ -214,40 +210,64 @@ fn clean(raw: &str, shape: Shape, max_chars: usize) -> Option<String> {
         text = next;
     }
     if has_markup_signs(&text) && pass(&text, shape) != text {
-        text = tidy(&text.replace(['<', '&'], " "), shape);
+        text = tidy(text.replace(['<', '&'], " "), shape);
     }
     Some(shorten(text, max_chars))
 }
 
 fn pass(text: &str, shape: Shape) -> String {
-    if has_markup_signs(text) { tidy(&strip_markup(text, shape), shape) } else { tidy(text, shape) }
+    if has_markup_signs(text) { tidy(strip_markup(text, shape), shape) } else { tidy(text.to_owned(), shape) }
 }
 
+/// Whether there may be a tag, or an entity: an `&` before anything but a letter, a digit or `#` is
+/// itself (HTML, "character reference state").
 fn has_markup_signs(text: &str) -> bool {
-    text.bytes().any(|byte| matches!(byte, b'<' | b'&'))
+    let next = |at: usize| text.as_bytes().get(at + 1).copied().unwrap_or(b' ');
+    text.bytes().enumerate().any(|(at, byte)| match byte {
+        b'<' => true,
+        b'&' => next(at) == b'#' || next(at).is_ascii_alphanumeric(),
+        _ => false,
+    })
 }
 
-/// Whether nothing of `text` could need a change, by a look at its bytes alone.
-fn is_plain_ascii(text: &str, shape: Shape) -> bool {
-    let mut before = b' ';
-    for byte in text.bytes() {
-        let plain = match byte {
-            b'<' | b'&' => false,
-            b' ' => !matches!(before, b' ' | b'\n'),
-            b'\n' => shape == Shape::Lines && !matches!(before, b' ' | b'\n'),
-            _ => byte.is_ascii_graphic(),
+/// Whether [`tidy`] would change nothing, by one look at each character: what most texts are like.
+fn is_tidy(text: &str, shape: Shape) -> bool {
+    let (mut before, mut lines, mut composed) = (' ', 0, true);
+    for c in text.chars() {
+        let fine = match c {
+            ' ' => !matches!(before, ' ' | '\n'),
+            '\n' => shape == Shape::Lines && before != ' ' && lines < 2,
+            _ if c.is_ascii() => c.is_ascii_graphic(),
+            _ => {
+                composed &= never_composes(c);
+                !(c.is_whitespace() || c.is_control() || is_unwanted(c) || is_joiner(c))
+            }
         };
-        if !plain {
+        if !fine {
             return false;
         }
-        before = byte;
+        lines = if c == '\n' { lines + 1 } else { 0 };
+        before = c;
     }
-    text.is_empty() || !matches!(before, b' ' | b'\n')
+    let ends_well = text.is_empty() || !matches!(before, ' ' | '\n');
+    ends_well && (composed || is_nfc_quick(text.chars()) == IsNormalized::Yes)
+}
+
+/// Of some characters that are in most texts beyond ASCII, that normalisation leaves them as they
+/// are next to each other: all before the combining marks, and dashes and quotation marks (Unicode
+/// 16, `NFC_Quick_Check` and `Canonical_Combining_Class` in DerivedNormalizationProps and
+/// UnicodeData). False for others says nothing.
+fn never_composes(c: char) -> bool {
+    c < '\u{300}' || ('\u{2010}'..='\u{2027}').contains(&c)
+}
+
+fn fits(text: &str, max_chars: usize) -> bool {
+    text.len() <= max_chars || text.chars().count() <= max_chars
 }
 
 /// Cuts `text` to `max_chars`, the ellipsis included.
 fn shorten(mut text: String, max_chars: usize) -> String {
-    if text.len() <= max_chars || text.chars().count() <= max_chars {
+    if fits(&text, max_chars) {
         return text;
     }
     let keep = text.char_indices().nth(max_chars.saturating_sub(1)).map_or(text.len(), |(at, _)| at);
@@ -260,7 +280,11 @@ fn shorten(mut text: String, max_chars: usize) -> String {
 }
 
 /// NFC, without unwanted characters, with whitespace collapsed according to `shape`.
-fn tidy(text: &str, shape: Shape) -> String {
+fn tidy(text: String, shape: Shape) -> String {
+    if is_tidy(&text, shape) { text } else { tidied(&text, shape) }
+}
+
+fn tidied(text: &str, shape: Shape) -> String {
     let mut visible = String::with_capacity(text.len());
     if is_nfc_quick(text.chars()) == IsNormalized::Yes {
         push_visible(text.chars(), shape, &mut visible);
@@ -521,6 +545,63 @@ mod tests {
     use crate::listing::Pricing;
     use proptest::prelude::*;
 
+    proptest! {
+        #[test]
+        fn a_sign_that_is_none_is_left_alone(text in "[a&;<# \\n\u{e9}]{0,12}") {
+            if !has_markup_signs(&text) {
+                prop_assert_eq!(tidied(&strip_markup(&text, Shape::Lines), Shape::Lines), tidied(&text, Shape::Lines));
+            }
+        }
+    }
+
+    /// Of what texts are made of, and of what must not be in them.
+    fn some_text() -> impl Strategy<Value = String> {
+        let pieces = [
+            "a",
+            "B",
+            "7",
+            ".",
+            " ",
+            " ",
+            "\n",
+            "\n\n",
+            "\r\n",
+            "\t",
+            "é",
+            "e\u{301}",
+            "\u{301}",
+            "–",
+            "…",
+            "“",
+            "\u{a0}",
+            "\u{ad}",
+            "\u{85}",
+            "\u{200d}",
+            "\u{200b}",
+            "\u{2028}",
+            "ł",
+            "日本",
+            "👩\u{200d}🚀",
+            "\u{1100}\u{1161}",
+            "\u{212b}",
+            "\u{327}\u{301}",
+            "\0",
+            "\u{7f}",
+        ];
+        prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_tidy_at_a_look_is_tidy_by_the_rules(text in some_text()) {
+            for shape in [Shape::Line, Shape::Lines] {
+                if is_tidy(&text, shape) {
+                    prop_assert_eq!(&tidied(&text, shape), &text);
+                }
+            }
+        }
+    }
+
     fn lines(raw: &str) -> String {
         clean(raw, Shape::Lines, 10_000).unwrap_or_else(|| raw.to_owned())
     }
@@ -595,6 +676,7 @@ mod tests {
     fn only_the_web_is_linked() {
         let url = |raw| web_url(raw, 100);
         assert_eq!(url(" HTTP://Example.ORG/a b?x=1&amp;amp;y=2 ").unwrap(), "http://example.org/a%20b?x=1&y=2");
+        assert_eq!(url("https://a.e&AMP;AMP;b%26amp;c.org").unwrap(), "https://a.e&b&c.org/");
         assert_eq!(url("www.example.org").unwrap(), "https://www.example.org/");
         assert_eq!(url("https://bank.example@evil.example/").unwrap(), "https://evil.example/");
         for raw in [
@@ -617,7 +699,7 @@ mod tests {
         let mut listing = Listing::new("s", "1", "t", start);
         listing.tags = [" Jazz", "jazz", "", "<b></b>", "Blues", "Rock"].map(Into::into).to_vec();
         listing.organizer = Some(Organizer { name: "<br>".to_owned(), url: Some("mailto:a@b.c".to_owned()) });
-        listing.description = Some(" &nbsp; ".to_owned());
+        listing.description = Some(" &nbsp; ".into());
         sanitize(&mut listing, &SanitizeConfig { max_items: 2, ..SanitizeConfig::default() });
         assert_eq!(listing.tags, ["Jazz".into(), "Blues".into()] as [std::sync::Arc<str>; 2]);
         assert_eq!(listing.organizer, None);
@@ -697,7 +779,7 @@ mod tests {
                      tags in prop::collection::vec(messy(), 0..4), urls in prop::collection::vec("(https?://|//|www\\.|ftp:)?[a-z@:&;./?%é ]{0,12}", 0..4),
                      currency in prop::option::of(messy())) -> Listing {
             let mut listing = Listing::new("s", "1", &title, "2026-03-28".parse().unwrap());
-            listing.description = description;
+            listing.description = description.map(Into::into);
             listing.venue.name = name.clone();
             listing.organizer = name.map(|name| Organizer { name, url: urls.first().cloned() });
             listing.source_categories = tags.clone();

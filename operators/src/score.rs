@@ -16,7 +16,7 @@ use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::vec::Broadcast;
 
 use crate::epochs::Epochs;
-use crate::event::{Event, EventId};
+use crate::event::{Composed, Event, EventId, EventView};
 use crate::gazetteer::country_code;
 use crate::listing::{Amount, GeoPrecision, Ratio};
 use crate::meter::Held;
@@ -148,11 +148,11 @@ pub struct Report {
     /// Whether the score suffices and every required gate is passed.
     pub passed: bool,
     /// The gates, in the order of [`GateName`].
-    pub gates: Vec<GateReport>,
+    pub gates: [GateReport; 5],
 }
 
 /// The verdict of one gate.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GateReport {
     /// Which gate.
     pub gate: GateName,
@@ -161,7 +161,42 @@ pub struct GateReport {
     /// Whether the score reaches the threshold.
     pub passed: bool,
     /// Everything that costs points, whether or not the gate is passed.
-    pub reasons: SmallVec<[Reason; 8]>,
+    pub reasons: Reasons,
+}
+
+/// Reasons, each at most once, in the order of [`Reason::ALL`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Reasons(u32);
+
+const _: () = assert!(Reason::ALL.len() <= u32::BITS as usize);
+
+impl Reasons {
+    fn add(&mut self, reason: Reason) {
+        self.0 |= 1 << reason as u32;
+    }
+
+    /// The reasons.
+    pub fn iter(self) -> impl Iterator<Item = Reason> {
+        Reason::ALL.iter().copied().filter(move |reason| self.0 & (1 << *reason as u32) != 0)
+    }
+
+    /// How many they are.
+    pub fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl FromIterator<Reason> for Reasons {
+    fn from_iter<I: IntoIterator<Item = Reason>>(reasons: I) -> Self {
+        let mut all = Self::default();
+        reasons.into_iter().for_each(|reason| all.add(reason));
+        all
+    }
 }
 
 /// An event with its report. As JSON, the fields of the event with `qualityScore`,
@@ -169,7 +204,7 @@ pub struct GateReport {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScoredEvent {
     /// The event.
-    pub event: Shared<Event>,
+    pub event: Shared<Composed>,
     /// Its report.
     pub report: Report,
 }
@@ -217,10 +252,10 @@ reasons! {
     TitleLength "title-length" "has a title shorter than 3 or longer than 200 characters" "use a title that fits on one line"
     /// Format: more than ten letters, none of them small.
     TitleShouts "title-shouts" "has a title in capital letters only" "write the title in normal case"
-    /// Format: not a name of the IANA database.
-    UnknownTimezone "unknown-timezone" "names a time zone that does not exist" "use an IANA name such as Europe/Paris"
     /// Format: neither `http://` nor `https://`, or with spaces.
     InvalidUrl "invalid-url" "has a link that is not a web address" "use addresses that begin with https://"
+    /// Format: not a name of the IANA database.
+    UnknownTimezone "unknown-timezone" "names a time zone that does not exist" "use an IANA name such as Europe/Paris"
     /// Format: a currency that is not three capital letters, or prices without any.
     InvalidCurrency "invalid-currency" "has a price without a valid currency" "give the currency as an ISO 4217 code such as EUR"
     /// Format: not a country's name or code.
@@ -272,14 +307,14 @@ reasons! {
 /// #     "listings": [], "fieldSources": {}, "firstSeen": "2026-01-01T00:00:00Z", "updatedAt": "2026-01-01T00:00:00Z",
 /// # })).unwrap();
 /// event.end_time = Some("2026-03-28T19:00:00-07:00".parse().unwrap());
-/// let report = score(&event, &Gates::default());
+/// let report = score(&event.view(), &Gates::default());
 ///
 /// let logic = &report.gates[2];
 /// assert!(!logic.passed);
-/// assert_eq!(logic.reasons[..], [Reason::EndBeforeStart]);
-/// assert_eq!(logic.reasons[0].recommendation(), "correct the start or the end");
+/// assert!(logic.reasons.iter().eq([Reason::EndBeforeStart]));
+/// assert_eq!(Reason::EndBeforeStart.recommendation(), "correct the start or the end");
 /// ```
-pub fn score(event: &Event, gates: &Gates) -> Report {
+pub fn score(event: &EventView<'_>, gates: &Gates) -> Report {
     let checked = [
         (GateName::CoreCompleteness, gates.core_completeness, core_completeness(event)),
         (GateName::FormatAccuracy, gates.format_accuracy, format_accuracy(event)),
@@ -288,15 +323,14 @@ pub fn score(event: &Event, gates: &Gates) -> Report {
         (GateName::ContentQuality, gates.content_quality, content_quality(event, gates)),
     ];
     let (mut sum, mut weights, mut required) = (0.0, 0.0, true);
-    let mut reports = Vec::with_capacity(checked.len());
-    for (name, gate, checks) in checked {
+    let reports = checked.map(|(name, gate, checks)| {
         let score = checks.score();
         let passed = score >= gate.threshold;
         sum += score.get() * gate.weight.get();
         weights += gate.weight.get();
         required &= passed || !gate.required;
-        reports.push(GateReport { gate: name, score, passed, reasons: checks.reasons });
-    }
+        GateReport { gate: name, score, passed, reasons: checks.reasons }
+    });
     let score = Ratio::new(if weights > 0.0 { sum / weights } else { 0.0 });
     Report { score, grade: gates.grades.of(score), passed: required && score >= gates.pass, gates: reports }
 }
@@ -306,7 +340,7 @@ pub fn score(event: &Event, gates: &Gates) -> Report {
 struct Checks {
     reached: f64,
     possible: f64,
-    reasons: SmallVec<[Reason; 8]>,
+    reasons: Reasons,
 }
 
 impl Checks {
@@ -315,7 +349,7 @@ impl Checks {
         self.possible += share;
         self.reached += share * part;
         if part < 1.0 {
-            self.reasons.push(reason);
+            self.reasons.add(reason);
         }
     }
 
@@ -328,14 +362,15 @@ impl Checks {
     }
 }
 
-fn present(text: &Option<String>) -> bool {
-    text.as_deref().is_some_and(|text| !text.trim().is_empty())
+fn present(text: &Option<impl AsRef<str>>) -> bool {
+    text.as_ref().is_some_and(|text| !text.as_ref().trim().is_empty())
 }
 
 /// Shares: title 0.30, start 0.20, place 0.25, web address 0.15, description 0.10. So at the
 /// default threshold an event may lack an address on the web or a description, not a place.
-fn core_completeness(event: &Event) -> Checks {
-    let place = event.online || [&event.venue.name, &event.venue.address, &event.venue.city].into_iter().any(present);
+fn core_completeness(event: &EventView<'_>) -> Checks {
+    let venue = event.venue.venue;
+    let place = event.online || [&venue.name, &venue.address, &venue.city].into_iter().any(present);
     // Every event has a start.
     let mut checks = Checks { reached: 0.20, possible: 0.20, ..Checks::default() };
     checks.check(0.30, !event.title.trim().is_empty(), Reason::NoTitle);
@@ -347,20 +382,20 @@ fn core_completeness(event: &Event) -> Checks {
 
 /// Shares: title 0.40 (length 0.25, case 0.15), links 0.20, time zone, currency and country 0.10
 /// each. What is absent is not checked.
-fn format_accuracy(event: &Event) -> Checks {
+fn format_accuracy(event: &EventView<'_>) -> Checks {
     let mut checks = Checks::default();
     let title_chars = event.title.chars().count();
     checks.check(0.25, (3..=200).contains(&title_chars), Reason::TitleLength);
-    checks.check(0.15, !shouts(&event.title), Reason::TitleShouts);
+    checks.check(0.15, !shouts(event.title), Reason::TitleShouts);
     let links = event.urls.len() + event.images.len();
     if links > 0 {
-        let valid = event.urls.iter().chain(&event.images).filter(|url| is_web_address(url)).count();
+        let valid = event.urls.iter().chain(event.images).filter(|url| is_web_address(url)).count();
         checks.partly(0.20, valid as f64 / links as f64, Reason::InvalidUrl);
     }
-    if let Some(zone) = &event.timezone {
+    if let Some(zone) = event.timezone {
         checks.check(0.10, TimeZone::get(zone).is_ok(), Reason::UnknownTimezone);
     }
-    if let Some(pricing) = &event.pricing {
+    if let Some(pricing) = event.pricing {
         let costs = [pricing.min, pricing.max].into_iter().flatten().any(|amount| amount != Amount(0));
         match pricing.currency.as_deref() {
             Some(code) => checks.check(0.10, is_currency(code), Reason::InvalidCurrency),
@@ -368,7 +403,7 @@ fn format_accuracy(event: &Event) -> Checks {
             None => {}
         }
     }
-    if let Some(country) = event.venue.country.as_deref() {
+    if let Some(country) = event.venue.venue.country.as_deref() {
         checks.check(0.10, country_code(country).is_some(), Reason::UnknownCountry);
     }
     checks
@@ -390,16 +425,16 @@ fn is_currency(code: &str) -> bool {
 }
 
 /// Starts at 1; each contradiction takes off more than the default threshold allows.
-fn business_logic(event: &Event, gates: &Gates) -> Checks {
+fn business_logic(event: &EventView<'_>, gates: &Gates) -> Checks {
     const PENALTY: f64 = 0.4;
     const YEAR_MS: i64 = 365 * DAY_MS + DAY_MS / 4;
-    let zone = event.timezone.as_deref().and_then(|zone| TimeZone::get(zone).ok());
+    let zone = event.timezone.and_then(|zone| TimeZone::get(zone).ok());
     let start = event.start_time.earliest_ms(zone.as_ref());
     let ends_early = event.end_time.is_some_and(|end| end.latest_ms(zone.as_ref()) < start);
     let ahead = start.saturating_sub(event.first_seen);
-    let pricing = event.pricing.clone().unwrap_or_default();
-    let negative = [pricing.min, pricing.max].into_iter().flatten().any(|amount| amount < Amount(0));
-    let reversed = pricing.min.zip(pricing.max).is_some_and(|(min, max)| min > max);
+    let (least, most) = event.pricing.map_or((None, None), |pricing| (pricing.min, pricing.max));
+    let negative = [least, most].into_iter().flatten().any(|amount| amount < Amount(0));
+    let reversed = least.zip(most).is_some_and(|(min, max)| min > max);
 
     let contradictions = [
         (ends_early, Reason::EndBeforeStart),
@@ -409,21 +444,20 @@ fn business_logic(event: &Event, gates: &Gates) -> Checks {
         (reversed, Reason::PriceRange),
         (event.capacity.is_some_and(|people| people <= 0), Reason::Capacity),
     ];
-    let reasons: SmallVec<[Reason; 8]> =
-        contradictions.into_iter().filter(|(found, _)| *found).map(|(_, reason)| reason).collect();
+    let reasons: Reasons = contradictions.into_iter().filter(|(found, _)| *found).map(|(_, reason)| reason).collect();
     Checks { reached: 1.0 - PENALTY * reasons.len() as f64, possible: 1.0, reasons }
 }
 
 /// Shares: coordinates 0.60 (of a street 0.50, of a city 0.35), venue or address 0.20, city and
 /// country 0.10 each. An event that is online and nowhere else needs none of it.
-fn geographic_data(event: &Event) -> Checks {
-    let venue = &event.venue;
+fn geographic_data(event: &EventView<'_>) -> Checks {
+    let (venue, geo) = (event.venue.venue, event.venue.geo);
     let mut checks = Checks::default();
     let named = present(&venue.name) || present(&venue.address);
-    if event.online && !named && !present(&venue.city) && venue.geo.is_none() {
+    if event.online && !named && !present(&venue.city) && geo.is_none() {
         return checks;
     }
-    let (part, reason) = match venue.geo.map(|geo| geo.precision) {
+    let (part, reason) = match geo.map(|geo| geo.precision) {
         Some(GeoPrecision::Venue) => (0.60, Reason::CoarseCoordinates),
         Some(GeoPrecision::Street) => (0.50, Reason::CoarseCoordinates),
         Some(GeoPrecision::City) => (0.35, Reason::CoarseCoordinates),
@@ -438,9 +472,9 @@ fn geographic_data(event: &Event) -> Checks {
 
 /// Shares: description 0.40 (by its length), image and category 0.15 each, organizer, tags and a
 /// title of more than one word 0.10 each.
-fn content_quality(event: &Event, gates: &Gates) -> Checks {
+fn content_quality(event: &EventView<'_>, gates: &Gates) -> Checks {
     let full = gates.full_description_chars.max(1) as usize;
-    let chars = event.description.as_deref().map_or(0, |text| text.chars().take(full).count());
+    let chars = event.description.map_or(0, |text| text.chars().take(full).count());
     let mut checks = Checks::default();
     checks.partly(0.40, chars as f64 / full as f64, Reason::ShortDescription);
     checks.check(0.15, !event.images.is_empty(), Reason::NoImage);
@@ -470,7 +504,7 @@ pub trait ScoreEvents<'scope> {
     /// use headwater_operators::score::{Gates, ScoreEvents};
     ///
     /// timely::example(move |scope| {
-    ///     let events = scope.new_collection_from([(event.id, Shared::new(event))]).1;
+    ///     let events = scope.new_collection_from([(event.id, Shared::new(event.into()))]).1;
     ///     let gates = scope.new_collection_from([Gates::default()]).1;
     ///     let failed = scope.new_collection_from([EventId(1)]).1;
     ///     events.score(gates).filter(|(_, scored)| !scored.report.passed).map(|(id, _)| id).assert_eq(failed);
@@ -482,12 +516,12 @@ pub trait ScoreEvents<'scope> {
     ) -> VecCollection<'scope, Epoch, (EventId, Shared<ScoredEvent>), isize>;
 }
 
-impl<'scope> ScoreEvents<'scope> for VecCollection<'scope, Epoch, (EventId, Shared<Event>), isize> {
+impl<'scope> ScoreEvents<'scope> for VecCollection<'scope, Epoch, (EventId, Shared<Composed>), isize> {
     fn score(
         self,
         gates: VecCollection<'scope, Epoch, Gates, isize>,
     ) -> VecCollection<'scope, Epoch, (EventId, Shared<ScoredEvent>), isize> {
-        let by_event = Exchange::new(|((id, _), _, _): &((EventId, Shared<Event>), Epoch, isize)| id.0 as u64);
+        let by_event = Exchange::new(|((id, _), _, _): &((EventId, Shared<Composed>), Epoch, isize)| id.0 as u64);
         self.inner
             .binary_frontier(gates.inner.broadcast(), by_event, Pipeline, "ScoreEvents", |_, _| {
                 let mut epochs = Epochs::<Changes>::default();
@@ -519,7 +553,7 @@ impl<'scope> ScoreEvents<'scope> for VecCollection<'scope, Epoch, (EventId, Shar
 #[derive(Default)]
 struct Changes {
     gates: Vec<(Gates, isize)>,
-    events: Vec<((EventId, Shared<Event>), isize)>,
+    events: Vec<((EventId, Shared<Composed>), isize)>,
 }
 
 /// The current events with their reports, and the gates they were scored by.
@@ -545,6 +579,7 @@ impl Scorer {
             self.gates = gates;
             self.score_again(&mut emit);
         }
+        self.events.reserve(changes.events.len());
         for ((id, event), diff) in changes.events {
             emit((id, self.update(id, event, diff)), diff);
         }
@@ -553,7 +588,7 @@ impl Scorer {
     fn score_again(&mut self, emit: &mut impl FnMut((EventId, Shared<ScoredEvent>), isize)) {
         for (id, versions) in &mut self.events {
             for (scored, count) in versions {
-                let report = score(&scored.event, &self.gates);
+                let report = score(&scored.event.view(), &self.gates);
                 if report == scored.report {
                     continue;
                 }
@@ -566,11 +601,11 @@ impl Scorer {
     }
 
     /// Counts a change of `event` and gives it with its report.
-    fn update(&mut self, id: EventId, event: Shared<Event>, diff: isize) -> Shared<ScoredEvent> {
+    fn update(&mut self, id: EventId, event: Shared<Composed>, diff: isize) -> Shared<ScoredEvent> {
         let versions = self.events.entry(id).or_default();
         let known = versions.iter().position(|(scored, _)| scored.event == event);
         let at = known.unwrap_or_else(|| {
-            let report = score(&event, &self.gates);
+            let report = score(&event.view(), &self.gates);
             versions.push((Shared::new(ScoredEvent { event, report }), 0));
             versions.len() - 1
         });
@@ -604,7 +639,7 @@ impl Serialize for ScoredEvent {
             return (&self.event, &self.report).serialize(serializer);
         }
         let Report { score, grade, passed, gates } = &self.report;
-        FlatEvent { event: &*self.event, quality_score: *score, quality_grade: *grade, passed: *passed, gates }
+        FlatEvent { event: self.event.view(), quality_score: *score, quality_grade: *grade, passed: *passed, gates }
             .serialize(serializer)
     }
 }
@@ -614,22 +649,30 @@ impl<'de> Deserialize<'de> for ScoredEvent {
         if !deserializer.is_human_readable() {
             return Deserialize::deserialize(deserializer).map(|(event, report)| Self { event, report });
         }
-        let flat = FlatEvent::<Event, Vec<GateReport>>::deserialize(deserializer)?;
+        let flat = FlatEvent::<Event, [GateReport; 5]>::deserialize(deserializer)?;
         let report =
             Report { score: flat.quality_score, grade: flat.quality_grade, passed: flat.passed, gates: flat.gates };
-        Ok(Self { event: Shared::new(flat.event), report })
+        Ok(Self { event: Shared::new(flat.event.into()), report })
     }
 }
 
 /// A gate's report as text: reasons spelt out, and recommendations, which follow from them.
 #[derive(Serialize, Deserialize)]
-struct GateText {
+struct GateText<R> {
     gate: GateName,
     score: Ratio,
     passed: bool,
-    reasons: Vec<ReasonText>,
+    reasons: R,
     #[serde(skip_deserializing)]
-    recommendations: Vec<&'static str>,
+    recommendations: SmallVec<[&'static str; 8]>,
+}
+
+struct ReasonTexts(Reasons);
+
+impl Serialize for ReasonTexts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|code| ReasonText { code, text: code.text() }))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -642,15 +685,15 @@ struct ReasonText {
 impl Serialize for GateReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !serializer.is_human_readable() {
-            return (self.gate, self.score, self.passed, &self.reasons).serialize(serializer);
+            return (self.gate, self.score, self.passed, self.reasons).serialize(serializer);
         }
-        let mut recommendations: Vec<_> = self.reasons.iter().map(|reason| reason.recommendation()).collect();
+        let mut recommendations: SmallVec<_> = self.reasons.iter().map(|reason| reason.recommendation()).collect();
         recommendations.dedup();
         GateText {
             gate: self.gate,
             score: self.score,
             passed: self.passed,
-            reasons: self.reasons.iter().map(|&code| ReasonText { code, text: code.text() }).collect(),
+            reasons: ReasonTexts(self.reasons),
             recommendations,
         }
         .serialize(serializer)
@@ -667,7 +710,7 @@ impl<'de> Deserialize<'de> for GateReport {
                 reasons,
             });
         }
-        let text = GateText::deserialize(deserializer)?;
+        let text = GateText::<Vec<ReasonText>>::deserialize(deserializer)?;
         let reasons = text.reasons.into_iter().map(|reason| reason.code).collect();
         Ok(Self { gate: text.gate, score: text.score, passed: text.passed, reasons })
     }
@@ -682,14 +725,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::Member;
+    use crate::event::{FieldSources, Member};
     use crate::listing::{Geo, GeoProvenance, Organizer, Point, Pricing, Status, Venue};
 
     fn good() -> Event {
         Event {
             id: EventId(1),
             title: "Jazz in the Park".to_owned(),
-            description: Some("x".repeat(200)),
+            description: Some("x".repeat(200).into()),
             category: Some("Music".into()),
             tags: vec!["jazz".into()],
             start_time: "2026-03-28T19:30:00-07:00".parse().unwrap(),
@@ -715,7 +758,7 @@ mod tests {
             urls: vec!["https://example.org/".to_owned()],
             status: Status::Scheduled,
             listings: vec![Member { source: "a".into(), external_id: "1".into(), url: None, similarity: Ratio::ONE }],
-            field_sources: BTreeMap::new(),
+            field_sources: FieldSources::default(),
             first_seen: 1_767_225_600_000, // 2026-01-01
             updated_at: 1_767_225_600_000,
         }
@@ -724,7 +767,7 @@ mod tests {
     fn report(change: impl FnOnce(&mut Event)) -> Report {
         let mut event = good();
         change(&mut event);
-        score(&event, &Gates::default())
+        score(&event.view(), &Gates::default())
     }
 
     /// Scores of the gates, and all reasons.
@@ -733,7 +776,7 @@ mod tests {
         for (slot, gate) in scores.iter_mut().zip(&report.gates) {
             *slot = gate.score.get();
         }
-        (scores, report.gates.iter().flat_map(|gate| gate.reasons.clone()).collect())
+        (scores, report.gates.iter().flat_map(|gate| gate.reasons.iter()).collect())
     }
 
     #[test]
@@ -772,7 +815,7 @@ mod tests {
                 vec![Reason::CoarseCoordinates],
             ),
             (|e| e.images.clear(), 4, 0.85, vec![Reason::NoImage]),
-            (|e| e.description = Some("x".repeat(100)), 4, 0.8, vec![Reason::ShortDescription]),
+            (|e| e.description = Some("x".repeat(100).into()), 4, 0.8, vec![Reason::ShortDescription]),
         ];
         for (change, gate, expected, reasons) in cases {
             let report = report(change);
@@ -806,10 +849,10 @@ mod tests {
         let mut event = good();
         event.capacity = Some(-1);
         let mut gates = Gates::default();
-        let lenient = score(&event, &gates);
+        let lenient = score(&event.view(), &gates);
         assert!(lenient.passed && !lenient.gates[2].passed);
         gates.business_logic.required = true;
-        let strict = score(&event, &gates);
+        let strict = score(&event.view(), &gates);
         assert!(!strict.passed);
         assert_eq!(strict.score, lenient.score);
     }
@@ -837,8 +880,8 @@ mod tests {
     fn json_is_flat_and_reads_back() {
         let mut event = good();
         event.capacity = Some(0);
-        let report = score(&event, &Gates::default());
-        let scored = ScoredEvent { event: Shared::new(event), report };
+        let report = score(&event.view(), &Gates::default());
+        let scored = ScoredEvent { event: Shared::new(event.into()), report };
         let json = serde_json::to_value(&scored).unwrap();
         assert_eq!(json["title"], "Jazz in the Park");
         assert_eq!(json["venue"]["latitude"], 38.5);
@@ -951,7 +994,7 @@ mod tests {
             for (number, step) in steps.iter().enumerate() {
                 match step.clone() {
                     Step::Put(id, event) if mine(id) => {
-                        let event = Shared::new(*event);
+                        let event = Shared::new(Composed::from(*event));
                         events.insert((EventId(id), event.clone()));
                         live.insert(id, event).into_iter().for_each(|old| events.remove((EventId(id), old)));
                     }
@@ -997,8 +1040,8 @@ mod tests {
             }
         }
         let scored = |event: Event| {
-            let report = score(&event, &gates);
-            Shared::new(ScoredEvent { event: Shared::new(event), report })
+            let report = score(&event.view(), &gates);
+            Shared::new(ScoredEvent { event: Shared::new(event.into()), report })
         };
         live.into_iter().map(|(id, event)| ((EventId(id), scored(event)), 1)).collect()
     }
@@ -1006,7 +1049,7 @@ mod tests {
     proptest! {
         #[test]
         fn scores_stay_in_range(event in any_event(), gates in any_gates()) {
-            let report = score(&event, &gates);
+            let report = score(&event.view(), &gates);
             let worst = report.gates.iter().map(|gate| gate.score).min().unwrap();
             let best = report.gates.iter().map(|gate| gate.score).max().unwrap();
             prop_assert!(report.gates.len() == 5);
@@ -1018,8 +1061,8 @@ mod tests {
 
         #[test]
         fn text_and_binary_read_back(event in any_event()) {
-            let report = score(&event, &Gates::default());
-            let scored = ScoredEvent { event: Shared::new(event), report };
+            let report = score(&event.view(), &Gates::default());
+            let scored = ScoredEvent { event: Shared::new(event.into()), report };
             if let Ok(json) = serde_json::to_string(&scored) {
                 prop_assert_eq!(serde_json::from_str::<ScoredEvent>(&json).unwrap(), scored.clone());
             }
@@ -1042,7 +1085,7 @@ mod tests {
         let mut scorer = Scorer::default();
         let mut weak = good();
         weak.venue.geo = None;
-        let events = [(EventId(1), Shared::new(good())), (EventId(2), Shared::new(weak))];
+        let events = [(EventId(1), Shared::new(good().into())), (EventId(2), Shared::new(weak.into()))];
         scorer.apply(Changes { events: events.map(|event| (event, 1)).to_vec(), gates: vec![] }, |_, _| {});
         let mut stricter = Gates::default();
         stricter.geographic_data.threshold = Ratio::new(0.3);

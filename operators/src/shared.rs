@@ -2,12 +2,12 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use foldhash::quality::FixedState;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use xxhash_rust::xxh3::Xxh3Default;
 
 /// A reference-counted value with its hash computed once.
 ///
@@ -24,9 +24,8 @@ struct Hashed<T> {
 impl<T: Hash> Shared<T> {
     /// Wraps `value`.
     pub fn new(value: T) -> Self {
-        let mut hasher = Xxh3Default::new();
-        value.hash(&mut hasher);
-        Self(Arc::new(Hashed { hash: hasher.finish(), value }))
+        let hash = FixedState::default().hash_one(&value);
+        Self(Arc::new(Hashed { hash, value }))
     }
 }
 

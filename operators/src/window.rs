@@ -224,7 +224,7 @@ impl Measures {
     fn of(scored: &ScoredEvent, count: i64) -> Self {
         Self {
             events: count,
-            duplicates: count * (scored.event.listings.len() as i64 - 1).max(0),
+            duplicates: count * (scored.event.sources().count() as i64 - 1).max(0),
             rejected: count * i64::from(!scored.report.passed),
             score: count * (scored.report.score.get() * 10_000.0).round() as i64,
         }
@@ -534,11 +534,11 @@ fn sum_measures<'scope>(
 
 fn add_event(scored: &ScoredEvent, count: i64, sums: &mut HashMap<Dimensions, Measures>) {
     let measures = Measures::of(scored, count);
-    let listings = &scored.event.listings;
-    for (at, listing) in listings.iter().enumerate() {
-        let repeated = listings.iter().take(at).any(|other| other.source == listing.source);
+    let sources = scored.event.sources();
+    for (at, source) in sources.clone().enumerate() {
+        let repeated = sources.clone().take(at).any(|other| other == source);
         if !repeated {
-            let dimensions = (Arc::clone(&listing.source), scored.event.category.clone());
+            let dimensions = (Arc::clone(source), scored.event.category().cloned());
             sums.entry(dimensions).or_default().add(&measures);
         }
     }
@@ -577,8 +577,8 @@ mod tests {
             .iter()
             .map(|&source| Member { source: source.into(), external_id: "1".into(), url: None, similarity: Ratio::ONE })
             .collect();
-        let report = score(&event, &Gates::default());
-        (event.id, Shared::new(ScoredEvent { event: Shared::new(event), report }))
+        let report = score(&event.view(), &Gates::default());
+        (event.id, Shared::new(ScoredEvent { event: Shared::new(event.into()), report }))
     }
 
     fn measures_of(events: &[(EventId, Shared<ScoredEvent>)]) -> Vec<WindowInput> {

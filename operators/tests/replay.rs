@@ -52,7 +52,7 @@ impl World {
         let first_seen = before.as_ref().map_or(updated_at, |live| live.first_seen);
         let mut updates: Vec<Update> = before.into_iter().map(|live| (live, -1)).collect();
         if let Some(listing) = said.clone() {
-            let live = Shared::new(LiveListing { id: *id, first_seen, updated_at, listing });
+            let live = Shared::new(LiveListing::new(listing, first_seen, updated_at));
             self.listings.insert(*id, live.clone());
             updates.push((live, 1));
         }
@@ -68,7 +68,7 @@ impl World {
     }
 
     fn contents(&self) -> BTreeMap<ListingId, &Listing> {
-        self.listings.iter().map(|(id, live)| (*id, &live.listing)).collect()
+        self.listings.iter().map(|(id, live)| (*id, &*live.listing)).collect()
     }
 }
 
@@ -333,7 +333,7 @@ fn changed(listing: &Listing, other: &str) -> Option<Listing> {
         2 => listing.title.insert_str(0, "CANCELED: "),
         3 => listing.start = later(listing.start),
         4 => (listing.venue.name, listing.venue.geo) = (None, None),
-        _ => listing.description = Some("Now with a description.".to_owned()),
+        _ => listing.description = Some("Now with a description.".into()),
     }
     Some(listing)
 }

@@ -11,11 +11,13 @@
 //! content is bounded by the sources' limit on bytes in flight.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use headwater_operators::Epoch;
 use headwater_operators::raw::DeadLetterCode;
@@ -29,12 +31,12 @@ use super::ordered::least;
 use super::output::dead_letter::EXCERPT;
 use super::output::{OutRecord, Output};
 use super::progress::{FORMAT, PROGRESS_KEY, Positions, Progress, Rebuilding};
-use super::recovery::output_ends;
+use super::recovery::{last_progress_record, output_ends, parse_progress};
 use super::source::{PositionReport, Restored};
 use super::{EngineError, Fingerprints, TopicNames};
 use crate::error::{Backoff, Failure, Fatal, Fault, Transient};
 use crate::fail_point::FailPoint;
-use crate::log::{Log, LogError, NewRecord, TopicPartition, Transaction, Transactional};
+use crate::log::{Log, LogError, LogRecord, NewRecord, TopicPartition, Transaction, Transactional};
 
 /// Everything between two frontiers.
 #[derive(Debug, Default)]
@@ -123,6 +125,8 @@ fn seal(waiting: &mut BTreeMap<Epoch, EpochContent>, frontier: Option<Epoch>, re
 
 /// Settings of the committer thread.
 pub struct CommitterOptions {
+    /// The topology's name: the id of its writer, and the group of its positions.
+    pub name: String,
     /// The log.
     pub log: Arc<dyn Log>,
     /// Topic names.
@@ -194,6 +198,40 @@ struct Committer {
     last_commit: Instant,
     /// When the log was last heard to know this instance as the newest.
     last_heard: Instant,
+    marks: Marks,
+}
+
+/// Header of progress records by which an instance knows its own again.
+const MARK: &str = "commit";
+
+/// What this instance's progress records are marked with.
+struct Marks {
+    instance: u64,
+    committed: u64,
+}
+
+impl Marks {
+    fn new() -> Self {
+        Self { instance: RandomState::new().hash_one(std::process::id()), committed: 0 }
+    }
+
+    fn of(&self, commit: u64) -> Vec<u8> {
+        format!("{:016x}-{commit}", self.instance).into_bytes()
+    }
+
+    /// The mark of the transaction under way, or to come.
+    fn next(&self) -> Vec<u8> {
+        self.of(self.committed + 1)
+    }
+}
+
+/// What the log says of a transaction whose writer was lost.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Committed,
+    NotCommitted,
+    /// Somebody else has committed since.
+    Foreign,
 }
 
 /// Once nothing was committed for this long, the ends are recorded, so that a later start can
@@ -206,6 +244,9 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Pauses between attempts at a transaction while the log is away.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// For one transaction the writer is opened anew at most so many times.
+const MOST_REOPENINGS: usize = 5;
 
 /// Asked to stop, an attempt that does not succeed is given up after this long.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -234,6 +275,7 @@ impl Committer {
             letter_sources: BTreeSet::new(),
             last_commit: Instant::now(),
             last_heard: Instant::now(),
+            marks: Marks::new(),
             options,
             writer,
             lifecycle,
@@ -274,6 +316,10 @@ impl Committer {
         }
         let asked = Instant::now();
         match self.writer.check(positions).map_err(Fault::judged) {
+            Err(Failure::Fatal(Fatal(error))) if error.wants_new_writer() => {
+                self.reopen(&error)?;
+                self.heard(asked);
+            }
             Err(Failure::Fatal(Fatal(error))) => return Err(error.into()),
             Err(Failure::Transient(error)) => tracing::debug!(%error, "the log does not answer"),
             Ok(()) => self.heard(asked),
@@ -421,13 +467,16 @@ impl Committer {
         let started = Instant::now();
         self.ends_are_current &= records.is_empty();
         self.count(&records);
-        let mut transaction = Transaction { records: Vec::with_capacity(records.len() + 1), ..Transaction::default() };
-        let epoch = self.epoch.to_string().into_bytes();
-        transaction.records.extend(records.into_iter().map(|record| self.new_record(record, &epoch)));
-        transaction.records.push(self.progress_record(&epoch));
-        transaction.positions = self.published();
+        let mut transaction = Transaction {
+            records: Vec::with_capacity(records.len() + 1),
+            headers: vec![("epoch".to_owned(), self.epoch.to_string().into_bytes())],
+            positions: self.published(),
+        };
+        transaction.records.extend(records.into_iter().map(|record| self.new_record(record)));
+        transaction.records.push(self.progress_record());
         FailPoint::CommitPrepared.reach();
         self.append(&mut transaction)?;
+        self.marks.committed += 1;
         self.last_commit = Instant::now();
         self.heard(started);
         self.lifecycle.set_positions(self.positions.offsets());
@@ -441,6 +490,7 @@ impl Committer {
     /// Appends the transaction; a record that the log finds too large is replaced by a dead letter.
     fn append(&mut self, transaction: &mut Transaction) -> Result<(), EngineError> {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut reopenings = 0;
         loop {
             let Err(error) = self.writer.commit(transaction) else {
                 if backoff.reset() {
@@ -453,6 +503,13 @@ impl Committer {
                     self.wait(error, &mut backoff)?;
                     continue;
                 }
+                Failure::Fatal(Fatal(error)) if error.wants_new_writer() && reopenings < MOST_REOPENINGS => {
+                    reopenings += 1;
+                    if self.reopen(&error)? == Fate::Committed {
+                        return Ok(());
+                    }
+                    continue;
+                }
                 Failure::Fatal(Fatal(error)) => error,
             };
             let LogError::TooLarge { index, .. } = error else { return Err(error.into()) };
@@ -460,6 +517,78 @@ impl Committer {
             let letter = self.shrink(record, error)?;
             transaction.records.extend(letter);
         }
+    }
+
+    /// Opens the writer anew, and finds out what became of the transaction under way.
+    ///
+    /// Opening fences whoever holds the id, so it is done only while nobody else has committed; and what
+    /// is found afterwards cannot change any more.
+    ///
+    /// # Errors
+    /// [`LogError::Fenced`] where another instance has gone on from here.
+    fn reopen(&mut self, lost: &LogError) -> Result<Fate, EngineError> {
+        tracing::warn!(error = %lost, "the writer is opened anew");
+        metrics::counter!("headwater_commit_retries_total").increment(1);
+        let name = self.options.name.clone();
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        loop {
+            if self.fate_now()? == Fate::Foreign {
+                return Err(LogError::Fenced { id: name }.into());
+            }
+            let error = match self.options.log.transactional(&name, &name) {
+                Ok(writer) => {
+                    let former = std::mem::replace(&mut self.writer, writer);
+                    // It may wait long for connections that it has lost.
+                    let _ = std::thread::Builder::new().name("former writer".to_owned()).spawn(|| drop(former));
+                    break;
+                }
+                Err(error) => error,
+            };
+            match error.judged() {
+                Failure::Transient(error) => self.wait(error, &mut backoff)?,
+                Failure::Fatal(Fatal(error)) => return Err(error.into()),
+            }
+        }
+        let fate = self.fate_now()?;
+        tracing::info!(committed = fate == Fate::Committed, "the writer is open again");
+        match fate {
+            Fate::Foreign => Err(LogError::Fenced { id: name }.into()),
+            fate => Ok(fate),
+        }
+    }
+
+    /// What the log says now of the transaction under way; asked until it answers.
+    fn fate_now(&self) -> Result<Fate, EngineError> {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        loop {
+            let error = match last_progress_record(&*self.options.log, &self.options.names) {
+                Ok(found) => return Ok(self.fate(found.as_ref())),
+                Err(error) => error,
+            };
+            match error {
+                EngineError::Log(error) => match error.judged() {
+                    Failure::Transient(error) => self.wait(error, &mut backoff)?,
+                    Failure::Fatal(Fatal(error)) => return Err(error.into()),
+                },
+                other => return Err(other),
+            }
+        }
+    }
+
+    fn fate(&self, found: Option<&LogRecord>) -> Fate {
+        let mark = found.and_then(|record| record.header(MARK));
+        if mark == Some(&*self.marks.next()) {
+            return Fate::Committed;
+        }
+        let is_last = match self.marks.committed {
+            // This instance has committed nothing: what it began with must still be the last word.
+            0 => {
+                let value = found.and_then(|record| record.value.as_deref());
+                value.map(parse_progress).transpose().ok().is_some_and(|found| found == self.options.progress)
+            }
+            committed => mark == Some(&*self.marks.of(committed)),
+        };
+        if is_last { Fate::NotCommitted } else { Fate::Foreign }
     }
 
     /// Waits before the next attempt at the same transaction. As long as it takes: reading pauses
@@ -486,8 +615,8 @@ impl Committer {
         let is_letter = &*record.topic == letters;
         let Some(mut value) = value else {
             let before = record.headers.len();
-            record.headers.retain(|(name, _)| name.starts_with("dead-letter-") || name == "epoch");
-            record.value = Some(Vec::new());
+            record.headers.retain(|(name, _)| name.starts_with("dead-letter-"));
+            record.value = Some(Bytes::new());
             return if is_letter && record.headers.len() < before { Ok(None) } else { Err(too_large.into()) };
         };
         if is_letter {
@@ -550,19 +679,17 @@ impl Committer {
         }
     }
 
-    fn new_record(&self, record: OutRecord, epoch: &[u8]) -> NewRecord {
-        let mut headers = record.headers;
-        headers.push(("epoch".to_owned(), epoch.to_vec()));
+    fn new_record(&self, record: OutRecord) -> NewRecord {
         NewRecord {
             topic: self.options.names.shared(record.output),
             key: record.key,
             value: record.value,
-            headers,
+            headers: record.headers,
             timestamp_ms: None,
         }
     }
 
-    fn progress_record(&self, epoch: &[u8]) -> NewRecord {
+    fn progress_record(&self) -> NewRecord {
         let progress = Progress {
             format: FORMAT,
             epoch: self.epoch,
@@ -576,9 +703,9 @@ impl Committer {
         };
         NewRecord {
             topic: self.options.names.shared(Output::Progress),
-            key: Some(PROGRESS_KEY.to_vec()),
+            key: Some(PROGRESS_KEY.into()),
             value: Some(super::output::json(&progress)),
-            headers: vec![("epoch".to_owned(), epoch.to_vec())],
+            headers: vec![(MARK.to_owned(), self.marks.next())],
             timestamp_ms: None,
         }
     }

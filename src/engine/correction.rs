@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use headwater_operators::Epoch;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
@@ -111,7 +112,7 @@ impl Held {
             implied.filter_map(|record| self.meet(&record).map(|change| (change, record))).collect();
         for (output, table) in &self.tables {
             for (key, _) in table.iter().filter(|(_, row)| !row.met.load(Ordering::Relaxed)) {
-                let key = Some(key.to_vec());
+                let key = Some(Bytes::copy_from_slice(key));
                 records.push((Change::Removed, OutRecord { output: *output, key, value: None, headers: Vec::new() }));
             }
         }
@@ -378,7 +379,8 @@ mod tests {
     use super::*;
 
     fn row(output: Output, key: &str, value: Option<&str>) -> OutRecord {
-        OutRecord { output, key: Some(key.into()), value: value.map(Into::into), headers: Vec::new() }
+        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        OutRecord { output, key: Some(bytes(key)), value: value.map(bytes), headers: Vec::new() }
     }
 
     fn event(key: &str, value: Option<&str>) -> OutRecord {
@@ -389,7 +391,7 @@ mod tests {
         let mut held = Held::default();
         for row in rows {
             let digest = row.value.as_deref().map(xxh3_128);
-            let key = row.key.clone().unwrap().into_boxed_slice();
+            let key = row.key.clone().unwrap().to_vec().into_boxed_slice();
             let row = (row.output, Row { digest, partition: 0, epoch: 0, met: AtomicBool::new(false) });
             held.tables.entry(row.0).or_default().insert(key, row.1);
         }

@@ -76,7 +76,6 @@ enum Stage {
     Read,
     Restore,
     Extract,
-    Sanitize,
     Upsert,
     Geocode,
     Fingerprint,
@@ -90,11 +89,10 @@ enum Stage {
     Other,
 }
 
-const STAGES: [(Stage, &str); 15] = [
+const STAGES: [(Stage, &str); 14] = [
     (Stage::Read, "read"),
     (Stage::Restore, "restore"),
     (Stage::Extract, "extract"),
-    (Stage::Sanitize, "sanitize"),
     (Stage::Upsert, "upsert"),
     (Stage::Geocode, "geocode"),
     (Stage::Fingerprint, "fingerprint"),
@@ -113,9 +111,8 @@ impl Stage {
         match operator {
             "Source" => Self::Read,
             "Latest" | "Table" | "NewFailures" => Self::Restore,
-            "Extract" => Self::Extract,
-            "MapInPlace" => Self::Sanitize,
-            "Documents" | "Register" => Self::Upsert,
+            "Documents" => Self::Extract,
+            "Register" => Self::Upsert,
             "GeocodePlaces" | "OkErr" => Self::Geocode,
             "ResolveFingerprint" => Self::Fingerprint,
             "ResolveBlocks" => Self::Block,
@@ -277,9 +274,9 @@ mod tests {
         };
         let events = [
             (0, operator(7, &[0], "Topology")),
-            (0, operator(8, &[0, 1], "Extract")),
-            (0, operator(9, &[0, 2], "Documents")),
-            (0, operator(10, &[0, 3], "Register")),
+            (0, operator(8, &[0, 1], "Documents")),
+            (0, operator(9, &[0, 2], "Register")),
+            (0, operator(10, &[0, 3], "Commit")),
             (0, channel(1, 1, 2)),
             (0, channel(2, 2, 3)),
             (10, ScheduleEvent::start(7).into()),
@@ -300,7 +297,7 @@ mod tests {
             [&totals.busy_ns, &totals.records_in, &totals.records_out].map(|value| value.load(Ordering::Relaxed))
         };
         assert_eq!(told(Stage::Extract), [30_000_000, 0, 3]);
-        assert_eq!(told(Stage::Upsert), [5_000_000, 3, 0]);
+        assert_eq!(told(Stage::Upsert), [5_000_000, 3, 4]);
         assert_eq!(told(Stage::Other), [0, 0, 0]);
     }
 

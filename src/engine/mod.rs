@@ -14,7 +14,7 @@ use std::any::Any;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,7 @@ use xxhash_rust::xxh3::xxh3_64;
 mod cluster;
 mod committer;
 pub mod correction;
+pub mod documents;
 mod error;
 pub mod lifecycle;
 pub mod meters;
@@ -145,7 +146,7 @@ pub struct Inputs<'s> {
     /// What the threads share; counters for the outputs.
     pub lifecycle: Arc<Lifecycle>,
     scope: Scope<'s, Epoch>,
-    state: StreamVec<'s, Epoch, LogRecord>,
+    state: StreamVec<'s, Epoch, Arc<LogRecord>>,
     tables: StreamVec<'s, Epoch, LogRecord>,
     names: Arc<TopicNames>,
     encode: EncodeContext,
@@ -189,6 +190,11 @@ impl<'s> Inputs<'s> {
                 });
             }
         })
+    }
+
+    /// Whether this binary and configuration left the state and the outputs as they are.
+    pub fn trusted(&self) -> bool {
+        self.encode.restored.1 == Recovery::Trust
     }
 
     /// The listings that were live; none in a rebuild.
@@ -247,15 +253,14 @@ impl<'s> Inputs<'s> {
     ) -> StreamVec<'s, Epoch, D> {
         let topic = self.names.shared(output);
         let lifecycle = Arc::clone(&self.lifecycle);
-        let latest = latest_of(self.state.clone().filter(move |record| record.topic == topic));
+        let latest = latest_of(self.state.clone().filter(move |record| record.topic == topic), parse);
         let topic = self.names.output(output).to_owned();
         let rebuilding = self.rebuilding;
-        latest.flat_map(move |record| match parse(&record) {
+        latest.flat_map(move |Latest { partition, offset, parsed, .. }| match parsed {
             Ok(parsed) => parsed,
             Err(error) => {
-                let (partition, offset) = (record.partition, record.offset);
                 match rebuilding {
-                    true => tracing::warn!(topic, partition, offset, %error, "left out of the rebuild"),
+                    true => tracing::warn!(topic, partition, offset, error, "left out of the rebuild"),
                     false => {
                         let reason = format!("the record at partition {partition}, offset {offset}: {error}");
                         lifecycle.fail(EngineError::State { topic: topic.clone(), reason });
@@ -268,19 +273,24 @@ impl<'s> Inputs<'s> {
 }
 
 /// The last record of each key: compaction may not have run yet, and where a topic has gained
-/// partitions a key may be in two of them.
-fn latest_of<'s>(records: StreamVec<'s, Epoch, LogRecord>) -> StreamVec<'s, Epoch, LogRecord> {
+/// partitions a key may be in two of them. Records are parsed as they come, beside the reading of
+/// those that follow, so that their bytes need not be kept.
+fn latest_of<'s, D: Clone + 'static>(
+    records: StreamVec<'s, Epoch, Arc<LogRecord>>,
+    parse: impl Fn(&LogRecord) -> Result<Option<D>, serde_json::Error> + 'static,
+) -> StreamVec<'s, Epoch, Latest<D>> {
     use timely::dataflow::channels::pact::Exchange;
     use timely::dataflow::operators::generic::operator::Operator;
-    let by_key = Exchange::new(|record: &LogRecord| xxh3_64(record.key.as_deref().unwrap_or_default()));
-    records.unary_frontier(by_key, "Latest", |_capability, _info| {
-        let mut latest: BTreeMap<Epoch, Waiting> = BTreeMap::new();
+    let by_key = Exchange::new(|record: &Arc<LogRecord>| xxh3_64(record.key.as_deref().unwrap_or_default()));
+    records.unary_frontier(by_key, "Latest", move |_capability, _info| {
+        let mut latest: BTreeMap<Epoch, Waiting<D>> = BTreeMap::new();
         move |(input, frontier), out| {
             input.for_each(|capability, data| {
-                let waiting = latest
-                    .entry(*capability.time())
-                    .or_insert_with(|| Waiting { capability: capability.retain(0), records: HashMap::new() });
-                data.drain(..).for_each(|record| waiting.take(record));
+                let waiting = latest.entry(*capability.time()).or_insert_with(|| Waiting {
+                    capability: capability.retain(0),
+                    records: foldhash::HashMap::default(),
+                });
+                data.drain(..).for_each(|record| waiting.take(&record, &parse));
             });
             while let Some(first) = latest.first_entry() {
                 if frontier.frontier().less_equal(first.key()) {
@@ -294,35 +304,55 @@ fn latest_of<'s>(records: StreamVec<'s, Epoch, LogRecord>) -> StreamVec<'s, Epoc
 }
 
 /// The last record of each key.
-struct Waiting {
+struct Waiting<D> {
     capability: timely::dataflow::operators::Capability<Epoch>,
-    records: HashMap<Option<Vec<u8>>, LogRecord>,
+    records: foldhash::HashMap<Option<Vec<u8>>, Latest<D>>,
 }
 
-impl Waiting {
-    fn take(&mut self, record: LogRecord) {
-        match self.records.entry(record.key.clone()) {
-            Entry::Occupied(mut known) if follows(&record, known.get()) => {
-                known.insert(record);
-            }
-            Entry::Occupied(_) => {}
-            Entry::Vacant(vacant) => {
-                vacant.insert(record);
-            }
+/// The last record of a key, as far as is known, and what it says or what is wrong with it.
+#[derive(Clone)]
+struct Latest<D> {
+    partition: i32,
+    offset: i64,
+    timestamp_ms: i64,
+    /// The epoch that every output carries.
+    epoch: u64,
+    parsed: Result<Option<D>, String>,
+}
+
+impl<D> Latest<D> {
+    fn of(record: &LogRecord, parse: impl Fn(&LogRecord) -> Result<Option<D>, serde_json::Error>) -> Self {
+        Self {
+            partition: record.partition,
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+            epoch: correction::epoch_of(record).unwrap_or(0),
+            parsed: parse(record).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// Whether this was written after `known`, of the same key: within a partition offsets tell,
+    /// across partitions epochs.
+    fn follows(&self, known: &Self) -> bool {
+        match self.partition == known.partition {
+            true => self.offset > known.offset,
+            false => (self.epoch, self.timestamp_ms) > (known.epoch, known.timestamp_ms),
         }
     }
 }
 
-/// Whether `record` was written after `known`, of the same key: within a partition offsets tell,
-/// across partitions the epoch that every output carries.
-fn follows(record: &LogRecord, known: &LogRecord) -> bool {
-    let epoch = |record: &LogRecord| -> u64 {
-        let header = record.header("epoch").and_then(|epoch| std::str::from_utf8(epoch).ok());
-        header.and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
-    };
-    match record.partition == known.partition {
-        true => record.offset > known.offset,
-        false => (epoch(record), record.timestamp_ms) > (epoch(known), known.timestamp_ms),
+impl<D> Waiting<D> {
+    fn take(&mut self, record: &LogRecord, parse: impl Fn(&LogRecord) -> Result<Option<D>, serde_json::Error>) {
+        let latest = Latest::of(record, parse);
+        match self.records.entry(record.key.clone()) {
+            Entry::Occupied(mut known) if latest.follows(known.get()) => {
+                known.insert(latest);
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(vacant) => {
+                vacant.insert(latest);
+            }
+        }
     }
 }
 
@@ -552,6 +582,27 @@ impl Engine {
         self.committer.as_ref().is_none_or(JoinHandle::is_finished) && workers.into_iter().all(JoinHandle::is_finished)
     }
 
+    /// Whether everything is done: all that was read is committed, or every thread has ended. Workers
+    /// may still be freeing what they held, which takes seconds where they held much.
+    pub fn settled(&self) -> bool {
+        let committed = self.committer.as_ref().is_some_and(JoinHandle::is_finished) && !self.lifecycle.failed();
+        // Other processes count on the workers here to end in order.
+        (committed && self.cluster.is_none()) || self.ended()
+    }
+
+    /// Waits for the end like [`wait`](Self::wait), but where everything is [settled](Self::settled) not
+    /// until the workers have freed what they held: for a process that ends itself.
+    ///
+    /// # Errors
+    /// What made the engine fail.
+    pub fn leave(mut self) -> Result<(), EngineError> {
+        if self.settled() && !self.ended() {
+            // Dropping it would wait.
+            std::mem::forget(self.workers.take());
+        }
+        self.wait()
+    }
+
     /// Waits for the end.
     ///
     /// # Errors
@@ -617,6 +668,7 @@ impl Run {
         let held = (plan.recovery == Recovery::Compare).then(|| Arc::new(plan.held));
         let (sealed, receiver) = unbounded();
         let committer = CommitterOptions {
+            name: self.options.name.clone(),
             log: Arc::clone(&self.log),
             names: Arc::new(self.options.names.clone()),
             fingerprints: self.fingerprints,
@@ -664,7 +716,7 @@ impl Run {
             None => timely::CommunicationConfig::Process(threads).try_build().map_err(thread)?,
         };
         let setup = WorkerSetup {
-            log: self.log,
+            logs: Mutex::new(vec![self.log; threads]),
             inputs: Arc::new(self.options.inputs.clone()),
             encode: EncodeContext {
                 restored: (orders.restored_epoch, orders.recovery),
@@ -684,7 +736,9 @@ impl Run {
 }
 
 struct WorkerSetup {
-    log: Arc<dyn Log>,
+    /// One for each thread: the log closes when nobody has it any more, while the workers, which share
+    /// this, may still be freeing what they held.
+    logs: Mutex<Vec<Arc<dyn Log>>>,
     inputs: Arc<BTreeMap<Arc<str>, InputTopic>>,
     encode: EncodeContext,
     options: Arc<EngineOptions>,
@@ -701,7 +755,12 @@ impl WorkerSetup {
         if self.options.stage_metrics {
             self.lifecycle.stages.watch(worker);
         }
-        worker.dataflow_named("Topology", |scope| self.build(scope));
+        let Some(log) = self.logs.lock().unwrap_or_else(PoisonError::into_inner).pop() else {
+            return self
+                .lifecycle
+                .fail(EngineError::Thread { reason: "there are more workers than asked for".to_owned() });
+        };
+        worker.dataflow_named("Topology", |scope| self.build(scope, log));
         while worker.has_dataflows() && !self.lifecycle.failed() {
             worker.step_or_park(Some(lifecycle::PARK));
         }
@@ -710,7 +769,7 @@ impl WorkerSetup {
         }
     }
 
-    fn build(&self, scope: Scope<'_, Epoch>) {
+    fn build(&self, scope: Scope<'_, Epoch>, log: Arc<dyn Log>) {
         let (worker, workers) = (scope.index(), scope.peers());
         let restored_epoch = self.orders.restored_epoch;
         let timestamps = Timestamps::new(self.options.max_timestamp_lead);
@@ -729,7 +788,7 @@ impl WorkerSetup {
                 every: self.options.look_for_partitions,
             },
         };
-        let streams = source::source(scope, Arc::clone(&self.log), source, Arc::clone(&self.lifecycle));
+        let streams = source::source(scope, log, source, Arc::clone(&self.lifecycle));
         let idle_after_ms = self.options.idle_after.as_millis() as u64;
         let restored = (restored_epoch, self.orders.watermark.map(|mark| timestamps.believed(mark, restored_epoch)));
         let behind = self.orders.behind();

@@ -1,9 +1,13 @@
 //! Outputs: from collections to records, on the workers, so that the committer only hands over bytes.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use bytes::{Bytes, BytesMut};
 use differential_dataflow::{ExchangeData, VecCollection};
 use headwater_operators::raw::DeadLetterCode;
 use headwater_operators::{DeadLetter, Epoch};
@@ -84,9 +88,9 @@ pub struct OutRecord {
     /// Which topic.
     pub output: Output,
     /// Key.
-    pub key: Option<Vec<u8>>,
+    pub key: Option<Bytes>,
     /// Value; `None` is a tombstone.
-    pub value: Option<Vec<u8>>,
+    pub value: Option<Bytes>,
     /// Headers.
     pub headers: Vec<(String, Vec<u8>)>,
 }
@@ -94,8 +98,8 @@ pub struct OutRecord {
 impl OutRecord {
     /// Size in bytes: key, value and headers.
     pub fn size(&self) -> usize {
-        self.key.as_ref().map_or(0, Vec::len)
-            + self.value.as_ref().map_or(0, Vec::len)
+        self.key.as_ref().map_or(0, Bytes::len)
+            + self.value.as_ref().map_or(0, Bytes::len)
             + self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
     }
 }
@@ -122,9 +126,13 @@ pub struct EncodeContext {
 }
 
 impl EncodeContext {
-    /// Whether the outputs hold already what `record`, of `epoch`, says.
-    fn is_held(&self, epoch: Epoch, record: &OutRecord) -> bool {
-        epoch == self.restored.0 && self.held.as_ref().is_some_and(|held| held.meet(record).is_none())
+    /// What is to be written of `record`, of `epoch`: nothing of what the outputs hold already.
+    fn news(&self, epoch: Epoch, record: OutRecord) -> Option<OutRecord> {
+        let Some(held) = self.held.as_ref().filter(|_| epoch == self.restored.0) else { return Some(record) };
+        held.meet(&record)?;
+        // The few that differ wait until all are compared, and must not keep the memory of the others.
+        let alone = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
+        Some(OutRecord { key: record.key.map(alone), value: record.value.map(alone), ..record })
     }
 
     fn skips(&self, epoch: Epoch) -> bool {
@@ -183,7 +191,7 @@ impl<'s> Outputs<'s> {
         collection: VecCollection<'s, Epoch, (K, V)>,
         rows: Option<Rows<V>>,
         lifecycle: &Arc<Lifecycle>,
-        encode: impl Fn(&K, Option<&V>) -> (Vec<u8>, Option<Vec<u8>>) + 'static,
+        encode: impl Fn(&K, Option<&V>) -> (Bytes, Option<Bytes>) + 'static,
     ) where
         K: ExchangeData,
         V: ExchangeData,
@@ -200,7 +208,7 @@ impl<'s> Outputs<'s> {
         rows: Option<Rows<V>>,
         lifecycle: &Arc<Lifecycle>,
         route: impl Fn(&K) -> u64 + 'static,
-        encode: impl Fn(&K, Option<&V>) -> (Vec<u8>, Option<Vec<u8>>) + 'static,
+        encode: impl Fn(&K, Option<&V>) -> (Bytes, Option<Bytes>) + 'static,
     ) where
         K: ExchangeData,
         V: ExchangeData,
@@ -216,7 +224,7 @@ impl<'s> Outputs<'s> {
         pact: P,
         rows: Option<Rows<V>>,
         lifecycle: &Arc<Lifecycle>,
-        encode: impl Fn(&K, Option<&V>) -> (Vec<u8>, Option<Vec<u8>>) + 'static,
+        encode: impl Fn(&K, Option<&V>) -> (Bytes, Option<Bytes>) + 'static,
     ) where
         K: ExchangeData,
         V: ExchangeData,
@@ -235,21 +243,18 @@ impl<'s> Outputs<'s> {
                     }
                 });
                 while let Some((epoch, capabilities, changes)) = stash.next_complete(frontier.frontier()) {
-                    let changes = net_changes(changes);
                     if let Some(rows) = &rows {
-                        let change: i64 = changes.iter().map(|change| change.rows(rows.counts)).sum();
-                        (rows.gauge)(&lifecycle.counters).fetch_add(change, Ordering::Relaxed);
+                        (rows.gauge)(&lifecycle.counters).fetch_add(rows.change(&changes), Ordering::Relaxed);
                     }
                     if context.skips(epoch) {
                         continue;
                     }
                     let Some(capability) = capabilities.first() else { continue };
                     let mut session = out.session(capability);
-                    for change in changes {
+                    for change in net_changes(changes) {
                         let (key, value) = encode(&change.key, change.now.as_ref());
                         let record = OutRecord { output, key: Some(key), value, headers: Vec::new() };
-                        let checked = context.checked(record).filter(|record| !context.is_held(epoch, record));
-                        session.give_iterator(checked);
+                        session.give_iterator(context.checked(record).filter_map(|record| context.news(epoch, record)));
                     }
                 }
             }
@@ -270,7 +275,7 @@ impl<'s> Outputs<'s> {
                     let mut session = out.session(&capability);
                     for fact in data.drain(..) {
                         let checked = context.checked(encode(fact));
-                        session.give_iterator(checked.filter(|record| !context.is_held(epoch, record)));
+                        session.give_iterator(checked.filter_map(|record| context.news(epoch, record)));
                     }
                 });
             }
@@ -297,16 +302,16 @@ pub struct Rows<V> {
     pub counts: fn(&V) -> bool,
 }
 
-struct NetChange<K, V> {
-    key: K,
-    before: Option<V>,
-    now: Option<V>,
+impl<V> Rows<V> {
+    /// By how many the rows that count become more.
+    fn change<K>(&self, differences: &[(K, V, isize)]) -> i64 {
+        differences.iter().filter(|(_, value, _)| (self.counts)(value)).map(|(_, _, diff)| *diff as i64).sum()
+    }
 }
 
-impl<K, V> NetChange<K, V> {
-    fn rows(&self, counts: fn(&V) -> bool) -> i64 {
-        i64::from(self.now.as_ref().is_some_and(counts)) - i64::from(self.before.as_ref().is_some_and(counts))
-    }
+struct NetChange<K, V> {
+    key: K,
+    now: Option<V>,
 }
 
 /// What an epoch's differences come to, key by key; keys without a net change are left out.
@@ -316,12 +321,10 @@ fn net_changes<K: Ord, V: Ord>(changes: Vec<(K, V, isize)>) -> Vec<NetChange<K, 
     let mut net: Vec<NetChange<K, V>> = Vec::new();
     for ((key, value), diff) in updates {
         if net.last().is_none_or(|last| last.key != key) {
-            net.push(NetChange { key, before: None, now: None });
+            net.push(NetChange { key, now: None });
         }
-        let Some(last) = net.last_mut() else { continue };
-        match diff > 0 {
-            true => last.now = Some(value),
-            false => last.before = Some(value),
+        if let Some(last) = net.last_mut().filter(|_| diff > 0) {
+            last.now = Some(value);
         }
     }
     net
@@ -384,7 +387,12 @@ pub fn dead_letter_record(letter: DeadLetter) -> OutRecord {
     set(dead_letter::PARTITION, origin.partition.to_string().into_bytes());
     set(dead_letter::OFFSET, origin.offset.to_string().into_bytes());
     set(dead_letter::TIMESTAMP, origin.timestamp_ms.to_string().into_bytes());
-    OutRecord { output: Output::DeadLetters, key: letter.key, value: Some(letter.bytes), headers }
+    OutRecord {
+        output: Output::DeadLetters,
+        key: letter.key.map(Bytes::from),
+        value: Some(letter.bytes.into()),
+        headers,
+    }
 }
 
 /// What is wrong with a record may quote it: no more than this of a reason is kept, in bytes.
@@ -399,12 +407,61 @@ fn shortened(mut reason: String) -> String {
     reason
 }
 
+/// Where the bytes of records are written. Thousands of records leave at once, made on one thread and
+/// dropped on another; with an allocation for each they would take fresh memory all the time.
+#[derive(Default)]
+struct Paper {
+    /// Where one is written before its size is known.
+    draft: Vec<u8>,
+    /// Where it is kept, beside others.
+    sheet: BytesMut,
+}
+
+thread_local! {
+    static PAPER: Cell<Paper> = Cell::default();
+}
+
+/// Memory is taken in such pieces; what is larger than a quarter of one gets its own.
+const SHEET_BYTES: usize = 256 << 10;
+
+/// A draft that has become larger than this is not kept.
+const KEPT_DRAFT_BYTES: usize = 1 << 20;
+
+impl Paper {
+    fn kept(&mut self) -> Bytes {
+        if self.draft.len() > SHEET_BYTES / 4 {
+            return Bytes::copy_from_slice(&self.draft);
+        }
+        if self.sheet.capacity() < self.draft.len() {
+            self.sheet = BytesMut::with_capacity(SHEET_BYTES);
+        }
+        self.sheet.extend_from_slice(&self.draft);
+        self.sheet.split().freeze()
+    }
+}
+
+/// What `write` writes.
+fn written<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Bytes, E> {
+    let mut paper = PAPER.take();
+    paper.draft.clear();
+    let written = write(&mut paper.draft).map(|()| paper.kept());
+    if paper.draft.capacity() <= KEPT_DRAFT_BYTES {
+        PAPER.set(paper);
+    }
+    written
+}
+
 /// Serialises what cannot fail to serialise: our own types, with string keys and finite numbers.
-pub fn json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_else(|error| {
+pub fn json<T: Serialize>(value: &T) -> Bytes {
+    written(|draft| serde_json::to_writer(draft, value)).unwrap_or_else(|error| {
         tracing::error!(%error, "a value could not be serialised");
-        Vec::new()
+        Bytes::new()
     })
+}
+
+/// What `value` is displayed as: a key.
+pub fn text(value: impl fmt::Display) -> Bytes {
+    written(|draft| write!(draft, "{value}")).unwrap_or_default()
 }
 
 /// The stream of a collection's records, for collections that only grow by single records.
@@ -419,9 +476,22 @@ mod tests {
     #[test]
     fn net_changes_tell_new_rows_from_changed_and_gone_ones() {
         let changes = vec![("a", 1, -1), ("a", 2, 1), ("b", 1, 1), ("c", 1, -1), ("d", 1, 1), ("d", 1, -1)];
+        let rows = Rows { gauge: |counters: &Counters| &counters.events, counts: |value| *value == 1 };
+        assert_eq!(rows.change(&changes), -1);
         let net = net_changes(changes);
-        let told: Vec<_> = net.iter().map(|n| (n.key, n.now, n.rows(|_| true))).collect();
-        assert_eq!(told, [("a", Some(2), 0), ("b", Some(1), 1), ("c", None, -1)]);
+        let told: Vec<_> = net.iter().map(|n| (n.key, n.now)).collect();
+        assert_eq!(told, [("a", Some(2)), ("b", Some(1)), ("c", None)]);
+    }
+
+    #[test]
+    fn what_is_written_stays_whatever_is_written_after_it() {
+        let texts: Vec<String> = (0..2_000).map(|n| "x".repeat(n * 37 % 9_000)).collect();
+        let large = "y".repeat(2 * SHEET_BYTES);
+        let kept: Vec<Bytes> = texts.iter().chain([&large, &large]).map(json).collect();
+        for (text, bytes) in texts.iter().chain([&large, &large]).zip(&kept) {
+            assert_eq!(serde_json::from_slice::<String>(bytes).unwrap(), *text);
+        }
+        assert_eq!((&*text(17), &*text("")), (b"17".as_slice(), b"".as_slice()));
     }
 
     #[test]
@@ -430,8 +500,8 @@ mod tests {
         let context = EncodeContext { restored: (0, Recovery::Trust), limits: Arc::new(limits), held: None };
         let record = OutRecord {
             output: Output::Events,
-            key: Some(b"k".to_vec()),
-            value: Some(vec![b'x'; 100]),
+            key: Some(Bytes::from_static(b"k")),
+            value: Some(vec![b'x'; 100].into()),
             headers: Vec::new(),
         };
         let out: Vec<_> = context.checked(record).collect();

@@ -359,15 +359,23 @@ fn tables_moved(log: &dyn Log, options: &EngineOptions, progress: &Progress) -> 
     Ok(false)
 }
 
-fn last_progress(log: &dyn Log, names: &TopicNames) -> Result<Option<Progress>, EngineError> {
-    let topic = names.output(Output::Progress);
+/// The last progress record.
+///
+/// # Errors
+/// When the log fails.
+pub fn last_progress_record(log: &dyn Log, names: &TopicNames) -> Result<Option<LogRecord>, EngineError> {
     let mut last = None;
-    read_to_end(log, topic, |record| {
+    read_to_end(log, names.output(Output::Progress), |record| {
         if record.key.as_deref() == Some(PROGRESS_KEY) {
             last = Some(record);
         }
     })?;
-    let Some(record) = last else { return Ok(None) };
+    Ok(last)
+}
+
+fn last_progress(log: &dyn Log, names: &TopicNames) -> Result<Option<Progress>, EngineError> {
+    let topic = names.output(Output::Progress);
+    let Some(record) = last_progress_record(log, names)? else { return Ok(None) };
     let Some(bytes) = &record.value else { return Ok(None) };
     parse_progress(bytes).map(Some).map_err(|reason| {
         let reason =
@@ -376,7 +384,11 @@ fn last_progress(log: &dyn Log, names: &TopicNames) -> Result<Option<Progress>, 
     })
 }
 
-fn parse_progress(bytes: &[u8]) -> Result<Progress, String> {
+/// Reads a progress record of any known format.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_progress(bytes: &[u8]) -> Result<Progress, String> {
     #[derive(Deserialize)]
     struct Format {
         format: u64,

@@ -90,8 +90,9 @@ pub struct PositionReport {
 pub struct SourceStreams<'s> {
     /// Raw records, each once.
     pub raw: StreamVec<'s, Epoch, (RawRecord, Epoch, isize)>,
-    /// Records of the state topics, all at the restored epoch.
-    pub state: StreamVec<'s, Epoch, LogRecord>,
+    /// Records of the state topics, all at the restored epoch. Shared, since each topic's reader takes
+    /// its own from all of them.
+    pub state: StreamVec<'s, Epoch, Arc<LogRecord>>,
     /// Records of the table topics.
     pub tables: StreamVec<'s, Epoch, LogRecord>,
     /// Positions that changed.
@@ -212,7 +213,7 @@ type Port<D> = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<D>>>;
 
 struct Outputs<'a> {
     raw: &'a mut Port<(RawRecord, Epoch, isize)>,
-    state: &'a mut Port<LogRecord>,
+    state: &'a mut Port<Arc<LogRecord>>,
     tables: &'a mut Port<LogRecord>,
     positions: &'a mut Port<PositionReport>,
     restored: &'a mut Port<Restored>,
@@ -377,7 +378,7 @@ impl Source {
             if self.state_topics.contains(&record.topic) {
                 if !(self.options.cut && epoch_of(&record).is_some_and(|epoch| epoch > restored_epoch)) {
                     self.lifecycle.counters.restored.fetch_add(1, Ordering::Relaxed);
-                    state_session.give(record);
+                    state_session.give(Arc::new(record));
                 }
                 continue;
             }

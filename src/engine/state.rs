@@ -67,6 +67,12 @@ impl Version {
         }
     }
 
+    /// The same without the source's stamp: the place of the record in the log.
+    #[must_use]
+    pub fn unstamped(self) -> Self {
+        Self { sequence: 0, modified_ms: 0, ..self }
+    }
+
     /// Whether the source itself calls this one older than `other`.
     pub fn is_stamped_before(&self, other: &Self) -> bool {
         (self.sequence, self.modified_ms) < (other.sequence, other.modified_ms)
@@ -99,7 +105,7 @@ pub struct Claim {
     #[serde(with = "rfc3339_ms")]
     pub updated_at: i64,
     /// The description; `None` for the winning claim, whose description is the listing's.
-    pub listing: Option<Box<Listing>>,
+    pub listing: Option<Shared<Listing>>,
 }
 
 /// A record of the `listings` topic: a live listing and what the engine must remember of it.
@@ -133,7 +139,7 @@ impl Serialize for ListingState {
             id: self.live.id,
             first_seen: self.live.first_seen,
             updated_at: self.live.updated_at,
-            listing: &self.live.listing,
+            listing: &*self.live.listing,
             claims: &self.claims,
         };
         record.serialize(serializer)
@@ -153,7 +159,8 @@ impl<'de> Deserialize<'de> for ListingState {
             id: record.id,
             first_seen: record.first_seen,
             updated_at: record.updated_at,
-            listing: record.listing,
+            listing: Shared::new(record.listing),
+            located: None,
         };
         Ok(Self { live: Shared::new(live), claims: record.claims })
     }
@@ -222,7 +229,7 @@ mod tests {
     #[test]
     fn states_survive_json_and_refuse_other_formats() {
         let listing = Listing::new("a", "1", "Jazz", "2026-05-01".parse::<Moment>().unwrap());
-        let live = LiveListing { id: listing.id(), first_seen: 1_000, updated_at: 2_000, listing };
+        let live = LiveListing::new(listing, 1_000, 2_000);
         let claim = Claim {
             document: DocumentId(7),
             version: Version { offset: 7, ..Version::default() },

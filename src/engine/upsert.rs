@@ -1,16 +1,16 @@
-//! Upsert: from documents to the listings that are live.
+//! Upsert: from records to the listings that are live.
 //!
 //! ```text
-//! documents ──► Documents ──(upserts, withdrawals by listing)──► Register ──► live listings
-//!               by document                                      by listing   state records
-//! restored ───► (members)                                        (entries)    tallies
+//! records ───► Documents ──(upserts, repeats, withdrawals)──► Register ──► live listings
+//!              by document                                    by listing   state records
+//! restored ──► (members)                                      (entries)    tallies
 //! ```
 //!
-//! `Documents` knows which listings the current version of each keyed record gave, and turns the
-//! next version into upserts and withdrawals. `Register` keeps, for each listing, what every
-//! document claims of it: the claim with the greatest version describes it, and it is live while
-//! one claim is left. It recognises unchanged repeats, which cost nothing further, and lets past
-//! events leave. Both process complete epochs in order, so what they emit is a function of the log
+//! [`documents`](super::documents) turns records into what happens to single listings. `Register`
+//! keeps, for each listing, what every document claims of it: the claim with the greatest version
+//! describes it, and it is live while one claim is left. It recognises what was said before, which
+//! costs nothing further, and lets past events leave. Complete epochs are processed in order, and
+//! what happens in one in the order of the log, so that what is emitted is a function of the log
 //! alone, save for the moment at which a past event leaves: that is the clock's, through the epoch.
 
 use std::cmp::Reverse;
@@ -18,10 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use differential_dataflow::{AsCollection, VecCollection};
-use headwater_operators::extract::content_hash;
 use headwater_operators::ids::DocumentId;
 use headwater_operators::meter::Held;
-use headwater_operators::raw::{Document, Extracted, Origin, SourceStamp};
+use headwater_operators::raw::{DeadLetter, RawRecord};
 use headwater_operators::window::{Outcome, Tally};
 use headwater_operators::{Epoch, Listing, ListingId, LiveListing, Shared};
 use serde::{Deserialize, Serialize};
@@ -30,12 +29,12 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Capability, Concat};
 
 use super::IdMap;
-use super::ordered::{Stash, least, lower};
+use super::documents::{Read, documents};
+use super::ordered::{Stash, least};
 use super::state::{Claim, ListingState, Version};
 
 /// How long listings stay.
@@ -79,10 +78,19 @@ pub enum Change {
         /// The description.
         listing: Box<Listing>,
     },
+    /// The document that described it said the same once more, byte for byte.
+    Repeat {
+        /// Version of the record.
+        version: Version,
+        /// The record's timestamp.
+        timestamp_ms: i64,
+    },
     /// A document no longer has it.
     Withdraw {
         /// The document.
         document: DocumentId,
+        /// Version of the record that withdraws.
+        version: Version,
         /// Timestamp of the record that withdraws.
         timestamp_ms: i64,
     },
@@ -90,136 +98,16 @@ pub enum Change {
     Restore(Arc<ListingState>),
 }
 
-/// Which listings each keyed document has now. A document is forgotten when all of its listings
-/// are past, as it would be by a restart.
-#[derive(Debug)]
-pub struct Documents {
-    retention: Retention,
-    known: IdMap<DocumentId, KnownDocument>,
-    /// When each known document leaves, unless never.
-    timers: BTreeSet<(i64, DocumentId)>,
-}
-
-#[derive(Debug)]
-struct KnownDocument {
-    version: Version,
-    members: Vec<ListingId>,
-    leaves_at: i64,
-}
-
-impl Default for KnownDocument {
-    fn default() -> Self {
-        Self { version: Version::default(), members: Vec::new(), leaves_at: i64::MIN }
-    }
-}
-
-impl Documents {
-    /// No documents yet.
-    pub fn new(retention: Retention) -> Self {
-        Self { retention, known: IdMap::default(), timers: BTreeSet::new() }
-    }
-
-    /// Takes in that `document` claimed `listing` with `version`, until the listing leaves.
-    pub fn restore(&mut self, document: DocumentId, listing: ListingId, version: Version, leaves_at: i64) {
-        if document.is_partition() {
-            return;
-        }
-        let known = self.known.entry(document).or_default();
-        known.version = known.version.max(unstamped(version));
-        known.members.push(listing);
-        let before = known.leaves_at;
-        known.leaves_at = before.max(leaves_at);
-        let now = known.leaves_at;
-        self.move_timer(document, before, now);
-    }
-
-    /// A document that comes again and again has one timer all the same.
-    fn move_timer(&mut self, document: DocumentId, before: i64, now: i64) {
-        if before == now {
-            return;
-        }
-        self.timers.remove(&(before, document));
-        if now != i64::MAX {
-            self.timers.insert((now, document));
-        }
-    }
-
-    /// Forgets the documents all of whose listings are past at `now`.
-    pub fn expire(&mut self, now: i64) {
-        while self.timers.first().is_some_and(|(due, _)| *due <= now) {
-            if let Some((_, document)) = self.timers.pop_first() {
-                self.known.remove(&document);
+impl Change {
+    /// The place in the log of the record behind it, by which changes of one epoch are ordered.
+    fn place(&self) -> Option<Version> {
+        match self {
+            Self::Upsert { version, .. } | Self::Repeat { version, .. } | Self::Withdraw { version, .. } => {
+                Some(version.unstamped())
             }
+            Self::Restore(_) => None,
         }
     }
-
-    /// Turns the next version of a document into changes of listings.
-    ///
-    /// A version older than the known one changes nothing. A record without a key only upserts.
-    pub fn apply(&mut self, document: Document, hash: &dyn Fn(&Listing) -> u64, out: &mut Vec<(ListingId, Change)>) {
-        let Document { origin, id, listings, kept, .. } = document;
-        let Some(id) = id else {
-            let partition = DocumentId::of_partition(&origin.topic, origin.partition);
-            out.extend(listings.into_iter().map(|one| upsert(&origin, partition, one, hash)));
-            return;
-        };
-        let version = Version::new(&origin, SourceStamp::default());
-        let known = self.known.entry(id).or_default();
-        if known.version > version {
-            return;
-        }
-        known.version = version;
-        let timer = known.leaves_at;
-        let before = std::mem::take(&mut known.members);
-        if kept.is_empty() {
-            known.leaves_at = i64::MIN;
-        }
-        for one in listings {
-            known.leaves_at = known.leaves_at.max(self.retention.leaves_at(&one.listing));
-            let change = upsert(&origin, id, one, hash);
-            known.members.push(change.0);
-            out.push(change);
-        }
-        let present: BTreeSet<ListingId> = known.members.iter().copied().collect();
-        for listing in before.into_iter().filter(|listing| !present.contains(listing)) {
-            match kept.contains(&listing) {
-                true => known.members.push(listing),
-                false => {
-                    let withdrawal = Change::Withdraw { document: id, timestamp_ms: origin.timestamp_ms };
-                    out.push((listing, withdrawal));
-                }
-            }
-        }
-        let leaves_at = known.leaves_at;
-        if known.members.is_empty() {
-            self.known.remove(&id);
-            self.timers.remove(&(timer, id));
-            return;
-        }
-        self.move_timer(id, timer, leaves_at);
-    }
-}
-
-/// Documents are ordered by their records alone: stamps belong to the listings in them.
-fn unstamped(version: Version) -> Version {
-    Version { sequence: 0, modified_ms: 0, ..version }
-}
-
-fn upsert(
-    origin: &Origin,
-    document: DocumentId,
-    one: Extracted,
-    hash: &dyn Fn(&Listing) -> u64,
-) -> (ListingId, Change) {
-    let id = one.listing.id();
-    let change = Change::Upsert {
-        version: Version::new(origin, one.stamp),
-        timestamp_ms: origin.timestamp_ms,
-        document,
-        content_hash: hash(&one.listing),
-        listing: Box::new(one.listing),
-    };
-    (id, change)
 }
 
 /// What the register emits for an epoch.
@@ -250,7 +138,9 @@ impl Emitted {
 pub struct Register {
     retention: Retention,
     enrich: Arc<dyn Fn(&mut Listing) + Send + Sync>,
-    entries: IdMap<ListingId, Known>,
+    trusted: bool,
+    /// Boxed: a table of large entries costs as much again whenever it grows.
+    entries: IdMap<ListingId, Box<Known>>,
     /// When each listing leaves, unless never.
     timers: BTreeSet<(i64, ListingId)>,
     /// Claims beyond the winning ones.
@@ -273,7 +163,14 @@ impl Register {
     /// An empty register. `enrich` fills in what is computed from a description alone (category,
     /// labels); it runs only on descriptions that are new, changed or restored.
     pub fn new(retention: Retention, enrich: Arc<dyn Fn(&mut Listing) + Send + Sync>) -> Self {
-        Self { retention, enrich, entries: IdMap::default(), timers: BTreeSet::new(), further_claims: 0 }
+        Self {
+            retention,
+            enrich,
+            trusted: false,
+            entries: IdMap::default(),
+            timers: BTreeSet::new(),
+            further_claims: 0,
+        }
     }
 
     /// Number of live listings.
@@ -305,8 +202,11 @@ impl Register {
     /// Applies one change of one listing at epoch `now`.
     pub fn apply(&mut self, id: ListingId, change: Change, now: u64, out: &mut Emitted) {
         match change {
-            Change::Restore(state) => self.restore(id, &state, out),
-            Change::Withdraw { document, timestamp_ms } => self.withdraw(id, document, timestamp_ms, now as i64, out),
+            Change::Restore(state) => self.restore(id, state, out),
+            Change::Withdraw { document, timestamp_ms, .. } => {
+                self.withdraw(id, document, timestamp_ms, now as i64, out);
+            }
+            Change::Repeat { timestamp_ms, .. } => self.told_again(id, timestamp_ms, out),
             Change::Upsert { version, timestamp_ms, document, content_hash, mut listing } => {
                 if self.is_unchanged(id, document, content_hash, &version, timestamp_ms, out) {
                     return self.repeat(id, document, version, now as i64, out);
@@ -318,28 +218,47 @@ impl Register {
                     content_hash,
                     first_seen: timestamp_ms,
                     updated_at: timestamp_ms,
-                    listing: Some(listing),
+                    listing: Some(Shared::new(*listing)),
                 };
                 self.upsert(id, claim, now as i64, out);
             }
         }
     }
 
-    fn restore(&mut self, id: ListingId, state: &ListingState, out: &mut Emitted) {
-        let mut claims = state.claims.clone();
-        let mut listing = state.live.listing.clone();
-        (self.enrich)(&mut listing);
-        for other in claims.iter_mut().filter_map(|claim| claim.listing.as_mut()) {
-            (self.enrich)(other);
-        }
-        let Some((winner, others)) = claims.split_first() else { return };
-        let live = LiveListing { listing, ..(*state.live).clone() };
-        let live = if live == *state.live { state.live.clone() } else { Shared::new(live) };
+    fn restore(&mut self, id: ListingId, state: Arc<ListingState>, out: &mut Emitted) {
+        let state = if self.trusted { state } else { self.enriched(state) };
+        let Some((winner, others)) = state.claims.split_first() else { return };
+        let live = state.live.clone();
         let leaves_at = self.retention.leaves_at(&live.listing);
         let known = Known { live, leaves_at, winner: winner.clone(), others: others.to_vec() };
         out.listings.push((known.live.clone(), 1));
-        out.states.insert(id, Some(Arc::new(known.state())));
+        // What is trusted is not written again.
+        if !self.trusted {
+            out.states.insert(id, Some(state));
+        }
         self.put(id, known);
+    }
+
+    /// `state` with all its descriptions enriched once more; itself where that changes nothing.
+    fn enriched(&self, state: Arc<ListingState>) -> Arc<ListingState> {
+        let mut listing = Listing::clone(&state.live.listing);
+        (self.enrich)(&mut listing);
+        let unchanged = listing == *state.live.listing;
+        if unchanged && state.claims.iter().all(|claim| claim.listing.is_none()) {
+            return state;
+        }
+        let live = if unchanged {
+            state.live.clone()
+        } else {
+            Shared::new(LiveListing { listing: Shared::new(listing), ..(*state.live).clone() })
+        };
+        let mut claims = state.claims.clone();
+        for other in claims.iter_mut().filter_map(|claim| claim.listing.as_mut()) {
+            let mut listing = Listing::clone(other);
+            (self.enrich)(&mut listing);
+            *other = Shared::new(listing);
+        }
+        Arc::new(ListingState { live, claims })
     }
 
     /// Gives out everything that is live, as if it were restored.
@@ -352,7 +271,7 @@ impl Register {
 
     /// Takes an entry out, with its timer.
     fn take(&mut self, id: ListingId) -> Option<Known> {
-        let known = self.entries.remove(&id)?;
+        let known = *self.entries.remove(&id)?;
         self.timers.remove(&(known.leaves_at, id));
         self.further_claims -= known.others.len();
         Some(known)
@@ -363,11 +282,19 @@ impl Register {
             self.timers.insert((known.leaves_at, id));
         }
         self.further_claims += known.others.len();
-        self.entries.insert(id, known);
+        self.entries.insert(id, Box::new(known));
+    }
+
+    /// A listing that nobody has any more, or that too many documents have for all of their claims
+    /// to be kept, does not come back by a repeat: it says nothing new.
+    fn told_again(&self, id: ListingId, timestamp_ms: i64, out: &mut Emitted) {
+        if let Some(known) = self.entries.get(&id) {
+            out.seen(&known.live.listing, timestamp_ms, Outcome::Unchanged);
+        }
     }
 
     /// Whether the document says nothing new of the listing: the same as before, or something
-    /// that the source itself stamps as older. This is the cheap path of unchanged repeats.
+    /// that the source itself stamps as older.
     fn is_unchanged(
         &self,
         id: ListingId,
@@ -424,7 +351,8 @@ impl Register {
     fn discover(&mut self, id: ListingId, mut claim: Claim, now: i64, out: &mut Emitted) {
         let Some(listing) = claim.listing.take() else { return };
         out.seen(&listing, claim.updated_at, Outcome::Discovered);
-        let live = LiveListing { id, first_seen: claim.first_seen, updated_at: claim.updated_at, listing: *listing };
+        let (first_seen, updated_at) = (claim.first_seen, claim.updated_at);
+        let live = LiveListing { id, first_seen, updated_at, listing, located: None };
         let known = Known { live: Shared::new(live), leaves_at: i64::MAX, winner: claim, others: Vec::new() };
         self.keep(id, known, None, now, out);
     }
@@ -524,7 +452,7 @@ impl Known {
     /// All claims, each with its description.
     fn take_claims(&mut self) -> Vec<Claim> {
         let mut claims = std::mem::take(&mut self.others);
-        claims.push(Claim { listing: Some(Box::new(self.live.listing.clone())), ..self.winner.clone() });
+        claims.push(Claim { listing: Some(self.live.listing.clone()), ..self.winner.clone() });
         claims
     }
 
@@ -543,7 +471,7 @@ impl Known {
         let same = self.others.iter().take_while(|claim| claim.content_hash == winner.content_hash);
         let updated_at = same.map(|claim| claim.updated_at).fold(winner.updated_at, i64::min);
         if let Some(listing) = winner.listing.take() {
-            let live = LiveListing { id: self.live.id, first_seen, updated_at, listing: *listing };
+            let live = LiveListing { id: self.live.id, first_seen, updated_at, listing, located: None };
             if live != *self.live {
                 self.live = Shared::new(live);
             }
@@ -554,6 +482,8 @@ impl Known {
 
 /// The live listings, and what goes with their changes.
 pub struct Upserted<'s> {
+    /// Records, or parts of them, that could not be used.
+    pub failures: VecCollection<'s, Epoch, DeadLetter>,
     /// The listings that are live.
     pub listings: VecCollection<'s, Epoch, Shared<LiveListing>>,
     /// State records for the `listings` topic.
@@ -565,125 +495,35 @@ pub struct Upserted<'s> {
 /// What the wiring of upsert needs.
 #[derive(Clone)]
 pub struct UpsertOptions {
+    /// Reads a record, and cleans what it gives.
+    pub read: Read,
     /// How long listings stay.
     pub retention: Retention,
     /// Salt of content hashes: the fingerprint of the extraction.
     pub salt: u64,
     /// Fills in what is computed from a description alone, see [`Register::new`].
     pub enrich: Arc<dyn Fn(&mut Listing) + Send + Sync>,
+    /// Whether what is restored is trusted: it was enriched in the same way already, and is written as
+    /// it is.
+    pub trusted: bool,
     /// In a rebuild, what happens before this epoch is not told: at this epoch all that is live then
     /// is given out at once, as it would be if it were restored.
     pub rebuilt_at: Option<Epoch>,
 }
 
-/// From documents to the listings that are live.
+/// From records to the listings that are live.
 pub trait Upsert<'s> {
-    /// The listings that the documents leave live, going on from what is `restored`.
+    /// The listings that the records leave live, going on from what is `restored`.
     fn upsert(self, restored: StreamVec<'s, Epoch, Arc<ListingState>>, options: UpsertOptions) -> Upserted<'s>;
 }
 
-impl<'s> Upsert<'s> for VecCollection<'s, Epoch, Document> {
+impl<'s> Upsert<'s> for VecCollection<'s, Epoch, RawRecord> {
     fn upsert(self, restored: StreamVec<'s, Epoch, Arc<ListingState>>, options: UpsertOptions) -> Upserted<'s> {
-        let salt = options.salt;
-        let changes = documents(self, restored.clone(), options.retention, move |listing| content_hash(listing, salt));
+        let read = Arc::clone(&options.read);
+        let (changes, failures) = documents(self, restored.clone(), options.retention, options.salt, read);
         let restored = restored.map(|state| (state.live.id, Change::Restore(state)));
-        register(changes.concat(restored), options)
-    }
-}
-
-type Membership = (DocumentId, ListingId, Version, i64);
-
-fn documents<'s>(
-    documents: VecCollection<'s, Epoch, Document>,
-    restored: StreamVec<'s, Epoch, Arc<ListingState>>,
-    retention: Retention,
-    hash: impl Fn(&Listing) -> u64 + 'static,
-) -> StreamVec<'s, Epoch, (ListingId, Change)> {
-    let memberships = restored.flat_map(move |state| memberships(&state, &retention));
-    let by_document = Exchange::new(|(document, _, _): &(Document, Epoch, isize)| document_route(document));
-    let by_membership = Exchange::new(|(document, _, _, _): &Membership| document.0 as u64);
-    documents.inner.flat_map(split_unkeyed).binary_frontier(
-        memberships,
-        by_document,
-        by_membership,
-        "Documents",
-        move |_capability, _info| {
-            let mut state = Documents::new(retention);
-            let mut stash: Stash<Result<Document, Membership>> = Stash::default();
-            let mut changes = Vec::new();
-            let (held, timers) = (Held::new("upsert-documents"), Held::new("upsert-document-timers"));
-            move |(documents, document_frontier), (restored, restored_frontier), out| {
-                documents.for_each(|capability, data| {
-                    let epoch = *capability.time();
-                    stash.push(
-                        epoch,
-                        || vec![capability.retain(0)],
-                        data.drain(..).map(|(document, _, _)| Ok(document)),
-                    );
-                });
-                restored.for_each(|capability, data| {
-                    stash.push(*capability.time(), || vec![capability.retain(0)], data.drain(..).map(Err));
-                });
-                let frontier = lower(document_frontier.frontier(), restored_frontier.frontier());
-                while let Some((epoch, capabilities, inputs)) = stash.next_complete(frontier.borrow()) {
-                    let (documents, memberships): (Vec<_>, Vec<_>) = inputs.into_iter().partition(Result::is_ok);
-                    for (document, listing, version, leaves_at) in memberships.into_iter().filter_map(Result::err) {
-                        state.restore(document, listing, version, leaves_at);
-                    }
-                    state.expire(epoch as i64);
-                    let mut documents: Vec<Document> = documents.into_iter().filter_map(Result::ok).collect();
-                    documents.sort_by(|a, b| place(&a.origin).cmp(&place(&b.origin)));
-                    for document in documents {
-                        state.apply(document, &hash, &mut changes);
-                    }
-                    held.set(state.known.len());
-                    timers.set(state.timers.len());
-                    let Some(capability) = capabilities.first() else { continue };
-                    out.session(capability).give_iterator(changes.drain(..));
-                }
-            }
-        },
-    )
-}
-
-/// Where a record stands in its partition: the order in which documents are applied.
-fn place(origin: &Origin) -> (&str, i32, i64) {
-    (&origin.topic, origin.partition, origin.offset)
-}
-
-fn memberships(state: &ListingState, retention: &Retention) -> Vec<Membership> {
-    let claimed = |claim: &Claim| {
-        let listing = claim.listing.as_deref().unwrap_or(&state.live.listing);
-        (claim.document, state.live.id, claim.version, retention.leaves_at(listing))
-    };
-    let keyed = state.claims.iter().filter(|claim| !claim.document.is_partition());
-    keyed.map(claimed).collect()
-}
-
-type Update = (Document, Epoch, isize);
-
-/// A record without a key only upserts: each of its listings goes its own way, so that what two
-/// records say of one listing meets on one worker.
-fn split_unkeyed((document, epoch, diff): Update) -> Vec<Update> {
-    if document.id.is_some() {
-        return vec![(document, epoch, diff)];
-    }
-    let Document { origin, source, listings, .. } = document;
-    let single = |one| Document {
-        origin: origin.clone(),
-        source: source.clone(),
-        id: None,
-        listings: vec![one],
-        kept: Vec::new(),
-    };
-    listings.into_iter().map(|one| (single(one), epoch, diff)).collect()
-}
-
-fn document_route(document: &Document) -> u64 {
-    match (&document.id, document.listings.first()) {
-        (Some(id), _) => id.0 as u64,
-        (None, Some(only)) => only.listing.id().0 as u64,
-        (None, None) => 0,
+        let (listings, states, tallies) = register(changes.concat(restored), options);
+        Upserted { failures, listings, states, tallies }
     }
 }
 
@@ -710,7 +550,13 @@ impl RegisterMeters {
     }
 }
 
-fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: UpsertOptions) -> Upserted<'s> {
+type Registered<'s> = (
+    VecCollection<'s, Epoch, Shared<LiveListing>>,
+    StreamVec<'s, Epoch, (ListingId, Option<Arc<ListingState>>)>,
+    StreamVec<'s, Epoch, Tally>,
+);
+
+fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: UpsertOptions) -> Registered<'s> {
     let mut builder = OperatorBuilder::new("Register".to_owned(), changes.scope());
     let mut input = builder.new_input(changes, Exchange::new(|(id, _): &(ListingId, Change)| id.0 as u64));
     let (listings_out, listings) = builder.new_output();
@@ -721,6 +567,7 @@ fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: Ups
         let mut states_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(states_out);
         let mut tallies_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(tallies_out);
         let mut register = Register::new(options.retention, options.enrich);
+        register.trusted = options.trusted;
         let mut stash = Stash::default();
         let meters = RegisterMeters::new();
         let mut rebuilt_at = options.rebuilt_at;
@@ -740,13 +587,16 @@ fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: Ups
                 tallies_out.activate().session(tallies).give_iterator(emitted.tallies.into_iter());
             };
             let Some(frontier) = frontiers.first() else { return };
-            while let Some((epoch, capabilities, changes)) = stash.next_complete(frontier.frontier()) {
+            while let Some((epoch, capabilities, mut changes)) = stash.next_complete(frontier.frontier()) {
+                // They come from several workers, in any order.
+                changes.sort_by_key(|(_, change)| change.place());
                 if let Some(at) = rebuilt_at.filter(|at| *at < epoch) {
                     rebuilt_at = None;
                     let emitted = rebuilt(&mut register, &mut held, at);
                     give(&held, emitted);
                 }
                 let mut emitted = Emitted::default();
+                register.entries.reserve(changes.len());
                 for (id, change) in changes {
                     register.apply(id, change, epoch, &mut emitted);
                 }
@@ -779,7 +629,7 @@ fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: Ups
             }
         }
     });
-    Upserted { listings: listings.as_collection(), states, tallies }
+    (listings.as_collection(), states, tallies)
 }
 
 /// What a rebuild has come to at epoch `at`, to which `held` is brought.
@@ -796,30 +646,70 @@ fn rebuilt(register: &mut Register, held: &mut [Capability<Epoch>], at: Epoch) -
 #[cfg(test)]
 mod tests {
     use headwater_operators::Moment;
-    use headwater_operators::raw::SourceStamp;
+    use headwater_operators::extract::Extraction;
+    use headwater_operators::raw::{Document, Extracted, Origin, SourceStamp};
     use proptest::prelude::*;
 
+    use super::super::documents::{Documents, Said};
     use super::*;
 
     const FOR_EVER: Retention = Retention { past_events_ms: None, assumed_duration_ms: 0 };
 
-    fn hash(listing: &Listing) -> u64 {
-        xxhash_rust::xxh3::xxh3_64(listing.title.as_bytes())
+    /// A record, which `read` reads back.
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    struct Told {
+        #[serde(skip)]
+        partition: i32,
+        #[serde(skip)]
+        offset: i64,
+        #[serde(skip)]
+        key: Option<String>,
+        listings: Vec<(String, String, i64, String)>,
+        kept: Vec<String>,
     }
 
-    fn document(partition: i32, offset: i64, key: Option<&str>, listings: &[(&str, &str, i64)]) -> Document {
-        let origin = Origin { topic: "raw".into(), partition, offset, timestamp_ms: offset, order_ms: offset };
-        let extracted = |(id, title, sequence): &(&str, &str, i64)| Extracted {
-            listing: Listing::new("s", id, title, "2026-05-01T20:00:00Z".parse::<Moment>().unwrap()),
+    fn document(partition: i32, offset: i64, key: Option<&str>, listings: &[(&str, &str, i64)]) -> Told {
+        let start = "2026-05-01T20:00:00Z".to_owned();
+        let listings = listings
+            .iter()
+            .map(|(id, title, sequence)| ((*id).to_owned(), (*title).to_owned(), *sequence, start.clone()));
+        let key = key.map(str::to_owned);
+        Told { partition, offset, key, listings: listings.collect(), kept: Vec::new() }
+    }
+
+    impl Told {
+        fn record(&self) -> RawRecord {
+            let (partition, offset) = (self.partition, self.offset);
+            RawRecord {
+                origin: Origin { topic: "raw".into(), partition, offset, timestamp_ms: offset, order_ms: offset },
+                source: Some("s".into()),
+                content_type: None,
+                key: self.key.as_ref().map(|key| key.as_bytes().to_vec()),
+                value: Some(serde_json::to_vec(self).unwrap()),
+                headers: Vec::new(),
+            }
+        }
+    }
+
+    fn read(record: RawRecord) -> Extraction {
+        let told: Told = serde_json::from_slice(record.value.as_deref().unwrap()).unwrap();
+        let extracted = |(id, title, sequence, start): &(String, String, i64, String)| Extracted {
+            listing: Listing::new("s", id, title, start.parse::<Moment>().unwrap()),
             stamp: SourceStamp { sequence: *sequence, modified_ms: 0 },
         };
-        Document {
-            origin,
+        let document = Document {
+            id: record.document(),
+            origin: record.origin,
             source: "s".into(),
-            id: key.map(|key| DocumentId::of("raw", "s", key.as_bytes())),
-            listings: listings.iter().map(extracted).collect(),
-            kept: Vec::new(),
-        }
+            listings: told.listings.iter().map(extracted).collect(),
+            kept: told.kept.iter().map(|id| ListingId::of("s", id)).collect(),
+        };
+        Extraction { document: Some(document), failures: Vec::new(), timeless: true }
+    }
+
+    /// The same without the cheap path of repeats.
+    fn read_always(record: RawRecord) -> Extraction {
+        Extraction { timeless: false, ..read(record) }
     }
 
     struct Upserts {
@@ -832,8 +722,12 @@ mod tests {
 
     impl Upserts {
         fn new(retention: Retention) -> Self {
+            Self::reading(retention, read)
+        }
+
+        fn reading(retention: Retention, read: fn(RawRecord) -> Extraction) -> Self {
             Self {
-                documents: Documents::new(retention),
+                documents: Documents::new(retention, 1, Arc::new(read)),
                 register: Register::new(retention, Arc::new(|_| {})),
                 live: BTreeMap::new(),
                 states: BTreeMap::new(),
@@ -851,11 +745,11 @@ mod tests {
             self.tallies.extend(outcomes.filter(|outcome| *outcome != Outcome::Seen));
         }
 
-        fn apply(&mut self, document: Document, now: u64) {
-            let mut changes = Vec::new();
-            self.documents.apply(document, &hash, &mut changes);
+        fn apply(&mut self, told: Told, now: u64) {
+            let mut said = Said::default();
+            self.documents.apply(told.record(), now as i64, &mut said);
             let mut emitted = Emitted::default();
-            for (id, change) in changes {
+            for (id, change) in said.changes {
                 self.register.apply(id, change, now, &mut emitted);
             }
             self.take(emitted);
@@ -913,7 +807,7 @@ mod tests {
         let mut upserts = Upserts::new(FOR_EVER);
         upserts.apply(document(0, 1, Some("cal"), &[("a", "A", 0), ("b", "B", 0)]), 1);
         let mut next = document(0, 2, Some("cal"), &[("a", "A2", 0)]);
-        next.kept = vec![ListingId::of("s", "b")];
+        next.kept = vec!["b".to_owned()];
         upserts.apply(next, 2);
         assert_eq!(upserts.titles(), ["A2", "B"]);
     }
@@ -926,6 +820,51 @@ mod tests {
         upserts.apply(document(0, 2, None, &[("a", "A", 0)]), 2);
         assert!(upserts.states.is_empty());
         assert_eq!(upserts.tallies, [Outcome::Discovered, Outcome::Unchanged]);
+    }
+
+    #[test]
+    fn a_repeat_is_not_read_until_its_listings_leave() {
+        fn refuse(_: RawRecord) -> Extraction {
+            Extraction { document: None, failures: Vec::new(), timeless: true }
+        }
+        let day = 86_400_000;
+        let retention = Retention { past_events_ms: Some(day), assumed_duration_ms: 0 };
+        let leaves = "2026-05-02T20:00:00Z".parse::<Moment>().unwrap().earliest_ms(None) as u64;
+        let mut upserts = Upserts::new(retention);
+        let one = [("a", "A", 0)];
+        upserts.apply(document(0, 1, Some("k"), &one), 1);
+        upserts.documents.set_read(Arc::new(refuse));
+        upserts.apply(document(0, 2, Some("k"), &one), 1);
+        upserts.apply(document(0, 3, Some("k"), &one), leaves - 1);
+        // Read, in vain: another text, an older record, and one when the listing is past.
+        upserts.apply(document(0, 4, Some("k"), &[("a", "B", 0)]), 1);
+        upserts.apply(document(0, 2, Some("k"), &one), 1);
+        upserts.apply(document(0, 5, Some("k"), &one), leaves);
+        use Outcome::{Discovered, Unchanged};
+        assert_eq!(upserts.tallies, [Discovered, Unchanged, Unchanged]);
+    }
+
+    #[test]
+    fn what_was_stamped_as_older_is_read_again_once_the_newer_has_left() {
+        let day = 86_400_000;
+        let retention = Retention { past_events_ms: Some(day), assumed_duration_ms: 0 };
+        let stale = |offset| {
+            let mut told = document(0, offset, Some("k"), &[("a", "in June", 3)]);
+            told.listings[0].3 = "2026-06-01T20:00:00Z".to_owned();
+            told
+        };
+        let leaves = "2026-05-02T20:00:00Z".parse::<Moment>().unwrap().earliest_ms(None);
+        let mut upserts = Upserts::new(retention);
+        upserts.apply(document(0, 1, Some("k"), &[("a", "in May", 5)]), 1);
+        upserts.apply(stale(2), 1);
+        upserts.apply(stale(3), 1);
+        assert_eq!(upserts.titles(), ["in May"]);
+        let mut emitted = Emitted::default();
+        upserts.register.expire(leaves, &mut emitted);
+        upserts.take(emitted);
+        assert!(upserts.titles().is_empty());
+        upserts.apply(stale(4), leaves as u64);
+        assert_eq!(upserts.titles(), ["in June"]);
     }
 
     #[test]
@@ -987,17 +926,17 @@ mod tests {
         let mut upserts = Upserts::new(retention);
         let start = |upserts: &mut Upserts, offset: i64, key: Option<&str>, day: &str| {
             let mut next = document(0, offset, key, &[("a", &format!("A{offset}"), 0)]);
-            next.listings[0].listing.start = day.parse().unwrap();
+            next.listings[0].3 = day.to_owned();
             upserts.apply(next, 1);
         };
         for offset in 1..100 {
             start(&mut upserts, offset, Some("cal"), if offset % 2 == 0 { "2026-05-01" } else { "2026-05-02" });
-            assert_eq!((upserts.documents.timers.len(), upserts.register.timers.len()), (1, 1));
+            assert_eq!((upserts.documents.timers(), upserts.register.timers.len()), (1, 1));
         }
         start(&mut upserts, 100, None, "2026-05-03");
         assert_eq!((upserts.register.timers.len(), upserts.register.further_claims), (1, 1));
         upserts.apply(document(0, 101, Some("cal"), &[]), 1);
-        assert!(upserts.documents.timers.is_empty() && upserts.documents.known.is_empty());
+        assert!(upserts.documents.timers() == 0 && upserts.documents.is_empty());
         assert_eq!((upserts.register.timers.len(), upserts.register.further_claims), (1, 0));
         let mut emitted = Emitted::default();
         upserts.register.expire(i64::MAX - 1, &mut emitted);
@@ -1011,7 +950,7 @@ mod tests {
         upserts.apply(document(0, 1, None, &[("a", "A", 0)]), 1);
         assert_eq!(upserts.titles(), ["A"]);
         let mut next = document(0, 2, None, &[("a", "A moved", 0)]);
-        next.listings[0].listing.start = "1970-01-01T00:00:00Z".parse().unwrap();
+        next.listings[0].3 = "1970-01-01T00:00:00Z".to_owned();
         upserts.apply(next, 86_400_000);
         assert!(upserts.titles().is_empty());
         assert_eq!(upserts.states.values().collect::<Vec<_>>(), [&None]);
@@ -1026,10 +965,11 @@ mod tests {
     }
 
     /// Keys stay in one partition, as producers keep them.
-    fn records(steps: &[Step]) -> Vec<Document> {
+    fn records(steps: &[Step]) -> Vec<Told> {
         let make = |(offset, (partition, key, listings)): (i64, &Step)| {
             let partition = if *key == 0 { *partition } else { i32::from(*key) % 2 };
-            let named: Vec<(String, String)> =
+            // Extraction leaves one listing for each id.
+            let named: BTreeMap<String, String> =
                 listings.iter().map(|(id, title)| (format!("l{id}"), format!("t{title}"))).collect();
             let listings: Vec<(&str, &str, i64)> =
                 named.iter().map(|(id, title)| (id.as_str(), title.as_str(), 0)).collect();
@@ -1040,9 +980,9 @@ mod tests {
     }
 
     /// The records of two partitions, each in its order, as `seed` interleaves them.
-    fn interleaved(records: Vec<Document>, seed: u64) -> Vec<Document> {
-        let mut partitions: [Vec<Document>; 2] = [Vec::new(), Vec::new()];
-        records.into_iter().rev().for_each(|record| partitions[record.origin.partition as usize].push(record));
+    fn interleaved(records: Vec<Told>, seed: u64) -> Vec<Told> {
+        let mut partitions: [Vec<Told>; 2] = [Vec::new(), Vec::new()];
+        records.into_iter().rev().for_each(|record| partitions[record.partition as usize].push(record));
         let (mut bits, mut order) = (seed, Vec::new());
         while !partitions.iter().all(Vec::is_empty) {
             let pick = usize::from(bits & 1 == 1);
@@ -1083,8 +1023,8 @@ mod tests {
             let retention = Retention { past_events_ms: Some(0), assumed_duration_ms: 0 };
             let mut records = records(&steps);
             for one in records.iter_mut().flat_map(|record| &mut record.listings) {
-                if one.listing.title == "t0" {
-                    one.listing.start = "1970-01-01T00:00:00Z".parse().unwrap();
+                if one.1 == "t0" {
+                    one.3 = "1970-01-01T00:00:00Z".to_owned();
                 }
             }
             let now = 86_400_000;
@@ -1095,6 +1035,24 @@ mod tests {
                 shuffled.apply(record, now);
             }
             prop_assert_eq!(&in_order.live, &shuffled.live);
+        }
+
+        #[test]
+        fn repeats_count_and_change_as_if_they_were_read(steps in steps(), again in any::<u64>()) {
+            let mut quick = Upserts::new(FOR_EVER);
+            let mut thorough = Upserts::reading(FOR_EVER, read_always);
+            let mut offset = 0;
+            for (index, record) in records(&steps).into_iter().enumerate() {
+                for _ in 0..1 + (again >> (2 * index % 64) & 3) {
+                    offset += 1;
+                    let record = Told { offset, ..record.clone() };
+                    quick.apply(record.clone(), 1);
+                    thorough.apply(record, 1);
+                }
+            }
+            prop_assert_eq!(&quick.live, &thorough.live);
+            prop_assert_eq!(&quick.states, &thorough.states);
+            prop_assert_eq!(&quick.tallies, &thorough.tallies);
         }
 
         #[test]

@@ -192,7 +192,13 @@ fn new_record(topic: &Arc<str>, record: Generated) -> NewRecord {
         ("source".to_owned(), record.source.as_bytes().to_vec()),
         ("content-type".to_owned(), record.content_type.as_bytes().to_vec()),
     ];
-    NewRecord { topic: topic.clone(), key: record.key, value: record.value, headers, timestamp_ms: None }
+    NewRecord {
+        topic: topic.clone(),
+        key: record.key.map(Into::into),
+        value: record.value.map(Into::into),
+        headers,
+        timestamp_ms: None,
+    }
 }
 
 #[cfg(test)]

@@ -470,7 +470,7 @@ mod tests {
         let records: Vec<_> = Generator::new(args.config()).unwrap().collect();
         assert_eq!(sent.len(), records.len());
         for (sent, record) in sent.iter().zip(&records) {
-            assert_eq!((&sent.key, &sent.value), (&record.key, &record.value));
+            assert_eq!((sent.key.as_deref(), sent.value.as_deref()), (record.key.as_deref(), record.value.as_deref()));
             let headers: Vec<_> = sent.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
             assert_eq!(
                 headers,

@@ -28,6 +28,23 @@ pub enum LogError {
         /// For how long it was open.
         seconds: u64,
     },
+    /// The broker does not know any more what was under way, as after it was away in the middle of a
+    /// commit: whether that was written is known to the log alone.
+    #[error("the broker has lost the state of a transaction of {id:?}: {reason}")]
+    Lost {
+        /// The transactional id.
+        id: String,
+        /// What was reported.
+        reason: String,
+    },
+    /// The client that writes reaches no broker, although others do: it has to be opened anew.
+    #[error("the writer of {id:?} has reached no broker for {seconds} s, although they answer others")]
+    Stranded {
+        /// The transactional id.
+        id: String,
+        /// For how long.
+        seconds: u64,
+    },
     /// There is no such topic.
     #[error("there is no topic {topic:?}")]
     UnknownTopic {
@@ -82,11 +99,21 @@ pub enum LogError {
     },
 }
 
+impl LogError {
+    /// Whether a writer that is opened anew may go on. What the former one had under way may have been
+    /// committed: the log alone tells.
+    pub fn wants_new_writer(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::Stranded { .. })
+    }
+}
+
 impl Fault for LogError {
     fn domain(&self) -> Domain {
         match self {
             Self::Unreachable { .. }
             | Self::Expired { .. }
+            | Self::Lost { .. }
+            | Self::Stranded { .. }
             | Self::Failed { .. }
             | Self::Damaged { .. }
             | Self::OffsetGone { .. } => Domain::External,
@@ -110,6 +137,7 @@ impl Fault for LogError {
                 "nothing of it was written; start again to go on from the last commit. \
                  `transaction.timeout.ms` under [log.kafka.properties] says how long a stall may last"
             }
+            Self::Lost { .. } | Self::Stranded { .. } => "start again to go on from the last commit",
             Self::UnknownTopic { .. } => "`headwater topics` lists what is there; is the prefix right?",
             Self::OffsetGone { .. } => {
                 "raise the topic's retention; for a raw topic, `--rebuild` goes on from what is left"

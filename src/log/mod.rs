@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 pub mod embedded;
 mod error;
 pub mod kafka;
@@ -83,9 +85,9 @@ pub struct NewRecord {
     /// Full topic name.
     pub topic: Arc<str>,
     /// The key; decides the partition. Without one, the log chooses a partition.
-    pub key: Option<Vec<u8>>,
+    pub key: Option<Bytes>,
     /// The value; `None` is a tombstone.
-    pub value: Option<Vec<u8>>,
+    pub value: Option<Bytes>,
     /// Headers.
     pub headers: Headers,
     /// Create time in ms since the Unix epoch; `None` means now.
@@ -208,6 +210,8 @@ pub trait Producer: Send {
 pub struct Transaction {
     /// Records in order.
     pub records: Vec<NewRecord>,
+    /// Headers that each of the records gets after its own.
+    pub headers: Headers,
     /// Input positions to publish for lag tools under the group `group`: next offset by partition.
     /// The log may ignore them; they are never read back.
     pub positions: Vec<(TopicPartition, i64)>,

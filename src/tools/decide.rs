@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use headwater_operators::resolve::{
     Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key,
 };
@@ -140,8 +141,8 @@ fn on_pair(log: &dyn Log, config: &Config, pair: Pair) -> Result<OnPair, ToolErr
     Ok(OnPair { records, decisions })
 }
 
-fn record(topic: &Arc<str>, key: Vec<u8>, value: Option<Vec<u8>>) -> NewRecord {
-    NewRecord { topic: Arc::clone(topic), key: Some(key), value, headers: Vec::new(), timestamp_ms: None }
+fn record(topic: &Arc<str>, key: Vec<u8>, value: Option<Bytes>) -> NewRecord {
+    NewRecord { topic: Arc::clone(topic), key: Some(key.into()), value, headers: Vec::new(), timestamp_ms: None }
 }
 
 /// The latest record of every key of a compacted topic; empty where there is no such topic.

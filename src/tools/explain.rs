@@ -173,7 +173,7 @@ fn read_record(config: &Config, text: &str, letter: &str) -> Result<LiveListing,
     let mut listing = first.ok_or_else(|| wrong("it gives no listing".to_owned()))?.listing;
     sanitize(&mut listing, &config.sanitize);
     listing.venue.geo = headwater_operators::geocode::locate(&listing.venue, &config.geocode);
-    Ok(LiveListing { id: listing.id(), first_seen: now, updated_at: now, listing })
+    Ok(LiveListing::new(listing, now, now))
 }
 
 fn compose(
@@ -200,7 +200,7 @@ fn compose(
     let path = path(batch, listings, (a, b), same);
     let cut = (!same && !path.is_empty()).then(|| cut(batch, &comparer, listings, (a, b)));
     let on_pair = |decision: &&Decision| decision.pair() == Some((a.min(b), a.max(b)));
-    let listing = |id: &ListingId| listings.get(id).map(|live| live.listing.clone());
+    let listing = |id: &ListingId| listings.get(id).map(LiveListing::described);
     let unknown = || Listing::new("", "", "", headwater_operators::Moment::Instant { ms: 0, offset_min: 0 });
     Explanation {
         a: listing(&a).unwrap_or_else(unknown),

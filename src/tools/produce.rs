@@ -372,7 +372,8 @@ impl Writing<'_> {
         let bytes = value.len() as u64;
         let topic = self.topic.clone();
         let timestamp_ms = self.options.timestamp_ms;
-        let record = NewRecord { topic, key, value: Some(value), headers: headers.clone(), timestamp_ms };
+        let (key, value) = (key.map(Into::into), Some(value.into()));
+        let record = NewRecord { topic, key, value, headers: headers.clone(), timestamp_ms };
         match self.producer.send(record) {
             Ok(()) => {
                 self.done.records += 1;

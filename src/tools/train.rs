@@ -1,6 +1,6 @@
 //! `headwater train resolve`: parameters of comparison from labelled pairs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -38,7 +38,8 @@ pub struct TrainOptions {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fold {
-    /// The source that was held out; of all folds together where there is none.
+    /// The source that was held out. Where there is none, all pairs together, each once: one of two
+    /// sources counts as the worse of its two folds decided it.
     pub source: Option<String>,
     /// Group of the pairs.
     pub group: String,
@@ -142,20 +143,27 @@ impl Teacher {
         let sources: BTreeSet<(&str, &str)> =
             pairs.iter().flat_map(|pair| [(&*pair.group, &*pair.source_a), (&*pair.group, &*pair.source_b)]).collect();
         let mut folds = Vec::new();
-        let mut sums: std::collections::BTreeMap<&str, Counts> = std::collections::BTreeMap::new();
+        let mut wrong: BTreeSet<usize> = BTreeSet::new();
         for (group, source) in sources {
             let touches = |pair: &Pair| pair.source_a == source || pair.source_b == source;
             let model = self.model(|number| pairs.get(number).is_some_and(|pair| !touches(pair)));
             let held_out = ResolveConfig { model: Some(model), ..resolve.clone() };
             let resolved = Resolved::new(listings, &held_out);
             let mut counts = Counts::default();
-            for pair in pairs.iter().filter(|pair| pair.group == group && touches(pair)) {
+            for (number, pair) in pairs.iter().enumerate().filter(|(_, pair)| pair.group == group && touches(pair)) {
                 let same = resolved.together(pair);
                 counts.add(pair.label, same);
-                sums.entry(group).or_default().add(pair.label, same);
+                if same != (pair.label == Label::Positive) {
+                    wrong.insert(number);
+                }
             }
             let source = Some(source.to_owned());
             folds.push(Fold { source, group: group.to_owned(), without_urls, scores: Scores::of(&counts) });
+        }
+        let mut sums: BTreeMap<&str, Counts> = BTreeMap::new();
+        for (number, pair) in pairs.iter().enumerate() {
+            let same = (pair.label == Label::Positive) != wrong.contains(&number);
+            sums.entry(&pair.group).or_default().add(pair.label, same);
         }
         let sums = sums.into_iter().map(|(group, counts)| Fold {
             source: None,

@@ -9,7 +9,7 @@
 //!                                           └─► view_offsets
 //! ```
 //!
-//! A view runs on its own thread, at its own pace: a slow or absent database never stalls the
+//! A view runs on threads of its own, at its own pace: a slow or absent database never stalls the
 //! engine. Rows and offsets are written in one transaction, so that after any crash the view goes
 //! on where its tables are. The offsets are moved by compare-and-set, under the lock of one row
 //! that names the instance which may write: a second instance takes the view over, and the first
@@ -39,7 +39,7 @@ pub mod sqlite;
 
 pub use error::ViewError;
 pub use postgres::{PostgresConfig, PostgresStore};
-pub use rows::{Batch, Step};
+pub use rows::{Batch, Step, make_storable};
 pub use runner::{View, ViewHandle, ViewStatus, ViewWatch};
 pub use sqlite::{SqliteConfig, SqliteStore};
 
@@ -82,7 +82,9 @@ impl ViewsConfig {
     }
 }
 
-/// How much is written in one transaction: whatever is reached first.
+/// How much is written in one transaction: whatever is reached first. A view that is behind lets
+/// batches grow to `records` and `bytes` while its database is busy. Several writers of one view
+/// share these two.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchConfig {
@@ -96,7 +98,7 @@ pub struct BatchConfig {
 
 impl Default for BatchConfig {
     fn default() -> Self {
-        Self { records: 5_000, bytes: 8 << 20, interval_ms: 50 }
+        Self { records: 20_000, bytes: 32 << 20, interval_ms: 50 }
     }
 }
 
@@ -177,6 +179,12 @@ pub trait ViewStore: Send {
     /// [`ViewError::Superseded`] when another instance has claimed the store since `held`.
     fn claim(&mut self, held: Option<Generation>) -> Result<Generation, ViewError>;
 
+    /// How many connections of one instance it is worth while to write by at once (1 or more).
+    /// They write different keys, and offsets of different partitions.
+    fn writers(&self) -> usize {
+        1
+    }
+
     /// The offsets that the tables reflect.
     fn offsets(&mut self) -> Result<BTreeMap<TopicPartition, Stored>, ViewError>;
 
@@ -205,7 +213,7 @@ mod tests {
         let config =
             read("[postgres]\nurl = 'postgres://u:p@h/d'\nbatch.records = 7\n[sqlite]\npath = 'a.sqlite'").unwrap();
         let names: Vec<_> = config.views().iter().map(|(name, _, options)| (*name, options.batch.records)).collect();
-        assert_eq!(names, [("postgres", 7), ("sqlite", 5_000)]);
+        assert_eq!(names, [("postgres", 7), ("sqlite", 20_000)]);
         assert!(read("[postgres]\nurl = 'x'\nscheme = 'y'").unwrap_err().to_string().contains("scheme"));
         assert!(read("[sqlite]\n").unwrap_err().to_string().contains("path"));
         assert!(read("rebuild_after = 1").is_err());

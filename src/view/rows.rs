@@ -158,6 +158,22 @@ pub struct Changes<'a> {
     pub deletes: Vec<&'a str>,
 }
 
+impl Changes<'_> {
+    /// Puts the rows, which came last to first, into the order of their keys: neighbours in a
+    /// table's largest index are written one after the other.
+    fn sort(&mut self) {
+        fn key<'r>(row: &'r Row<'_>) -> &'r str {
+            match row.first() {
+                Some(Cell::Text(text)) => text,
+                _ => "",
+            }
+        }
+        self.upserts.reverse();
+        self.upserts.sort_by(|a, b| key(a).cmp(key(b)));
+        self.deletes.sort_unstable();
+    }
+}
+
 /// The move of one partition's offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
@@ -183,19 +199,16 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Reads `records` (in the order of the log within each partition) into rows. Of several
-    /// records with one key the last readable one counts. Values are first made storable in
-    /// place: NUL characters, which Postgres cannot hold, are removed from texts.
+    /// Reads `records` (in the order of the log within each partition, and made [storable]) into
+    /// rows. Of several records with one key the last readable one counts.
+    ///
+    /// [storable]: make_storable
     ///
     /// # Errors
     /// [`ViewError::NewerFormat`]. A value that cannot be read for another reason is logged,
     /// counted in `skipped` and changes nothing: the engine mends damaged topics by writing the
     /// key again, and a view that stopped here would never get to see that.
-    pub fn read(records: &'a mut [LogRecord], topics: &ViewTopics, steps: Vec<Step>) -> Result<Self, ViewError> {
-        for record in records.iter_mut().filter(|record| record.topic != topics.dead_letters) {
-            make_storable(record);
-        }
-        let records: &'a [LogRecord] = records;
+    pub fn read(records: &'a [LogRecord], topics: &ViewTopics, steps: Vec<Step>) -> Result<Self, ViewError> {
         let mut batch = Self { steps, ..Self::default() };
         let mut seen: HashSet<(&str, &[u8])> = HashSet::with_capacity(records.len());
         for record in records.iter().rev() {
@@ -222,7 +235,7 @@ impl<'a> Batch<'a> {
             }
         }
         for changes in &mut batch.changes {
-            changes.upserts.reverse();
+            changes.sort();
         }
         Ok(batch)
     }
@@ -318,9 +331,16 @@ fn newer_format(record: &LogRecord, format: u64) -> ViewError {
     }
 }
 
+/// Removes NUL characters, which Postgres cannot hold, from the values of `records` but dead
+/// letters.
+pub fn make_storable(records: &mut [LogRecord], topics: &ViewTopics) {
+    let keyed = records.iter_mut().filter(|record| record.topic != topics.dead_letters);
+    keyed.for_each(rewrite_without_nul);
+}
+
 /// Rewrites a JSON value without NUL characters. In JSON they are always written as escapes, and
 /// the engine escapes nothing else in this way but other control characters, so this is rare.
-fn make_storable(record: &mut LogRecord) {
+fn rewrite_without_nul(record: &mut LogRecord) {
     let Some(value) = &mut record.value else { return };
     if !std::str::from_utf8(value).is_ok_and(|text| text.contains("\\u0000")) {
         return;
@@ -844,7 +864,7 @@ mod tests {
     #[test]
     fn rows_fit_their_tables() {
         let topics = topics();
-        let mut records = vec![
+        let records = vec![
             record(&topics.events, 0, "e1", Some(EVENT)),
             record(&topics.events, 1, "e2", Some(r#"{"format":1,"id":"e2","redirectTo":"e1"}"#)),
             record(&topics.listings, 0, "l1", Some(LISTING)),
@@ -852,7 +872,7 @@ mod tests {
             record(&topics.metrics, 0, "m", Some(METRIC)),
             record(&topics.dead_letters, 0, "raw", Some("\0")),
         ];
-        let batch = Batch::read(&mut records, &topics, Vec::new()).unwrap();
+        let batch = Batch::read(&records, &topics, Vec::new()).unwrap();
         assert_eq!((batch.skipped, batch.changes.len()), (0, TABLES.len()));
         for Changes { table, upserts, .. } in &batch.changes {
             assert_eq!(upserts[0].len(), table.columns.len(), "{}", table.name);
@@ -871,8 +891,8 @@ mod tests {
     fn days_begin_and_end_at_midnight_of_their_zone() {
         let topics = topics();
         // Clocks change in Paris in the night to 2026-03-29, which is therefore 23 hours long.
-        let mut records = [record(&topics.listings, 0, "l1", Some(LISTING))];
-        let batch = Batch::read(&mut records, &topics, Vec::new()).unwrap();
+        let records = [record(&topics.listings, 0, "l1", Some(LISTING))];
+        let batch = Batch::read(&records, &topics, Vec::new()).unwrap();
         let ms = |text: &str| Cell::Int(text.parse::<Timestamp>().unwrap().as_millisecond());
         assert_eq!(*cell(&batch, &LISTINGS, "start_time"), ms("2026-03-27T23:00:00Z"));
         assert_eq!(*cell(&batch, &LISTINGS, "end_time"), ms("2026-03-29T22:00:00Z"));
@@ -883,7 +903,7 @@ mod tests {
     fn the_last_readable_record_of_a_key_counts() {
         let topics = topics();
         let renamed = EVENT.replace("Jazz", "Blues");
-        let mut records = [
+        let records = [
             record(&topics.events, 0, "e1", Some(EVENT)),
             record(&topics.events, 1, "e1", None),
             record(&topics.events, 2, "e1", Some(&renamed)),
@@ -891,7 +911,7 @@ mod tests {
             record(&topics.events, 4, "e2", Some(EVENT)),
             record(&topics.events, 5, "e2", None),
         ];
-        let batch = Batch::read(&mut records, &topics, Vec::new()).unwrap();
+        let batch = Batch::read(&records, &topics, Vec::new()).unwrap();
         assert_eq!(batch.skipped, 1);
         assert_eq!(*cell(&batch, &EVENTS, "title"), Cell::Text("Blues \"Night\"".into()));
         let events = batch.changes.iter().find(|changes| changes.table.name == "events").unwrap();
@@ -902,8 +922,8 @@ mod tests {
     fn newer_formats_are_an_error_that_names_the_record() {
         let topics = topics();
         for value in [r#"{"format":2,"title":"T","startTime":"2026-03-28"}"#, r#"{"format":2,"title":{"en":"T"}}"#] {
-            let mut records = [record(&topics.events, 41, "e1", Some(value))];
-            let error = Batch::read(&mut records, &topics, Vec::new()).unwrap_err();
+            let records = [record(&topics.events, 41, "e1", Some(value))];
+            let error = Batch::read(&records, &topics, Vec::new()).unwrap_err();
             assert!(matches!(&error, ViewError::NewerFormat { offset: 41, format: 2, .. }), "{error}");
             assert!(error.to_string().contains("offset 41 of t.events/0"), "{error}");
         }
@@ -925,13 +945,13 @@ mod tests {
             r#"{"format":-1,"title":"T","startTime":"2026-01-01"}"#,
         ];
         for value in broken {
-            let mut records = [record(&topics.events, 0, "e1", Some(value))];
-            let batch = Batch::read(&mut records, &topics, Vec::new()).unwrap();
+            let records = [record(&topics.events, 0, "e1", Some(value))];
+            let batch = Batch::read(&records, &topics, Vec::new()).unwrap();
             assert_eq!((batch.skipped, batch.rows()), (1, 0), "{value}");
         }
         let mut records = [record(&topics.events, 0, "e\0", Some(EVENT)), record(&topics.events, 1, "", Some(EVENT))];
         records[1].key = None;
-        let batch = Batch::read(&mut records, &topics, Vec::new()).unwrap();
+        let batch = Batch::read(&records, &topics, Vec::new()).unwrap();
         assert_eq!((batch.skipped, batch.rows()), (2, 0));
     }
 

@@ -1,12 +1,15 @@
 //! The view's tables in a SQLite file, in WAL mode: any number of readers beside the one writer.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Statement, ToSql, Transaction, TransactionBehavior, params,
+};
 use serde::Deserialize;
 
 use super::rows::{Cell, Changes, EVENTS, Kind, Row, TABLES, Table};
@@ -54,7 +57,11 @@ impl SqliteConfig {
 }
 
 /// Each entry is one version of the schema, from 1.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/sqlite/0001_tables.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/sqlite/0001_tables.sql"),
+    include_str!("migrations/sqlite/0002_search_by_batch.sql"),
+    include_str!("migrations/sqlite/0003_larger_search_batches.sql"),
+];
 
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -181,11 +188,14 @@ pub(super) fn next_generation(owner: i64, held: Option<Generation>) -> Option<Ge
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Of new files. An event takes most of a page of 4 KiB, and nothing shares the rest with it.
+    connection.pragma_update(None, "page_size", 16_384)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A power cut may take the newest transactions back, rows and offsets alike: they are read again.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "cache_size", -65_536)?;
-    connection.pragma_update(None, "wal_autocheckpoint", 8_000)?;
+    // KiB. What a transaction changes should fit, or pages are written twice.
+    connection.pragma_update(None, "cache_size", -131_072)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 16_000)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
@@ -282,46 +292,129 @@ fn take_step(transaction: &Transaction<'_>, step: &Step) -> rusqlite::Result<boo
 }
 
 fn write_changes(transaction: &Transaction<'_>, changes: &Changes<'_>) -> rusqlite::Result<()> {
+    if changes.table.name == EVENTS.name {
+        return write_events(transaction, changes);
+    }
     if !changes.upserts.is_empty() {
         let mut upsert = transaction.prepare_cached(&upsert_sql(changes.table))?;
-        for row in in_order_of_search(transaction, changes)? {
+        for row in &changes.upserts {
             bind(&mut upsert, changes.table, row)?;
             upsert.raw_execute()?;
         }
     }
-    if !changes.deletes.is_empty() {
-        let Table { name, columns, .. } = changes.table;
-        let key = columns.first().map_or("rowid", |column| column.name);
-        let mut delete = transaction.prepare_cached(&format!("DELETE FROM {name} WHERE {key} = ?1"))?;
-        for key in &changes.deletes {
-            delete.execute([key])?;
-        }
+    delete(transaction, changes)
+}
+
+fn delete(transaction: &Transaction<'_>, changes: &Changes<'_>) -> rusqlite::Result<()> {
+    if changes.deletes.is_empty() {
+        return Ok(());
+    }
+    let Table { name, columns, .. } = changes.table;
+    let key = columns.first().map_or("rowid", |column| column.name);
+    let mut delete = transaction.prepare_cached(&format!("DELETE FROM {name} WHERE {key} = ?1"))?;
+    for key in &changes.deletes {
+        delete.execute([key])?;
     }
     Ok(())
 }
 
-/// Known events first, by their row in the full-text index, then new ones: the index collects what
-/// comes in the order of its rows, and writes it out at once where the order is broken.
-fn in_order_of_search<'a, 'r>(
-    transaction: &Transaction<'_>,
-    changes: &'a Changes<'r>,
-) -> rusqlite::Result<Vec<&'a Row<'r>>> {
-    let mut rows: Vec<&Row<'_>> = changes.upserts.iter().collect();
-    if changes.table.name != EVENTS.name {
-        return Ok(rows);
+/// The columns of an event that the full-text index holds.
+const SEARCHED: [&str; 7] = ["title", "description", "venue_name", "city", "organizer", "category", "tags"];
+
+/// What the full-text index holds of an event.
+type Texts<'a> = [Option<Cow<'a, str>>; SEARCHED.len()];
+
+/// What changes in one row of the full-text index.
+struct Reindexed<'a> {
+    row: i64,
+    before: Option<Texts<'a>>,
+    now: Option<Texts<'a>>,
+}
+
+/// Writes events, and then the full-text index in the order of its rows: it collects what comes in
+/// that order, and writes everything out where the order is broken or a statement may have to be
+/// taken back, as one that fires triggers or writes several rows may.
+fn write_events(transaction: &Transaction<'_>, changes: &Changes<'_>) -> rusqlite::Result<()> {
+    let mut reindexed = Vec::with_capacity(changes.upserts.len() + changes.deletes.len());
+    let searched = searched_columns();
+    let mut lookup =
+        transaction.prepare_cached(&format!("SELECT search, {} FROM events WHERE id = ?1", SEARCHED.join(", ")))?;
+    if !changes.upserts.is_empty() {
+        let mut upsert = transaction.prepare_cached(&upsert_sql(changes.table))?;
+        for row in &changes.upserts {
+            let known = match row.first() {
+                Some(Cell::Text(id)) => known_event(&mut lookup, id)?,
+                _ => None,
+            };
+            bind(&mut upsert, changes.table, row)?;
+            upsert.raw_execute()?;
+            let (row_number, before) = match known {
+                Some((number, texts)) => (number, Some(texts)),
+                None => (transaction.last_insert_rowid(), None),
+            };
+            let now = Some(texts_of(row, &searched)?);
+            if before != now {
+                reindexed.push(Reindexed { row: row_number, before, now });
+            }
+        }
     }
-    let mut lookup = transaction.prepare_cached("SELECT search FROM events WHERE id = ?1")?;
-    let mut places: Vec<(i64, &Row<'_>)> = Vec::with_capacity(rows.len());
-    for row in rows.drain(..) {
-        let place = match row.first() {
-            Some(Cell::Text(id)) => lookup.query_row([&**id], |found| found.get(0)).optional()?,
+    for id in &changes.deletes {
+        if let Some((row, before)) = known_event(&mut lookup, id)? {
+            reindexed.push(Reindexed { row, before: Some(before), now: None });
+        }
+    }
+    delete(transaction, changes)?;
+    reindexed.sort_by_key(|change| change.row);
+    write_index(transaction, &reindexed)
+}
+
+/// The row of a known event in the full-text index, and what the index holds of it.
+fn known_event(lookup: &mut Statement<'_>, id: &str) -> rusqlite::Result<Option<(i64, Texts<'static>)>> {
+    let read = |found: &rusqlite::Row<'_>| {
+        let mut texts = Texts::default();
+        for (column, text) in texts.iter_mut().enumerate() {
+            *text = found.get::<_, Option<String>>(column + 1)?.map(Cow::Owned);
+        }
+        Ok((found.get(0)?, texts))
+    };
+    lookup.query_row([id], read).optional()
+}
+
+/// Where the cells of [`SEARCHED`] are in a row.
+fn searched_columns() -> [Option<usize>; SEARCHED.len()] {
+    SEARCHED.map(|name| EVENTS.columns.iter().position(|column| column.name == name))
+}
+
+fn texts_of<'a>(row: &'a Row<'_>, searched: &[Option<usize>]) -> rusqlite::Result<Texts<'a>> {
+    let mut texts = Texts::default();
+    for (text, column) in texts.iter_mut().zip(searched) {
+        *text = match column.and_then(|column| row.get(column)) {
+            Some(Cell::Text(text)) => Some(Cow::Borrowed(&**text)),
+            Some(Cell::List(items)) => Some(Cow::Owned(list_json(items)?)),
             _ => None,
         };
-        places.push((place.unwrap_or(i64::MAX), row));
     }
-    places.sort_by_key(|(place, _)| *place);
-    rows.extend(places.into_iter().map(|(_, row)| row));
-    Ok(rows)
+    Ok(texts)
+}
+
+fn write_index(transaction: &Transaction<'_>, changes: &[Reindexed<'_>]) -> rusqlite::Result<()> {
+    let columns = SEARCHED.join(", ");
+    let mut forget = transaction.prepare_cached(&format!(
+        "INSERT INTO events_search (events_search, rowid, {columns}) VALUES ('delete', ?, ?, ?, ?, ?, ?, ?, ?)"
+    ))?;
+    let mut learn = transaction
+        .prepare_cached(&format!("INSERT INTO events_search (rowid, {columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"))?;
+    for change in changes {
+        for (statement, texts) in [(&mut forget, &change.before), (&mut learn, &change.now)] {
+            let Some(texts) = texts else { continue };
+            statement.raw_bind_parameter(1, change.row)?;
+            for (place, text) in (2..).zip(texts) {
+                statement.raw_bind_parameter(place, text.as_deref())?;
+            }
+            statement.raw_execute()?;
+        }
+    }
+    Ok(())
 }
 
 fn upsert_sql(table: &Table) -> String {
@@ -339,7 +432,7 @@ fn upsert_sql(table: &Table) -> String {
     sql
 }
 
-fn bind(statement: &mut rusqlite::Statement<'_>, table: &Table, row: &Row<'_>) -> rusqlite::Result<()> {
+fn bind(statement: &mut Statement<'_>, table: &Table, row: &Row<'_>) -> rusqlite::Result<()> {
     for (index, (column, cell)) in table.columns.iter().zip(row).enumerate() {
         statement.raw_bind_parameter(index + 1, Bound { kind: column.kind, cell })?;
     }
@@ -357,11 +450,7 @@ impl ToSql for Bound<'_> {
         Ok(match (self.cell, self.kind) {
             (Cell::Null, _) => ToSqlOutput::Borrowed(ValueRef::Null),
             (Cell::Text(text), _) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            (Cell::List(items), _) => {
-                let json = serde_json::to_string(items)
-                    .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-                ToSqlOutput::Owned(Value::Text(json))
-            }
+            (Cell::List(items), _) => ToSqlOutput::Owned(Value::Text(list_json(items)?)),
             (Cell::Int(ms), Kind::Time) => {
                 let at = jiff::Timestamp::from_millisecond(*ms)
                     .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
@@ -374,6 +463,10 @@ impl ToSql for Bound<'_> {
             (Cell::Bytes(bytes), _) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
         })
     }
+}
+
+fn list_json(items: &[Cow<'_, str>]) -> rusqlite::Result<String> {
+    serde_json::to_string(items).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 fn describe(path: &Path) -> String {

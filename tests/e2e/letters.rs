@@ -37,7 +37,9 @@ fn produce(harness: &Harness, key: Option<&str>, value: Option<&[u8]>, headers: 
     let mut producer = harness.log.producer().unwrap();
     let topic: Arc<str> = harness.config.full_name("raw.events").into();
     let (key, value) = (key.map(|key| key.as_bytes().to_vec()), value.map(<[u8]>::to_vec));
-    producer.send(NewRecord { topic, key, value, headers, timestamp_ms: None }).unwrap();
+    producer
+        .send(NewRecord { topic, key: key.map(Into::into), value: value.map(Into::into), headers, timestamp_ms: None })
+        .unwrap();
     producer.flush().unwrap();
 }
 
@@ -206,8 +208,8 @@ fn many_records_need_a_word_and_a_stop_is_heeded() {
         producer
             .send(NewRecord {
                 topic: harness.config.full_name("raw.events").into(),
-                key: Some(format!("k{n}").into_bytes()),
-                value: Some(b"x".to_vec()),
+                key: Some(format!("k{n}").into()),
+                value: Some("x".into()),
                 headers: headers(&[("source", b"a"), ("content-type", b"application/x-unknown")]),
                 timestamp_ms: None,
             })

@@ -71,7 +71,13 @@ fn record(config: &Config, kind: &Kind, number: usize) -> NewRecord {
     let Poison { topic, key, value, mut headers, timestamp_ms } = (kind.make)(number);
     headers.push(("kind".to_owned(), kind.name.as_bytes().to_vec()));
     headers.push(("number".to_owned(), number.to_string().into_bytes()));
-    NewRecord { topic: config.full_name(topic).into(), key, value, headers, timestamp_ms: Some(timestamp_ms) }
+    NewRecord {
+        topic: config.full_name(topic).into(),
+        key: key.map(Into::into),
+        value: value.map(Into::into),
+        headers,
+        timestamp_ms: Some(timestamp_ms),
+    }
 }
 
 /// The engine as a process of its own.
@@ -143,7 +149,7 @@ fn poison(place: Place) {
     let mut bytes = 0;
     for (kind, number) in &entries {
         let record = record(&harness.config, &KINDS[*kind], *number);
-        bytes += record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len);
+        bytes += record.value.as_deref().map_or(0, <[u8]>::len) + record.key.as_deref().map_or(0, <[u8]>::len);
         producer.send(record).unwrap();
     }
     producer.flush().unwrap();
@@ -235,7 +241,7 @@ impl<'r> Check<'r> {
         let sent = record(self.config, kind, number);
         let what = format!("{} {number}", kind.name);
         for letter in letters {
-            assert_eq!(letter.key, sent.key, "{what}: the key");
+            assert_eq!(letter.key.as_deref(), sent.key.as_deref(), "{what}: the key");
             let bytes = sent.value.as_deref().unwrap_or_default();
             let kept = letter.value.as_deref().unwrap();
             // Parts without an id do not say that they are parts.

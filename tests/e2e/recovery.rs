@@ -276,7 +276,15 @@ fn append(harness: &Harness, topic: &str, records: impl IntoIterator<Item = (Vec
     let mut producer = harness.log.producer().unwrap();
     for (key, value) in records {
         let topic = harness.config.full_name(topic).into();
-        producer.send(NewRecord { topic, key: Some(key), value, headers: Vec::new(), timestamp_ms: None }).unwrap();
+        producer
+            .send(NewRecord {
+                topic,
+                key: Some(key.into()),
+                value: value.map(Into::into),
+                headers: Vec::new(),
+                timestamp_ms: None,
+            })
+            .unwrap();
     }
     producer.flush().unwrap();
 }
@@ -496,13 +504,29 @@ fn left_behind(folder: &str) -> Harness {
         while *next < stored.offset {
             // What compaction had removed.
             let (topic, key) = (Arc::clone(&topic), Some(b"compacted".to_vec()));
-            producer.send(NewRecord { topic, key, value: None, headers: Vec::new(), timestamp_ms: None }).unwrap();
+            producer
+                .send(NewRecord {
+                    topic,
+                    key: key.map(Into::into),
+                    value: None,
+                    headers: Vec::new(),
+                    timestamp_ms: None,
+                })
+                .unwrap();
             *next += 1;
         }
         *next += 1;
         let headers = stored.headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect();
         let (key, value) = (stored.key.map(String::into_bytes), stored.value.map(String::into_bytes));
-        producer.send(NewRecord { topic, key, value, headers, timestamp_ms: Some(stored.timestamp_ms) }).unwrap();
+        producer
+            .send(NewRecord {
+                topic,
+                key: key.map(Into::into),
+                value: value.map(Into::into),
+                headers,
+                timestamp_ms: Some(stored.timestamp_ms),
+            })
+            .unwrap();
     }
     producer.flush().unwrap();
     harness

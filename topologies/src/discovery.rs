@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use differential_dataflow::VecCollection;
 use headwater::config::{Config, Invalid, Lifetime};
 use headwater::engine::lifecycle::Counters;
-use headwater::engine::output::{OutRecord, Output, Outputs, Rows, json, records_of};
+use headwater::engine::output::{OutRecord, Output, Outputs, Rows, json, records_of, text};
 use headwater::engine::state::{FORMAT, ListingState};
 use headwater::engine::upsert::{Retention, Upsert, UpsertOptions};
 use headwater::engine::{Fingerprints, Inputs, Topology, all_dead_letters};
 use headwater_operators::categorize::Taxonomy;
 use headwater_operators::event::EventId;
-use headwater_operators::extract::{Extract, Extractor};
+use headwater_operators::extract::Extractor;
 use headwater_operators::geocode::{Geocode, GeocodeConfig, Place, PlaceKey, PlaceRequest};
-use headwater_operators::raw::{DeadLetter, DeadLetterCode, Document};
+use headwater_operators::raw::{DeadLetter, DeadLetterCode};
 use headwater_operators::resolve::{
     Decision, DecisionReport, DecisionState, Link, Pair, Resolve, ResolveConfig, Stat, pair_key,
 };
@@ -95,8 +96,7 @@ impl Topology for Discovery {
         let control = inputs.table::<Control>("control");
         let gates = latest_gates(inputs.constant(self.gates.clone()), control.rows);
 
-        let (documents, failures) = inputs.raw.clone().extract(&self.extractor);
-        let upserted = self.sanitized(documents).upsert(inputs.restored_listings(), self.upsert_options(&inputs));
+        let upserted = inputs.raw.clone().upsert(inputs.restored_listings(), self.upsert_options(&inputs));
         let geocoded = upserted.listings.geocode(places.rows, self.geocode.clone());
         let resolved = geocoded.listings.resolve(&self.resolve, decisions.rows, inputs.restored_links());
         inputs.gauge("headwater_over_limit", &Stat::NAMES, resolved.stats, |stat| stat.name());
@@ -104,7 +104,7 @@ impl Topology for Discovery {
 
         let letters = inputs.first_time(all_dead_letters(
             inputs.scope(),
-            [records_of(failures), places.failures, decisions.failures, control.failures],
+            [records_of(upserted.failures), places.failures, decisions.failures, control.failures],
         ));
         let tallies = upserted.tallies.concat(letters.clone().map(|letter| dead(&letter)));
         let windows = window(tallies, events.clone(), inputs.watermark.clone(), inputs.restored_windows(), self.window);
@@ -121,19 +121,20 @@ impl Topology for Discovery {
 }
 
 impl Discovery {
-    fn sanitized<'s>(&self, documents: VecCollection<'s, Epoch, Document>) -> VecCollection<'s, Epoch, Document> {
-        let config = self.sanitize.clone();
-        documents.map_in_place(move |document| {
-            document.listings.iter_mut().for_each(|one| sanitize(&mut one.listing, &config));
-        })
-    }
-
     fn upsert_options(&self, inputs: &Inputs<'_>) -> UpsertOptions {
+        let (extractor, cleaning) = (Arc::clone(&self.extractor), self.sanitize.clone());
         let taxonomy = Arc::clone(&self.taxonomy);
         UpsertOptions {
+            read: Arc::new(move |record| {
+                let mut extraction = extractor.extract(record);
+                let listings = extraction.document.iter_mut().flat_map(|document| &mut document.listings);
+                listings.for_each(|one| sanitize(&mut one.listing, &cleaning));
+                extraction
+            }),
             retention: self.retention,
             salt: self.fingerprints.extraction,
             enrich: Arc::new(move |listing| taxonomy.apply(listing)),
+            trusted: inputs.trusted(),
             rebuilt_at: inputs.rebuilt_at(),
         }
     }
@@ -173,7 +174,7 @@ fn dead(letter: &DeadLetter) -> Tally {
 fn write_states<'s>(outputs: &mut Outputs<'s>, states: StreamVec<'s, Epoch, (ListingId, Option<Arc<ListingState>>)>) {
     outputs.facts(states, |(id, state)| OutRecord {
         output: Output::Listings,
-        key: Some(id.to_string().into_bytes()),
+        key: Some(text(id)),
         value: state.map(|state| json(&state)),
         headers: Vec::new(),
     });
@@ -187,7 +188,7 @@ struct Versioned<'a, T> {
     value: &'a T,
 }
 
-fn versioned<T: Serialize>(value: &T) -> Vec<u8> {
+fn versioned<T: Serialize>(value: &T) -> Bytes {
     json(&Versioned { format: FORMAT, value })
 }
 
@@ -204,7 +205,7 @@ fn write_links<'s>(
         Some(rows),
         &inputs.lifecycle,
         |id| id.0 as u64,
-        |id, link| (id.to_string().into_bytes(), link.map(versioned)),
+        |id, link| (text(id), link.map(versioned)),
     );
 }
 
@@ -218,7 +219,7 @@ fn write_decision_reports<'s>(
         counts: |report: &Shared<DecisionReport>| report.state == DecisionState::Overruled,
     };
     outputs.table(Output::DecisionReports, reports, Some(gauge), &inputs.lifecycle, |pair, report| {
-        (pair_key(*pair).into_bytes(), report.map(versioned))
+        (text(pair_key(*pair)), report.map(versioned))
     });
 }
 
@@ -262,15 +263,15 @@ fn write_events<'s>(
                 EventRow::Event(event) => versioned(event),
                 EventRow::Redirect(survivor) => redirect(*id, *survivor),
             });
-            (id.to_string().into_bytes(), value)
+            (text(id), value)
         },
     );
     outputs.table(Output::Redirects, redirects, None, &inputs.lifecycle, |retired, survivor| {
-        (retired.to_string().into_bytes(), survivor.map(|survivor| redirect(*retired, *survivor)))
+        (text(retired), survivor.map(|survivor| redirect(*retired, *survivor)))
     });
 }
 
-fn redirect(id: EventId, redirect_to: EventId) -> Vec<u8> {
+fn redirect(id: EventId, redirect_to: EventId) -> Bytes {
     json(&RedirectRecord { format: FORMAT, id, redirect_to })
 }
 
@@ -288,6 +289,6 @@ fn write_place_requests<'s>(
     requests: VecCollection<'s, Epoch, (PlaceKey, PlaceRequest)>,
 ) {
     outputs.table(Output::PlaceRequests, requests, None, &inputs.lifecycle, |key, request| {
-        (key.0.as_bytes().to_vec(), request.map(versioned))
+        (text(&key.0), request.map(versioned))
     });
 }

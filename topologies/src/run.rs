@@ -255,7 +255,7 @@ impl Session<'_> {
         };
         let events = self.config.full_name(Output::Events.name());
         let mut console = Console::new(Arc::clone(engine.lifecycle()), &**self.log, &events, options)?;
-        while !engine.ended() {
+        while !engine.settled() {
             if self.stop.load(Ordering::Relaxed) {
                 engine.lifecycle().stop();
             }
@@ -269,7 +269,7 @@ impl Session<'_> {
         if let Some(feed) = feed {
             feed.stop()?;
         }
-        let outcome = engine.wait();
+        let outcome = engine.leave();
         if outcome.is_ok() && self.args.exit_when_idle {
             self.wait_for_views(&views)?;
         }

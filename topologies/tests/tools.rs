@@ -109,3 +109,51 @@ fn an_interrupt_ends_consuming_with_exit_code_0() {
     assert!(sent.success());
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }
+
+#[test]
+fn a_benchmark_tells_what_was_measured_beside_the_floor() {
+    let folder = folder();
+    let arguments = ["bench", "pipeline", "--records", "3000", "--runs", "2", "--repeats", "0.3", "--floor", "--json"];
+    let done = run(folder.path(), &arguments, "");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    assert_eq!((&report["records"], &report["workers"]), (&2_700.into(), &2.into()));
+    assert!(report["recordsPerSecond"].as_f64() > Some(0.0), "{report}");
+    assert!(report["latencyMs"]["p999"].as_f64() >= report["latencyMs"]["p50"].as_f64(), "{report}");
+    assert!(report["quality"]["recall"].as_f64() > Some(0.9), "{report}");
+    assert_eq!(report["quality"]["missing"], 0);
+    assert_eq!(report["runs"].as_array().map(Vec::len), Some(2));
+    assert!(report["floor"]["ratio"].as_f64() > Some(0.0), "{report}");
+    assert_eq!(report["floor"]["sameThreads"]["listings"], report["figures"]["listings"]);
+}
+
+#[test]
+fn a_benchmark_on_a_log_waits_until_every_record_is_seen() {
+    let folder = folder();
+    let options = "bench pipeline --records 1500 --runs 1 --log embedded --rate 1000 --repeats 0.2 --json";
+    let done = run(folder.path(), &options.split(' ').collect::<Vec<_>>(), "");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    assert_eq!((&report["records"], &report["neverSeen"]), (&1_350.into(), &0.into()));
+    // Repeats change no event; all others do.
+    assert!((950..1_200).contains(&report["latencySamples"].as_u64().unwrap_or(0)), "{report}");
+}
+
+#[test]
+fn a_benchmark_takes_a_file_of_ones_own() {
+    let folder = folder();
+    let lines: String = (0..50)
+        .map(|n| format!("{{\"id\":\"{n}\",\"name\":\"Jazz {n}\",\"begin\":\"2099-03-28T19:30:00Z\"}}\n"))
+        .collect();
+    std::fs::write(folder.path().join("feed.jsonl"), lines).expect("written");
+    let config = "[sources.city]\nformat = \"mapped\"\n[sources.city.mapping]\nid = \"/id\"\ntitle = \"/name\"\nstart = \"/begin\"\n";
+    std::fs::write(folder.path().join("own.toml"), config).expect("written");
+    let options = "bench pipeline --input feed.jsonl --source city --key /id --config own.toml --runs 1 --json";
+    let done = run(folder.path(), &options.split(' ').collect::<Vec<_>>(), "");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    assert_eq!((&report["records"], &report["figures"]["listings"]), (&45.into(), &50.into()), "{report}");
+    assert_eq!((&report["figures"]["deadLetters"], &report["quality"]), (&0.into(), &serde_json::Value::Null));
+    let wrong = run(folder.path(), &["bench", "pipeline", "--input", "gone.jsonl", "--source", "city"], "");
+    assert_eq!(wrong.status.code(), Some(2), "{}", text(&wrong.stderr));
+}

@@ -14,7 +14,7 @@
 //!   withdrawn, and a dead letter tells of it.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
 use calcard::common::PartialDateTime;
@@ -70,7 +70,8 @@ pub(super) fn extract(record: &Record<'_>) -> Result<Output, Problem> {
         }
     }
     let mut budget = record.limits.max_recurrence_steps;
-    let mut emission = Emission { calendar: &calendar, budget: &mut budget, output: &mut output };
+    let mut emission =
+        Emission { calendar: &calendar, budget: &mut budget, output: &mut output, told: BTreeSet::new() };
     for uid in &order {
         if let Some(group) = groups.remove(uid) {
             group.emit(&mut emission);
@@ -240,8 +241,6 @@ struct Calendar<'a> {
     /// Names that were looked up before: every event names its zone twice.
     known: RefCell<HashMap<String, Option<Zone>>>,
     cancelled: bool,
-    /// From and to, for instances of series.
-    horizon: (Timestamp, Timestamp),
 }
 
 impl<'a> Calendar<'a> {
@@ -252,7 +251,6 @@ impl<'a> Calendar<'a> {
             defined: HashMap::new(),
             known: RefCell::default(),
             cancelled: false,
-            horizon: record.horizon(),
         };
         for range in &scan.zones {
             let components = parse_component(&decode(record.bytes.get(range.clone()).unwrap_or_default()));
@@ -682,7 +680,7 @@ impl Body {
     }
 
     fn apply(self, listing: &mut Listing) {
-        listing.description = self.description;
+        listing.description = self.description.map(Into::into);
         listing.source_categories = self.categories;
         listing.urls = self.urls;
         listing.images = self.images;
@@ -804,6 +802,8 @@ struct Emission<'e, 'a> {
     calendar: &'e Calendar<'a>,
     budget: &'e mut u64,
     output: &'e mut Output,
+    /// What has been told already of which VEVENT, by its place.
+    told: BTreeSet<(usize, DeadLetterCode)>,
 }
 
 /// The instances of a series that differ, by when the series has them.
@@ -860,7 +860,7 @@ impl Emission<'_, '_> {
     /// All instances of a series within the horizon.
     fn series(&mut self, main: &Event<'_>, overrides: &[Event<'_>]) {
         let Some(start) = &main.start else { return };
-        let (from, to) = self.calendar.horizon;
+        let (from, to) = self.calendar.record.horizon();
         let mut changed: BTreeMap<DateTime, &Event<'_>> = BTreeMap::new();
         for event in overrides {
             let Some(key) = event.recurrence.as_ref().and_then(|at| at.on_clock_of(start)) else { continue };
@@ -940,7 +940,7 @@ impl Emission<'_, '_> {
     }
 
     fn in_horizon(&self, time: &Time) -> bool {
-        let (from, to) = self.calendar.horizon;
+        let (from, to) = self.calendar.record.horizon();
         time.instant().is_some_and(|instant| (from..=to).contains(&instant))
     }
 
@@ -981,8 +981,13 @@ impl Emission<'_, '_> {
         Ok(())
     }
 
+    /// What ails one instance of a series ails the others too: it is told once.
     fn fail(&mut self, event: &Event<'_>, problem: Problem, id: &str) {
-        self.output.fail(self.calendar.record, problem, Some(id), event.bytes);
+        if self.told.insert((event.bytes.as_ptr().addr(), problem.code)) {
+            self.output.fail(self.calendar.record, problem, Some(id), event.bytes);
+        } else {
+            self.output.keep(self.calendar.record, id);
+        }
     }
 }
 

@@ -129,7 +129,7 @@ fn listing(record: &Record<'_>, node: &Node<'_>) -> Result<Extracted, Problem> {
 }
 
 fn describe(listing: &mut Listing, node: &Node<'_>) {
-    listing.description = first_text(node, "description").map(Cow::into_owned);
+    listing.description = first_text(node, "description").map(Into::into);
     listing.source_categories = types(node).filter(|name| *name != "Event").map(str::to_owned).collect();
     for key in ["eventCategory", "category", "genre"] {
         each_name(node, key, &mut |text| listing.source_categories.push(text.to_owned()));

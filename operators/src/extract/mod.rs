@@ -38,11 +38,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use differential_dataflow::{AsCollection, VecCollection};
 use serde::Serialize;
-use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::generic::OutputBuilder;
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 pub use config::{
@@ -52,8 +48,6 @@ pub use config::{
 use self::mapped::CompiledMapping;
 use self::record::{Output, Problem, Record, Source};
 use self::zone::Zone;
-use crate::Epoch;
-use crate::ids::DocumentId;
 use crate::listing::{GeoProvenance, Listing};
 use crate::raw::{DeadLetter, DeadLetterCode, Document, RawRecord};
 
@@ -80,6 +74,16 @@ pub struct Extraction {
     pub document: Option<Document>,
     /// What could not be used.
     pub failures: Vec<DeadLetter>,
+    /// Whether the same bytes would give the same at any time. Not so where instances of a series
+    /// were looked for around the time of the record.
+    pub timeless: bool,
+}
+
+/// An [`Extraction`] before its dead letters are written.
+struct Read {
+    document: Option<Document>,
+    failures: Vec<record::PartFailure>,
+    timeless: bool,
 }
 
 impl Extractor {
@@ -138,24 +142,25 @@ impl Extractor {
     /// ```
     pub fn extract(&self, record: RawRecord) -> Extraction {
         match self.try_extract(&record) {
-            Ok((document, failures)) => Extraction { document, failures: self.part_letters(record, failures) },
-            Err(problem) => Extraction { document: None, failures: vec![dead_letter(record, problem)] },
+            Ok(Read { document, failures, timeless }) => {
+                Extraction { document, failures: self.part_letters(record, failures), timeless }
+            }
+            Err(problem) => Extraction { document: None, failures: vec![dead_letter(record, problem)], timeless: true },
         }
     }
 
-    fn try_extract(&self, raw: &RawRecord) -> Result<(Option<Document>, Vec<record::PartFailure>), Problem> {
+    fn try_extract(&self, raw: &RawRecord) -> Result<Read, Problem> {
         let (name, source) = self.source_of(raw)?;
-        let id = raw.key.as_ref().map(|key| DocumentId::of(&raw.origin.topic, name, key));
         let mut document = Document {
             origin: raw.origin.clone(),
             source: Arc::clone(name),
-            id,
+            id: raw.document(),
             listings: Vec::new(),
             kept: Vec::new(),
         };
         let Some(bytes) = &raw.value else {
             return match document.id {
-                Some(_) => Ok((Some(document), Vec::new())),
+                Some(_) => Ok(Read { document: Some(document), failures: Vec::new(), timeless: true }),
                 None => Err(Problem::new(DeadLetterCode::EmptyRecord, "the record has neither key nor value")),
             };
         };
@@ -167,18 +172,19 @@ impl Extractor {
             return Err(Problem::new(DeadLetterCode::EmptyRecord, "the record's value is empty"));
         }
         let format = format_of(raw, source)?;
-        let record = Record { bytes, name, source, limits: &self.limits, timestamp_ms: raw.origin.timestamp_ms };
+        let record = Record::new(bytes, name, source, &self.limits, raw.origin.timestamp_ms);
         let mut output = read(format, &record)?;
         output.deduplicate();
+        let timeless = record.is_timeless();
         if output.listings.is_empty() && !output.failures.is_empty() {
-            return Ok((None, output.failures));
+            return Ok(Read { document: None, failures: output.failures, timeless });
         }
         if output.cut_off {
             document.id = None;
         }
         document.listings = output.listings;
         document.kept = output.kept;
-        Ok((Some(document), output.failures))
+        Ok(Read { document: Some(document), failures: output.failures, timeless })
     }
 
     /// The dead letters of parts. Each bears the key and the headers of its record: where that
@@ -366,80 +372,6 @@ fn write(bytes: &mut Vec<u8>, value: &impl Serialize) -> Result<(), bincode::Err
     bincode::serialize_into(bytes, value)
 }
 
-/// Extracts every record of a collection.
-pub trait Extract<'s> {
-    /// Documents and dead letters, each at the time of its record.
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use differential_dataflow::input::Input;
-    /// use headwater_operators::extract::{Extract, ExtractConfig, Extractor};
-    /// use headwater_operators::raw::{DeadLetterCode, Origin, RawRecord};
-    ///
-    /// timely::execute_directly(|worker| {
-    ///     worker.dataflow::<u64, _, _>(|scope| {
-    ///         let record = |offset, value: &str| RawRecord {
-    ///             origin: Origin { topic: "raw.web".into(), partition: 0, offset, timestamp_ms: 0, order_ms: 0 },
-    ///             source: Some("venue".into()),
-    ///             content_type: Some("application/ld+json".into()),
-    ///             key: None,
-    ///             value: Some(value.into()),
-    ///             headers: Vec::new(),
-    ///         };
-    ///         let good = record(0, r#"{"@type": "Event", "name": "Jazz", "startDate": "2026-03-28"}"#);
-    ///         let raw = scope.new_collection_from([good, record(1, "{")]).1;
-    ///
-    ///         let extractor = Arc::new(Extractor::new(&ExtractConfig::default()).unwrap());
-    ///         let (documents, dead_letters) = raw.extract(&extractor);
-    ///         let titles = documents.flat_map(|document| document.listings).map(|found| found.listing.title);
-    ///         titles.assert_eq(scope.new_collection_from(["Jazz".to_owned()]).1);
-    ///         let codes = dead_letters.map(|letter| letter.code);
-    ///         codes.assert_eq(scope.new_collection_from([DeadLetterCode::Malformed]).1);
-    ///     });
-    /// });
-    /// ```
-    #[must_use]
-    fn extract(
-        self,
-        extractor: &Arc<Extractor>,
-    ) -> (VecCollection<'s, Epoch, Document>, VecCollection<'s, Epoch, DeadLetter>);
-}
-
-impl<'s> Extract<'s> for VecCollection<'s, Epoch, RawRecord> {
-    fn extract(
-        self,
-        extractor: &Arc<Extractor>,
-    ) -> (VecCollection<'s, Epoch, Document>, VecCollection<'s, Epoch, DeadLetter>) {
-        let extractor = Arc::clone(extractor);
-        let mut builder = OperatorBuilder::new("Extract".to_owned(), self.inner.scope());
-        let mut input = builder.new_input(self.inner, Pipeline);
-        let (documents, document_stream) = builder.new_output();
-        let (failures, failure_stream) = builder.new_output();
-        let mut documents = OutputBuilder::<_, _>::from(documents);
-        let mut failures = OutputBuilder::<_, _>::from(failures);
-        builder.build(move |_capabilities| {
-            move |_frontiers| {
-                let mut documents = documents.activate();
-                let mut failures = failures.activate();
-                input.for_each_time(|time, batches| {
-                    let mut documents = documents.session(&time);
-                    let mut failures = failures.session(&time);
-                    for (record, at, diff) in batches.flat_map(|batch| batch.drain(..)) {
-                        let extraction = extractor.extract(record);
-                        if let Some(document) = extraction.document {
-                            documents.give((document, at, diff));
-                        }
-                        for failure in extraction.failures {
-                            failures.give((failure, at, diff));
-                        }
-                    }
-                });
-            }
-        });
-        (document_stream.as_collection(), failure_stream.as_collection())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -447,6 +379,7 @@ mod tests {
     use super::test_support::{codes, extract_with, extractor, raw};
     use super::*;
     use crate::Moment;
+    use crate::ids::DocumentId;
     use crate::listing::{Geo, GeoPrecision, Point, Ratio};
 
     const JSON: &str = r#"{"@type": "Event", "@id": "1", "name": "x", "startDate": "2026-05-01"}"#;
@@ -602,7 +535,7 @@ mod tests {
         assert!(!changed(&|other| other.category_confidence = Ratio::ONE));
         assert!(!changed(&|other| other.venue.geo = Some(geo(GeoProvenance::Gazetteer))));
         assert!(changed(&|other| other.venue.geo = Some(geo(GeoProvenance::Source))));
-        assert!(changed(&|other| other.description = Some(String::new())));
+        assert!(changed(&|other| other.description = Some("".into())));
         assert!(changed(&|other| other.tags.push("a".into())));
         assert!(changed(&|other| other.end = Some(start)));
         assert!(changed(&|other| other.capacity = Some(0)));

@@ -1,6 +1,7 @@
 //! What the adapters share: the record being read, what comes out of it, and the rules that hold
 //! for listings of every format.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -54,7 +55,9 @@ pub(crate) struct Record<'a> {
     pub(crate) name: &'a Arc<str>,
     pub(crate) source: &'a Source,
     pub(crate) limits: &'a Limits,
-    pub(crate) timestamp_ms: i64,
+    timestamp_ms: i64,
+    /// Whether what it gives depends on its timestamp.
+    is_timed: Cell<bool>,
 }
 
 /// What an adapter found in a record.
@@ -79,12 +82,19 @@ impl Output {
     /// Notes a part that cannot be used. `external_id`, where it could be read, keeps what the
     /// listing said before.
     pub(crate) fn fail(&mut self, record: &Record<'_>, problem: Problem, external_id: Option<&str>, bytes: &[u8]) {
-        self.kept.extend(external_id.map(|id| ListingId::of(record.name, id)));
+        if let Some(id) = external_id {
+            self.keep(record, id);
+        }
         self.failures.push(PartFailure {
             problem,
             part: external_id.map(|id| cut(id, record.limits.max_id_bytes)),
             bytes: bytes.to_vec(),
         });
+    }
+
+    /// Keeps what the listing said before.
+    pub(crate) fn keep(&mut self, record: &Record<'_>, external_id: &str) {
+        self.kept.push(ListingId::of(record.name, external_id));
     }
 
     /// How many more events the record may hold.
@@ -111,7 +121,17 @@ impl Output {
     }
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    pub(crate) fn new(
+        bytes: &'a [u8],
+        name: &'a Arc<str>,
+        source: &'a Source,
+        limits: &'a Limits,
+        timestamp_ms: i64,
+    ) -> Self {
+        Self { bytes, name, source, limits, timestamp_ms, is_timed: Cell::new(false) }
+    }
+
     /// A listing of this source.
     pub(crate) fn listing(&self, external_id: &str, title: &str, start: Moment) -> Listing {
         let mut listing = Listing::new("", external_id, title, start);
@@ -156,9 +176,13 @@ impl Record<'_> {
     fn shorten(&self, listing: &mut Listing) {
         let limit = self.limits.max_string_bytes;
         listing.title = tidy(std::mem::take(&mut listing.title), limit).unwrap_or_default();
+        listing.description = listing.description.take().and_then(|text| match text.trim() {
+            "" => None,
+            inner if inner.len() == text.len() && text.len() <= limit => Some(text),
+            inner => Some(cut(inner, limit).into()),
+        });
         let venue = &mut listing.venue;
         for text in [
-            &mut listing.description,
             &mut venue.name,
             &mut venue.address,
             &mut venue.city,
@@ -208,8 +232,14 @@ impl Record<'_> {
         }
     }
 
+    /// Whether nothing has asked for the record's time so far.
+    pub(crate) fn is_timeless(&self) -> bool {
+        !self.is_timed.get()
+    }
+
     /// The first and the last instant at which instances of series are wanted.
     pub(crate) fn horizon(&self) -> (Timestamp, Timestamp) {
+        self.is_timed.set(true);
         let (config, limits) = (&self.source.config, self.limits);
         let past = i64::from(config.horizon_past_days.unwrap_or(limits.horizon_past_days)) * DAY_MS;
         let future = i64::from(config.horizon_future_days.unwrap_or(limits.horizon_future_days)) * DAY_MS;

@@ -26,7 +26,7 @@ pub struct Batch {
     pub matches: Vec<MatchChange>,
     /// Clusters of two or more listings.
     pub clusters: Vec<Cluster>,
-    /// How many pairs were compared.
+    /// How many pairs were compared in full.
     pub compared: u64,
     /// What went over a limit, with its number.
     pub stats: Vec<(Stat, isize)>,

@@ -30,6 +30,7 @@ use super::compare::Comparer;
 use super::config::ResolveConfig;
 use super::epochs::{Pending, Sender};
 use super::fingerprint::{BlockChange, Fingerprint, Span, Token};
+use super::sketch::{Screen, Sketch};
 use super::title::Class;
 use crate::Epoch;
 use crate::ids::ListingId;
@@ -129,6 +130,7 @@ pub(super) fn keys(fingerprint: &Fingerprint, leading: &[Token], config: &Resolv
                 fingerprint
                     .letters
                     .iter()
+                    .chain([&fingerprint.core])
                     .filter(|letters| **letters != 0)
                     .map(|letters| key(Kind::Title, day, u64::from(*letters))),
             );
@@ -240,7 +242,7 @@ pub(super) struct Changes {
     pub(super) matches: Vec<MatchChange>,
     /// Blocks over the cap.
     pub(super) stats: Vec<(Stat, isize)>,
-    /// How many pairs were compared, however often and to whatever end.
+    /// How many pairs were compared in full, however often and to whatever end.
     pub(super) compared: u64,
 }
 
@@ -254,38 +256,21 @@ pub(super) struct Blocks {
 /// Nearly all blocks hold one listing; those cost no more than that.
 #[derive(Debug)]
 enum Block {
-    One(Entry),
+    One(Shared<Fingerprint>),
     Many(Box<Group>),
 }
 
-/// A listing in a block, with the one number by which most pairs are told apart without looking
-/// at the fingerprints, which lie elsewhere in memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A listing in a block with others, with what tells most pairs apart without looking at the
+/// fingerprints, which lie elsewhere in memory.
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     fingerprint: Shared<Fingerprint>,
-    /// Start in minutes since the Unix epoch; `ANY_START` where another start is no veto.
-    start: i32,
-    /// See [`Span::offset_min`].
-    offset: i16,
+    sketch: Sketch,
 }
 
-const ANY_START: i32 = i32::MIN;
-
-impl Entry {
-    /// The numbers for a listing.
-    pub(super) fn start_of(fingerprint: &Fingerprint) -> (i32, i16) {
-        let span = &fingerprint.span;
-        let start = if span.days() == 1 { span.start_min.unwrap_or(ANY_START) } else { ANY_START };
-        (start, span.offset_min)
-    }
-
-    /// By how many minutes two starts differ, see [`Span::apart`]; 0 where that does not matter.
-    fn apart(&self, other: &Self) -> u32 {
-        if self.start == ANY_START || other.start == ANY_START {
-            return 0;
-        }
-        let clock = |entry: &Self| entry.start.saturating_add(i32::from(entry.offset));
-        self.start.abs_diff(other.start).min(clock(self).abs_diff(clock(other)))
+impl From<Shared<Fingerprint>> for Entry {
+    fn from(fingerprint: Shared<Fingerprint>) -> Self {
+        Self { sketch: Sketch::of(&fingerprint), fingerprint }
     }
 }
 
@@ -364,13 +349,13 @@ impl Level {
 #[derive(Debug)]
 struct Judge {
     comparer: Comparer,
+    screen: Screen,
     cap: usize,
-    session_gap: u32,
 }
 
 impl Judge {
     fn pair(&self, level: Level, a: &Entry, b: &Entry, diff: i8, out: &mut Changes) {
-        if a.apart(b) > self.session_gap {
+        if !self.screen.may_match(&a.sketch, &b.sketch) {
             return;
         }
         let (a, b) = (&a.fingerprint, &b.fingerprint);
@@ -390,6 +375,10 @@ impl Group {
         if self.members.len() == judge.cap {
             self.all_pairs(level, -1, judge, out);
             self.divide(level, judge, out);
+        }
+        if self.members.len() == self.members.capacity() {
+            // By half: most groups are small for ever, and their room is a large part of all memory.
+            self.members.reserve_exact((self.members.len() / 2).max(1));
         }
         self.members.push(new.clone());
         if let Some(divided) = &mut self.divided {
@@ -430,12 +419,13 @@ impl Group {
     /// Takes `old` out of the members; whether it was among them.
     fn take(&mut self, old: &Entry) -> bool {
         let Some(divided) = &mut self.divided else {
-            let found = self.members.iter().position(|member| member == old);
+            let found = self.members.iter().position(|member| member.fingerprint == old.fingerprint);
             return found.map(|position| self.members.swap_remove(position)).is_some();
         };
         let listing = old.fingerprint.listing;
         let places = divided.places.get(&listing).into_iter().flatten();
-        let Some(position) = places.copied().find(|place| self.members.get(*place) == Some(old)) else { return false };
+        let holds = |place: &usize| self.members.get(*place).is_some_and(|one| one.fingerprint == old.fingerprint);
+        let Some(position) = places.copied().find(holds) else { return false };
         self.members.swap_remove(position);
         divided.moved(listing, position, None);
         if let Some(last) = self.members.get(position) {
@@ -482,8 +472,7 @@ impl Group {
 impl Blocks {
     /// No blocks yet.
     pub(super) fn new(config: &ResolveConfig) -> Self {
-        let judge =
-            Judge { comparer: Comparer::new(config), cap: config.block_cap, session_gap: config.session_gap_minutes };
+        let judge = Judge { comparer: Comparer::new(config), screen: Screen::new(config), cap: config.block_cap };
         Self { blocks: foldhash::HashMap::default(), judge }
     }
 
@@ -492,18 +481,18 @@ impl Blocks {
     pub(super) fn apply(&mut self, changes: Vec<BlockChange>) -> Changes {
         let mut out = Changes::default();
         for change in changes.iter().filter(|change| change.diff < 0) {
-            let entry = Entry { fingerprint: change.fingerprint.clone(), start: change.start, offset: change.offset };
-            self.remove(change.key, &entry, &mut out);
+            self.remove(change.key, &change.fingerprint, &mut out);
         }
+        // A restart brings everything at once: to grow step by step would copy the table many times.
+        self.blocks.reserve(changes.len() / 2);
         for change in changes.into_iter().filter(|change| change.diff > 0) {
-            let entry = Entry { fingerprint: change.fingerprint, start: change.start, offset: change.offset };
-            self.insert(change.key, entry, &mut out);
+            self.insert(change.key, change.fingerprint, &mut out);
         }
         out
     }
 
     /// Puts a listing into a block that it is not in yet.
-    fn insert(&mut self, key: u64, new: Entry, out: &mut Changes) {
+    fn insert(&mut self, key: u64, new: Shared<Fingerprint>, out: &mut Changes) {
         use std::collections::hash_map::Entry as Slot;
         let level = Level::Block { key };
         let block = match self.blocks.entry(key) {
@@ -515,16 +504,16 @@ impl Blocks {
         };
         match block {
             Block::One(other) => {
-                self.judge.pair(level, other, &new, 1, out);
-                let members = vec![other.clone(), new];
-                *block = Block::Many(Box::new(Group { members, divided: None }));
+                let (other, new) = (Entry::from(other.clone()), Entry::from(new));
+                self.judge.pair(level, &other, &new, 1, out);
+                *block = Block::Many(Box::new(Group { members: vec![other, new], divided: None }));
             }
-            Block::Many(group) => group.insert(level, &new, &self.judge, out),
+            Block::Many(group) => group.insert(level, &Entry::from(new), &self.judge, out),
         }
     }
 
     /// Takes a listing out of a block.
-    fn remove(&mut self, key: u64, old: &Entry, out: &mut Changes) {
+    fn remove(&mut self, key: u64, old: &Shared<Fingerprint>, out: &mut Changes) {
         let Some(block) = self.blocks.get_mut(&key) else { return };
         match block {
             Block::One(only) if only == old => {
@@ -532,9 +521,9 @@ impl Blocks {
             }
             Block::One(_) => {}
             Block::Many(group) => {
-                group.remove(Level::Block { key }, old, &self.judge, out);
+                group.remove(Level::Block { key }, &Entry::from(old.clone()), &self.judge, out);
                 if let [only] = group.members.as_slice() {
-                    let only = only.clone();
+                    let only = only.fingerprint.clone();
                     *block = Block::One(only);
                 }
             }
@@ -580,10 +569,9 @@ mod tests {
     fn entry(config: &ResolveConfig, id: usize, title: &str, start: &str) -> Entry {
         let mut listing = Listing::new(&format!("s{id}"), "1", title, start.parse().unwrap());
         listing.venue.name = Some("Sudwerk".to_owned());
-        let live = LiveListing { id: listing.id(), first_seen: 0, updated_at: 0, listing };
+        let live = LiveListing::new(listing, 0, 0);
         let fingerprint = Shared::new(Fingerprint::of(&live, config));
-        let (start, offset) = Entry::start_of(&fingerprint);
-        Entry { start, offset, fingerprint }
+        Entry::from(fingerprint)
     }
 
     fn changes(entry: &Entry, diff: i8) -> impl Iterator<Item = BlockChange> + '_ {

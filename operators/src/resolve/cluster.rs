@@ -815,7 +815,7 @@ mod tests {
                 let mut listing = Listing::new(&format!("s{i}"), "1", title, start);
                 listing.venue.name = Some("Sudwerk".to_owned());
                 // The order of the ids is the order of the titles.
-                let live = LiveListing { id: ListingId(i as u128), first_seen: i as i64, updated_at: 0, listing };
+                let live = LiveListing { id: ListingId(i as u128), ..LiveListing::new(listing, i as i64, 0) };
                 Shared::new(Fingerprint::of(&live, config))
             })
             .collect();

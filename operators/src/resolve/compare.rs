@@ -23,9 +23,13 @@ const TELLING: f32 = 8.0;
 /// Weight of differing words (see [`Token::differing`]) that is called 1: one telling word.
 const DIFFERING: f32 = 4.0;
 /// Starts that differ by at most so many minutes are the same.
-const SAME_MINUTES: u32 = 5;
+pub(super) const SAME_MINUTES: u32 = 5;
 /// Starts that differ by at most so many minutes are near: doors and show.
-const NEAR_MINUTES: u32 = 30;
+pub(super) const NEAR_MINUTES: u32 = 30;
+
+/// How many times as far apart two points have to be for two cities where one of them may be the
+/// centre of a region.
+pub(super) const VAGUE: f64 = 10.0;
 
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -279,7 +283,8 @@ impl Comparer {
     fn far(&self, a: &Fingerprint, b: &Fingerprint) -> bool {
         let Some(((p, _), (q, _))) = a.geo.zip(b.geo) else { return false };
         let named_alike = same_city(a, b) == Some(true);
-        !named_alike && !a.online && !b.online && p.distance_m(&q) > self.config.other_city_m
+        let limit = self.config.other_city_m * if a.vague || b.vague { VAGUE } else { 1.0 };
+        !named_alike && !a.online && !b.online && p.distance_m(&q) > limit
     }
 
     fn place(&self, a: &Fingerprint, b: &Fingerprint, title: &Titles, found: &mut Found) {
@@ -312,7 +317,7 @@ impl Comparer {
         if metres.is_some_and(|metres| metres >= self.config.other_place_m) {
             found.push((Feature::PlaceFar, 1.0));
         }
-        let city = same_city(a, b);
+        let city = same_city(a, b).map(|same| same || lies_in(a, b) || lies_in(b, a));
         let near = distance.is_some_and(|metres| metres <= self.config.other_city_m);
         if city == Some(true) || near {
             if venue.is_none() {
@@ -380,6 +385,7 @@ impl Titles {
         push(Feature::TitleHeld, flag(other == 0 && most > 0 && self.telling > 0));
         push(Feature::TitleAcronym, flag(self.acronym));
         push(Feature::TitlePlain, flag(self.common > 0 && self.telling == 0));
+        push(Feature::TitlePart, flag(a.parts != b.parts));
         let (x, y) = (&a.numbers, &b.numbers);
         let same = x.iter().any(|number| y.iter().any(|other| number.value == other.value));
         let plain = |numbers: &[Number]| numbers.iter().any(|number| !number.ordinal);
@@ -394,6 +400,9 @@ impl Titles {
 /// listing is known to be there too.
 fn title(a: &Fingerprint, b: &Fingerprint) -> Titles {
     let mut titles = Titles::default();
+    // Of what is in one only, what common words make up.
+    let mut minor = [0, 0];
+    let common = |token: Token| if token.class() == Class::Common { token.differing() } else { 0 };
     merge(&a.title, &b.title, |x, y| match (x, y) {
         (Some(x), Some(y)) => {
             let place = names_city(x, a) || names_city(x, b);
@@ -401,20 +410,29 @@ fn title(a: &Fingerprint, b: &Fingerprint) -> Titles {
             titles.common += weight;
             titles.telling += if weight > 1 { weight } else { 0 };
         }
-        (Some(x), None) if !names_place(x, a, b) => titles.only[0] += x.differing(),
-        (None, Some(y)) if !names_place(y, b, a) => titles.only[1] += y.differing(),
+        (Some(x), None) if !names_place(x, a, b) => {
+            titles.only[0] += x.differing();
+            minor[0] += common(x);
+        }
+        (None, Some(y)) if !names_place(y, b, a) => {
+            titles.only[1] += y.differing();
+            minor[1] += common(y);
+        }
         _ => {}
     });
     titles.acronym = a.acronyms.iter().any(|short| b.title.iter().any(|token| token.hash() == *short))
         || b.acronyms.iter().any(|short| a.title.iter().any(|token| token.hash() == *short));
     let same_letters = a.letters.iter().zip(&b.letters).any(|(x, y)| *x != 0 && x == y)
-        || (a.letters[0] != 0 && (a.letters[0] == b.letters[1] || a.letters[1] == b.letters[0]));
+        || (a.letters[0] != 0 && a.letters[0] == b.letters[1])
+        || (b.letters[0] != 0 && a.letters[1] == b.letters[0]);
     titles.same = ((titles.only == [0, 0] && titles.common > 0) || same_letters) && same_numbers(a, b);
-    if same_letters || titles.acronym {
-        titles.only = [0, 0];
+    let same_core = a.core != 0 && a.core == b.core;
+    if same_letters || titles.acronym || same_core {
+        titles.only = if same_letters || titles.acronym { [0, 0] } else { minor };
         titles.common = titles.common.max(8);
-        let own: u32 = a.title.iter().filter(|token| token.class() == Class::Telling).map(|_| 4).sum();
-        titles.telling = titles.telling.max(own.max(if titles.acronym { 4 } else { 0 }));
+        let own = |f: &Fingerprint| f.title.iter().filter(|token| token.class() == Class::Telling).count() as u32 * 4;
+        let fewer = own(a).min(own(b));
+        titles.telling = titles.telling.max(fewer.max(if titles.acronym { 4 } else { 0 }));
     }
     titles
 }
@@ -563,6 +581,12 @@ fn same_house(a: &[Token], b: &[Token]) -> bool {
     number && street
 }
 
+/// Whether what one listing calls its city is in the venue or the address of the other: a resort, a
+/// suburb.
+fn lies_in(a: &Fingerprint, b: &Fingerprint) -> bool {
+    a.city.iter().all(|word| b.venue.iter().chain(&b.address).any(|other| other.hash() == word.hash()))
+}
+
 fn same_city(a: &Fingerprint, b: &Fingerprint) -> Option<bool> {
     if a.city.is_empty() || b.city.is_empty() {
         return None;
@@ -579,6 +603,9 @@ fn url(a: Option<Page>, b: Option<Page>, title: &Titles, found: &mut Found) {
         }
     } else if a.site != 0 && a.site == b.site {
         found.push((if a.deep && b.deep { Feature::UrlPages } else { Feature::UrlSite }, 1.0));
+        if !title.same && title.common == 0 {
+            found.push((Feature::UrlSiteOther, 1.0));
+        }
     } else if a.family != 0 && a.family == b.family {
         found.push((Feature::UrlFamily, 1.0));
     } else {
@@ -608,7 +635,7 @@ mod tests {
 
     fn compare_with(config: &ResolveConfig, a: &Listing, b: &Listing) -> Comparison {
         let fingerprint = |listing: &Listing| {
-            let live = LiveListing { id: listing.id(), first_seen: 0, updated_at: 0, listing: listing.clone() };
+            let live = LiveListing::new(listing.clone(), 0, 0);
             Fingerprint::of(&live, config)
         };
         let (a, b) = (fingerprint(a), fingerprint(b));
@@ -631,6 +658,12 @@ mod tests {
         let evening =
             |source, title| at(listing(source, "1", title, "2026-05-01T18:00:00-07:00"), "Odd Fellows Hall", "Davis");
         compare(&evening("a", a), &evening("b", b))
+    }
+
+    #[test]
+    fn the_same_letters_in_more_words_count_alike_from_both_sides() {
+        assert!(same_evening("Fai&r", "Fair").matched);
+        assert!(same_evening("Blue Bird Orchestra", "Bluebird Orchestra").matched);
     }
 
     #[test]
@@ -667,6 +700,11 @@ mod tests {
             ("RailsIsrael", "Rails Israel"),
             ("International Symposium on Bird Identification and Banding (ISBIB)", "ISBIB 2026"),
             ("Łódź Jazz Quartet", "Lodz Jazz Quartet"),
+            ("Brass I/O", "Brass IO"),
+            ("R & B Cellar", "R&B Cellar"),
+            ("Driftwood Kestrelconf", "Driftwood Kestrel"),
+            ("KestrelBerry Conference", "Kestrel Berry"),
+            ("SiCoKaFe", "Silver Coast Kayak Festival"),
         ] {
             let found = same_evening(a, b);
             assert!(found.matched, "{a} / {b}: {found}");
@@ -741,6 +779,64 @@ mod tests {
         assert!(score(venue, -121.7) > score(centre, -121.7));
         assert!(score(venue, -121.7) > score(venue, -121.72));
         assert_eq!(compare(&place("a", centre, -121.7), &place("b", venue, -125.0)).veto, Some(Veto::OtherCity));
+    }
+
+    #[test]
+    fn the_centre_of_a_region_is_no_other_city() {
+        let place = |source: &str, city: &str, lat| {
+            let mut listing = at(listing(source, "1", "Kestrel Banding Days", "2026-05-01"), "", city);
+            let geo = |point| Geo { point, precision: GeoPrecision::Venue, provenance: GeoProvenance::Source };
+            listing.venue.geo = Point::from_degrees(lat, 12.5).map(geo);
+            listing
+        };
+        let veto = |a: &str, b: &str, lat| compare(&place("a", a, 41.9), &place("b", b, lat)).veto;
+        assert_eq!(veto("Rome", "Lower Kestrelshire", 43.0), None);
+        assert_eq!(veto("Rome", "Lower Kestrelshire", 47.0), Some(Veto::OtherCity));
+        assert_eq!(veto("Rome", "Florence", 43.8), Some(Veto::OtherCity));
+    }
+
+    #[test]
+    fn a_suburb_or_resort_in_the_address_is_the_same_city() {
+        let of_city = |found: &Comparison| found.found.iter().any(|(feature, _)| matches!(feature, Feature::CityOther));
+        let a = at(listing("a", "1", "Kestrel Banding Days", "2026-05-01"), "", "Heronsgate");
+        let mut b = at(listing("b", "1", "Kestrel Banding Days", "2026-05-01"), "", "Oakham");
+        assert!(of_city(&compare(&a, &b)));
+        b.venue.address = Some("4 Mill Lane, Heronsgate, Oakham".to_owned());
+        assert!(!of_city(&compare(&a, &b)));
+    }
+
+    #[test]
+    fn a_venue_in_the_title_is_known_however_it_is_spelt() {
+        let evening = |source: &str, title: &str| {
+            at(listing(source, "1", title, "2026-05-01T18:00:00-07:00"), "Lantern Music Theatre", "Davis")
+        };
+        let found = compare(
+            &evening("a", "Rat Therapy at Lantern Music Theater"),
+            &evening("b", "Rat Therapy: The Quiet Tour with Marsh Owls"),
+        );
+        assert!(found.matched, "{found}");
+    }
+
+    #[test]
+    fn a_part_is_not_the_whole() {
+        let of = |source, title| at(listing(source, "1", title, "2026-05-01"), "", "Davis");
+        let whole = of("a", "Lighthouse Weavers");
+        let part = compare(&whole, &of("b", "Loom devroom at Lighthouse Weavers"));
+        assert!(!part.matched, "{part}");
+        let longer = compare(&whole, &of("b", "Loom days at Lighthouse Weavers"));
+        assert!(longer.matched, "{longer}");
+    }
+
+    #[test]
+    fn co_located_events_share_a_site() {
+        let with = |source: &str, title: &str, url: &str| {
+            let mut listing = at(listing(source, "1", title, "2026-05-01"), "", "Davis");
+            listing.urls = vec![url.to_owned()];
+            listing
+        };
+        let a = with("a", "Kestrelconf", "https://kestrel.example.com/");
+        let b = with("b", "Community Days of Lanterns", "https://kestrel.example.com/lanterns");
+        assert!(!compare(&a, &b).matched, "{}", compare(&a, &b));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Computed once per listing, shared by all its blocks and edges, and free of text: words are
 //! 32-bit hashes, so that comparing two titles is merging two short sorted lists of numbers.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
@@ -15,16 +15,16 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::block::{self, Entry, Keys};
+use super::block::{self, Keys};
 use super::config::ResolveConfig;
 use super::epochs::{Pending, Sender, by_listing, net_changes};
 use super::identity::Carrier;
 use super::page::Page;
 use super::title::{self, Class};
 use crate::Epoch;
-use crate::gazetteer::country_code;
+use crate::gazetteer::{Gazetteer, country_code};
 use crate::ids::ListingId;
-use crate::listing::{GeoPrecision, LiveListing, Point};
+use crate::listing::{GeoPrecision, GeoProvenance, LiveListing, Point, Venue};
 use crate::meter::Held;
 use crate::moment::Moment;
 use crate::shared::Shared;
@@ -144,8 +144,12 @@ pub struct Fingerprint {
     pub title: Tokens,
     /// Hashes of the letters of the title, as written and with codes for countries; 0 for none.
     pub letters: [u32; 2],
+    /// Hash of the letters of those words of the title that tell events apart; 0 for none.
+    pub core: u32,
     /// Hashes of what the title may be abbreviated to.
-    pub acronyms: SmallVec<[u32; 3]>,
+    pub acronyms: SmallVec<[u32; 4]>,
+    /// Words of the title for what is only a part of an event, by bits.
+    pub parts: u32,
     /// Years in the title.
     pub years: SmallVec<[u16; 4]>,
     /// Other numbers in the title: editions, parts, sessions.
@@ -154,6 +158,9 @@ pub struct Fingerprint {
     pub span: Span,
     /// Where.
     pub geo: Option<(Point, GeoPrecision)>,
+    /// Whether the coordinates may be the centre of a whole region: the source gave them with nothing
+    /// but a name that is of no known city.
+    pub vague: bool,
     /// Words of the venue's name.
     pub venue: Tokens,
     /// Words and numbers of the address.
@@ -184,11 +191,14 @@ impl Fingerprint {
             duplicate_free: config.duplicate_free.contains(&*listing.source),
             title: distinct_words(sorted(title.tokens.iter().map(|(token, _)| *token))),
             letters: title.letters,
+            core: title.core,
             acronyms: title.acronyms,
+            parts: title.parts,
             years: sorted(title.years),
             numbers: sorted(title.numbers),
             span: span(listing.start, listing.end),
-            geo: venue.geo.map(|geo| (geo.point, geo.precision)),
+            geo: live.geo().map(|geo| (geo.point, geo.precision)),
+            vague: is_vague(venue),
             venue: text(&venue.name, &VENUE_WORDS),
             address: sorted(street(venue.address.as_deref().unwrap_or_default())),
             city: sorted(words(venue.city.as_deref().unwrap_or_default(), &CITY_WORDS)),
@@ -197,15 +207,26 @@ impl Fingerprint {
             url: listing.urls.first().and_then(|url| Page::of(url)),
             keys: Keys::new(),
         };
-        fingerprint.keys = block::keys(&fingerprint, &leading(title.tokens), config);
+        fingerprint.keys = block::keys(&fingerprint, &leading(title.tokens, &fingerprint.acronyms), config);
         fingerprint
     }
 }
 
-/// The telling words by which a title is looked up: the longest first, since long words are rarer.
-fn leading(mut tokens: Vec<(Token, usize)>) -> SmallVec<[Token; 8]> {
+fn is_vague(venue: &Venue) -> bool {
+    let from_source = venue.geo.is_some_and(|geo| geo.provenance == GeoProvenance::Source);
+    let bare = from_source && venue.name.is_none() && venue.address.is_none();
+    let city = venue.city.as_deref().filter(|_| bare);
+    city.is_some_and(|city| {
+        Gazetteer::embedded().city(city, venue.region.as_deref(), venue.country.as_deref()).is_none()
+    })
+}
+
+/// The telling words by which a title is looked up: its own abbreviation first, then the longest, since long
+/// words are rarer.
+fn leading(mut tokens: Vec<(Token, usize)>, acronyms: &[u32]) -> SmallVec<[Token; 8]> {
     tokens.retain(|(token, _)| token.class() == Class::Telling);
-    tokens.sort_unstable_by_key(|&(token, length)| (std::cmp::Reverse(length), token));
+    tokens
+        .sort_unstable_by_key(|&(token, length)| (!acronyms.contains(&token.hash()), std::cmp::Reverse(length), token));
     tokens.dedup();
     tokens.into_iter().map(|(token, _)| token).take(block::TITLE_KEYS).collect()
 }
@@ -224,14 +245,21 @@ fn sorted<A: smallvec::Array<Item = T>, T: Ord>(items: impl IntoIterator<Item = 
 }
 
 /// Words that carry no meaning in some kind of text, and words that carry little.
-struct WordTable {
-    stop: &'static [&'static str],
-    common: &'static [&'static str],
+type WordTable = LazyLock<foldhash::HashMap<&'static str, Weight>>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    None,
+    Little,
 }
 
-const VENUE_WORDS: WordTable = WordTable {
-    stop: title::STOP,
-    common: &[
+fn word_table(stop: &[&'static str], common: &[&'static str]) -> foldhash::HashMap<&'static str, Weight> {
+    let little = common.iter().map(|word| (*word, Weight::Little));
+    little.chain(stop.iter().map(|word| (*word, Weight::None))).collect()
+}
+
+static VENUE_WORDS: WordTable = LazyLock::new(|| {
+    let common = [
         "arena",
         "auditorium",
         "ave",
@@ -242,13 +270,12 @@ const VENUE_WORDS: WordTable = WordTable {
         "cafe",
         "campus",
         "center",
-        "centre",
         "church",
         "city",
         "club",
         "college",
         "community",
-        "conference",
+        "conf",
         "convention",
         "county",
         "court",
@@ -274,11 +301,11 @@ const VENUE_WORDS: WordTable = WordTable {
         "studio",
         "suite",
         "theater",
-        "theatre",
-        "university",
-    ],
-};
-const CITY_WORDS: WordTable = WordTable { stop: &["city", "of", "the"], common: &[] };
+        "univ",
+    ];
+    word_table(title::STOP, &common)
+});
+static CITY_WORDS: WordTable = LazyLock::new(|| word_table(&["city", "of", "the"], &[]));
 
 fn words(text: &str, table: &WordTable) -> SmallVec<[Token; 8]> {
     let (mut tokens, mut skipped) = (SmallVec::new(), SmallVec::new());
@@ -286,12 +313,11 @@ fn words(text: &str, table: &WordTable) -> SmallVec<[Token; 8]> {
         if tokens.len() >= MAX_TOKENS || number_of(word).is_some() {
             return;
         }
-        let word = stem(word);
-        if table.stop.binary_search(&word).is_ok() {
-            skipped.push(Token::new(word, Class::Common));
-        } else {
-            let common = table.common.binary_search(&word).is_ok();
-            tokens.push(Token::new(word, if common { Class::Common } else { Class::Telling }));
+        let word = title::alias(stem(word));
+        match table.get(word) {
+            Some(Weight::None) => skipped.push(Token::new(word, Class::Common)),
+            Some(Weight::Little) => tokens.push(Token::new(word, Class::Common)),
+            None => tokens.push(Token::new(word, Class::Telling)),
         }
     });
     if tokens.is_empty() { skipped } else { tokens }
@@ -302,8 +328,9 @@ fn street(address: &str) -> SmallVec<[Token; 8]> {
     let mut tokens = SmallVec::new();
     for_each_word(address, |word, _| {
         if tokens.len() < MAX_TOKENS {
-            let common =
-                VENUE_WORDS.stop.binary_search(&word).is_ok() || VENUE_WORDS.common.binary_search(&word).is_ok();
+            // A venue's name in an address has to be found there as it is in the name.
+            let word = title::alias(stem(word));
+            let common = VENUE_WORDS.contains_key(word);
             let class = match number_of(word) {
                 Some(_) => Class::Kind,
                 None if common || word.len() <= 2 => Class::Common,
@@ -406,9 +433,6 @@ fn minute(moment: Moment) -> Option<i32> {
 pub(super) struct BlockChange {
     pub(super) key: u64,
     pub(super) fingerprint: Shared<Fingerprint>,
-    /// See [`Entry`]; beside `diff` they take no room of their own.
-    pub(super) start: i32,
-    pub(super) offset: i16,
     pub(super) diff: i8,
 }
 
@@ -457,6 +481,7 @@ impl Fingerprints {
         let listings = net_changes(input.listings);
         out.blocks.reserve(listings.len() * 6);
         out.presence.reserve(listings.len());
+        self.live.reserve(listings.len());
         for (listing, live) in listings {
             let new = live.map(|live| Shared::new(Fingerprint::of(&live, &self.config)));
             let old = match &new {
@@ -503,8 +528,7 @@ fn change(listing: ListingId, before: State, after: State, out: &mut Fingerprint
 
 /// A listing entering (1) or leaving (-1) all its blocks.
 pub(super) fn into_blocks(fingerprint: &Shared<Fingerprint>, diff: i8) -> impl Iterator<Item = BlockChange> {
-    let (start, offset) = Entry::start_of(fingerprint);
-    let into = move |key: &u64| BlockChange { key: *key, fingerprint: fingerprint.clone(), start, offset, diff };
+    let into = move |key: &u64| BlockChange { key: *key, fingerprint: fingerprint.clone(), diff };
     fingerprint.keys.iter().map(into)
 }
 
@@ -559,15 +583,14 @@ mod tests {
 
     fn fingerprint(title: &str) -> Fingerprint {
         let listing = Listing::new("s", "1", title, "2026-03-28T19:30:00-07:00".parse().unwrap());
-        let live = LiveListing { id: listing.id(), first_seen: 0, updated_at: 0, listing };
+        let live = LiveListing::new(listing, 0, 0);
         Fingerprint::of(&live, &ResolveConfig::default())
     }
 
     #[test]
-    fn the_tables_are_sorted_and_hold_stems() {
-        for table in [VENUE_WORDS, CITY_WORDS] {
-            assert!(table.stop.is_sorted() && table.common.is_sorted());
-            assert!(table.common.iter().all(|word| stem(word) == *word));
+    fn the_tables_hold_stems() {
+        for (word, weight) in VENUE_WORDS.iter().chain(CITY_WORDS.iter()) {
+            assert!(*weight == Weight::None || stem(word) == *word, "{word}");
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use differential_dataflow::{AsCollection, VecCollection};
 use serde::{Deserialize, Serialize};
@@ -21,33 +21,12 @@ use super::decision::DecisionReport;
 use super::epochs::{Pending, Sender, by_listing, net_changes};
 use super::identity::{Identity, own_id};
 use crate::Epoch;
-use crate::event::{Event, Member};
+use crate::event::{Composed, Event, EventField, Member, sorted_tags};
 use crate::ids::{EventId, ListingId};
 use crate::listing::{Listing, LiveListing, Pricing, Ratio, Venue};
 use crate::meter::Held;
 use crate::moment::{Moment, rfc3339_ms};
 use crate::shared::Shared;
-
-/// Names of the fields whose origin is recorded.
-const FIELDS: [&str; 15] = [
-    "title",
-    "description",
-    "category",
-    "tags",
-    "startTime",
-    "endTime",
-    "venue",
-    "geo",
-    "online",
-    "organizer",
-    "pricing",
-    "capacity",
-    "images",
-    "urls",
-    "status",
-];
-
-static NAMES: LazyLock<[Arc<str>; FIELDS.len()]> = LazyLock::new(|| FIELDS.map(Arc::from));
 
 /// A listing's membership in an event, and what holds it there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -112,9 +91,9 @@ impl Link {
 pub fn merge(identity: Identity, members: &[(&LiveListing, Ratio)], config: &ResolveConfig) -> Option<Event> {
     match members {
         [] => None,
-        [(only, similarity)] => Some(single(identity, only, *similarity)),
+        [(only, similarity)] => Some(Event::of_listing(identity.event, identity.born, only, *similarity)),
         [(first, similarity), ..] => {
-            let mut event = single(identity, first, *similarity);
+            let mut event = Event::of_listing(identity.event, identity.born, first, *similarity);
             Merger::new(members, config).fill(&mut event);
             // A listing that is older than the id joined later, or was read later.
             let oldest = members.iter().map(|(live, _)| live.first_seen).min();
@@ -124,54 +103,10 @@ pub fn merge(identity: Identity, members: &[(&LiveListing, Ratio)], config: &Res
     }
 }
 
-fn member(live: &LiveListing, similarity: Ratio) -> Member {
-    Member {
-        source: live.listing.source.clone(),
-        external_id: live.listing.external_id.clone(),
-        url: live.listing.urls.first().cloned(),
-        similarity,
-    }
-}
-
-/// Tags of sources and labels of the taxonomy in one list.
-fn sorted(tags: impl Iterator<Item = Arc<str>>) -> Vec<Arc<str>> {
-    let mut tags: Vec<Arc<str>> = tags.collect();
-    tags.sort_unstable();
-    tags.dedup();
-    tags
-}
-
-fn single(identity: Identity, live: &LiveListing, similarity: Ratio) -> Event {
-    let listing = &live.listing;
-    Event {
-        id: identity.event,
-        title: listing.title.clone(),
-        description: listing.description.clone(),
-        category: listing.category.clone(),
-        tags: sorted(listing.tags.iter().chain(&listing.labels).cloned()),
-        start_time: listing.start,
-        end_time: listing.end,
-        timezone: listing.timezone.clone(),
-        all_day: listing.start.is_day(),
-        venue: listing.venue.clone(),
-        online: listing.online,
-        organizer: listing.organizer.clone(),
-        pricing: listing.pricing.clone(),
-        capacity: listing.capacity,
-        images: listing.images.clone(),
-        urls: listing.urls.clone(),
-        status: listing.status,
-        listings: vec![member(live, similarity)],
-        field_sources: BTreeMap::new(),
-        first_seen: identity.born.min(live.first_seen),
-        updated_at: live.updated_at,
-    }
-}
-
 struct Merger<'a> {
     members: &'a [(&'a LiveListing, Ratio)],
     trust: Vec<Ratio>,
-    sources: BTreeMap<Arc<str>, u32>,
+    sources: BTreeMap<EventField, u16>,
 }
 
 impl<'a> Merger<'a> {
@@ -181,25 +116,32 @@ impl<'a> Merger<'a> {
     }
 
     /// The listing that says a field best, by `completeness`: `None` for a listing without it.
-    fn best<K: Ord>(&mut self, field: &str, completeness: impl Fn(&Listing) -> Option<K>) -> Option<&'a Listing> {
-        let ranked = self.members.iter().zip(&self.trust).enumerate().filter_map(|(index, ((live, _), trust))| {
-            let rank = (*trust, completeness(&live.listing)?, live.updated_at, Reverse(index));
-            Some((rank, &live.listing))
-        });
-        let (rank, listing) = ranked.max_by(|(a, _), (b, _)| a.cmp(b))?;
-        self.record(field, rank.3.0);
-        Some(listing)
+    fn best<K: Ord>(&mut self, field: EventField, completeness: impl Fn(&Listing) -> Option<K>) -> Option<&'a Listing> {
+        self.best_live(field, |live| completeness(&live.listing)).map(|live| &*live.listing)
     }
 
-    fn record(&mut self, field: &str, index: usize) {
-        let name = NAMES.iter().find(|name| ***name == *field);
-        if let (Some(name), Ok(index)) = (name, u32::try_from(index)) {
-            self.sources.insert(name.clone(), index);
+    fn best_live<K: Ord>(
+        &mut self,
+        field: EventField,
+        completeness: impl Fn(&LiveListing) -> Option<K>,
+    ) -> Option<&'a LiveListing> {
+        let ranked = self.members.iter().zip(&self.trust).enumerate().filter_map(|(index, ((live, _), trust))| {
+            let rank = (*trust, completeness(live)?, live.updated_at, Reverse(index));
+            Some((rank, *live))
+        });
+        let (rank, live) = ranked.max_by(|(a, _), (b, _)| a.cmp(b))?;
+        self.record(field, rank.3.0);
+        Some(live)
+    }
+
+    fn record(&mut self, field: EventField, index: usize) {
+        if let Ok(index) = u16::try_from(index) {
+            self.sources.insert(field, index);
         }
     }
 
     /// All distinct items, those of the most trusted and newest listings first.
-    fn united<T: Clone + Ord>(&mut self, field: &str, items: impl Fn(&Listing) -> &[T]) -> Vec<T> {
+    fn united<T: Clone + Ord>(&mut self, field: EventField, items: impl Fn(&Listing) -> &[T]) -> Vec<T> {
         let mut order: Vec<usize> = (0..self.members.len()).collect();
         let newest = |index: &usize| self.members.get(*index).map(|(live, _)| live.updated_at);
         order.sort_by_key(|index| (Reverse(self.trust.get(*index).copied()), Reverse(newest(index)), *index));
@@ -220,40 +162,42 @@ impl<'a> Merger<'a> {
     }
 
     fn fill(mut self, event: &mut Event) {
-        if let Some(best) = self.best("title", |listing| (!listing.title.is_empty()).then_some(())) {
+        if let Some(best) = self.best(EventField::Title, |listing| (!listing.title.is_empty()).then_some(())) {
             event.title = best.title.clone();
         }
-        let length = |text: &Option<String>| text.as_ref().map(String::len).filter(|length| *length > 0);
-        event.description = self.best("description", |l| length(&l.description)).and_then(|l| l.description.clone());
+        let length = |text: &Option<Arc<str>>| text.as_ref().map(|text| text.len()).filter(|length| *length > 0);
+        event.description =
+            self.best(EventField::Description, |l| length(&l.description)).and_then(|l| l.description.clone());
         event.category = self
-            .best("category", |listing| listing.category.as_ref().map(|_| listing.category_confidence))
+            .best(EventField::Category, |listing| listing.category.as_ref().map(|_| listing.category_confidence))
             .and_then(|listing| listing.category.clone());
-        let labels = self.united("tags", |listing| &listing.labels);
-        let tags = self.united("tags", |listing| &listing.tags);
-        event.tags = sorted(tags.into_iter().chain(labels));
+        let labels = self.united(EventField::Tags, |listing| &listing.labels);
+        let tags = self.united(EventField::Tags, |listing| &listing.tags);
+        event.tags = sorted_tags(tags.into_iter().chain(labels));
         self.fill_time(event);
         self.fill_place(event);
         event.organizer = self
-            .best("organizer", |listing| listing.organizer.as_ref().map(|organizer| organizer.url.is_some()))
+            .best(EventField::Organizer, |listing| listing.organizer.as_ref().map(|organizer| organizer.url.is_some()))
             .and_then(|listing| listing.organizer.clone());
         event.pricing = self
-            .best("pricing", |listing| listing.pricing.as_ref().map(known_prices))
+            .best(EventField::Pricing, |listing| listing.pricing.as_ref().map(known_prices))
             .and_then(|listing| listing.pricing.clone());
-        event.capacity = self.best("capacity", |listing| listing.capacity.map(|_| ())).and_then(|l| l.capacity);
-        event.images = self.united("images", |listing| &listing.images);
-        event.urls = self.united("urls", |listing| &listing.urls);
-        if let Some(best) = self.best("status", |_| Some(())) {
+        event.capacity =
+            self.best(EventField::Capacity, |listing| listing.capacity.map(|_| ())).and_then(|l| l.capacity);
+        event.images = self.united(EventField::Images, |listing| &listing.images);
+        event.urls = self.united(EventField::Urls, |listing| &listing.urls);
+        if let Some(best) = self.best(EventField::Status, |_| Some(())) {
             event.status = best.status;
         }
-        event.listings = self.members.iter().map(|(live, similarity)| member(live, *similarity)).collect();
+        event.listings = self.members.iter().map(|(live, similarity)| Member::of(live, *similarity)).collect();
         event.updated_at = self.members.iter().map(|(live, _)| live.updated_at).max().unwrap_or(event.updated_at);
-        event.field_sources = self.sources;
+        event.field_sources = self.sources.into();
     }
 
     fn fill_time(&mut self, event: &mut Event) {
         let time =
             |listing: &Listing| Some((!listing.start.is_day(), listing.timezone.is_some(), listing.end.is_some()));
-        if let Some(best) = self.best("startTime", time) {
+        if let Some(best) = self.best(EventField::StartTime, time) {
             event.start_time = best.start;
             event.timezone = best.timezone.clone();
             event.all_day = best.start.is_day();
@@ -264,17 +208,17 @@ impl<'a> Merger<'a> {
             // The end that was given together with this start fits it best.
             Some((listing.start == start, !end.is_day()))
         };
-        event.end_time = self.best("endTime", after).and_then(|listing| listing.end);
+        event.end_time = self.best(EventField::EndTime, after).and_then(|listing| listing.end);
     }
 
     fn fill_place(&mut self, event: &mut Event) {
         let known = |listing: &Listing| Some(known_parts(&listing.venue)).filter(|known| *known > (false, 0));
-        if let Some(best) = self.best("venue", known) {
+        if let Some(best) = self.best(EventField::Venue, known) {
             event.venue = Venue { geo: None, ..best.venue.clone() };
         }
-        let geo = |listing: &Listing| listing.venue.geo.map(|geo| geo.precision);
-        event.venue.geo = self.best("geo", geo).and_then(|listing| listing.venue.geo);
-        if let Some(best) = self.best("online", |_| Some(())) {
+        event.venue.geo =
+            self.best_live(EventField::Geo, |live| live.geo().map(|geo| geo.precision)).and_then(LiveListing::geo);
+        if let Some(best) = self.best(EventField::Online, |_| Some(())) {
             event.online = best.online;
         }
     }
@@ -350,7 +294,7 @@ impl Part {
 /// Changes of events and links of one epoch.
 #[derive(Debug, Default)]
 struct Outputs {
-    events: Vec<((EventId, Shared<Event>), isize)>,
+    events: Vec<((EventId, Shared<Composed>), isize)>,
     links: Vec<((ListingId, Shared<Link>), isize)>,
     joining: Vec<Joining>,
 }
@@ -373,6 +317,7 @@ pub(super) type Assigned = (ListingId, Option<Arc<Assignment>>);
 impl Places {
     fn apply(&mut self, listings: Vec<(Shared<LiveListing>, isize)>, assigned: Vec<Assigned>, out: &mut Outputs) {
         let mut assigned: foldhash::HashMap<ListingId, Option<Arc<Assignment>>> = assigned.into_iter().collect();
+        self.places.reserve(listings.len());
         for (listing, live) in net_changes(listings) {
             let assignment = assigned.remove(&listing);
             self.change(listing, Some(live), assignment, out);
@@ -416,8 +361,8 @@ impl Place {
             return;
         }
         let identity = Identity { born: live.first_seen, event: own_id(live.id) };
-        let event = Shared::new(single(identity, live, Ratio::ONE));
-        out.events.push(((identity.event, event), isize::from(diff)));
+        let event = Composed::single(identity.event, identity.born, live);
+        out.events.push(((identity.event, Shared::new(event)), isize::from(diff)));
         out.links.push(((live.id, Shared::new(Link::single(live, identity))), isize::from(diff)));
     }
 }
@@ -471,10 +416,16 @@ impl Merged {
         }
     }
 
-    fn event(&self, parts: &[Part]) -> Option<Event> {
+    fn event(&self, parts: &[Part]) -> Option<Composed> {
+        if let [Part { live, assignment }] = parts
+            && assignment.similarity == Ratio::ONE
+        {
+            let Identity { event, born } = assignment.identity;
+            return Some(Composed::single(event, born, live));
+        }
         let members: Vec<(&LiveListing, Ratio)> =
             parts.iter().map(|part| (&*part.live, part.assignment.similarity)).collect();
-        merge(parts.first()?.assignment.identity, &members, &self.config)
+        merge(parts.first()?.assignment.identity, &members, &self.config).map(Composed::from)
     }
 }
 
@@ -484,7 +435,7 @@ fn name_of(part: &Part) -> (&str, &str) {
 
 /// Events and links.
 pub(super) type EventsAndLinks<'s> =
-    (VecCollection<'s, Epoch, (EventId, Shared<Event>)>, VecCollection<'s, Epoch, (ListingId, Shared<Link>)>);
+    (VecCollection<'s, Epoch, (EventId, Shared<Composed>)>, VecCollection<'s, Epoch, (ListingId, Shared<Link>)>);
 
 #[derive(Default)]
 struct PlacesInput {
@@ -565,7 +516,7 @@ mod tests {
     fn live(source: &str, updated_at: i64, change: impl FnOnce(&mut Listing)) -> LiveListing {
         let mut listing = Listing::new(source, "1", "Title", "2026-03-28T19:30:00Z".parse().unwrap());
         change(&mut listing);
-        LiveListing { id: listing.id(), first_seen: 5, updated_at, listing }
+        LiveListing::new(listing, 5, updated_at)
     }
 
     fn merged(lives: &[LiveListing], config: &ResolveConfig) -> Event {
@@ -580,26 +531,26 @@ mod tests {
         let event = merged(std::slice::from_ref(&only), &ResolveConfig::default());
         assert_eq!((event.first_seen, event.updated_at, event.capacity), (1, 9, Some(3)));
         assert!(event.field_sources.is_empty());
-        assert_eq!(event.listings, [member(&only, Ratio::ONE)]);
+        assert_eq!(event.listings, [Member::of(&only, Ratio::ONE)]);
     }
 
     #[test]
     fn fields_come_from_trust_then_completeness_then_recency() {
         let a = live("a", 1, |listing| {
             listing.title = "From a".to_owned();
-            listing.description = Some("a longer description".to_owned());
+            listing.description = Some("a longer description".into());
         });
         let b = live("b", 2, |listing| {
             listing.title = "From b".to_owned();
-            listing.description = Some("short".to_owned());
+            listing.description = Some("short".into());
             listing.status = Status::Cancelled;
         });
         let event = merged(&[a.clone(), b.clone()], &ResolveConfig::default());
         assert_eq!((event.title.as_str(), event.status), ("From b", Status::Cancelled));
         assert_eq!(event.description.as_deref(), Some("a longer description"));
-        assert_eq!(event.field_sources.get("title"), Some(&1));
-        assert_eq!(event.field_sources.get("description"), Some(&0));
-        assert_eq!(event.field_sources.get("pricing"), None);
+        assert_eq!(event.field_sources.get(EventField::Title), Some(1));
+        assert_eq!(event.field_sources.get(EventField::Description), Some(0));
+        assert_eq!(event.field_sources.get(EventField::Pricing), None);
         let config = ResolveConfig { trust: [("b".to_owned(), 0.9)].into(), ..ResolveConfig::default() };
         assert_eq!(merged(&[a, b], &config).description.as_deref(), Some("short"));
     }
@@ -615,7 +566,7 @@ mod tests {
         let event = merged(&[day, early, timed], &ResolveConfig::default());
         assert!(!event.all_day);
         assert_eq!(event.end_time, Some("2026-03-28T21:00:00Z".parse().unwrap()));
-        assert_eq!(event.field_sources.get("endTime"), Some(&2));
+        assert_eq!(event.field_sources.get(EventField::EndTime), Some(2));
     }
 
     #[test]

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 
 use crate::Epoch;
-use crate::event::Event;
+use crate::event::Composed;
 use crate::ids::{EventId, ListingId};
 use crate::listing::LiveListing;
 use crate::shared::Shared;
@@ -50,6 +50,7 @@ pub mod merge;
 pub mod model;
 mod page;
 mod rulings;
+mod sketch;
 mod title;
 pub mod train;
 
@@ -102,7 +103,7 @@ impl Stat {
 /// What [`Resolve::resolve`] gives.
 pub struct Resolved<'s> {
     /// The events.
-    pub events: VecCollection<'s, Epoch, (EventId, Shared<Event>)>,
+    pub events: VecCollection<'s, Epoch, (EventId, Shared<Composed>)>,
     /// One link for each live listing.
     pub links: VecCollection<'s, Epoch, (ListingId, Shared<Link>)>,
     /// Ids that were given up, each with the id of the event that took its listings in. No id that
@@ -134,7 +135,7 @@ pub trait Resolve<'s> {
     /// let live = |source: &str, title: &str| {
     ///     let mut listing = Listing::new(source, "1", title, "2026-05-01T18:00:00+05:30".parse().unwrap());
     ///     listing.venue.name = Some("Indiranagar Club".to_owned());
-    ///     Shared::new(LiveListing { id: listing.id(), first_seen: 0, updated_at: 0, listing })
+    ///     Shared::new(LiveListing::new(listing, 0, 0))
     /// };
     /// let a = live("a", "Food Festival at Indiranagar");
     /// let b = live("b", "Indiranagar Food Festival");
@@ -145,7 +146,7 @@ pub trait Resolve<'s> {
     ///         let decisions = scope.new_collection_from(Vec::<Decision>::new()).1;
     ///         let history = scope.new_input::<Vec<Remembered>>().1;
     ///         let resolved = listings.resolve(&Arc::new(ResolveConfig::default()), decisions, history);
-    ///         resolved.events.map(|(_, event)| event.listings.len()).assert_eq(scope.new_collection_from([2]).1);
+    ///         resolved.events.map(|(_, event)| event.sources().count()).assert_eq(scope.new_collection_from([2]).1);
     ///     });
     /// });
     /// ```

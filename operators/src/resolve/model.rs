@@ -66,6 +66,8 @@ features! {
     TitleAcronym, Title, "title_acronym";
     /// What agrees are common words only.
     TitlePlain, Title, "title_plain";
+    /// One names a part of an event, such as a track or an audition, and the other does not.
+    TitlePart, Title, "title_part";
     /// A number (edition, part) in common.
     NumberSame, Title, "number_same";
     /// Both have numbers, none in common.
@@ -132,6 +134,8 @@ features! {
     UrlSameOther, Url, "url_same_other";
     /// Pages of one site of the event's own.
     UrlSite, Url, "url_site";
+    /// Pages of one site of the event's own, with no word of the titles in common.
+    UrlSiteOther, Url, "url_site_other";
     /// Sites that differ only in the top-level domain or a year.
     UrlFamily, Url, "url_family";
     /// Two pages of one site, each of its own.
@@ -172,7 +176,9 @@ impl Feature {
             | F::VenueBranch
             | F::VenueOtherPlain
             | F::PlaceFar => Sign::Against,
-            F::CityOther | F::CountryOther | F::SourceSame | F::UrlSameOther => Sign::Against,
+            F::CityOther | F::CountryOther | F::SourceSame | F::UrlSameOther | F::UrlSiteOther | F::TitlePart => {
+                Sign::Against
+            }
             _ => Sign::Either,
         }
     }
@@ -203,7 +209,7 @@ struct ModelFile {
 }
 
 /// The version of the set of features; parameters of another one are refused.
-pub const MODEL_VERSION: u32 = 1;
+pub const MODEL_VERSION: u32 = 2;
 
 /// Why a file of parameters cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -322,7 +328,7 @@ mod tests {
     fn parameters_survive_their_text() {
         let text = Model::default().to_toml("", "a \"test\"");
         assert_eq!(toml::from_str::<Model>(&text).unwrap(), Model::default());
-        let other = text.replace("version = 1", "version = 99");
+        let other = text.replace("version = 2", "version = 99");
         assert!(toml::from_str::<Model>(&other).unwrap_err().to_string().contains("version 99"));
         let unknown = format!("{text}\nnothing = 1.0\n");
         assert!(toml::from_str::<Model>(&unknown).is_err());

@@ -58,8 +58,30 @@ fn nth(n: u64) -> Shared<LiveListing> {
     listing.venue.geo =
         point.map(|point| Geo { point, precision: GeoPrecision::Venue, provenance: GeoProvenance::Source });
     listing.urls = vec![format!("https://{source}.example.org/events/{n}")];
-    listing.description = Some("Lorem ipsum dolor sit amet. ".repeat(25));
-    Shared::new(LiveListing { id: listing.id(), first_seen: n as i64, updated_at: n as i64, listing })
+    listing.description = Some("Lorem ipsum dolor sit amet. ".repeat(25).into());
+    Shared::new(LiveListing::new(listing, n as i64, n as i64))
+}
+
+/// One of any number of events on one day in one venue, with titles of common words.
+fn crowded(n: u64) -> Shared<LiveListing> {
+    let mut dice = Dice(n.wrapping_mul(31));
+    let words = ["Open", "Jazz", "Night", "Family", "Workshop", "Music", "Market", "Evening"];
+    let mut word = || words[dice.roll(8) as usize];
+    let title = format!("{} {} {} {n}", word(), word(), word());
+    alike(n, &title, (n % 60) as i64 * 10)
+}
+
+/// One of any number of listings that tell of the same event, each in a source of its own.
+fn repeated(n: u64) -> Shared<LiveListing> {
+    alike(n, "Grand Opening of the Copper Lantern", 0)
+}
+
+fn alike(n: u64, title: &str, minute: i64) -> Shared<LiveListing> {
+    let start = Moment::Instant { ms: (20_500 * 1_440 + 600 + minute) * 60_000, offset_min: 0 };
+    let mut listing = Listing::new(&format!("source {n}"), "1", title, start);
+    listing.venue.name = Some("Copper Hall".to_owned());
+    listing.venue.city = Some("Davis".to_owned());
+    Shared::new(LiveListing::new(listing, n as i64, n as i64))
 }
 
 /// Resident memory in bytes; 0 where /proc is not to be had.
@@ -77,11 +99,11 @@ fn processor() -> f64 {
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-fn measure(workers: usize) {
+fn measure(workers: usize, what: &str, count: u64, listing: fn(u64) -> Shared<LiveListing>) {
     let mut inputs: Vec<Vec<Vec<Shared<LiveListing>>>> = Vec::new();
     for worker in 0..workers as u64 {
-        let batches = (0..LISTINGS / BATCH).map(|batch| {
-            (batch * BATCH..(batch + 1) * BATCH).filter(|n| n % workers as u64 == worker).map(nth).collect()
+        let batches = (0..count / BATCH).map(|batch| {
+            (batch * BATCH..(batch + 1) * BATCH).filter(|n| n % workers as u64 == worker).map(listing).collect()
         });
         inputs.push(batches.collect());
     }
@@ -102,7 +124,7 @@ fn measure(workers: usize) {
             let links = move |(_, _, diff): &(_, Epoch, isize)| links.set((links.get().0, links.get().1 + diff));
             resolved.events.inspect(events).probe_with(&probe);
             resolved.links.inspect(links).probe_with(&probe);
-            resolved.stats.inspect(|stat| eprintln!("{stat:?}")).probe_with(&probe);
+            resolved.stats.probe_with(&probe);
             history
         });
         for (epoch, batch) in inputs[worker.index()].iter().enumerate() {
@@ -127,21 +149,33 @@ fn measure(workers: usize) {
     let memory = results.iter().map(|(_, _, memory, _)| *memory).max().unwrap_or(0).saturating_sub(before);
     let processor = results.iter().map(|(_, _, _, processor)| *processor).fold(0.0, f64::max);
     println!(
-        "{workers} workers: {:.1} µs of processor a listing, {:.0} listings/s, {events} events of {links} listings, {} bytes a listing beside the payload",
-        (processor - worked) * 1e6 / LISTINGS as f64,
-        LISTINGS as f64 / seconds,
-        memory / LISTINGS
+        "{what}, {workers} workers: {:.1} µs of processor a listing, {:.0} listings/s, {events} events of {links} listings, {} bytes a listing beside the payload",
+        (processor - worked) * 1e6 / count as f64,
+        count as f64 / seconds,
+        memory / count
     );
 }
 
 #[test]
 #[ignore = "takes a minute in a release build"]
 fn one_worker() {
-    measure(1);
+    measure(1, "all kinds", LISTINGS, nth);
 }
 
 #[test]
 #[ignore = "takes a minute in a release build"]
 fn two_workers() {
-    measure(2);
+    measure(2, "all kinds", LISTINGS, nth);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn hot_block() {
+    [10_000, 30_000, 100_000].into_iter().for_each(|count| measure(1, "hot block", count, crowded));
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn hot_component() {
+    [10_000, 30_000, 100_000].into_iter().for_each(|count| measure(1, "hot component", count, repeated));
 }

@@ -99,8 +99,8 @@ fn live(slot: usize, variant: &Variant, first_seen: i64, updated_at: i64) -> Sha
         _ => {}
     }
     listing.urls.extend(variant.url.map(|page| format!("https://example.org/{page}")));
-    listing.description = Some("x".repeat(variant.text));
-    Shared::new(LiveListing { id: listing.id(), first_seen, updated_at, listing })
+    listing.description = Some("x".repeat(variant.text).into());
+    Shared::new(LiveListing::new(listing, first_seen, updated_at))
 }
 
 fn variant() -> impl Strategy<Value = Variant> {
@@ -244,7 +244,7 @@ type Updates<D> = Vec<(D, Epoch, isize)>;
 
 #[derive(Debug, Default, Clone)]
 struct Captured {
-    events: Updates<(EventId, Shared<Event>)>,
+    events: Updates<(EventId, Shared<Composed>)>,
     links: Updates<(ListingId, Shared<Link>)>,
     redirects: Updates<(EventId, EventId)>,
     reports: Updates<(Pair, Shared<DecisionReport>)>,
@@ -477,7 +477,7 @@ fn check(captured: &Captured, world: &World, epoch: Epoch, config: &ResolveConfi
             clusters[id].iter().map(|(listing, similarity, _)| (&**lives[listing], *similarity)).collect();
         members.sort_by_key(|(live, _)| (live.listing.source.clone(), live.listing.external_id.clone()));
         let identity = Identity { born: *born.first().unwrap(), event: *id };
-        assert_eq!(Some((**event).clone()), merge::merge(identity, &members, config));
+        assert_eq!(Some(event.event().into_owned()), merge::merge(identity, &members, config));
     }
     let ids: BTreeSet<EventId> = clusters.into_keys().collect();
     let retired: BTreeSet<EventId> = at(&captured.redirects, epoch)

@@ -1,8 +1,10 @@
 //! Reading a title: which words tell events apart, which say next to nothing, and which numbers
 //! are years, editions or parts.
 
+use std::sync::LazyLock;
+
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::fingerprint::{MAX_TOKENS, Number, Token, for_each_word, number_of, stem};
 
@@ -29,9 +31,17 @@ pub(super) struct Title {
     /// Hashes of the letters in order, as they are written and with codes for countries: "Rails Israel"
     /// and "RailsIsrael" have the same, and so have "PyConZA" and "PyCon South Africa". 0 for none.
     pub(super) letters: [u32; 2],
+    /// Hash of the letters of the words that tell events apart: "SwiftBerry Conference" and "Swift Berry"
+    /// have the same. 0 for none.
+    pub(super) core: u32,
     /// What the words may be abbreviated to, as tokens.
-    pub(super) acronyms: SmallVec<[u32; 3]>,
+    pub(super) acronyms: Acronyms,
+    /// Which words of [`PART`] it has, by bits.
+    pub(super) parts: u32,
 }
+
+/// Hashes of abbreviations.
+pub(super) type Acronyms = SmallVec<[u32; 4]>;
 
 struct Word<'t> {
     text: &'t str,
@@ -43,11 +53,18 @@ pub(super) fn read(title: &str) -> Title {
     let mut buffer = String::with_capacity(title.len() + 8);
     let mut ends: SmallVec<[(usize, bool); 32]> = SmallVec::new();
     let shouting = !title.chars().any(char::is_lowercase);
+    let mut letter = false;
     for_each_word(title, |word, upper| {
-        if ends.len() < MAX_TOKENS {
+        // Letters one by one are one word: "I/O", "U.S.", "R & B".
+        let single = word.len() == 1 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
+        if let Some((end, _)) = ends.last_mut().filter(|_| single && letter) {
+            buffer.push_str(word);
+            *end = buffer.len();
+        } else if ends.len() < MAX_TOKENS {
             buffer.push_str(word);
             ends.push((buffer.len(), upper && !shouting));
         }
+        letter = single;
     });
     let mut from = 0;
     let words: SmallVec<[Word<'_>; 32]> = ends
@@ -66,8 +83,9 @@ struct Reader {
     title: Title,
     stopped: Vec<(Token, usize)>,
     initials: [String; 3],
-    letters: [Xxh3Default; 2],
-    any_letters: [bool; 2],
+    syllables: String,
+    letters: [String; 2],
+    core: String,
 }
 
 impl Reader {
@@ -85,7 +103,7 @@ impl Reader {
             }
             if let Some(country) = country_of_two(word.text, next) {
                 self.country(country, word.text);
-                self.letters[0].update(next.unwrap_or_default().as_bytes());
+                self.letters[0].push_str(next.unwrap_or_default());
                 continue;
             }
             if matches!(word.text, "present" | "presents" | "presenta" | "presented") && next != Some("by") {
@@ -101,11 +119,10 @@ impl Reader {
             // A title of nothing but stop words ("The The") is still a title.
             self.title.tokens = self.stopped;
         }
-        for ((slot, letters), any) in self.title.letters.iter_mut().zip(&self.letters).zip(self.any_letters) {
-            *slot = if any { (letters.digest() as u32).max(1) } else { 0 };
-        }
-        for initials in &self.initials {
-            if (3..=8).contains(&initials.len()) {
+        self.title.letters = [0, 1].map(|way| hash_of_letters(&self.letters[way]));
+        self.title.core = hash_of_letters(&self.core);
+        for (initials, range) in self.initials.iter().map(|text| (text, 3..=8)).chain([(&self.syllables, 6..=10)]) {
+            if range.contains(&initials.len()) {
                 let token = Token::new(stem(initials), Class::Telling).hash();
                 if !self.title.acronyms.contains(&token) {
                     self.title.acronyms.push(token);
@@ -125,18 +142,29 @@ impl Reader {
         let token = country_token(code);
         self.title.tokens.push((token, 2));
         self.spell(spelt, Some(code));
+        self.spell_core(code);
     }
 
     /// Adds letters as they are written, and a country as its code.
     fn spell(&mut self, text: &str, code: Option<&str>) {
-        let texts = [text, code.unwrap_or(text)];
-        for ((letters, any), text) in self.letters.iter_mut().zip(&mut self.any_letters).zip(texts) {
-            letters.update(text.as_bytes());
-            *any = true;
-        }
+        let [written, coded] = &mut self.letters;
+        written.push_str(text);
+        coded.push_str(code.unwrap_or(text));
+    }
+
+    fn spell_core(&mut self, text: &str) {
+        self.core.push_str(text);
     }
 
     fn word(&mut self, word: &Word<'_>, first: bool) {
+        if let Some((name, sort)) = compound(word.text) {
+            self.simple_word(&Word { text: name, upper: false }, first);
+            return self.simple_word(&Word { text: sort, upper: false }, false);
+        }
+        self.simple_word(word, first);
+    }
+
+    fn simple_word(&mut self, word: &Word<'_>, first: bool) {
         let text = word.text;
         if let Some(number) = number_of(text).or_else(|| spelt_number(text, word.upper && !first)) {
             match u16::try_from(number) {
@@ -155,6 +183,9 @@ impl Reader {
         let (length, spelt) = (text.chars().count(), text);
         let text = alias(stem(text));
         let class = class(text);
+        if let Some(part) = PART.iter().position(|part| *part == text) {
+            self.title.parts |= 1 << part;
+        }
         let initial = if class == Some(Class::Noise) { Some(Class::Common) } else { class };
         match initial {
             Some(class) => self.initial(text, class),
@@ -167,17 +198,33 @@ impl Reader {
                 if class != Class::Noise {
                     self.spell(if spelt == "conference" { "conf" } else { spelt }, None);
                 }
+                if matches!(class, Class::Telling | Class::Kind) {
+                    self.spell_core(spelt);
+                }
             }
         }
     }
 
     /// The first letter goes into the abbreviation of all words, into that without stop words, and,
-    /// unless the word is common, into that of what is left ("conference on …").
+    /// unless the word is common, into that of what is left ("conference on …"). The first two go
+    /// into that by syllables ("Silver Coast Jazz Club": "SiCoJaCl").
     fn initial(&mut self, text: &str, class: Class) {
         let Some(letter) = text.chars().next() else { return };
+        self.syllables.extend(text.chars().take(2));
         let kept = if class == Class::Common { 2 } else { 3 };
         self.initials.iter_mut().take(kept).for_each(|initials| initials.push(letter));
     }
+}
+
+/// 0 for none.
+fn hash_of_letters(letters: &str) -> u32 {
+    if letters.is_empty() { 0 } else { (xxh3_64(letters.as_bytes()) as u32).max(1) }
+}
+
+/// What a compound of a name and a sort of event is made of: "rubyconf", "jazzfest".
+fn compound(word: &str) -> Option<(&str, &str)> {
+    let parts = ["conf", "fest"].into_iter().find_map(|sort| word.strip_suffix(sort).map(|name| (name, sort)));
+    parts.filter(|(name, _)| name.len() >= 2 && class(alias(stem(name))) == Some(Class::Telling))
 }
 
 /// The token of the country with this ISO code, in capitals.
@@ -188,10 +235,7 @@ pub(super) fn country_token_of(code: &str) -> Token {
 
 /// The token of a country, whatever it is called.
 pub(super) fn country_token(code: &str) -> Token {
-    let mut hasher = Xxh3Default::new();
-    hasher.update(b"country:");
-    hasher.update(code.as_bytes());
-    Token::of_hash(hasher.digest(), Class::Telling)
+    Token::of_hash(xxh3_64(format!("country:{code}").as_bytes()), Class::Telling)
 }
 
 /// How many words at the beginning are a time of day (`7pm`, `1130am`, `7 pm`, `7:30 pm`): those are
@@ -210,8 +254,22 @@ fn time_of_day(words: &[Word<'_>]) -> Option<usize> {
     }
 }
 
-fn is_month(word: &str) -> bool {
-    const MONTHS: [&str; 24] = [
+/// What a word means by itself, as it is written in small letters.
+#[derive(Debug, Default)]
+struct Meaning {
+    month: bool,
+    /// Of a number that is spelt out.
+    number: Option<u32>,
+    /// Of a Roman number, where it is written in capitals.
+    roman: Option<u32>,
+    country: Option<&'static str>,
+    /// Of a country's code, where it is written in capitals.
+    code: Option<&'static str>,
+}
+
+/// Every word of a title is looked up in all tables; this is all of them in one.
+static MEANINGS: LazyLock<foldhash::HashMap<&str, Meaning>> = LazyLock::new(|| {
+    const MONTHS: [&str; 23] = [
         "april",
         "apr",
         "august",
@@ -235,20 +293,38 @@ fn is_month(word: &str) -> bool {
         "oct",
         "september",
         "sep",
-        "sept",
     ];
-    MONTHS.contains(&word)
+    const SPELT: [&str; 10] =
+        ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"];
+    // "V" and "X" are more often letters.
+    const ROMAN: [(&str, u32); 9] =
+        [("ii", 2), ("iii", 3), ("iv", 4), ("vi", 6), ("vii", 7), ("viii", 8), ("ix", 9), ("xi", 11), ("xii", 12)];
+    const CODES: [&str; 38] = [
+        "ae", "ar", "au", "br", "ch", "cl", "cn", "cz", "de", "dk", "ee", "es", "fi", "fr", "gb", "gr", "hk", "hu",
+        "ie", "il", "jp", "ke", "kr", "mx", "my", "ng", "nl", "nz", "ph", "pl", "pt", "ro", "se", "sg", "th", "tw",
+        "ua", "za",
+    ];
+    const OTHER_CODES: [(&str, &str); 6] =
+        [("uk", "uk"), ("gb", "uk"), ("eu", "eu"), ("us", "us"), ("usa", "us"), ("uae", "ae")];
+    let mut meanings: foldhash::HashMap<&str, Meaning> = foldhash::HashMap::default();
+    let mut of = |word: &'static str, set: &dyn Fn(&mut Meaning)| set(meanings.entry(word).or_default());
+    MONTHS.iter().chain(&["sept"]).for_each(|word| of(word, &|meaning| meaning.month = true));
+    (1..).zip(SPELT).for_each(|(number, word)| of(word, &|meaning| meaning.number = Some(number)));
+    ROMAN.iter().for_each(|(word, number)| of(word, &|meaning| meaning.roman = Some(*number)));
+    COUNTRIES.iter().for_each(|(word, code)| of(word, &|meaning| meaning.country = Some(code)));
+    CODES.iter().for_each(|code| of(code, &|meaning| meaning.code = Some(code)));
+    OTHER_CODES.iter().for_each(|(word, code)| of(word, &|meaning| meaning.code = Some(code)));
+    meanings
+});
+
+fn is_month(word: &str) -> bool {
+    MEANINGS.get(word).is_some_and(|meaning| meaning.month)
 }
 
 /// `first`, and Roman numerals from II to XII written in capitals.
 fn spelt_number(word: &str, upper: bool) -> Option<u32> {
-    const SPELT: [&str; 10] =
-        ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"];
-    const ROMAN: [&str; 11] = ["ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii"];
-    let spelt = SPELT.iter().position(|spelt| *spelt == word).map(|at| at + 1);
-    let roman =
-        || ROMAN.iter().position(|roman| *roman == word && upper && word != "v" && word != "x").map(|at| at + 2);
-    spelt.or_else(roman).and_then(|number| u32::try_from(number).ok())
+    let meaning = MEANINGS.get(word)?;
+    meaning.number.or(meaning.roman.filter(|_| upper))
 }
 
 fn country_of_two(word: &str, next: Option<&str>) -> Option<&'static str> {
@@ -271,28 +347,16 @@ fn country_of_two(word: &str, next: Option<&str>) -> Option<&'static str> {
 
 /// Countries by the names that events carry in their titles, in English and in their own tongue.
 fn country(word: &str) -> Option<&'static str> {
-    let at = COUNTRIES.binary_search_by_key(&word, |(name, _)| name).ok()?;
-    COUNTRIES.get(at).map(|(_, code)| *code)
+    MEANINGS.get(word)?.country
 }
 
 /// Codes that are no English words; only where the title has them in capitals.
 fn country_code(word: &str) -> Option<&'static str> {
-    const CODES: [&str; 38] = [
-        "ae", "ar", "au", "br", "ch", "cl", "cn", "cz", "de", "dk", "ee", "es", "fi", "fr", "gb", "gr", "hk", "hu",
-        "ie", "il", "jp", "ke", "kr", "mx", "my", "ng", "nl", "nz", "ph", "pl", "pt", "ro", "se", "sg", "th", "tw",
-        "ua", "za",
-    ];
-    match word {
-        "uk" | "gb" => Some("uk"),
-        "eu" => Some("eu"),
-        "us" | "usa" => Some("us"),
-        "uae" => Some("ae"),
-        _ => CODES.iter().find(|code| **code == word).copied(),
-    }
+    MEANINGS.get(word)?.code
 }
 
 /// Spellings of one word.
-fn alias(word: &str) -> &str {
+pub(super) fn alias(word: &str) -> &str {
     match word {
         "con" | "conference" | "konferenz" | "conferencia" | "conferenza" => "conf",
         "festival" => "fest",
@@ -312,13 +376,13 @@ fn alias(word: &str) -> &str {
 
 /// The class of a stemmed word; `None` for one that has no meaning at all.
 fn class(word: &str) -> Option<Class> {
-    if STOP.binary_search(&word).is_ok() {
-        return None;
-    }
-    let tables = [(COMMON, Class::Common), (KIND, Class::Kind), (NOISE, Class::Noise)];
-    let found = tables.into_iter().find(|(table, _)| table.binary_search(&word).is_ok());
-    Some(found.map_or(Class::Telling, |(_, class)| class))
+    CLASSES.get(word).copied().unwrap_or(Some(Class::Telling))
 }
+
+static CLASSES: LazyLock<foldhash::HashMap<&str, Option<Class>>> = LazyLock::new(|| {
+    let tables = [(NOISE, Some(Class::Noise)), (KIND, Some(Class::Kind)), (COMMON, Some(Class::Common)), (STOP, None)];
+    tables.into_iter().flat_map(|(table, class)| table.iter().map(move |word| (*word, class))).collect()
+});
 
 /// Fixed, not counted from the listings present: one arrival never re-keys others. All tables are
 /// sorted, and hold words as [`stem`] and [`alias`] leave them.
@@ -549,6 +613,22 @@ const NOISE: &[&str] = &[
     "updated",
     "virtual",
 ];
+/// Words for what is only a part of an event, or held for it, if the title of the event goes on
+/// without one. At most 32.
+const PART: &[&str] = &[
+    "afterparty",
+    "audition",
+    "colocated",
+    "devroom",
+    "miniconf",
+    "preconference",
+    "preparty",
+    "rehearsal",
+    "satellite",
+    "track",
+    "tryout",
+    "tutorial",
+];
 const COUNTRIES: &[(&str, &str)] = &[
     ("apac", "apac"),
     ("argentina", "ar"),
@@ -635,7 +715,7 @@ mod tests {
 
     #[test]
     fn the_tables_are_sorted_and_hold_stems() {
-        for table in [STOP, COMMON, KIND, NOISE] {
+        for table in [STOP, COMMON, KIND, NOISE, PART] {
             assert!(table.is_sorted(), "{table:?}");
             for word in table {
                 assert!(alias(stem(word)) == *word || *word == "series", "{word}");

@@ -5,12 +5,13 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::store::{Failure, Shared, Store, TopicRow, now_ms, table, topic};
 use crate::fail_point::FailPoint;
-use crate::log::{LogError, NewRecord, Producer, TopicPartition, Transaction, Transactional};
+use crate::log::{Headers, LogError, NewRecord, Producer, TopicPartition, Transaction, Transactional};
 
 /// A producer commits at the latest when it holds this much.
 const BATCH_BYTES: usize = 8 << 20;
@@ -39,14 +40,14 @@ impl Appender {
     }
 
     /// Looks up topics that were not written to before, and refuses what their topic does not take.
-    fn check(&mut self, store: &Store, index: usize, record: &NewRecord) -> Result<(), LogError> {
+    fn check(&mut self, store: &Store, index: usize, record: &NewRecord, further: &Headers) -> Result<(), LogError> {
         if !self.topics.contains_key(&record.topic) {
             let found = topic(&store.connection, &record.topic).map_err(store.error("looking up a topic"))?;
             let found = found.ok_or_else(|| LogError::UnknownTopic { topic: record.topic.to_string() })?;
             self.topics.insert(Arc::clone(&record.topic), found);
         }
         let Some(topic) = self.topics.get(&record.topic) else { return Ok(()) };
-        let size = size(record);
+        let size = size(record) + headers_size(further);
         if size > topic.max_record_bytes {
             let (topic, limit) = (record.topic.to_string(), topic.max_record_bytes);
             return Err(LogError::TooLarge { index, topic, size, limit });
@@ -59,8 +60,15 @@ impl Appender {
     }
 
     /// Appends records that [`Appender::check`] has passed; `each` is called before each one.
-    fn append(&mut self, tx: &Connection, records: &[NewRecord], each: impl Fn()) -> Result<(), Failure> {
+    fn append(
+        &mut self,
+        tx: &Connection,
+        records: &[NewRecord],
+        further: &Headers,
+        each: impl Fn(),
+    ) -> Result<(), Failure> {
         let now = now_ms();
+        let mut headers = EncodedHeaders::new(further)?;
         let mut tails: HashMap<i64, Tail> = HashMap::new();
         self.keyless = self.keyless.wrapping_add(1);
         for record in records {
@@ -75,9 +83,9 @@ impl Appender {
             tx.prepare_cached(&tail.insert)?.execute(params![
                 tail.next,
                 record.timestamp_ms.unwrap_or(now),
-                record.key,
-                record.value,
-                encode_headers(record)?,
+                record.key.as_deref(),
+                record.value.as_deref(),
+                headers.of(record)?,
             ])?;
             tail.next += 1;
         }
@@ -107,17 +115,45 @@ fn place(topic: &TopicRow, record: &NewRecord, keyless: usize) -> Option<i64> {
 }
 
 fn size(record: &NewRecord) -> usize {
-    record.key.as_ref().map_or(0, Vec::len)
-        + record.value.as_ref().map_or(0, Vec::len)
-        + record.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+    record.key.as_ref().map_or(0, Bytes::len)
+        + record.value.as_ref().map_or(0, Bytes::len)
+        + headers_size(&record.headers)
 }
 
-fn encode_headers(record: &NewRecord) -> Result<Option<Vec<u8>>, LogError> {
-    if record.headers.is_empty() {
-        return Ok(None);
+fn headers_size(headers: &Headers) -> usize {
+    headers.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
+/// Encodes headers, those that all records of a transaction share only once.
+struct EncodedHeaders<'a> {
+    further: &'a Headers,
+    alone: Option<Vec<u8>>,
+    latest: Vec<u8>,
+}
+
+impl<'a> EncodedHeaders<'a> {
+    fn new(further: &'a Headers) -> Result<Self, LogError> {
+        let mut alone = Vec::new();
+        encode_headers(further.iter(), &mut alone)?;
+        Ok(Self { further, alone: (!further.is_empty()).then_some(alone), latest: Vec::new() })
     }
-    bincode::serialize(&record.headers)
-        .map(Some)
+
+    fn of(&mut self, record: &NewRecord) -> Result<Option<&[u8]>, LogError> {
+        if record.headers.is_empty() {
+            return Ok(self.alone.as_deref());
+        }
+        self.latest.clear();
+        encode_headers(record.headers.iter().chain(self.further), &mut self.latest)?;
+        Ok(Some(&self.latest))
+    }
+}
+
+fn encode_headers<'a>(
+    headers: impl Iterator<Item = &'a (String, Vec<u8>)>,
+    into: &mut Vec<u8>,
+) -> Result<(), LogError> {
+    let headers: Vec<_> = headers.collect();
+    bincode::serialize_into(into, &headers)
         .map_err(|e| LogError::Failed { doing: "writing headers", reason: e.to_string() })
 }
 
@@ -148,7 +184,7 @@ impl EmbeddedProducer {
 
 impl Producer for EmbeddedProducer {
     fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
-        self.appender.check(&self.store, 0, &record)?;
+        self.appender.check(&self.store, 0, &record, &Headers::new())?;
         self.pending_bytes += size(&record);
         self.pending.push(record);
         let full = self.pending_bytes >= BATCH_BYTES || self.pending.len() >= BATCH_RECORDS;
@@ -160,7 +196,7 @@ impl Producer for EmbeddedProducer {
             return Ok(());
         }
         let Self { shared, store, appender, pending, .. } = self;
-        shared.write(store, "writing records", |tx| appender.append(tx, pending, || ()))?;
+        shared.write(store, "writing records", |tx| appender.append(tx, pending, &Headers::new(), || ()))?;
         self.pending.clear();
         self.pending_bytes = 0;
         self.committed = Instant::now();
@@ -201,6 +237,17 @@ impl EmbeddedTransactional {
     }
 }
 
+impl Drop for EmbeddedTransactional {
+    /// What was committed is in the file itself after an orderly end, although readers may have been
+    /// cut off before they closed theirs. Passive: a writer that was fenced must not wait for the
+    /// newer one.
+    fn drop(&mut self) {
+        if let Err(error) = self.store.connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)") {
+            tracing::debug!(%error, "the log's file is not complete without its -wal");
+        }
+    }
+}
+
 /// Refuses to go on when somebody has opened the id since.
 fn check_epoch(tx: &Connection, id: &str, epoch: i64) -> Result<(), Failure> {
     let current: Option<i64> =
@@ -214,13 +261,13 @@ impl Transactional for EmbeddedTransactional {
             return Ok(());
         }
         for (index, record) in transaction.records.iter().enumerate() {
-            self.appender.check(&self.store, index, record)?;
+            self.appender.check(&self.store, index, record, &transaction.headers)?;
         }
         let Self { shared, store, appender, id, epoch } = self;
         shared.write(store, "committing a transaction", |tx| {
             check_epoch(tx, id, *epoch)?;
             FailPoint::CommitBegun.reach();
-            appender.append(tx, &transaction.records, || FailPoint::CommitRecord.reach())?;
+            appender.append(tx, &transaction.records, &transaction.headers, || FailPoint::CommitRecord.reach())?;
             FailPoint::CommitAppended.reach();
             Ok(())
         })?;

@@ -1,4 +1,4 @@
-//! Topics: creating them and asking for their settings.
+//! Topics: creating and deleting them, and asking for their settings.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -140,6 +140,25 @@ fn await_leaders(cluster: &Cluster, created: &[&TopicSpec]) -> Result<(), LogErr
             Some(_) => thread::sleep(Duration::from_millis(50)),
         }
     }
+}
+
+/// Deletes topics; those that do not exist are gone already.
+pub(super) fn delete(cluster: &Cluster, topics: &[&str]) -> Result<(), LogError> {
+    if topics.is_empty() {
+        return Ok(());
+    }
+    let results = wait(client(cluster)?.delete_topics(topics, &options()))
+        .map_err(|e| cluster.request_error("deleting topics", &e, None))?;
+    for result in results {
+        match result {
+            Ok(name) => tracing::info!(topic = name, "topic deleted"),
+            Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {}
+            Err((name, code)) => {
+                return Err(LogError::Failed { doing: "deleting a topic", reason: format!("{name}: {code}") });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// One setting of each of `topics`, by topic name; without those that do not exist or may not be

@@ -24,6 +24,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct Watch {
     reason: Mutex<Option<String>>,
     all_down: AtomicBool,
+    troubled: Mutex<Option<Instant>>,
     reported: Mutex<Option<Reported>>,
 }
 
@@ -41,6 +42,11 @@ impl Watch {
     /// Whether every known broker has failed since this was asked last.
     pub(super) fn take_all_down(&self) -> bool {
         self.all_down.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a broker could not be reached at some time in the last `span`.
+    pub(super) fn was_troubled_within(&self, span: Duration) -> bool {
+        lock(&self.troubled).is_some_and(|at| at.elapsed() < span)
     }
 
     /// Warns of trouble that librdkafka retries by itself, at most once in [`REPORT_EVERY`].
@@ -82,7 +88,11 @@ impl ClientContext for Watch {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        match error.rdkafka_error_code() {
+        let code = error.rdkafka_error_code();
+        if code != Some(RDKafkaErrorCode::PartitionEOF) {
+            *lock(&self.troubled) = Some(Instant::now());
+        }
+        match code {
             // Not an error: the consumer has enabled the signal.
             Some(RDKafkaErrorCode::PartitionEOF) => {}
             Some(RDKafkaErrorCode::AllBrokersDown) => {

@@ -15,9 +15,11 @@ mod admin;
 mod config;
 mod context;
 mod reader;
+mod vigil;
 mod writer;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
@@ -26,7 +28,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
 pub use config::KafkaConfig;
-use context::Watch;
+use context::{Watch, lock};
 use reader::KafkaReader;
 use writer::{KafkaProducer, KafkaTransactional};
 
@@ -36,6 +38,9 @@ use super::{Log, LogError, Producer, Reader, Start, TopicInfo, TopicPartition, T
 
 /// Patience with one question to the cluster.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Patience with a client that only tries whether the cluster answers.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Topics of Kafka itself, which no listing shows.
 const INTERNAL_PREFIX: &str = "__";
@@ -53,12 +58,23 @@ impl KafkaLog {
     pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
         Ok(Self { cluster: Arc::new(Cluster::new(config)?) })
     }
+
+    /// Deletes topics, by their full names, with all that they hold. Those that do not exist are
+    /// gone already. Nothing that runs a topology does this: it is for benchmarks and tests.
+    ///
+    /// # Errors
+    /// When the broker refuses or cannot be reached.
+    pub fn delete_topics(&self, topics: &[&str]) -> Result<(), LogError> {
+        admin::delete(&self.cluster, topics)
+    }
 }
 
 /// A client for questions, and how errors are told.
 pub(crate) struct Cluster {
     config: KafkaConfig,
     asking: BaseConsumer<Watch>,
+    /// Topics that were found at least once.
+    known: Mutex<BTreeSet<String>>,
 }
 
 impl Cluster {
@@ -66,7 +82,7 @@ impl Cluster {
         config.validate()?;
         let asking =
             create(&config.asking(), Watch::default()).map_err(|e| LogError::Config { reason: config_reason(&e) })?;
-        Ok(Self { config, asking })
+        Ok(Self { config, asking, known: Mutex::default() })
     }
 
     fn at(&self) -> String {
@@ -99,23 +115,74 @@ impl Cluster {
     }
 
     fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, LogError> {
-        let (low, high) = settled(|| self.asking.fetch_watermarks(topic, partition, REQUEST_TIMEOUT))
+        let (low, high) = self
+            .settled(topic, || self.asking.fetch_watermarks(topic, partition, REQUEST_TIMEOUT))
             .map_err(|e| self.request_error("asking for watermarks", &e, Some(topic)))?;
         Ok(Watermarks { low, high })
     }
 
     /// Number of partitions, or none when there is no such topic.
     fn partitions(&self, topic: &str) -> Result<Option<i32>, LogError> {
-        let asked = settled(|| {
+        let asked = self.settled(topic, || {
             let metadata = ask(&self.asking, Some(topic), REQUEST_TIMEOUT)?;
-            let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
-            match found.error().map(RDKafkaErrorCode::from) {
-                Some(code) if is_unknown_topic(code) => Ok(None),
-                Some(code) => Err(KafkaError::MetadataFetch(code)),
-                None => Ok(i32::try_from(found.partitions().len()).ok()),
+            let found = metadata.topics().iter().find(|t| t.name() == topic);
+            match found.map(|t| (t.error().map(RDKafkaErrorCode::from), t.partitions().len())) {
+                None => Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopic)),
+                Some((Some(code), _)) => Err(KafkaError::MetadataFetch(code)),
+                Some((None, partitions)) => Ok(i32::try_from(partitions).ok()),
             }
         });
-        asked.map_err(|e| self.request_error("asking for a topic", &e, Some(topic)))
+        match asked {
+            Err(error) if error.rdkafka_error_code().is_some_and(is_unknown_topic) => {
+                lock(&self.known).remove(topic);
+                Ok(None)
+            }
+            Err(error) => Err(self.request_error("asking for a topic", &error, Some(topic))),
+            Ok(found) => {
+                lock(&self.known).insert(topic.to_owned());
+                Ok(found)
+            }
+        }
+    }
+
+    /// Whether a partition is there that was said to be unknown.
+    fn is_there_after_all(&self, topic: &str, partition: i32) -> Result<bool, LogError> {
+        self.partitions(topic).map(|found| found.is_some_and(|count| partition < count))
+    }
+
+    /// Whether a client that begins now is answered, and finds leaders for all partitions of `topic`.
+    fn is_well(&self, topic: Option<&str>) -> bool {
+        let Ok(client) = create::<_, BaseConsumer<Watch>>(&self.config.asking(), Watch::default()) else {
+            return false;
+        };
+        let Ok(metadata) = ask(&client, topic, PROBE_TIMEOUT) else { return false };
+        let led =
+            metadata.topics().iter().all(|t| t.error().is_none() && t.partitions().iter().all(|p| p.leader() >= 0));
+        led && !metadata.brokers().is_empty()
+    }
+
+    /// Asks again while a partition's leader is not settled, as just after its topic was created or
+    /// its broker came back, for as long as one question may take.
+    fn settled<T>(&self, topic: &str, question: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+        loop {
+            let answer = question();
+            let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+            let may_pass =
+                code.is_some_and(|code| is_unsettled(code) || (is_unknown_topic(code) && self.may_be_back(topic)));
+            if !may_pass || Instant::now() >= deadline {
+                return answer;
+            }
+            serve(&self.asking);
+            std::thread::sleep(backoff.pause());
+        }
+    }
+
+    /// Whether a topic that is said to be unknown may be known again in a moment. A broker that has
+    /// just come back answers before it has read all about its topics.
+    fn may_be_back(&self, topic: &str) -> bool {
+        lock(&self.known).contains(topic) || self.asking.client().context().was_troubled_within(REQUEST_TIMEOUT)
     }
 
     fn all_watermarks(&self, topic: &str, partitions: i32) -> Result<Vec<Watermarks>, LogError> {
@@ -135,6 +202,8 @@ fn serve(client: &BaseConsumer<Watch>) {
 fn ask(client: &BaseConsumer<Watch>, topic: Option<&str>, timeout: Duration) -> Result<Metadata, KafkaError> {
     let deadline = Instant::now() + timeout;
     let mut slice = Duration::from_millis(300);
+    // While a connection is being made anew, questions fail at once.
+    let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
     serve(client);
     client.context().take_all_down();
     loop {
@@ -148,22 +217,8 @@ fn ask(client: &BaseConsumer<Watch>, topic: Option<&str>, timeout: Duration) -> 
         if !is_transient || client.context().take_all_down() || Instant::now() >= deadline {
             return Err(error);
         }
-        slice *= 2;
-    }
-}
-
-/// Asks again while a partition's leader is not settled, as just after its topic was created or its
-/// broker came back, for as long as one question may take.
-fn settled<T>(question: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
-    let deadline = Instant::now() + REQUEST_TIMEOUT;
-    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
-    loop {
-        match question() {
-            Err(error) if error.rdkafka_error_code().is_some_and(is_unsettled) && Instant::now() < deadline => {
-                std::thread::sleep(backoff.pause());
-            }
-            answer => return answer,
-        }
+        std::thread::sleep(backoff.pause().min(deadline.saturating_duration_since(Instant::now())));
+        slice = (slice * 2).min(timeout);
     }
 }
 

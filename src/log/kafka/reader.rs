@@ -246,8 +246,10 @@ fn trouble(
             let offset = position(consumer, at)?.unwrap_or(assigned.begin);
             Err(outside(at, offset, ends).unwrap_or_else(failed))
         }
-        Some(code) if is_unknown_topic(code) => Err(LogError::UnknownTopic { topic: at.topic.to_string() }),
-        Some(code) if is_transient(code) => {
+        Some(code) if is_unknown_topic(code) && !cluster.is_there_after_all(&at.topic, at.partition)? => {
+            Err(LogError::UnknownTopic { topic: at.topic.to_string() })
+        }
+        Some(code) if is_unknown_topic(code) || is_transient(code) => {
             consumer.context().warn(&error.to_string());
             Ok(())
         }

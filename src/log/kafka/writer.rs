@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -17,9 +18,10 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::context::{Deliveries, Undelivered, Watch};
+use super::vigil::Vigil;
 use super::{Cluster, admin, create, is_transient, is_unknown_topic};
 use crate::fail_point::FailPoint;
-use crate::log::{LogError, NewRecord, Producer, TopicPartition, Transaction, Transactional};
+use crate::log::{Headers, LogError, NewRecord, Producer, TopicPartition, Transaction, Transactional};
 
 /// A step of waiting for librdkafka.
 const STEP: Duration = Duration::from_millis(1);
@@ -84,9 +86,9 @@ impl Sink {
     }
 
     /// Refuses a record that its topic would not take.
-    fn check_size(&self, record: &NewRecord, index: usize) -> Result<(), LogError> {
+    fn check_size(&self, record: &NewRecord, further: &Headers, index: usize) -> Result<(), LogError> {
         let limit = self.limits.get(&record.topic).copied().unwrap_or(usize::MAX);
-        let size = size_on_the_wire(record);
+        let size = size_on_the_wire(record, further);
         if size <= limit {
             return Ok(());
         }
@@ -95,8 +97,8 @@ impl Sink {
 
     /// Hands a record to librdkafka, waiting while its queue is full. Gives up when an earlier one
     /// has failed.
-    fn enqueue(&self, record: &NewRecord, index: usize) -> Result<(), KafkaError> {
-        let mut pending = to_kafka(record, index);
+    fn enqueue(&self, record: &NewRecord, further: &Headers, index: usize) -> Result<(), KafkaError> {
+        let mut pending = to_kafka(record, further, index);
         loop {
             pending = match self.producer.send(pending) {
                 Ok(()) => return Ok(()),
@@ -127,20 +129,29 @@ impl Sink {
         if is_fenced(code) {
             return Some(LogError::Fenced { id: id.to_owned() });
         }
+        if is_lost(code) {
+            return Some(LogError::Lost { id: id.to_owned(), reason });
+        }
         Some(LogError::Failed { doing: "writing", reason: format!("{code}: {reason}") })
     }
 
     /// The error for a record that the broker refused.
-    fn refused(&self, undelivered: Undelivered, record: Option<&NewRecord>) -> LogError {
+    fn refused(&self, undelivered: Undelivered, record: Option<&NewRecord>, further: &Headers) -> LogError {
         let Undelivered { index, code } = undelivered;
         let topic = record.map(|r| r.topic.to_string()).unwrap_or_default();
         match code {
             RDKafkaErrorCode::MessageSizeTooLarge => {
-                let size = record.map_or(0, size_on_the_wire);
+                let size = record.map_or(0, |record| size_on_the_wire(record, further));
                 let limit = record.and_then(|r| self.limits.get(&r.topic)).copied().unwrap_or(0);
                 LogError::TooLarge { index, topic, size, limit }
             }
-            code if is_unknown_topic(code) => LogError::UnknownTopic { topic },
+            code if is_unknown_topic(code) && record.is_some() => match self.cluster.is_there_after_all(&topic, 0) {
+                Ok(true) => self.unreachable(&code.to_string()),
+                Ok(false) => LogError::UnknownTopic { topic },
+                Err(error) => error,
+            },
+            // Which topic is not known here: it is asked for when the next record is written.
+            code if is_unknown_topic(code) => self.unreachable(&code.to_string()),
             code if is_transient(code) => self.unreachable(&code.to_string()),
             code => LogError::Failed { doing: "writing a record", reason: format!("{topic}: {code}") },
         }
@@ -160,27 +171,31 @@ fn is_fenced(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-/// An upper bound of what a record takes as a batch of its own: its bytes, varint lengths, and the
-/// batch header of 61 bytes (Kafka protocol, record batch version 2).
-fn size_on_the_wire(record: &NewRecord) -> usize {
-    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len() + 10).sum();
-    record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len) + headers + 61 + 40
+/// What a coordinator answers that has forgotten the transaction, or has ended it already.
+fn is_lost(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::InvalidTransactionalState | Code::InvalidProducerIdMapping | Code::UnknownProducerId)
 }
 
-fn to_kafka(record: &NewRecord, index: usize) -> BaseRecord<'_, [u8], [u8], usize> {
+/// An upper bound of what a record takes as a batch of its own: its bytes, varint lengths, and the
+/// batch header of 61 bytes (Kafka protocol, record batch version 2).
+fn size_on_the_wire(record: &NewRecord, further: &Headers) -> usize {
+    let headers: usize = record.headers.iter().chain(further).map(|(name, value)| name.len() + value.len() + 10).sum();
+    record.key.as_ref().map_or(0, Bytes::len) + record.value.as_ref().map_or(0, Bytes::len) + headers + 61 + 40
+}
+
+fn to_kafka<'a>(record: &'a NewRecord, further: &'a Headers, index: usize) -> BaseRecord<'a, [u8], [u8], usize> {
     let mut out = BaseRecord::with_opaque_to(&record.topic, index);
     out.key = record.key.as_deref();
     out.payload = record.value.as_deref();
     // Zero would mean now.
     out.timestamp = record.timestamp_ms.map(|ms| ms.max(1));
-    if !record.headers.is_empty() {
-        let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        out.headers = Some(
-            record
-                .headers
-                .iter()
-                .fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) })),
-        );
+    let count = record.headers.len() + further.len();
+    if count > 0 {
+        let headers = OwnedHeaders::new_with_capacity(count);
+        let all = record.headers.iter().chain(further);
+        out.headers =
+            Some(all.fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) })));
     }
     out
 }
@@ -200,7 +215,7 @@ impl KafkaProducer {
     /// The error of a record that failed after it was queued.
     fn failure(&self) -> Result<(), LogError> {
         match self.sink.context().take() {
-            Some(undelivered) => Err(self.sink.refused(Undelivered { index: 0, ..undelivered }, None)),
+            Some(undelivered) => Err(self.sink.refused(Undelivered { index: 0, ..undelivered }, None, &Headers::new())),
             None => Ok(()),
         }
     }
@@ -209,8 +224,8 @@ impl KafkaProducer {
 impl Producer for KafkaProducer {
     fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
         self.sink.learn(std::iter::once(&record.topic))?;
-        self.sink.check_size(&record, 0)?;
-        let sent = self.sink.enqueue(&record, 0);
+        self.sink.check_size(&record, &Headers::new(), 0)?;
+        let sent = self.sink.enqueue(&record, &Headers::new(), 0);
         self.failure()?;
         sent.map_err(|e| LogError::Failed { doing: "writing a record", reason: e.to_string() })?;
         self.sent += 1;
@@ -275,6 +290,7 @@ pub(super) struct KafkaTransactional {
     begun: Instant,
     /// The broker ends transactions that are open for longer.
     timeout: Duration,
+    vigil: Vigil,
 }
 
 impl KafkaTransactional {
@@ -289,6 +305,7 @@ impl KafkaTransactional {
             under_way: UnderWay::Nothing,
             begun: Instant::now(),
             timeout: Duration::from_millis(timeout),
+            vigil: Vigil::new(Instant::now()),
         };
         writer.initialise()?;
         // A consumer that never subscribes still has a group's metadata, which is all that is wanted.
@@ -355,7 +372,7 @@ impl KafkaTransactional {
         FailPoint::CommitBegun.reach();
         for (index, record) in transaction.records.iter().enumerate() {
             FailPoint::CommitRecord.reach();
-            self.sink.enqueue(record, index).map_err(|e| self.after_enqueue(&e))?;
+            self.sink.enqueue(record, &transaction.headers, index).map_err(|e| self.after_enqueue(&e))?;
             if index % SERVE_EVERY == 0 {
                 self.sink.producer.poll(Duration::ZERO);
                 if self.sink.context().failed() {
@@ -364,19 +381,49 @@ impl KafkaTransactional {
             }
         }
         FailPoint::CommitQueued.reach();
-        if !self.sink.drain(Instant::now() + FLUSH_PATIENCE) {
-            return Err(Trouble::Abort("not every record was delivered".to_owned()));
-        }
+        self.deliver(transaction)?;
         FailPoint::CommitAppended.reach();
         self.send_positions(&transaction.positions)?;
         FailPoint::CommitPositions.reach();
         self.finish(purpose)
     }
 
+    /// Waits until everything queued is delivered.
+    fn deliver(&mut self, transaction: &Transaction) -> Result<(), Trouble> {
+        let deadline = Instant::now() + FLUSH_PATIENCE;
+        let mut before = usize::MAX;
+        loop {
+            let left = self.sink.producer.in_flight_count().max(0) as usize;
+            if self.sink.context().failed() || Instant::now() >= deadline {
+                return Err(Trouble::Abort("not every record was delivered".to_owned()));
+            }
+            if left == 0 {
+                return Ok(());
+            }
+            if left < before {
+                before = left;
+                self.vigil.moved(Instant::now());
+            } else if let Some(stranded) = self.stranded(transaction) {
+                return Err(Trouble::Final(stranded));
+            }
+            self.sink.producer.poll(STEP);
+        }
+    }
+
+    /// The error to end with where only this client is not answered.
+    fn stranded(&mut self, transaction: &Transaction) -> Option<LogError> {
+        let topic = transaction.records.last().map(|record| &*record.topic);
+        let (now, cluster) = (Instant::now(), &self.sink.cluster);
+        let seconds = self.vigil.quiet_for(now).as_secs();
+        let stranded = self.vigil.is_stranded(now, || cluster.is_well(topic));
+        stranded.then(|| LogError::Stranded { id: self.id.clone(), seconds })
+    }
+
     fn finish(&mut self, purpose: Purpose) -> Result<(), Trouble> {
         self.under_way = UnderWay::Commit(purpose);
         self.call(|| self.sink.producer.commit_transaction(COORDINATOR_TIMEOUT))?;
         self.under_way = UnderWay::Nothing;
+        self.vigil.moved(Instant::now());
         FailPoint::CommitWritten.reach();
         Ok(())
     }
@@ -439,7 +486,10 @@ impl KafkaTransactional {
                 return LogError::Expired { id, seconds: self.begun.elapsed().as_secs() };
             }
             Trouble::Final(error) => return error,
-            Trouble::Away(reason) => (false, reason),
+            Trouble::Away(reason) => match self.stranded(transaction) {
+                Some(stranded) => return stranded,
+                None => (false, reason),
+            },
             Trouble::Abort(reason) => (true, reason),
             Trouble::Positions(reason) => {
                 tracing::warn!(target: "headwater::kafka", reason, "positions are no longer published");
@@ -450,14 +500,17 @@ impl KafkaTransactional {
         if abort {
             self.under_way = UnderWay::Abort;
             // Now, as long as it is known which record was refused.
-            if let Err(Trouble::Final(error)) = self.abort(transaction) {
-                return self.judged(Trouble::Final(error), transaction);
+            if let Err(trouble @ (Trouble::Final(_) | Trouble::Away(_))) = self.abort(transaction) {
+                return self.judged(trouble, transaction);
             }
         }
         self.sink.unreachable(&reason)
     }
 
     fn settle(&mut self, transaction: &Transaction, purpose: Purpose) -> Result<(), LogError> {
+        if self.under_way == UnderWay::Nothing {
+            self.vigil.moved(Instant::now());
+        }
         self.advance(transaction, purpose).map_err(|trouble| self.judged(trouble, transaction))
     }
 
@@ -466,7 +519,7 @@ impl KafkaTransactional {
         if is_transient(undelivered.code) || super::context::is_purge(undelivered.code) {
             return None;
         }
-        Some(self.sink.refused(undelivered, transaction.records.get(undelivered.index)))
+        Some(self.sink.refused(undelivered, transaction.records.get(undelivered.index), &transaction.headers))
     }
 }
 
@@ -477,7 +530,7 @@ impl Transactional for KafkaTransactional {
         }
         self.sink.learn(transaction.records.iter().map(|r| &r.topic))?;
         for (index, record) in transaction.records.iter().enumerate() {
-            self.sink.check_size(record, index)?;
+            self.sink.check_size(record, &transaction.headers, index)?;
         }
         if self.under_way == UnderWay::Nothing {
             let _ = self.sink.context().take();
@@ -494,6 +547,6 @@ impl Transactional for KafkaTransactional {
             // Its answer is for whoever asked for the commit.
             return Ok(());
         }
-        self.settle(&Transaction { records: Vec::new(), positions }, Purpose::Check)
+        self.settle(&Transaction { positions, ..Transaction::default() }, Purpose::Check)
     }
 }

@@ -584,8 +584,8 @@ impl Sending<'_> {
         };
         let record = NewRecord {
             topic: self.to_topic.as_deref().map_or_else(|| Arc::clone(&origin.topic), Arc::from),
-            key: as_read.key.clone(),
-            value: as_read.value.clone(),
+            key: as_read.key.clone().map(Into::into),
+            value: as_read.value.clone().map(Into::into),
             headers,
             timestamp_ms: None,
         };
@@ -645,7 +645,7 @@ impl Sending<'_> {
                 timestamp_ms: None,
             };
             let records = batch.iter().map(|out| out.record.clone()).chain([note]).collect();
-            match writer.commit(&Transaction { records, positions: Vec::new() }) {
+            match writer.commit(&Transaction { records, ..Transaction::default() }) {
                 Ok(()) => return Ok(()),
                 Err(LogError::TooLarge { index, .. }) if index < batch.len() => {
                     let out = batch.remove(index);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use headwater_operators::geocode::{GeocodeConfig, locate};
 use headwater_operators::resolve::{Batch, Comparer, Link, ResolveConfig, Stat};
-use headwater_operators::{EventId, ListingId, LiveListing};
+use headwater_operators::{EventId, Listing, ListingId, LiveListing, Shared};
 
 use super::{ToolError, no_topic, read_to_end};
 use crate::config::Config;
@@ -187,7 +187,7 @@ pub(super) fn read_listings(log: &dyn Log, config: &Config, options: &EvaluateOp
     for live in listings.values_mut() {
         places.locate(live);
         if options.without_urls {
-            live.listing.urls.clear();
+            live.listing = Shared::new(Listing { urls: Vec::new(), ..Listing::clone(&live.listing) });
         }
     }
     Ok(listings)
@@ -205,10 +205,9 @@ impl<'c> Places<'c> {
     }
 
     fn locate(&mut self, live: &mut LiveListing) {
-        let venue = &mut live.listing.venue;
+        let venue = &live.listing.venue;
         if venue.geo.is_none() {
-            let geo = *self.known.entry(venue.clone()).or_insert_with_key(|venue| locate(venue, self.config));
-            venue.geo = geo;
+            live.located = *self.known.entry(venue.clone()).or_insert_with_key(|venue| locate(venue, self.config));
         }
     }
 }
@@ -342,8 +341,8 @@ fn mistakes(
             group: pair.group.clone(),
             how: pair.how.clone(),
             note: pair.note.clone(),
-            a: Box::new(left.listing.clone()),
-            b: Box::new(right.listing.clone()),
+            a: Box::new(left.described()),
+            b: Box::new(right.described()),
             met: batch.meet(x, y),
             matched: comparison.matched,
             score: comparison.score.get(),

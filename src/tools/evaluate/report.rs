@@ -97,9 +97,9 @@ impl Scores {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Blocking {
-    /// Pairs compared.
+    /// Pairs compared in full.
     pub compared: u64,
-    /// Share of all pairs that need not be compared.
+    /// Share of all pairs that blocks and sketches rule out.
     pub reduction: f64,
 }
 
@@ -180,7 +180,11 @@ impl fmt::Display for Report {
         let sizes: Vec<String> = self.sizes.iter().map(|(size, count)| format!("{count} of {size}")).collect();
         writeln!(f, "events by number of listings: {}", sizes.join(", "))?;
         let Blocking { compared, reduction } = self.blocking;
-        writeln!(f, "{compared} pairs compared: all but {:.5} % ruled out by blocking", (1.0 - reduction) * 100.0)?;
+        writeln!(
+            f,
+            "{compared} pairs compared in full: all but {:.5} % ruled out by blocks and sketches",
+            (1.0 - reduction) * 100.0
+        )?;
         for (stat, count) in self.limits.iter().filter(|(_, count)| **count != 0) {
             writeln!(f, "over a limit: {stat:?} {count}")?;
         }

@@ -225,8 +225,8 @@ impl Input {
         let headers = [header("source", self.source), header("content-type", self.content_type)];
         NewRecord {
             topic: config.full_name(&self.topic).into(),
-            key: self.key,
-            value: self.value,
+            key: self.key.map(Into::into),
+            value: self.value.map(Into::into),
             headers: headers.into_iter().flatten().collect(),
             timestamp_ms: Some(self.timestamp_ms),
         }

@@ -1,0 +1,336 @@
+//! Documents: which listings the current version of each keyed record gave.
+//!
+//! A record is read by the worker that knows its document. Most records of most feeds repeat, byte
+//! for byte, what was said before: those are told by a hash of their bytes, before anything is
+//! parsed. What is read is compared with what the former version gave, and comes out as upserts and
+//! withdrawals of listings. Complete epochs are processed in order, and each epoch's records in the
+//! order of the log, so that what is emitted is a function of the log alone.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use differential_dataflow::{AsCollection, VecCollection};
+use headwater_operators::extract::{Extraction, content_hash};
+use headwater_operators::ids::DocumentId;
+use headwater_operators::meter::Held;
+use headwater_operators::raw::{DeadLetter, Document, Extracted, Origin, RawRecord, SourceStamp};
+use headwater_operators::{Epoch, ListingId};
+use smallvec::SmallVec;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::vec::Map;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use super::IdMap;
+use super::ordered::{Stash, lower};
+use super::state::{Claim, ListingState, Version};
+use super::upsert::{Change, Retention};
+
+/// Reads a record, and cleans what it gives.
+pub type Read = Arc<dyn Fn(RawRecord) -> Extraction + Send + Sync>;
+
+/// What comes of records.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// What happens to listings.
+    pub changes: Vec<(ListingId, Change)>,
+    /// What could not be used.
+    pub failures: Vec<DeadLetter>,
+}
+
+/// Which listings each keyed document has now. A document is forgotten when all of its listings
+/// are past, as it would be by a restart.
+pub struct Documents {
+    retention: Retention,
+    salt: u64,
+    read: Read,
+    /// Boxed: a table of large entries costs as much again whenever it grows.
+    known: IdMap<DocumentId, Box<KnownDocument>>,
+    /// When each known document leaves, unless never.
+    timers: BTreeSet<(i64, DocumentId)>,
+}
+
+#[derive(Debug)]
+struct KnownDocument {
+    version: Version,
+    members: SmallVec<[ListingId; 1]>,
+    /// When its last listing leaves.
+    leaves_at: i64,
+    /// When its first listing may leave: from then on it is read each time.
+    until: i64,
+    /// What a record must hash to that says the same once more; unknown after a restart, and where
+    /// not everything in the record could be used.
+    repeat: Option<u64>,
+}
+
+impl Default for KnownDocument {
+    fn default() -> Self {
+        Self {
+            version: Version::default(),
+            members: SmallVec::new(),
+            leaves_at: i64::MIN,
+            until: i64::MAX,
+            repeat: None,
+        }
+    }
+}
+
+impl KnownDocument {
+    fn is_repeated(&self, bytes: u64, version: Version, now: i64) -> bool {
+        self.version <= version && self.repeat == Some(bytes) && now < self.until
+    }
+}
+
+impl Documents {
+    /// No documents yet. `salt` is that of the content hashes: the fingerprint of the extraction.
+    pub fn new(retention: Retention, salt: u64, read: Read) -> Self {
+        Self { retention, salt, read, known: IdMap::default(), timers: BTreeSet::new() }
+    }
+
+    /// Number of documents.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether no document is known.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Number of documents that will leave.
+    pub fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// Reads otherwise from now on.
+    #[cfg(test)]
+    pub(super) fn set_read(&mut self, read: Read) {
+        self.read = read;
+    }
+
+    /// Takes in that `document` claimed `listing` with `version`, until the listing leaves.
+    pub fn restore(&mut self, document: DocumentId, listing: ListingId, version: Version, leaves_at: i64) {
+        if document.is_partition() {
+            return;
+        }
+        let known = self.known.entry(document).or_default();
+        known.version = known.version.max(version.unstamped());
+        known.members.push(listing);
+        known.until = known.until.min(leaves_at);
+        let before = known.leaves_at;
+        known.leaves_at = before.max(leaves_at);
+        let now = known.leaves_at;
+        self.move_timer(document, before, now);
+    }
+
+    /// A document that comes again and again has one timer all the same.
+    fn move_timer(&mut self, document: DocumentId, before: i64, now: i64) {
+        if before == now {
+            return;
+        }
+        self.timers.remove(&(before, document));
+        if now != i64::MAX {
+            self.timers.insert((now, document));
+        }
+    }
+
+    /// Forgets the documents all of whose listings are past at `now`.
+    pub fn expire(&mut self, now: i64) {
+        while self.timers.first().is_some_and(|(due, _)| *due <= now) {
+            if let Some((_, document)) = self.timers.pop_first() {
+                self.known.remove(&document);
+            }
+        }
+    }
+
+    /// Turns a record, read at `now`, into changes of listings.
+    ///
+    /// A version older than the known one changes nothing. A record without a key only upserts.
+    pub fn apply(&mut self, record: RawRecord, now: i64, out: &mut Said) {
+        let bytes = bytes_hash(&record);
+        if self.is_repeat(&record, bytes, now, out) {
+            return;
+        }
+        let Extraction { document, failures, timeless } = (self.read)(record);
+        let whole = failures.is_empty();
+        out.failures.extend(failures);
+        let Some(document) = document else { return };
+        let Some(id) = document.id else { return self.upsert_only(document, out) };
+        let may_repeat = whole && timeless && document.kept.is_empty();
+        self.replace(id, document, may_repeat.then_some(bytes), out);
+    }
+
+    /// The cheap path. The claims that the document made stand, so that nothing but the counts of
+    /// what was seen depends on a repeat.
+    fn is_repeat(&mut self, record: &RawRecord, bytes: u64, now: i64, out: &mut Said) -> bool {
+        let Some(known) = record.document().and_then(|id| self.known.get_mut(&id)) else { return false };
+        let version = Version::new(&record.origin, SourceStamp::default());
+        if !known.is_repeated(bytes, version, now) {
+            return false;
+        }
+        known.version = version;
+        let timestamp_ms = record.origin.timestamp_ms;
+        out.changes.extend(known.members.iter().map(|listing| (*listing, Change::Repeat { version, timestamp_ms })));
+        true
+    }
+
+    fn upsert_only(&self, document: Document, out: &mut Said) {
+        let Document { origin, listings, .. } = document;
+        let partition = DocumentId::of_partition(&origin.topic, origin.partition);
+        out.changes.extend(listings.into_iter().map(|one| upsert(&origin, partition, one, self.salt)));
+    }
+
+    fn replace(&mut self, id: DocumentId, document: Document, bytes: Option<u64>, out: &mut Said) {
+        let Document { origin, listings, kept, .. } = document;
+        let version = Version::new(&origin, SourceStamp::default());
+        let known = self.known.entry(id).or_default();
+        if known.version > version {
+            return;
+        }
+        known.version = version;
+        let timer = known.leaves_at;
+        let before = std::mem::take(&mut known.members);
+        if kept.is_empty() {
+            known.leaves_at = i64::MIN;
+        }
+        // What its source stamps as older does not count: the register may go on with what the former
+        // version said, and let it leave then.
+        let stamped = listings.iter().any(|one| one.stamp != SourceStamp::default());
+        let mut until = if stamped && !before.is_empty() { known.until } else { i64::MAX };
+        for one in listings {
+            let leaves_at = self.retention.leaves_at(&one.listing);
+            known.leaves_at = known.leaves_at.max(leaves_at);
+            until = until.min(leaves_at);
+            let change = upsert(&origin, id, one, self.salt);
+            known.members.push(change.0);
+            out.changes.push(change);
+        }
+        known.until = until;
+        known.repeat = bytes;
+        let present: BTreeSet<ListingId> =
+            if before.is_empty() { BTreeSet::new() } else { known.members.iter().copied().collect() };
+        for listing in before.into_iter().filter(|listing| !present.contains(listing)) {
+            match kept.contains(&listing) {
+                true => known.members.push(listing),
+                false => {
+                    let withdrawal = Change::Withdraw { document: id, version, timestamp_ms: origin.timestamp_ms };
+                    out.changes.push((listing, withdrawal));
+                }
+            }
+        }
+        let leaves_at = known.leaves_at;
+        if known.members.is_empty() {
+            self.known.remove(&id);
+            self.timers.remove(&(timer, id));
+            return;
+        }
+        self.move_timer(id, timer, leaves_at);
+    }
+}
+
+/// Hash of all of a record on which its extraction depends, beside the document and the time.
+fn bytes_hash(record: &RawRecord) -> u64 {
+    let kind = record.content_type.as_deref().map_or(0, |kind| xxh3_64(kind.as_bytes()));
+    record.value.as_deref().map_or(0, |value| xxh3_64_with_seed(value, kind))
+}
+
+fn upsert(origin: &Origin, document: DocumentId, one: Extracted, salt: u64) -> (ListingId, Change) {
+    let id = one.listing.id();
+    let change = Change::Upsert {
+        version: Version::new(origin, one.stamp),
+        timestamp_ms: origin.timestamp_ms,
+        document,
+        content_hash: content_hash(&one.listing, salt),
+        listing: Box::new(one.listing),
+    };
+    (id, change)
+}
+
+type Membership = (DocumentId, ListingId, Version, i64);
+
+fn memberships(state: &ListingState, retention: &Retention) -> Vec<Membership> {
+    let claimed = |claim: &Claim| {
+        let listing = claim.listing.as_deref().unwrap_or(&state.live.listing);
+        (claim.document, state.live.id, claim.version, retention.leaves_at(listing))
+    };
+    let keyed = state.claims.iter().filter(|claim| !claim.document.is_partition());
+    keyed.map(claimed).collect()
+}
+
+/// All versions of a document go to one worker; records without a key go anywhere.
+fn route(record: &RawRecord) -> u64 {
+    record.document().map_or(record.origin.offset as u64, |id| id.0 as u64)
+}
+
+/// Where a record stands in its partition: the order in which records are applied.
+fn place(origin: &Origin) -> (&str, i32, i64) {
+    (&origin.topic, origin.partition, origin.offset)
+}
+
+/// What the records say of listings, and what of them cannot be used.
+pub(super) fn documents<'s>(
+    records: VecCollection<'s, Epoch, RawRecord>,
+    restored: StreamVec<'s, Epoch, Arc<ListingState>>,
+    retention: Retention,
+    salt: u64,
+    read: Read,
+) -> (StreamVec<'s, Epoch, (ListingId, Change)>, VecCollection<'s, Epoch, DeadLetter>) {
+    let memberships = restored.flat_map(move |state| memberships(&state, &retention));
+    let mut builder = OperatorBuilder::new("Documents".to_owned(), records.inner.scope());
+    let by_document = Exchange::new(|(record, _, _): &(RawRecord, Epoch, isize)| route(record));
+    let by_membership = Exchange::new(|(document, _, _, _): &Membership| document.0 as u64);
+    let mut records = builder.new_input(records.inner, by_document);
+    let mut restored = builder.new_input(memberships, by_membership);
+    let (changes_out, changes) = builder.new_output();
+    let (failures_out, failures) = builder.new_output();
+    builder.build(move |_capabilities| {
+        let mut changes_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(changes_out);
+        let mut failures_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(failures_out);
+        let mut state = Documents::new(retention, salt, read);
+        let mut stash: Stash<Result<RawRecord, Membership>> = Stash::default();
+        let (held, timers) = (Held::new("upsert-documents"), Held::new("upsert-document-timers"));
+        move |frontiers| {
+            records.for_each(|capability, data| {
+                let retain = || (0..2).map(|port| capability.retain(port)).collect();
+                stash.push(*capability.time(), retain, data.drain(..).map(|(record, _, _)| Ok(record)));
+            });
+            restored.for_each(|capability, data| {
+                let retain = || (0..2).map(|port| capability.retain(port)).collect();
+                stash.push(*capability.time(), retain, data.drain(..).map(Err));
+            });
+            let [of_records, of_restored] = frontiers else { return };
+            let frontier = lower(of_records.frontier(), of_restored.frontier());
+            while let Some((epoch, capabilities, inputs)) = stash.next_complete(frontier.borrow()) {
+                let said = epoch_of(&mut state, epoch as i64, inputs);
+                held.set(state.len());
+                timers.set(state.timers());
+                let [changes, failures] = capabilities.as_slice() else { continue };
+                changes_out.activate().session(changes).give_iterator(said.changes.into_iter());
+                let failed = said.failures.into_iter().map(|failure| (failure, epoch, 1));
+                failures_out.activate().session(failures).give_iterator(failed);
+            }
+        }
+    });
+    (changes, failures.as_collection())
+}
+
+fn epoch_of(state: &mut Documents, now: i64, inputs: Vec<Result<RawRecord, Membership>>) -> Said {
+    let mut records = Vec::with_capacity(inputs.len());
+    state.known.reserve(inputs.len());
+    for input in inputs {
+        match input {
+            Ok(record) => records.push(record),
+            Err((document, listing, version, leaves_at)) => state.restore(document, listing, version, leaves_at),
+        }
+    }
+    state.expire(now);
+    records.sort_by(|a, b| place(&a.origin).cmp(&place(&b.origin)));
+    let mut said = Said::default();
+    for record in records {
+        state.apply(record, now, &mut said);
+    }
+    said
+}
