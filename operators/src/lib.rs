@@ -21,6 +21,7 @@ pub mod resolve;
 pub mod sanitize;
 pub mod score;
 pub mod shared;
+mod web;
 pub mod window;
 mod words;
 

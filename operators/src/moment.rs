@@ -7,7 +7,9 @@ use jiff::civil::Date;
 use jiff::fmt::temporal::DateTimePrinter;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, Zoned};
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
 
 /// Milliseconds in a day.
 pub const DAY_MS: i64 = 86_400_000;
@@ -80,14 +82,33 @@ impl Moment {
 
 impl Moment {
     /// As text; `None` for an instant beyond the years that have four digits.
-    fn text(&self) -> Option<String> {
-        Some(match *self {
-            Self::Day(date) => PRINTER.date_to_string(&date),
+    fn text(&self) -> Option<Text> {
+        let mut text = Text::default();
+        match *self {
+            Self::Day(date) => PRINTER.print_date(&date, &mut text).ok()?,
             Self::Instant { ms, offset_min } => {
                 let offset = Offset::from_seconds(i32::from(offset_min) * 60).unwrap_or(Offset::UTC);
-                PRINTER.timestamp_with_offset_to_string(&Timestamp::from_millisecond(ms).ok()?, offset)
+                PRINTER.print_timestamp_with_offset(&Timestamp::from_millisecond(ms).ok()?, offset, &mut text).ok()?;
             }
-        })
+        }
+        Some(text)
+    }
+}
+
+/// The text of a time. It takes no allocation: each record has several times in it.
+#[derive(Clone, Default)]
+struct Text(SmallVec<[u8; 40]>);
+
+impl Text {
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl jiff::fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> Result<(), jiff::Error> {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
     }
 }
 
@@ -111,7 +132,7 @@ impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Day(date) => write!(f, "{date}"),
-            Self::Instant { .. } => f.write_str(&self.text().ok_or(fmt::Error)?),
+            Self::Instant { .. } => f.write_str(self.text().ok_or(fmt::Error)?.as_str()),
         }
     }
 }
@@ -131,38 +152,80 @@ impl FromStr for Moment {
             return text.parse().map(Self::Day);
         }
         let pieces = jiff::fmt::temporal::Pieces::parse(text)?;
-        let ms = text.parse::<Timestamp>()?.as_millisecond();
-        let seconds = pieces.to_numeric_offset().map_or(0, Offset::seconds);
-        Ok(Self::Instant { ms, offset_min: i16::try_from(seconds / 60).unwrap_or(0) })
+        let (at, offset) = match (pieces.time(), pieces.to_numeric_offset()) {
+            (Some(time), Some(offset)) => (offset.to_timestamp(pieces.date().to_datetime(time))?, offset),
+            // It cannot be one; this says why.
+            (_, offset) => (text.parse::<Timestamp>()?, offset.unwrap_or(Offset::UTC)),
+        };
+        let offset_min = i16::try_from(offset.seconds() / 60).unwrap_or(0);
+        Ok(Self::Instant { ms: at.as_millisecond(), offset_min })
     }
 }
 
 impl Serialize for Moment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = self.text().ok_or_else(|| serde::ser::Error::custom("an instant beyond the year 9999"))?;
-        serializer.serialize_str(&text)
+        serializer.serialize_str(text.as_str())
     }
 }
 
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        read_text(deserializer, str::parse)
     }
+}
+
+/// Reads a text by `read`, without a copy of it.
+fn read_text<'de, D, T, E>(deserializer: D, read: fn(&str) -> Result<T, E>) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    E: fmt::Display,
+{
+    struct Reader<T, E>(fn(&str) -> Result<T, E>);
+
+    impl<T, E: fmt::Display> Visitor<'_> for Reader<T, E> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a time")
+        }
+
+        fn visit_str<X: serde::de::Error>(self, text: &str) -> Result<T, X> {
+            (self.0)(text).map_err(X::custom)
+        }
+    }
+
+    deserializer.deserialize_str(Reader(read))
 }
 
 /// A record timestamp (ms since the Unix epoch) as RFC 3339 in UTC, for `#[serde(with)]`.
 pub mod rfc3339_ms {
+    use std::cell::RefCell;
+
     use jiff::Timestamp;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{PRINTER, Text, read_text};
+
+    thread_local! {
+        /// The time written last. A new listing has the same one in all that is written of it.
+        static LAST: RefCell<(i64, Text)> = RefCell::default();
+    }
 
     /// Writes `2026-03-28T19:30:00.5Z` in text formats, the number in binary ones.
     pub fn serialize<S: Serializer>(ms: &i64, serializer: S) -> Result<S::Ok, S::Error> {
         if !serializer.is_human_readable() {
             return ms.serialize(serializer);
         }
-        let at = Timestamp::from_millisecond(*ms).map_err(serde::ser::Error::custom)?;
-        serializer.serialize_str(&super::PRINTER.timestamp_to_string(&at))
+        LAST.with_borrow_mut(|(last, text)| {
+            if last != ms || text.as_str().is_empty() {
+                let at = Timestamp::from_millisecond(*ms).map_err(serde::ser::Error::custom)?;
+                *text = Text::default();
+                PRINTER.print_timestamp(&at, &mut *text).map_err(serde::ser::Error::custom)?;
+                *last = *ms;
+            }
+            serializer.serialize_str(text.as_str())
+        })
     }
 
     /// Reads what [`serialize`] wrote.
@@ -170,8 +233,7 @@ pub mod rfc3339_ms {
         if !deserializer.is_human_readable() {
             return i64::deserialize(deserializer);
         }
-        let text = String::deserialize(deserializer)?;
-        text.parse::<Timestamp>().map(Timestamp::as_millisecond).map_err(de::Error::custom)
+        read_text(deserializer, |text| text.parse::<Timestamp>().map(Timestamp::as_millisecond))
     }
 }
 
@@ -189,6 +251,33 @@ mod tests {
         let moment: Moment = "2026-03-28T19:30:00-07:00".parse().unwrap();
         assert_eq!(moment.to_string(), "2026-03-28T19:30:00-07:00");
         assert_eq!(moment.local_date().to_string(), "2026-03-28");
+    }
+
+    #[test]
+    fn times_without_an_offset_are_refused() {
+        for text in ["2026-03-28T19:30:00", "2026-03-28T19:30", "2026-03-28T19:30:00[Europe/Berlin]", "2026-03-28Tx"] {
+            assert!(text.parse::<Moment>().is_err(), "{text}");
+        }
+        let leap: Moment = "2026-03-28T23:59:60Z".parse().unwrap();
+        assert_eq!(leap.earliest_ms(None), "2026-03-28T23:59:60Z".parse::<Timestamp>().unwrap().as_millisecond());
+    }
+
+    #[test]
+    fn the_time_written_last_is_not_written_for_another() {
+        #[derive(Serialize)]
+        struct At(#[serde(with = "rfc3339_ms")] i64);
+        let times = [0, 0, 1_000, 1_500, i64::MAX, 1_500, 0];
+        let texts = times.map(|ms| serde_json::to_string(&At(ms)).ok());
+        let expected = [
+            Some("1970-01-01T00:00:00Z"),
+            Some("1970-01-01T00:00:00Z"),
+            Some("1970-01-01T00:00:01Z"),
+            Some("1970-01-01T00:00:01.5Z"),
+            None,
+            Some("1970-01-01T00:00:01.5Z"),
+            Some("1970-01-01T00:00:00Z"),
+        ];
+        assert_eq!(texts, expected.map(|text| text.map(|text| format!("\"{text}\""))));
     }
 
     #[test]

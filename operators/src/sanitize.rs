@@ -16,6 +16,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use url::Url;
 
 use crate::listing::{Listing, Organizer, Venue};
+use crate::web;
 
 /// Limits of what a listing may hold. Lengths count characters (Unicode scalar values), and
 /// include the `…` that marks what was cut.
@@ -133,6 +134,9 @@ fn web_url(raw: &str, max_bytes: usize) -> Option<String> {
     if text.len() > max_bytes {
         return None;
     }
+    if web::plain(text).is_some() {
+        return Some(text.to_owned());
+    }
     let mut text = unescaped(text);
     if text.starts_with("www.") {
         text.insert_str(0, "https://");
@@ -195,7 +199,7 @@ const MAX_PASSES: usize = 6;
 
 /// The safe plain text of `raw`; `None` where that is `raw` itself.
 fn clean(raw: &str, shape: Shape, max_chars: usize) -> Option<String> {
-    if fits(raw, max_chars) && !has_markup_signs(raw) && is_tidy(raw, shape) {
+    if fits(raw, max_chars) && is_clean(raw, shape) {
         return None;
     }
     let mut text = pass(raw, shape);
@@ -219,15 +223,50 @@ fn pass(text: &str, shape: Shape) -> String {
     if has_markup_signs(text) { tidy(strip_markup(text, shape), shape) } else { tidy(text.to_owned(), shape) }
 }
 
-/// Whether there may be a tag, or an entity: an `&` before anything but a letter, a digit or `#` is
-/// itself (HTML, "character reference state").
+/// Whether there may be a tag or an entity.
 fn has_markup_signs(text: &str) -> bool {
-    let next = |at: usize| text.as_bytes().get(at + 1).copied().unwrap_or(b' ');
-    text.bytes().enumerate().any(|(at, byte)| match byte {
-        b'<' => true,
-        b'&' => next(at) == b'#' || next(at).is_ascii_alphanumeric(),
-        _ => false,
-    })
+    text.bytes().enumerate().any(|(at, byte)| byte == b'<' || (byte == b'&' && begins_entity(text.as_bytes(), at)))
+}
+
+/// Whether the `&` there may begin an entity: before anything but a letter, a digit or `#` it is itself
+/// (HTML, "character reference state").
+fn begins_entity(text: &[u8], at: usize) -> bool {
+    text.get(at + 1).is_some_and(|next| *next == b'#' || next.is_ascii_alphanumeric())
+}
+
+/// Signs that are fine wherever they stand: those of ASCII that are seen, without `<` and `&`.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        plain[byte as usize] = byte != b'<' && byte != b'&';
+        byte += 1;
+    }
+    plain
+};
+
+/// Whether a text holds no markup and [`tidy`] would change nothing, by one look at each byte as long as
+/// all are ASCII: what most texts are like.
+fn is_clean(text: &str, shape: Shape) -> bool {
+    let bytes = text.as_bytes();
+    let before = |at: usize, by: usize| at.checked_sub(by).and_then(|at| bytes.get(at)).copied();
+    let mut at = 0;
+    while let Some(next) = bytes.iter().skip(at).position(|byte| !PLAIN[usize::from(*byte)]) {
+        at += next;
+        let last = before(at, 1).unwrap_or(b' ');
+        let fine = match bytes.get(at).copied().unwrap_or_default() {
+            b' ' => !matches!(last, b' ' | b'\n'),
+            b'\n' => shape == Shape::Lines && last != b' ' && !(last == b'\n' && before(at, 2) == Some(b'\n')),
+            b'&' => !begins_entity(bytes, at),
+            0x80.. => return !has_markup_signs(text) && is_tidy(text, shape),
+            _ => false,
+        };
+        if !fine {
+            return false;
+        }
+        at += 1;
+    }
+    !matches!(bytes.last(), Some(b' ' | b'\n'))
 }
 
 /// Whether [`tidy`] would change nothing, by one look at each character: what most texts are like.
@@ -286,32 +325,44 @@ fn tidy(text: String, shape: Shape) -> String {
 
 fn tidied(text: &str, shape: Shape) -> String {
     let mut visible = String::with_capacity(text.len());
-    if is_nfc_quick(text.chars()) == IsNormalized::Yes {
-        push_visible(text.chars(), shape, &mut visible);
+    let composed = |text: &str| text.chars().all(never_composes) || is_nfc_quick(text.chars()) == IsNormalized::Yes;
+    if composed(text) {
+        push_visible(text, shape, &mut visible);
         if visible.len() == text.len() {
             return visible;
         }
     } else {
-        push_visible(text.nfc(), shape, &mut visible);
+        push_visible(&text.nfc().collect::<String>(), shape, &mut visible);
     }
     // Removing a character can bring together what composes.
-    if is_nfc_quick(visible.chars()) == IsNormalized::Yes { visible } else { visible.nfc().collect() }
+    if composed(&visible) { visible } else { visible.nfc().collect() }
 }
 
-fn push_visible(chars: impl Iterator<Item = char>, shape: Shape, out: &mut String) {
+/// Appends what is seen of a text, run by run of what is seen anyway.
+fn push_visible(text: &str, shape: Shape, out: &mut String) {
     let mut gap = Gap::default();
-    let mut chars = chars.filter(|&c| !is_unwanted(c)).peekable();
+    let mut rest = text;
     let mut last = ' ';
-    while let Some(c) = chars.next() {
-        if c.is_ascii_graphic() {
+    loop {
+        let end = rest.bytes().position(|byte| !byte.is_ascii_graphic()).unwrap_or(rest.len());
+        let (run, after) = rest.split_at(end);
+        if let Some(byte) = run.bytes().last() {
             gap.write(out);
-            out.push(c);
-            last = c;
-        } else if is_line_break(c) && shape == Shape::Lines {
-            gap.lines += usize::from(!(c == '\r' && chars.peek() == Some(&'\n')));
+            out.push_str(run);
+            last = char::from(byte);
+        }
+        let mut chars = after.chars();
+        let Some(c) = chars.next() else { return };
+        rest = chars.as_str();
+        let mut next = || chars.find(|&c| !is_unwanted(c));
+        if is_unwanted(c) {
+            continue;
+        }
+        if is_line_break(c) && shape == Shape::Lines {
+            gap.lines += usize::from(!(c == '\r' && next() == Some('\n')));
         } else if c.is_whitespace() || c.is_control() {
             gap.spaces += 1;
-        } else if !is_joiner(c) || (gap.is_none() && joins(last, chars.peek().copied())) {
+        } else if !is_joiner(c) || (gap.is_none() && joins(last, next())) {
             gap.write(out);
             out.push(c);
             last = c;
@@ -789,6 +840,42 @@ mod tests {
             listing.pricing = Some(Pricing { currency, ..Pricing::default() });
             listing
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn the_short_ways_come_to_the_same(
+            text in messy(), ascii in "[a-c \\n\\r\\t\u{b}\u{c}\u{1}\u{7f}<&;#]{0,16}", lines: bool
+        ) {
+            let shape = if lines { Shape::Lines } else { Shape::Line };
+            for text in [&text, &ascii] {
+                prop_assert_eq!(is_clean(text, shape), !has_markup_signs(text) && is_tidy(text, shape), "{:?}", text);
+            }
+            for text in [&text, &ascii] {
+                let mut by_runs = String::new();
+                push_visible(text, shape, &mut by_runs);
+                prop_assert_eq!(by_runs, visible_by_chars(text, shape), "{:?}", text);
+            }
+        }
+    }
+
+    /// What is seen of a text, character by character.
+    fn visible_by_chars(text: &str, shape: Shape) -> String {
+        let (mut out, mut gap, mut last) = (String::new(), Gap::default(), ' ');
+        let mut chars = text.chars().filter(|&c| !is_unwanted(c)).peekable();
+        while let Some(c) = chars.next() {
+            if is_line_break(c) && shape == Shape::Lines {
+                gap.lines += usize::from(!(c == '\r' && chars.peek() == Some(&'\n')));
+            } else if c.is_whitespace() || c.is_control() {
+                gap.spaces += 1;
+            } else if !is_joiner(c) || (gap.is_none() && joins(last, chars.peek().copied())) {
+                gap.write(&mut out);
+                out.push(c);
+                last = c;
+            }
+        }
+        out
     }
 
     proptest! {

@@ -344,28 +344,50 @@ fn street(address: &str) -> SmallVec<[Token; 8]> {
 
 /// Calls `visit` with each run of letters and digits, in plain lower-case letters without accents
 /// and apostrophes, and with whether it is written in capitals.
-pub(super) fn for_each_word(text: &str, mut visit: impl FnMut(&str, bool)) {
+pub(super) fn for_each_word(text: &str, visit: impl FnMut(&str, bool)) {
+    if text.is_ascii() { for_each_ascii_word(text, visit) } else { for_each_word_of(text.nfkd(), visit) }
+}
+
+/// The same for characters that are decomposed.
+fn for_each_word_of(chars: impl Iterator<Item = char>, mut visit: impl FnMut(&str, bool)) {
     let mut word = String::with_capacity(24);
     let mut upper = true;
-    let mut push = |c: char, word: &mut String| {
+    for c in chars.chain([' ']) {
         if c.is_ascii_alphanumeric() {
             upper &= c.is_ascii_uppercase();
             word.push(c.to_ascii_lowercase());
         } else if c.is_alphanumeric() {
             upper &= c.is_uppercase();
-            push_plain(c, word);
+            push_plain(c, &mut word);
         } else if !is_apostrophe(c) && c != '`' && !is_combining_mark(c) && !word.is_empty() {
-            visit(word, upper);
+            visit(&word, upper);
             word.clear();
             upper = true;
         }
-    };
-    if text.is_ascii() {
-        text.chars().for_each(|c| push(c, &mut word));
-    } else {
-        text.nfkd().for_each(|c| push(c, &mut word));
     }
-    push(' ', &mut word);
+}
+
+/// The same for nothing but ASCII, word by word.
+fn for_each_ascii_word(text: &str, mut visit: impl FnMut(&str, bool)) {
+    let is_quote = |byte: u8| matches!(byte, b'\'' | b'`');
+    let mut word = String::with_capacity(24);
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.bytes().position(|byte| !byte.is_ascii_alphanumeric() && !is_quote(byte)).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(end);
+        rest = after.get(1..).unwrap_or_default();
+        word.clear();
+        word.push_str(part);
+        if part.bytes().any(is_quote) {
+            word.retain(|c| !matches!(c, '\'' | '`'));
+        }
+        if word.is_empty() {
+            continue;
+        }
+        let upper = word.bytes().all(|byte| byte.is_ascii_uppercase());
+        word.make_ascii_lowercase();
+        visit(&word, upper);
+    }
 }
 
 /// Cuts the plural of English words, the one inflection that listings differ in all the time.
@@ -578,8 +600,20 @@ pub(super) fn fingerprints<'s>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::listing::Listing;
+
+    proptest! {
+        #[test]
+        fn words_of_ascii_are_those_of_its_characters(text in "[A-Ca-c0-9 .'`-]{0,24}") {
+            let (mut by_words, mut by_chars) = (Vec::new(), Vec::new());
+            for_each_ascii_word(&text, |word, upper| by_words.push((word.to_owned(), upper)));
+            for_each_word_of(text.chars(), |word, upper| by_chars.push((word.to_owned(), upper)));
+            prop_assert_eq!(by_words, by_chars);
+        }
+    }
 
     fn fingerprint(title: &str) -> Fingerprint {
         let listing = Listing::new("s", "1", title, "2026-03-28T19:30:00-07:00".parse().unwrap());

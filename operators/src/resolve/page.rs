@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use url::Url;
-use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::web::{self, Plain};
 
 /// A web address, reduced to what tells pages and sites apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,15 +60,22 @@ const PLATFORMS: &[&str] = &[
 impl Page {
     /// The page at that address, if it is one of the web.
     pub fn of(text: &str) -> Option<Self> {
-        let url = Url::parse(unarchived(text)).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
-        let host = url.host_str()?;
+        let text = unarchived(text);
+        if let Some(Plain { host, path, query }) = web::plain(text) {
+            return Some(Self::at(host, path, query));
+        }
+        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+        Some(Self::at(url.host_str()?, url.path(), url.query()))
+    }
+
+    fn at(host: &str, path: &str, query: Option<&str>) -> Self {
         let host = host.strip_prefix("www.").unwrap_or(host);
-        let path = url.path().trim_end_matches('/');
+        let path = path.trim_end_matches('/');
         let mut query: SmallVec<[&str; 8]> =
-            url.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !is_tracking(pair)).collect();
+            query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !is_tracking(pair)).collect();
         query.sort_unstable();
         let (site, family) = site_and_family(host);
-        Some(Self { exact: exact(host, path, &query), site, family, deep: is_deep(path) || !query.is_empty() })
+        Self { exact: exact(host, path, &query), site, family, deep: is_deep(path) || !query.is_empty() }
     }
 }
 
@@ -77,14 +86,14 @@ fn unarchived(text: &str) -> &str {
 }
 
 fn exact(host: &str, path: &str, query: &[&str]) -> u64 {
-    let mut hasher = Xxh3Default::new();
-    hasher.update(host.as_bytes());
-    hasher.update(path.as_bytes());
+    let mut all: SmallVec<[u8; 256]> = SmallVec::new();
+    all.extend_from_slice(host.as_bytes());
+    all.extend_from_slice(path.as_bytes());
     for pair in query {
-        hasher.update(b"&");
-        hasher.update(pair.as_bytes());
+        all.push(b'&');
+        all.extend_from_slice(pair.as_bytes());
     }
-    hasher.digest()
+    xxh3_64(&all)
 }
 
 fn site_and_family(host: &str) -> (u32, u32) {
@@ -94,29 +103,37 @@ fn site_and_family(host: &str) -> (u32, u32) {
         && second.is_some_and(|second| matches!(*second, "co" | "com" | "org" | "net" | "ac" | "gov" | "edu"));
     let ending = if of_country && labels.len() > 2 { 2 } else { 1 };
     let Some(own) = labels.len().checked_sub(ending + 1) else { return (0, 0) };
-    let name = letters(labels.get(own).copied().unwrap_or_default());
-    if name.is_empty() || PLATFORMS.binary_search(&name.as_str()).is_ok() {
+    let mut name = Letters::new();
+    push_letters(labels.get(own).copied().unwrap_or_default(), &mut name);
+    let known = std::str::from_utf8(&name).is_ok_and(|name| PLATFORMS.binary_search(&name).is_ok());
+    if name.is_empty() || known {
         return (0, 0);
     }
-    let mut whole = String::with_capacity(host.len());
+    let (mut whole, mut family) = (Letters::new(), Letters::new());
     for label in &labels {
-        let label = letters(label);
-        if !label.is_empty() {
-            whole.push('.');
-            whole.push_str(&label);
+        let before = whole.len();
+        whole.push(b'.');
+        push_letters(label, &mut whole);
+        if whole.len() == before + 1 {
+            whole.truncate(before);
         }
     }
-    let hash = |text: &str| (xxh3_64(text.as_bytes()) as u32).max(1);
-    let mut family = String::with_capacity(host.len());
-    for label in labels.iter().take(own) {
-        family.push_str(&letters(label));
-    }
-    family.push_str(&name);
+    labels.iter().take(own + 1).for_each(|label| push_letters(label, &mut family));
+    let hash = |text: &[u8]| (xxh3_64(text) as u32).max(1);
     (hash(&whole), hash(&family))
 }
 
-fn letters(label: &str) -> String {
-    label.chars().filter(|c| c.is_alphabetic()).collect()
+/// Letters in UTF-8.
+type Letters = SmallVec<[u8; 64]>;
+
+fn push_letters(label: &str, letters: &mut Letters) {
+    if label.is_ascii() {
+        letters.extend(label.bytes().filter(u8::is_ascii_alphabetic));
+        return;
+    }
+    let mut buffer = [0; 4];
+    let kept = label.chars().filter(|c| c.is_alphabetic());
+    kept.for_each(|c| letters.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes()));
 }
 
 /// Whether a path has a part that is neither a year nor a language nor a usual front page.
@@ -148,6 +165,17 @@ mod tests {
         assert_eq!(one.exact, page("https://web.archive.org/web/20190219060618/https://example.org/a?a=2&b=1").exact);
         assert_eq!(Page::of("mailto:someone"), None);
         assert_eq!(Page::of("not an address"), None);
+    }
+
+    #[test]
+    fn plain_addresses_are_read_like_all_others() {
+        for text in
+            ["https://www.a1-b.example.co.uk/x/2019/?b=1&a=2&utm_source=x", "http://x.org/", "http://b.com/?%20"]
+        {
+            let url = Url::parse(text).unwrap();
+            assert_eq!(page(text), Page::at(url.host_str().unwrap(), url.path(), url.query()), "{text}");
+            assert!(web::plain(text).is_some(), "{text}");
+        }
     }
 
     #[test]

@@ -43,9 +43,26 @@ pub(super) struct Title {
 /// Hashes of abbreviations.
 pub(super) type Acronyms = SmallVec<[u32; 4]>;
 
+#[derive(Clone, Copy)]
 struct Word<'t> {
     text: &'t str,
     upper: bool,
+    /// What it means by itself.
+    meaning: Meaning,
+}
+
+impl<'t> Word<'t> {
+    fn new(text: &'t str, upper: bool) -> Self {
+        Self { text, upper, meaning: MEANINGS.get(text).copied().unwrap_or_default() }
+    }
+
+    fn number(&self) -> Option<u32> {
+        number_of(self.text)
+    }
+
+    fn is_day(&self) -> bool {
+        self.number().is_some_and(|number| (1..=31).contains(&number))
+    }
 }
 
 /// Reads a title.
@@ -72,7 +89,7 @@ pub(super) fn read(title: &str) -> Title {
         .map(|&(end, upper)| {
             let text = buffer.get(from..end).unwrap_or_default();
             from = end;
-            Word { text, upper }
+            Word::new(text, upper)
         })
         .collect();
     Reader::default().read(&words)
@@ -92,16 +109,18 @@ impl Reader {
     fn read(mut self, words: &[Word<'_>]) -> Title {
         let mut at = 0;
         while let Some(word) = words.get(at) {
-            let next = words.get(at + 1).map(|word| word.text);
             if let Some(length) = time_of_day(words.get(at..).unwrap_or_default()) {
                 at += length;
                 continue;
             }
-            at += if self.is_date(word.text, next) || country_of_two(word.text, next).is_some() { 2 } else { 1 };
-            if self.is_date(word.text, next) {
+            if words.get(at + 1).is_some_and(|next| is_date(word, next)) {
+                at += 2;
                 continue;
             }
-            if let Some(country) = country_of_two(word.text, next) {
+            let next = words.get(at + 1).map(|word| word.text);
+            let country = country_of_two(word.text, next);
+            at += if country.is_some() { 2 } else { 1 };
+            if let Some(country) = country {
                 self.country(country, word.text);
                 self.letters[0].push_str(next.unwrap_or_default());
                 continue;
@@ -132,12 +151,6 @@ impl Reader {
         self.title
     }
 
-    /// `April 5` or `5 April`.
-    fn is_date(&self, word: &str, next: Option<&str>) -> bool {
-        let day = |text: &str| number_of(text).is_some_and(|number| (1..=31).contains(&number));
-        next.is_some_and(|next| (is_month(word) && day(next)) || (day(word) && is_month(next)))
-    }
-
     fn country(&mut self, code: &str, spelt: &str) {
         let token = country_token(code);
         self.title.tokens.push((token, 2));
@@ -158,15 +171,16 @@ impl Reader {
 
     fn word(&mut self, word: &Word<'_>, first: bool) {
         if let Some((name, sort)) = compound(word.text) {
-            self.simple_word(&Word { text: name, upper: false }, first);
-            return self.simple_word(&Word { text: sort, upper: false }, false);
+            self.simple_word(&Word::new(name, false), first);
+            return self.simple_word(&Word::new(sort, false), false);
         }
         self.simple_word(word, first);
     }
 
     fn simple_word(&mut self, word: &Word<'_>, first: bool) {
-        let text = word.text;
-        if let Some(number) = number_of(text).or_else(|| spelt_number(text, word.upper && !first)) {
+        let (text, meaning) = (word.text, word.meaning);
+        let spelt_number = || meaning.number.or(meaning.roman.filter(|_| word.upper && !first));
+        if let Some(number) = word.number().or_else(spelt_number) {
             match u16::try_from(number) {
                 Ok(year @ 1900..=2100) => self.title.years.push(year),
                 _ => {
@@ -176,16 +190,14 @@ impl Reader {
             }
             return;
         }
-        if let Some(code) = country(text).or_else(|| country_code(text).filter(|_| word.upper)) {
+        if let Some(code) = meaning.country.or(meaning.code.filter(|_| word.upper)) {
             self.initial(text, Class::Telling);
             return self.country(code, text);
         }
         let (length, spelt) = (text.chars().count(), text);
         let text = alias(stem(text));
-        let class = class(text);
-        if let Some(part) = PART.iter().position(|part| *part == text) {
-            self.title.parts |= 1 << part;
-        }
+        let Sense { class, part } = sense(text);
+        self.title.parts |= part;
         let initial = if class == Some(Class::Noise) { Some(Class::Common) } else { class };
         match initial {
             Some(class) => self.initial(text, class),
@@ -216,6 +228,11 @@ impl Reader {
     }
 }
 
+/// `April 5` or `5 April`.
+fn is_date(word: &Word<'_>, next: &Word<'_>) -> bool {
+    (word.meaning.month && next.is_day()) || (next.meaning.month && word.is_day())
+}
+
 /// 0 for none.
 fn hash_of_letters(letters: &str) -> u32 {
     if letters.is_empty() { 0 } else { (xxh3_64(letters.as_bytes()) as u32).max(1) }
@@ -224,7 +241,7 @@ fn hash_of_letters(letters: &str) -> u32 {
 /// What a compound of a name and a sort of event is made of: "rubyconf", "jazzfest".
 fn compound(word: &str) -> Option<(&str, &str)> {
     let parts = ["conf", "fest"].into_iter().find_map(|sort| word.strip_suffix(sort).map(|name| (name, sort)));
-    parts.filter(|(name, _)| name.len() >= 2 && class(alias(stem(name))) == Some(Class::Telling))
+    parts.filter(|(name, _)| name.len() >= 2 && sense(alias(stem(name))).class == Some(Class::Telling))
 }
 
 /// The token of the country with this ISO code, in capitals.
@@ -235,7 +252,9 @@ pub(super) fn country_token_of(code: &str) -> Token {
 
 /// The token of a country, whatever it is called.
 pub(super) fn country_token(code: &str) -> Token {
-    Token::of_hash(xxh3_64(format!("country:{code}").as_bytes()), Class::Telling)
+    let mut name: SmallVec<[u8; 16]> = SmallVec::from_slice(b"country:");
+    name.extend_from_slice(code.as_bytes());
+    Token::of_hash(xxh3_64(&name), Class::Telling)
 }
 
 /// How many words at the beginning are a time of day (`7pm`, `1130am`, `7 pm`, `7:30 pm`): those are
@@ -255,15 +274,16 @@ fn time_of_day(words: &[Word<'_>]) -> Option<usize> {
 }
 
 /// What a word means by itself, as it is written in small letters.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Meaning {
     month: bool,
-    /// Of a number that is spelt out.
+    /// Of a number that is spelt out: `first`.
     number: Option<u32>,
-    /// Of a Roman number, where it is written in capitals.
+    /// Of a Roman number from II to XII, where it is written in capitals.
     roman: Option<u32>,
+    /// Countries by the names that events carry in their titles, in English and in their own tongue.
     country: Option<&'static str>,
-    /// Of a country's code, where it is written in capitals.
+    /// Of a country's code that is no English word, where it is written in capitals.
     code: Option<&'static str>,
 }
 
@@ -317,16 +337,6 @@ static MEANINGS: LazyLock<foldhash::HashMap<&str, Meaning>> = LazyLock::new(|| {
     meanings
 });
 
-fn is_month(word: &str) -> bool {
-    MEANINGS.get(word).is_some_and(|meaning| meaning.month)
-}
-
-/// `first`, and Roman numerals from II to XII written in capitals.
-fn spelt_number(word: &str, upper: bool) -> Option<u32> {
-    let meaning = MEANINGS.get(word)?;
-    meaning.number.or(meaning.roman.filter(|_| upper))
-}
-
 fn country_of_two(word: &str, next: Option<&str>) -> Option<&'static str> {
     Some(match (word, next?) {
         ("south" | "republic", "korea") => "kr",
@@ -343,16 +353,6 @@ fn country_of_two(word: &str, next: Option<&str>) -> Option<&'static str> {
         ("latin", "america") => "latam",
         _ => return None,
     })
-}
-
-/// Countries by the names that events carry in their titles, in English and in their own tongue.
-fn country(word: &str) -> Option<&'static str> {
-    MEANINGS.get(word)?.country
-}
-
-/// Codes that are no English words; only where the title has them in capitals.
-fn country_code(word: &str) -> Option<&'static str> {
-    MEANINGS.get(word)?.code
 }
 
 /// Spellings of one word.
@@ -374,14 +374,28 @@ pub(super) fn alias(word: &str) -> &str {
     }
 }
 
-/// The class of a stemmed word; `None` for one that has no meaning at all.
-fn class(word: &str) -> Option<Class> {
-    CLASSES.get(word).copied().unwrap_or(Some(Class::Telling))
+/// What a stemmed word says in a title.
+#[derive(Debug, Clone, Copy)]
+struct Sense {
+    /// `None` for a word that has no meaning at all.
+    class: Option<Class>,
+    /// Its bit among those of [`PART`].
+    part: u32,
 }
 
-static CLASSES: LazyLock<foldhash::HashMap<&str, Option<Class>>> = LazyLock::new(|| {
+fn sense(word: &str) -> Sense {
+    SENSES.get(word).copied().unwrap_or(Sense { class: Some(Class::Telling), part: 0 })
+}
+
+static SENSES: LazyLock<foldhash::HashMap<&str, Sense>> = LazyLock::new(|| {
+    let mut senses: foldhash::HashMap<&str, Sense> = foldhash::HashMap::default();
+    let parts = (0..).zip(PART).map(|(bit, word)| (*word, Sense { class: Some(Class::Telling), part: 1 << bit }));
+    senses.extend(parts);
     let tables = [(NOISE, Some(Class::Noise)), (KIND, Some(Class::Kind)), (COMMON, Some(Class::Common)), (STOP, None)];
-    tables.into_iter().flat_map(|(table, class)| table.iter().map(move |word| (*word, class))).collect()
+    for (table, class) in tables {
+        table.iter().for_each(|word| senses.entry(word).or_insert(Sense { class, part: 0 }).class = class);
+    }
+    senses
 });
 
 /// Fixed, not counted from the listings present: one arrival never re-keys others. All tables are
