@@ -31,6 +31,7 @@ use serde::Deserialize;
 
 use crate::log::TopicPartition;
 
+mod checkpoints;
 mod error;
 pub mod postgres;
 pub mod rows;

@@ -6,12 +6,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::fmt::temporal::DateTimePrinter;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Statement, ToSql, Transaction, TransactionBehavior, params,
 };
 use serde::Deserialize;
 
+use super::checkpoints::Checkpoints;
 use super::rows::{Cell, Changes, EVENTS, Kind, Row, TABLES, Table};
 use super::{Batch, BatchConfig, Generation, Step, Stored, ViewError, ViewStore};
 use crate::fail_point::FailPoint;
@@ -69,6 +71,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// See the module's documentation.
 pub struct SqliteStore {
     at: String,
+    // Before the connection, which is to be closed last.
+    checkpoints: Checkpoints,
     connection: Connection,
     generation: Generation,
 }
@@ -87,7 +91,8 @@ impl SqliteStore {
         }
         let mut connection = connect(&config.path).map_err(|error| failure(&at, &error))?;
         migrate(&mut connection, &at)?;
-        Ok(Self { at, connection, generation: Generation(0) })
+        let checkpoints = Checkpoints::start(config.path.clone());
+        Ok(Self { at, checkpoints, connection, generation: Generation(0) })
     }
 
     fn begin(&mut self) -> Result<Transaction<'_>, ViewError> {
@@ -160,7 +165,9 @@ impl ViewStore for SqliteStore {
                 .map_err(fail)?;
         }
         FailPoint::ViewWritten.reach();
-        transaction.commit().map_err(fail)
+        transaction.commit().map_err(fail)?;
+        self.checkpoints.committed(batch.rows());
+        Ok(())
     }
 
     fn reset(&mut self) -> Result<(), ViewError> {
@@ -340,16 +347,21 @@ fn write_events(transaction: &Transaction<'_>, changes: &Changes<'_>) -> rusqlit
     let mut lookup =
         transaction.prepare_cached(&format!("SELECT search, {} FROM events WHERE id = ?1", SEARCHED.join(", ")))?;
     if !changes.upserts.is_empty() {
+        let mut insert = transaction.prepare_cached(&insert_sql(changes.table))?;
         let mut upsert = transaction.prepare_cached(&upsert_sql(changes.table))?;
         for row in &changes.upserts {
-            let known = match row.first() {
-                Some(Cell::Text(id)) => known_event(&mut lookup, id)?,
+            bind(&mut insert, changes.table, row)?;
+            // Most are new, and need not be looked for.
+            let known = match (insert.raw_execute()?, row.first()) {
+                (0, Some(Cell::Text(id))) => known_event(&mut lookup, id)?,
                 _ => None,
             };
-            bind(&mut upsert, changes.table, row)?;
-            upsert.raw_execute()?;
             let (row_number, before) = match known {
-                Some((number, texts)) => (number, Some(texts)),
+                Some((number, texts)) => {
+                    bind(&mut upsert, changes.table, row)?;
+                    upsert.raw_execute()?;
+                    (number, Some(texts))
+                }
                 None => (transaction.last_insert_rowid(), None),
             };
             let now = Some(texts_of(row, &searched)?);
@@ -417,14 +429,22 @@ fn write_index(transaction: &Transaction<'_>, changes: &[Reindexed<'_>]) -> rusq
     Ok(())
 }
 
-fn upsert_sql(table: &Table) -> String {
+/// The insertion of a row that does nothing for a key that is known; up to what it does then.
+fn insert_on_conflict(table: &Table) -> String {
     let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
     let places = vec!["?"; names.len()].join(", ");
-    let (key, rest) = names.split_at(table.key.min(names.len()));
-    let (key, columns) = (key.join(", "), names.join(", "));
-    let mut sql =
-        format!("INSERT INTO {} ({columns}) VALUES ({places}) ON CONFLICT ({key}) DO UPDATE SET ", table.name);
-    for (index, name) in rest.iter().enumerate() {
+    let key = names.get(..table.key).unwrap_or_default().join(", ");
+    format!("INSERT INTO {} ({}) VALUES ({places}) ON CONFLICT ({key}) DO ", table.name, names.join(", "))
+}
+
+fn insert_sql(table: &Table) -> String {
+    insert_on_conflict(table) + "NOTHING"
+}
+
+fn upsert_sql(table: &Table) -> String {
+    let mut sql = insert_on_conflict(table) + "UPDATE SET ";
+    let rest = table.columns.iter().skip(table.key).map(|column| column.name);
+    for (index, name) in rest.enumerate() {
         let comma = if index == 0 { "" } else { ", " };
         // Writing to a String cannot fail.
         let _ = write!(sql, "{comma}{name} = excluded.{name}");
@@ -438,6 +458,10 @@ fn bind(statement: &mut Statement<'_>, table: &Table, row: &Row<'_>) -> rusqlite
     }
     Ok(())
 }
+
+/// Times of one length sort as text. A row has several, and what `Display` goes through costs more
+/// than the text.
+const TIMES: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
 
 /// A cell as SQLite stores it.
 struct Bound<'a> {
@@ -454,7 +478,7 @@ impl ToSql for Bound<'_> {
             (Cell::Int(ms), Kind::Time) => {
                 let at = jiff::Timestamp::from_millisecond(*ms)
                     .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-                ToSqlOutput::Owned(Value::Text(format!("{at:.3}")))
+                ToSqlOutput::Owned(Value::Text(TIMES.timestamp_to_string(&at)))
             }
             (Cell::Int(thousandths), Kind::Money) => ToSqlOutput::Owned(Value::Real(*thousandths as f64 / 1000.0)),
             (Cell::Int(number), _) => ToSqlOutput::Owned(Value::Integer(*number)),
