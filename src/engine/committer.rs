@@ -245,7 +245,8 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// For one transaction the writer is opened anew at most so many times.
+/// For one transaction a writer whose state was lost is opened anew at most so many times. One that is
+/// stranded is as often as it takes, like any other wait for the log.
 const MOST_REOPENINGS: usize = 5;
 
 /// Asked to stop, an attempt that does not succeed is given up after this long.
@@ -316,9 +317,10 @@ impl Committer {
         }
         let asked = Instant::now();
         match self.writer.check(positions).map_err(Fault::judged) {
+            // The next commit sees to that: opening takes the id from whoever has it, and an instance that
+            // has nothing to write should not.
             Err(Failure::Fatal(Fatal(error))) if error.wants_new_writer() => {
-                self.reopen(&error)?;
-                self.heard(asked);
+                tracing::debug!(%error, "the writer is lost");
             }
             Err(Failure::Fatal(Fatal(error))) => return Err(error.into()),
             Err(Failure::Transient(error)) => tracing::debug!(%error, "the log does not answer"),
@@ -503,7 +505,10 @@ impl Committer {
                     self.wait(error, &mut backoff)?;
                     continue;
                 }
-                Failure::Fatal(Fatal(error)) if error.wants_new_writer() && reopenings < MOST_REOPENINGS => {
+                Failure::Fatal(Fatal(error))
+                    if matches!(error, LogError::Stranded { .. })
+                        || (error.wants_new_writer() && reopenings < MOST_REOPENINGS) =>
+                {
                     reopenings += 1;
                     if self.reopen(&error)? == Fate::Committed {
                         return Ok(());
@@ -522,7 +527,8 @@ impl Committer {
     /// Opens the writer anew, and finds out what became of the transaction under way.
     ///
     /// Opening fences whoever holds the id, so it is done only while nobody else has committed; and what
-    /// is found afterwards cannot change any more.
+    /// is found afterwards cannot change any more. NB: a newer instance that has not committed anything
+    /// yet is not seen, and is fenced: one of the two goes on, and nothing is doubled.
     ///
     /// # Errors
     /// [`LogError::Fenced`] where another instance has gone on from here.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 /// A checkpoint is asked for after so many rows: some thirty megabytes of events.
 const EVERY_ROWS: usize = 8_192;
@@ -56,7 +56,9 @@ impl Drop for Checkpoints {
 }
 
 fn serve(path: PathBuf, asked: &Receiver<()>) -> rusqlite::Result<()> {
-    let connection = Connection::open(path)?;
+    // Never makes a file: one that has gone is the writer's to notice.
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     while asked.recv().is_ok() {
         // Passive: it waits for nobody, and nobody for it.
