@@ -230,8 +230,6 @@ impl Marks {
 enum Fate {
     Committed,
     NotCommitted,
-    /// Somebody else has committed since.
-    Foreign,
 }
 
 /// Once nothing was committed for this long, the ends are recorded, so that a later start can
@@ -535,56 +533,42 @@ impl Committer {
     fn reopen(&mut self, lost: &LogError) -> Result<Fate, EngineError> {
         tracing::warn!(error = %lost, "the writer is opened anew");
         metrics::counter!("headwater_commit_retries_total").increment(1);
-        let name = self.options.name.clone();
-        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        loop {
-            if self.fate_now()? == Fate::Foreign {
-                return Err(LogError::Fenced { id: name }.into());
-            }
-            let error = match self.options.log.transactional(&name, &name) {
-                Ok(writer) => {
-                    let former = std::mem::replace(&mut self.writer, writer);
-                    // It may wait long for connections that it has lost.
-                    let _ = std::thread::Builder::new().name("former writer".to_owned()).spawn(|| drop(former));
-                    break;
-                }
-                Err(error) => error,
-            };
-            match error.judged() {
-                Failure::Transient(error) => self.wait(error, &mut backoff)?,
-                Failure::Fatal(Fatal(error)) => return Err(error.into()),
-            }
-        }
-        let fate = self.fate_now()?;
+        let name = &*self.options.name;
+        let writer = self.patiently(|| {
+            self.fate_now()?;
+            Ok(self.options.log.transactional(name, name)?)
+        })?;
+        let former = std::mem::replace(&mut self.writer, writer);
+        // It may wait long for connections that it has lost.
+        let _ = std::thread::Builder::new().name("former writer".to_owned()).spawn(|| drop(former));
+        let fate = self.patiently(|| self.fate_now())?;
         tracing::info!(committed = fate == Fate::Committed, "the writer is open again");
-        match fate {
-            Fate::Foreign => Err(LogError::Fenced { id: name }.into()),
-            fate => Ok(fate),
-        }
+        Ok(fate)
     }
 
-    /// What the log says now of the transaction under way; asked until it answers.
-    fn fate_now(&self) -> Result<Fate, EngineError> {
+    /// Asks until the log answers.
+    fn patiently<T>(&self, ask: impl Fn() -> Result<T, EngineError>) -> Result<T, EngineError> {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            let error = match last_progress_record(&*self.options.log, &self.options.names) {
-                Ok(found) => return Ok(self.fate(found.as_ref())),
-                Err(error) => error,
-            };
-            match error {
-                EngineError::Log(error) => match error.judged() {
-                    Failure::Transient(error) => self.wait(error, &mut backoff)?,
-                    Failure::Fatal(Fatal(error)) => return Err(error.into()),
-                },
-                other => return Err(other),
+            match ask().map_err(Fault::judged) {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Transient(error)) => self.wait(error, &mut backoff)?,
+                Err(Failure::Fatal(Fatal(error))) => return Err(error),
             }
         }
     }
 
-    fn fate(&self, found: Option<&LogRecord>) -> Fate {
+    /// What the log says now of the transaction under way; an error where somebody else has committed.
+    fn fate_now(&self) -> Result<Fate, EngineError> {
+        let found = last_progress_record(&*self.options.log, &self.options.names)?;
+        self.fate(found.as_ref()).ok_or_else(|| LogError::Fenced { id: self.options.name.clone() }.into())
+    }
+
+    /// `None` where the last progress record is somebody else's.
+    fn fate(&self, found: Option<&LogRecord>) -> Option<Fate> {
         let mark = found.and_then(|record| record.header(MARK));
         if mark == Some(&*self.marks.next()) {
-            return Fate::Committed;
+            return Some(Fate::Committed);
         }
         let is_last = match self.marks.committed {
             // This instance has committed nothing: what it began with must still be the last word.
@@ -594,12 +578,15 @@ impl Committer {
             }
             committed => mark == Some(&*self.marks.of(committed)),
         };
-        if is_last { Fate::NotCommitted } else { Fate::Foreign }
+        is_last.then_some(Fate::NotCommitted)
     }
 
     /// Waits before the next attempt at the same transaction. As long as it takes: reading pauses
     /// meanwhile. Only who asks for the end is not kept waiting for ever.
-    fn wait(&self, error: Transient<LogError>, backoff: &mut Backoff) -> Result<(), EngineError> {
+    fn wait<E>(&self, error: Transient<E>, backoff: &mut Backoff) -> Result<(), EngineError>
+    where
+        E: std::error::Error + Into<EngineError>,
+    {
         let pause = backoff.pause();
         tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "the transaction will be tried again");
         metrics::counter!("headwater_commit_retries_total").increment(1);
