@@ -12,7 +12,7 @@ fn bench(criterion: &mut Criterion) {
     let Ok(taxonomy) = Taxonomy::new(&TaxonomyConfig::default()) else { return };
     let Ok(start) = "2026-03-28".parse() else { return };
     let mut listing = Listing::new("venue", "17", "Jazz in the Park", start);
-    listing.source_categories = vec!["Music".to_owned()];
+    listing.source_categories = ["Music".into()].into();
     criterion.bench_function("categorize/title", |bencher| {
         bencher.iter(|| taxonomy.categorize(black_box(&listing)));
     });

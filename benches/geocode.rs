@@ -13,9 +13,9 @@ const LISTINGS: u32 = 50_000;
 
 fn live(id: u32, venue: u32, version: i64) -> Option<Shared<LiveListing>> {
     let mut listing = Listing::new("library", &id.to_string(), "Storytime", "2026-03-28".parse().ok()?);
-    listing.venue.name = Some(format!("Library {venue}"));
-    listing.venue.city = Some("Petaluma".to_owned());
-    listing.venue.country = Some("US".to_owned());
+    listing.venue.name = Some(format!("Library {venue}").into());
+    listing.venue.city = Some("Petaluma".into());
+    listing.venue.country = Some("US".into());
     Some(Shared::new(LiveListing::new(listing, 0, version)))
 }
 

@@ -25,9 +25,9 @@ fn listings(count: usize) -> Vec<Shared<LiveListing>> {
             let ms = 1_777_000_000_000 + (event as i64 * 37 % 500_000) * 3_600_000;
             let start = Moment::Instant { ms, offset_min: -420 };
             let mut listing = Listing::new(["a", "b", "c"][n % 3], &n.to_string(), &title, start);
-            listing.venue.name = Some(format!("Old Mill Theatre {}", event % 997));
-            listing.venue.city = Some("Davis".to_owned());
-            listing.urls = vec![format!("https://www.example.org/events/{n}?utm_source=feed")];
+            listing.venue.name = Some(format!("Old Mill Theatre {}", event % 997).into());
+            listing.venue.city = Some("Davis".into());
+            listing.urls = [format!("https://www.example.org/events/{n}?utm_source=feed").into()].into();
             Shared::new(LiveListing::new(listing, n as i64, n as i64))
         })
         .collect()

@@ -11,7 +11,7 @@ const SENTENCE: &str = "An evening of jazz standards with the house trio, doors 
 fn listing(start: Moment, description: String) -> Listing {
     let mut listing = Listing::new("venue", "17", "Jazz in the Park", start);
     listing.description = Some(description.into());
-    listing.urls = vec!["https://example.org/jazz".to_owned()];
+    listing.urls = ["https://example.org/jazz".into()].into();
     listing.tags = vec!["jazz".into(), "live music".into()];
     listing
 }

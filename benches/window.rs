@@ -25,7 +25,7 @@ fn count_records() {
             let windowed = window(tallies, events, watermarks, restored, WindowConfig::default());
             (tallies_in, watermarks_in, windowed.rows.inner.probe().0)
         });
-        let sources: Vec<std::sync::Arc<str>> = (0..20).map(|source| format!("source-{source}").into()).collect();
+        let sources: Vec<smol_str::SmolStr> = (0..20).map(|source| format!("source-{source}").into()).collect();
         for epoch in 0..EPOCHS {
             for (record, source) in (0..RECORDS).zip(sources.iter().cycle()) {
                 let origin_ms = (epoch * 10_000 + record) as i64;

@@ -34,7 +34,7 @@ fn raw(record: &Generated, config: &GenerateConfig) -> RawRecord {
             timestamp_ms: midnight,
             order_ms: midnight,
         },
-        source: Some(record.source.clone()),
+        source: Some(record.source.clone().into()),
         content_type: Some(record.content_type.into()),
         key: record.key.clone(),
         value: record.value.clone(),

@@ -10,7 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a target fails by panicking")]
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use headwater_operators::categorize::{Taxonomy, TaxonomyConfig};
 use headwater_operators::extract::{
@@ -179,7 +179,7 @@ pub fn text_dates(data: &[u8]) {
 pub fn envelope(data: &[u8]) {
     static PLAIN: LazyLock<Extractor> = LazyLock::new(|| extractor(SourceConfig::default()));
     let mut parts = data.split(|&byte| byte == b'\n');
-    let text = |part: Option<&[u8]>| part.and_then(|part| std::str::from_utf8(part).ok()).map(Arc::<str>::from);
+    let text = |part: Option<&[u8]>| part.and_then(|part| std::str::from_utf8(part).ok()).map(str::to_owned);
     let (source, content_type) = (text(parts.next()), text(parts.next()));
     let key = parts.next().map(<[u8]>::to_vec);
     let number = parts.next().map(|part| part.iter().fold(0i64, |sum, byte| sum << 7 ^ i64::from(*byte)));
@@ -194,8 +194,8 @@ pub fn envelope(data: &[u8]) {
         check(
             &PLAIN,
             &RawRecord {
-                source: source.clone(),
-                content_type: content_type.clone(),
+                source: source.as_deref().map(Into::into),
+                content_type: content_type.as_deref().map(Into::into),
                 key: key.clone(),
                 value,
                 ..record.clone()
@@ -210,12 +210,12 @@ pub fn sanitize(data: &[u8]) {
     let start = Moment::Day(jiff::civil::date(2026, 3, 28));
     let mut listing = Listing::new("s", "1", &text, start);
     listing.description = Some(text.as_str().into());
-    listing.venue.name = Some(text.clone());
-    listing.venue.city = Some(text.clone());
+    listing.venue.name = Some(text.as_str().into());
+    listing.venue.city = Some(text.as_str().into());
     listing.tags = text.split(',').map(Into::into).collect();
-    listing.source_categories = vec![text.clone()];
-    listing.urls = text.split_whitespace().map(str::to_owned).collect();
-    listing.images = vec![text];
+    listing.source_categories = [text.as_str().into()].into();
+    listing.urls = text.split_whitespace().map(Into::into).collect();
+    listing.images = [text.into()].into();
     check_sanitized(listing);
 }
 

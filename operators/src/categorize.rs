@@ -11,6 +11,7 @@ use std::sync::Arc;
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 use timely::progress::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -148,22 +149,22 @@ pub enum TaxonomyProblem {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Category {
     /// Its name; `None` where nothing is sure enough.
-    pub name: Option<Arc<str>>,
+    pub name: Option<SmolStr>,
     /// How sure it is; 0 without a name.
     pub confidence: Ratio,
     /// Labels that the words earn, sorted.
-    pub tags: Vec<Arc<str>>,
+    pub tags: Vec<SmolStr>,
 }
 
 /// One reason for a category: see [`Taxonomy::explain`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
     /// The category that it speaks for.
-    pub category: Arc<str>,
+    pub category: SmolStr,
     /// Where the words stand.
     pub field: Field,
     /// The words, as configured.
-    pub words: Arc<str>,
+    pub words: SmolStr,
     /// How sure they alone make.
     pub weight: Ratio,
 }
@@ -197,14 +198,14 @@ pub struct Taxonomy {
 
 #[derive(Debug)]
 struct Node {
-    name: Arc<str>,
+    name: SmolStr,
     parent: Option<usize>,
 }
 
 /// What a phrase means.
 #[derive(Debug)]
 struct Signal {
-    words: Arc<str>,
+    words: SmolStr,
     meaning: Meaning,
 }
 
@@ -213,7 +214,7 @@ enum Meaning {
     /// Speaks for a category, by field in the order of [`Field`].
     Category { index: usize, weights: [f32; 3] },
     /// Earns a tag, in any category or in one.
-    Tag { label: Arc<str>, within: Option<usize> },
+    Tag { label: SmolStr, within: Option<usize> },
 }
 
 const FIELDS: [Field; 3] = [Field::Source, Field::Title, Field::Description];
@@ -262,7 +263,7 @@ impl Taxonomy {
     ///
     /// assert_eq!(category.name.as_deref(), Some("Music"));
     /// assert!(category.confidence.get() > 0.9);
-    /// assert_eq!(category.tags, ["jazz".into()]);
+    /// assert_eq!(category.tags, ["jazz"]);
     /// ```
     pub fn categorize(&self, listing: &Listing) -> Category {
         let mut doubts: SmallVec<[f32; 32]> = SmallVec::from_elem(1.0, self.categories.len());
@@ -278,7 +279,7 @@ impl Taxonomy {
         let chosen = self.choose(&mut doubts);
         let confidence = chosen.and_then(|index| doubts.get(index)).map_or(0.0, |doubt| 1.0 - doubt);
         Category {
-            name: chosen.and_then(|index| self.categories.get(index)).map(|node| Arc::clone(&node.name)),
+            name: chosen.and_then(|index| self.categories.get(index)).map(|node| node.name.clone()),
             confidence: Ratio::new(f64::from(confidence)),
             tags: self.tags_within(&labels, chosen),
         }
@@ -301,9 +302,9 @@ impl Taxonomy {
             let weight = weights[field as usize];
             let Some(node) = self.categories.get(*index).filter(|_| weight > 0.0) else { return };
             evidence.push(Evidence {
-                category: Arc::clone(&node.name),
+                category: node.name.clone(),
                 field,
-                words: Arc::clone(&signal.words),
+                words: signal.words.clone(),
                 weight: Ratio::new(f64::from(weight)),
             });
         });
@@ -366,12 +367,12 @@ impl Taxonomy {
         best
     }
 
-    fn tags_within(&self, labels: &[&Signal], chosen: Option<usize>) -> Vec<Arc<str>> {
+    fn tags_within(&self, labels: &[&Signal], chosen: Option<usize>) -> Vec<SmolStr> {
         let mut tags = Vec::new();
         for signal in labels {
             let Meaning::Tag { label, within } = &signal.meaning else { continue };
             if within.is_none() || self.and_parents(chosen).any(|index| Some(index) == *within) {
-                tags.push(Arc::clone(label));
+                tags.push(label.clone());
             }
         }
         tags.sort();
@@ -398,7 +399,7 @@ pub trait Categorize {
     /// timely::example(move |scope| {
     ///     let start = "2026-03-28".parse().unwrap();
     ///     let listings = scope.new_collection_from([Listing::new("venue", "17", "Farmers market", start)]).1;
-    ///     let expected = scope.new_collection_from([Some(Arc::from("Markets"))]).1;
+    ///     let expected = scope.new_collection_from([Some("Markets".into())]).1;
     ///     listings.categorize(taxonomy).map(|listing| listing.category).assert_eq(expected);
     /// });
     /// ```
@@ -490,9 +491,9 @@ impl Compiler {
 
     fn tags(&mut self, tags: &BTreeMap<String, Vec<String>>, within: Option<usize>, place: &str) {
         for (label, phrases) in tags {
-            let label: Arc<str> = label.as_str().into();
+            let label: SmolStr = label.as_str().into();
             for phrase in phrases {
-                self.add(phrase, place, Meaning::Tag { label: Arc::clone(&label), within });
+                self.add(phrase, place, Meaning::Tag { label: label.clone(), within });
             }
         }
     }
@@ -690,7 +691,7 @@ mod tests {
     fn listing(title: &str, description: &str, source: &[&str]) -> Listing {
         let mut listing = Listing::new("s", "1", title, "2026-03-28".parse().unwrap());
         listing.description = Some(description.into());
-        listing.source_categories = source.iter().map(|&word| word.to_owned()).collect();
+        listing.source_categories = source.iter().map(|&word| word.into()).collect();
         listing
     }
 
@@ -761,13 +762,13 @@ mod tests {
         let taxonomy = default_taxonomy();
         assert_eq!(
             taxonomy.categorize(&listing("Jazz concert", "free admission, children welcome", &[])).tags,
-            ["free".into(), "jazz".into(), "kids".into()]
+            ["free", "jazz", "kids"]
         );
         assert!(taxonomy.categorize(&listing("Utah Jazz basketball tournament", "", &[])).tags.is_empty());
         let mut tagged = listing("Jazz concert", "", &[]);
         tagged.tags = vec!["Jazz".into()];
         taxonomy.apply(&mut tagged);
-        assert_eq!(tagged.tags, ["Jazz".into()]);
+        assert_eq!(tagged.tags, ["Jazz"]);
     }
 
     #[test]

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 pub use crate::ids::EventId;
-use crate::listing::{LiveListing, Organizer, Pricing, Ratio, Status, Venue, VenueView};
+use crate::listing::{LiveListing, Organizer, Pricing, Ratio, Status, Texts, Venue, VenueView};
 use crate::moment::{Moment, rfc3339_ms};
 use crate::shared::Shared;
 
@@ -19,19 +20,19 @@ pub struct Event {
     /// Stable identity.
     pub id: EventId,
     /// What it is called.
-    pub title: String,
+    pub title: SmolStr,
     /// Longer text.
     pub description: Option<Arc<str>>,
     /// Category in the configured taxonomy.
-    pub category: Option<Arc<str>>,
+    pub category: Option<SmolStr>,
     /// Labels, sorted.
-    pub tags: Vec<Arc<str>>,
+    pub tags: Vec<SmolStr>,
     /// When it begins.
     pub start_time: Moment,
     /// When it ends.
     pub end_time: Option<Moment>,
     /// IANA name of the zone of the times.
-    pub timezone: Option<Arc<str>>,
+    pub timezone: Option<SmolStr>,
     /// Whether the times are days without a time of day.
     pub all_day: bool,
     /// Where it is.
@@ -45,9 +46,9 @@ pub struct Event {
     /// How many people it takes.
     pub capacity: Option<i64>,
     /// Image addresses.
-    pub images: Vec<String>,
+    pub images: Texts,
     /// Web addresses.
-    pub urls: Vec<String>,
+    pub urls: Texts,
     /// Whether it takes place.
     pub status: Status,
     /// The listings it is made of, by source and external id.
@@ -170,8 +171,8 @@ pub struct EventView<'a> {
     pub organizer: Option<&'a Organizer>,
     pub pricing: Option<&'a Pricing>,
     pub capacity: Option<i64>,
-    pub images: &'a [String],
-    pub urls: &'a [String],
+    pub images: &'a [SmolStr],
+    pub urls: &'a [SmolStr],
     pub status: Status,
     pub listings: SmallVec<[MemberView<'a>; 2]>,
     pub field_sources: Cow<'a, FieldSources>,
@@ -259,15 +260,15 @@ impl<'a> MemberView<'a> {
         Self {
             source: &live.listing.source,
             external_id: &live.listing.external_id,
-            url: live.listing.urls.first().map(String::as_str),
+            url: live.listing.urls.first().map(SmolStr::as_str),
             similarity,
         }
     }
 }
 
 /// Tags of sources and labels of the taxonomy in one list.
-pub(crate) fn sorted_tags(tags: impl Iterator<Item = Arc<str>>) -> Vec<Arc<str>> {
-    let mut tags: Vec<Arc<str>> = tags.collect();
+pub(crate) fn sorted_tags(tags: impl Iterator<Item = SmolStr>) -> Vec<SmolStr> {
+    let mut tags: Vec<SmolStr> = tags.collect();
     tags.sort_unstable();
     tags.dedup();
     tags
@@ -316,7 +317,7 @@ impl Composed {
     }
 
     /// Its category.
-    pub fn category(&self) -> Option<&Arc<str>> {
+    pub fn category(&self) -> Option<&SmolStr> {
         match self {
             Self::Single { live, .. } => live.listing.category.as_ref(),
             Self::Merged(event) => event.category.as_ref(),
@@ -324,7 +325,7 @@ impl Composed {
     }
 
     /// The source of each of its listings.
-    pub fn sources(&self) -> impl Iterator<Item = &Arc<str>> + Clone {
+    pub fn sources(&self) -> impl Iterator<Item = &SmolStr> + Clone {
         let (single, merged) = match self {
             Self::Single { live, .. } => (Some(&live.listing.source), None),
             Self::Merged(event) => (None, Some(&event.listings)),
@@ -344,11 +345,11 @@ impl From<Event> for Composed {
 #[serde(rename_all = "camelCase")]
 pub struct Member {
     /// Source of the listing.
-    pub source: Arc<str>,
+    pub source: SmolStr,
     /// The source's id for it.
-    pub external_id: Arc<str>,
+    pub external_id: SmolStr,
     /// The listing's own page.
-    pub url: Option<String>,
+    pub url: Option<SmolStr>,
     /// Similarity of the best edge that holds it in the event; 1 for the only listing of an event.
     pub similarity: Ratio,
 }
@@ -387,12 +388,12 @@ mod tests {
         listing.labels = vec!["jazz".into(), "evening".into()];
         listing.end = Some("2026-05-01T22:00:00+02:00".parse().unwrap());
         listing.timezone = Some("Europe/Paris".into());
-        listing.venue = Venue { name: Some("Hall".to_owned()), city: Some("Paris".to_owned()), ..Venue::default() };
-        listing.organizer = Some(Organizer { name: "City".to_owned(), url: None });
+        listing.venue = Venue { name: Some("Hall".into()), city: Some("Paris".into()), ..Venue::default() };
+        listing.organizer = Some(Organizer { name: "City".into(), url: None });
         listing.pricing = Some(Pricing { min: Some(Amount(5_000)), ..Pricing::default() });
         listing.capacity = Some(100);
-        listing.images = vec!["https://example.org/a.jpg".to_owned()];
-        listing.urls = vec!["https://example.org/".to_owned(), "https://example.com/".to_owned()];
+        listing.images = ["https://example.org/a.jpg".into()].into();
+        listing.urls = vec!["https://example.org/".into(), "https://example.com/".into()].into();
         let mut live = LiveListing::new(listing, 1_000, 2_000);
         live.located = Point::from_degrees(48.8, 2.3).map(|point| Geo {
             point,

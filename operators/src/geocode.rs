@@ -12,6 +12,7 @@ use std::sync::Arc;
 use differential_dataflow::{AsCollection, VecCollection};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::core::OkErr;
@@ -86,7 +87,7 @@ impl PlaceKey {
     }
 }
 
-fn push_part(part: &Option<String>, key: &mut String) {
+fn push_part(part: &Option<SmolStr>, key: &mut String) {
     let Some(text) = part else { return };
     if key.is_empty() { fold_into(text, key) } else { key.push_str(&fold(text)) }
 }
@@ -129,7 +130,7 @@ pub struct Place {
     /// What the point stands for.
     pub precision: GeoPrecision,
     /// Who located it, for people.
-    pub provider: Option<Arc<str>>,
+    pub provider: Option<SmolStr>,
 }
 
 impl Place {
@@ -146,7 +147,7 @@ struct FlatPlace {
     latitude: Option<f64>,
     longitude: Option<f64>,
     precision: Option<GeoPrecision>,
-    provider: Option<Arc<str>>,
+    provider: Option<SmolStr>,
 }
 
 impl From<Place> for FlatPlace {
@@ -186,15 +187,15 @@ pub struct PlaceRequest {
     /// The key under which the answer is expected.
     pub key: PlaceKey,
     /// Name of the venue, as one of the listings gives it. So the other fields.
-    pub venue: Option<String>,
+    pub venue: Option<SmolStr>,
     /// Street address.
-    pub address: Option<String>,
+    pub address: Option<SmolStr>,
     /// City.
-    pub city: Option<String>,
+    pub city: Option<SmolStr>,
     /// State, province or region.
-    pub region: Option<String>,
+    pub region: Option<SmolStr>,
     /// Country, as given.
-    pub country: Option<String>,
+    pub country: Option<SmolStr>,
     /// The centre of the city, which stands in until there is an answer.
     pub fallback: Option<Point>,
 }
@@ -553,7 +554,7 @@ mod tests {
     }
 
     fn venue(name: &str, city: &str) -> Venue {
-        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let some = |text: &str| Some(text).filter(|text| !text.is_empty()).map(Into::into);
         Venue { name: some(name), city: some(city), ..Venue::default() }
     }
 
@@ -564,10 +565,10 @@ mod tests {
 
     #[test]
     fn keys_do_not_depend_on_spelling() {
-        let a = Venue { country: Some("U.S.A.".to_owned()), ..venue("The  Café, Zoë's", "Davis") };
-        let b = Venue { country: Some("us".to_owned()), ..venue("the cafe zoes", " DAVIS ") };
+        let a = Venue { country: Some("U.S.A.".into()), ..venue("The  Café, Zoë's", "Davis") };
+        let b = Venue { country: Some("us".into()), ..venue("the cafe zoes", " DAVIS ") };
         assert_eq!(PlaceKey::of(&a), PlaceKey::of(&b));
-        let address = |address: &str| Venue { address: Some(address.to_owned()), ..Venue::default() };
+        let address = |address: &str| Venue { address: Some(address.into()), ..Venue::default() };
         assert_ne!(PlaceKey::of(&address("a")), PlaceKey::of(&venue("a", "")));
         for nowhere in [venue("", "Davis"), venue("Zoom", ""), venue("…", ""), Venue::default()] {
             assert_eq!(PlaceKey::of(&nowhere), None);
@@ -596,7 +597,7 @@ mod tests {
     fn the_country_of_the_configuration_helps() {
         let config = GeocodeConfig { default_country: Some("US".to_owned()), ..GeocodeConfig::default() };
         let mut here = venue("", "Davis");
-        here.region = Some("CA".to_owned());
+        here.region = Some("CA".into());
         assert!(Cities::new(config).locate(&here).is_some());
         let france = GeocodeConfig { default_country: Some("FR".to_owned()), ..GeocodeConfig::default() };
         assert!(Cities::new(france).locate(&here).is_none());
@@ -636,7 +637,7 @@ mod tests {
         (name, city, prop::option::weighted(0.2, Just(40.0)), any::<bool>()).prop_map(
             |(name, city, degrees, region)| {
                 let mut venue = venue(name.unwrap_or_default(), city.unwrap_or_default());
-                venue.region = region.then(|| "Germany".to_owned());
+                venue.region = region.then(|| "Germany".into());
                 venue.geo = degrees.and_then(|d| Point::from_degrees(d, d)).map(|point| Geo {
                     point,
                     precision: GeoPrecision::Venue,

@@ -24,6 +24,7 @@ pub mod shared;
 mod web;
 pub mod window;
 mod words;
+mod zones;
 
 pub use event::{Event, EventId};
 pub use ids::ListingId;

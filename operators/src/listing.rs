@@ -3,43 +3,51 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
+use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 use crate::ids::ListingId;
 use crate::moment::{Moment, rfc3339_ms};
 use crate::shared::Shared;
 
+/// A list of texts, of which most listings have one.
+pub type Texts = SmallVec<[SmolStr; 1]>;
+
 /// One source's description of one event. Its identity is (`source`, `external_id`).
 ///
 /// Text is as the source gave it until `sanitize` has run, and safe plain text
 /// after that. Fields the source did not give are `None` or empty, never invented.
+///
+/// There are as many of these in memory as there are live listings, and most texts in them are
+/// short: those of up to 23 bytes lie in the listing itself, longer ones are shared by its copies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Listing {
     /// Which feed it came from.
-    pub source: Arc<str>,
+    pub source: SmolStr,
     /// The source's own id for it.
-    pub external_id: Arc<str>,
+    pub external_id: SmolStr,
     /// What the event is called.
-    pub title: String,
+    pub title: SmolStr,
     /// Longer text, shared with the events that are made of it.
     pub description: Option<Arc<str>>,
     /// The words by which the source classifies it, as given.
-    pub source_categories: Vec<String>,
+    pub source_categories: Texts,
     /// Category in the configured taxonomy; `None` until `categorize` has run
     /// or where nothing fits.
-    pub category: Option<Arc<str>>,
+    pub category: Option<SmolStr>,
     /// Confidence of `category`, 0..=1 in steps of 1/10 000.
     pub category_confidence: Ratio,
     /// Free labels, as the source gave them.
-    pub tags: Vec<Arc<str>>,
+    pub tags: Vec<SmolStr>,
     /// Labels of the taxonomy; empty until `categorize` has run.
-    pub labels: Vec<Arc<str>>,
+    pub labels: Vec<SmolStr>,
     /// When it begins.
     pub start: Moment,
     /// When it ends: exclusive for instants, the last day for days.
     pub end: Option<Moment>,
     /// IANA name of the zone of `start` and `end`, where known.
-    pub timezone: Option<Arc<str>>,
+    pub timezone: Option<SmolStr>,
     /// Where it is.
     pub venue: Venue,
     /// Whether it can be attended online.
@@ -51,9 +59,9 @@ pub struct Listing {
     /// How many people it takes. As the source says, so it may be nonsense (see the gates).
     pub capacity: Option<i64>,
     /// Image addresses.
-    pub images: Vec<String>,
+    pub images: Texts,
     /// Web addresses; the first one is the listing's own page.
-    pub urls: Vec<String>,
+    pub urls: Texts,
     /// Whether it takes place.
     pub status: Status,
 }
@@ -64,9 +72,9 @@ impl Listing {
         Self {
             source: source.into(),
             external_id: external_id.into(),
-            title: title.to_owned(),
+            title: title.into(),
             description: None,
-            source_categories: Vec::new(),
+            source_categories: Texts::new(),
             category: None,
             category_confidence: Ratio::ZERO,
             tags: Vec::new(),
@@ -79,8 +87,8 @@ impl Listing {
             organizer: None,
             pricing: None,
             capacity: None,
-            images: Vec::new(),
-            urls: Vec::new(),
+            images: Texts::new(),
+            urls: Texts::new(),
             status: Status::Scheduled,
         }
     }
@@ -94,20 +102,20 @@ impl Listing {
 /// Where an event is. In text formats the coordinates stand beside the other fields, as
 /// `latitude`, `longitude`, `geoPrecision` and `geoProvenance`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(from = "FlatVenue<String>")]
+#[serde(from = "FlatVenue<SmolStr>")]
 pub struct Venue {
     /// Name of the place.
-    pub name: Option<String>,
+    pub name: Option<SmolStr>,
     /// Street address.
-    pub address: Option<String>,
+    pub address: Option<SmolStr>,
     /// City.
-    pub city: Option<String>,
+    pub city: Option<SmolStr>,
     /// State, province or region.
-    pub region: Option<String>,
+    pub region: Option<SmolStr>,
     /// Postal code.
-    pub postal_code: Option<String>,
+    pub postal_code: Option<SmolStr>,
     /// Country: a name or an ISO 3166 code, as given.
-    pub country: Option<String>,
+    pub country: Option<SmolStr>,
     /// Coordinates with their precision and provenance.
     pub geo: Option<Geo>,
 }
@@ -168,8 +176,8 @@ impl Serialize for VenueView<'_> {
     }
 }
 
-impl From<FlatVenue<String>> for Venue {
-    fn from(flat: FlatVenue<String>) -> Self {
+impl From<FlatVenue<SmolStr>> for Venue {
+    fn from(flat: FlatVenue<SmolStr>) -> Self {
         let point = flat.latitude.zip(flat.longitude).and_then(|(lat, lon)| Point::from_degrees(lat, lon));
         let geo = point.map(|point| Geo {
             point,
@@ -289,9 +297,9 @@ pub enum GeoProvenance {
 #[serde(rename_all = "camelCase")]
 pub struct Organizer {
     /// Name.
-    pub name: String,
+    pub name: SmolStr,
     /// Web address.
-    pub url: Option<String>,
+    pub url: Option<SmolStr>,
 }
 
 /// What an event costs.
@@ -303,7 +311,7 @@ pub struct Pricing {
     /// Highest price.
     pub max: Option<Amount>,
     /// ISO 4217 code.
-    pub currency: Option<String>,
+    pub currency: Option<SmolStr>,
     /// Whether it is free, where the source says so.
     pub free: Option<bool>,
 }

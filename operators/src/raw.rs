@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::ids::{DocumentId, ListingId};
 use crate::listing::Listing;
@@ -13,9 +14,9 @@ pub struct RawRecord {
     /// Where it was read.
     pub origin: Origin,
     /// The source: its `source` header, or else the one its topic is configured with.
-    pub source: Option<Arc<str>>,
+    pub source: Option<SmolStr>,
     /// The content type: its `content-type` header, or else its topic's.
-    pub content_type: Option<Arc<str>>,
+    pub content_type: Option<SmolStr>,
     /// The record's key.
     pub key: Option<Vec<u8>>,
     /// The bytes; `None` is a tombstone.
@@ -54,7 +55,7 @@ pub struct Document {
     /// Where the record was read.
     pub origin: Origin,
     /// The source.
-    pub source: Arc<str>,
+    pub source: SmolStr,
     /// Which document the record is a version of; `None` for a record without a key, which only
     /// upserts.
     pub id: Option<DocumentId>,
@@ -89,9 +90,9 @@ pub struct DeadLetter {
     /// Where the record was read.
     pub origin: Origin,
     /// Its source, where known.
-    pub source: Option<Arc<str>>,
+    pub source: Option<SmolStr>,
     /// Its content type, where known.
-    pub content_type: Option<Arc<str>>,
+    pub content_type: Option<SmolStr>,
     /// Its key.
     pub key: Option<Vec<u8>>,
     /// Stable code.

@@ -12,10 +12,11 @@ use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::states::RawKind;
 use html5ever::tokenizer::{BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use url::Url;
 
-use crate::listing::{Listing, Organizer, Venue};
+use crate::listing::{Listing, Organizer, Texts, Venue};
 use crate::web;
 
 /// Limits of what a listing may hold. Lengths count characters (Unicode scalar values), and
@@ -58,12 +59,12 @@ impl Default for SanitizeConfig {
 /// let start = "2026-03-28".parse().unwrap();
 /// let mut listing = Listing::new("venue", "17", "Jazz &amp;  <b>Blues</b>", start);
 /// listing.description = Some("<p>Doors at 7</p><script>alert(1)</script>Free".into());
-/// listing.urls = vec!["javascript:alert(1)".to_owned(), "https://example.org".to_owned()];
+/// listing.urls = vec!["javascript:alert(1)".into(), "https://example.org".into()].into();
 /// sanitize(&mut listing, &SanitizeConfig::default());
 ///
 /// assert_eq!(listing.title, "Jazz & Blues");
 /// assert_eq!(listing.description.as_deref(), Some("Doors at 7\n\nFree"));
-/// assert_eq!(listing.urls, ["https://example.org/"]);
+/// assert_eq!(*listing.urls, ["https://example.org/"]);
 /// ```
 pub fn sanitize(listing: &mut Listing, config: &SanitizeConfig) {
     clean_in_place(&mut listing.title, Shape::Line, config.max_title_chars);
@@ -74,7 +75,7 @@ pub fn sanitize(listing: &mut Listing, config: &SanitizeConfig) {
     }
     listing.description.take_if(|text| text.is_empty());
 
-    let field = |text: &mut Option<String>| clean_option(text, Shape::Line, config.max_field_chars);
+    let field = |text: &mut Option<SmolStr>| clean_option(text, Shape::Line, config.max_field_chars);
     let Venue { name, address, city, region, postal_code, country, geo: _ } = &mut listing.venue;
     [name, address, city, region, postal_code, country].into_iter().for_each(field);
     sanitize_organizer(&mut listing.organizer, config);
@@ -83,16 +84,14 @@ pub fn sanitize(listing: &mut Listing, config: &SanitizeConfig) {
     }
 
     listing.source_categories.iter_mut().for_each(|text| clean_in_place(text, Shape::Line, config.max_field_chars));
-    keep_distinct(&mut listing.source_categories, config.max_items, |text| text);
-    for tag in &mut listing.tags {
-        if let Some(clean) = clean(tag, Shape::Line, config.max_field_chars) {
-            *tag = clean.into();
-        }
-    }
-    keep_distinct(&mut listing.tags, config.max_items, |tag| tag);
+    let mut keeps = distinct(listing.source_categories.len(), config.max_items);
+    listing.source_categories.retain(|text| keeps(text));
+    listing.tags.iter_mut().for_each(|text| clean_in_place(text, Shape::Line, config.max_field_chars));
+    let mut keeps = distinct(listing.tags.len(), config.max_items);
+    listing.tags.retain(|text| keeps(text));
     sanitize_urls(&mut listing.images, config);
     sanitize_urls(&mut listing.urls, config);
-    // Most hold one entry, in room for four, and will be kept for long.
+    // They will be kept for long.
     for list in [&mut listing.source_categories, &mut listing.images, &mut listing.urls] {
         list.shrink_to_fit();
     }
@@ -108,34 +107,39 @@ fn sanitize_organizer(organizer: &mut Option<Organizer>, config: &SanitizeConfig
     }
 }
 
-fn sanitize_urls(urls: &mut Vec<String>, config: &SanitizeConfig) {
-    *urls = urls.iter().filter_map(|url| web_url(url, config.max_url_bytes)).collect();
-    keep_distinct(urls, config.max_items, |url| url);
+fn sanitize_urls(urls: &mut Texts, config: &SanitizeConfig) {
+    urls.retain(|url| match web_url(url, config.max_url_bytes) {
+        Some(clean) => {
+            *url = clean;
+            true
+        }
+        None => false,
+    });
+    let mut keeps = distinct(urls.len(), config.max_items);
+    urls.retain(|url| keeps(url));
 }
 
-/// Drops empty and repeated entries (letter case aside), then those over the limit.
-fn keep_distinct<T>(items: &mut Vec<T>, max_items: usize, text: impl Fn(&T) -> &str) {
-    if items.len() < 2 {
-        items.retain(|item| !text(item).is_empty() && max_items > 0);
-        return;
+/// Which of so many entries stay: no empty and no repeated ones (letter case aside), and none over the
+/// limit.
+fn distinct(entries: usize, max_items: usize) -> impl FnMut(&str) -> bool {
+    let (mut seen, mut kept) = (foldhash::HashSet::default(), 0);
+    move |text| {
+        let keeps = !text.is_empty() && kept < max_items && (entries < 2 || seen.insert(text.to_lowercase()));
+        kept += usize::from(keeps);
+        keeps
     }
-    let mut seen = foldhash::HashSet::default();
-    items.retain(|item| {
-        let text = text(item);
-        !text.is_empty() && seen.len() < max_items && seen.insert(text.to_lowercase())
-    });
 }
 
 /// The address in the normal form of the URL standard; `None` unless it is one of the web and no
 /// longer than `max_bytes`. User names and passwords are removed: in public listings they only
 /// serve to disguise the host.
-fn web_url(raw: &str, max_bytes: usize) -> Option<String> {
+fn web_url(raw: &SmolStr, max_bytes: usize) -> Option<SmolStr> {
     let text = raw.trim();
     if text.len() > max_bytes {
         return None;
     }
     if web::plain(text).is_some() {
-        return Some(text.to_owned());
+        return Some(if text.len() == raw.len() { raw.clone() } else { text.into() });
     }
     let mut text = unescaped(text);
     if text.starts_with("www.") {
@@ -151,7 +155,7 @@ fn web_url(raw: &str, max_bytes: usize) -> Option<String> {
     let credentials = !url.username().is_empty() || url.password().is_some();
     let bare = !credentials || (url.set_username("").is_ok() && url.set_password(None).is_ok());
     let web = matches!(url.scheme(), "http" | "https") && url.has_host();
-    (web && bare && url.as_str().len() <= max_bytes).then(|| url.into())
+    (web && bare && url.as_str().len() <= max_bytes).then(|| String::from(url).into())
 }
 
 /// Without escapes of `&`, however often it was escaped.
@@ -178,7 +182,7 @@ pub(crate) fn is_blank(text: &str) -> bool {
     !plain && clean(text, Shape::Line, usize::MAX).map_or(text.is_empty(), |clean| clean.is_empty())
 }
 
-fn clean_option(text: &mut Option<String>, shape: Shape, max_chars: usize) {
+fn clean_option(text: &mut Option<SmolStr>, shape: Shape, max_chars: usize) {
     if let Some(inner) = text {
         clean_in_place(inner, shape, max_chars);
         if inner.is_empty() {
@@ -187,9 +191,9 @@ fn clean_option(text: &mut Option<String>, shape: Shape, max_chars: usize) {
     }
 }
 
-fn clean_in_place(text: &mut String, shape: Shape, max_chars: usize) {
+fn clean_in_place(text: &mut SmolStr, shape: Shape, max_chars: usize) {
     if let Some(clean) = clean(text, shape, max_chars) {
-        *text = clean;
+        *text = clean.into();
     }
 }
 
@@ -725,7 +729,7 @@ mod tests {
 
     #[test]
     fn only_the_web_is_linked() {
-        let url = |raw| web_url(raw, 100);
+        let url = |raw: &str| web_url(&raw.into(), 100);
         assert_eq!(url(" HTTP://Example.ORG/a b?x=1&amp;amp;y=2 ").unwrap(), "http://example.org/a%20b?x=1&y=2");
         assert_eq!(url("https://a.e&AMP;AMP;b%26amp;c.org").unwrap(), "https://a.e&b&c.org/");
         assert_eq!(url("www.example.org").unwrap(), "https://www.example.org/");
@@ -749,10 +753,10 @@ mod tests {
         let start = "2026-03-28".parse().unwrap();
         let mut listing = Listing::new("s", "1", "t", start);
         listing.tags = [" Jazz", "jazz", "", "<b></b>", "Blues", "Rock"].map(Into::into).to_vec();
-        listing.organizer = Some(Organizer { name: "<br>".to_owned(), url: Some("mailto:a@b.c".to_owned()) });
+        listing.organizer = Some(Organizer { name: "<br>".into(), url: Some("mailto:a@b.c".into()) });
         listing.description = Some(" &nbsp; ".into());
         sanitize(&mut listing, &SanitizeConfig { max_items: 2, ..SanitizeConfig::default() });
-        assert_eq!(listing.tags, ["Jazz".into(), "Blues".into()] as [std::sync::Arc<str>; 2]);
+        assert_eq!(listing.tags, ["Jazz".into(), "Blues".into()] as [SmolStr; 2]);
         assert_eq!(listing.organizer, None);
         assert_eq!(listing.description, None);
     }
@@ -831,13 +835,13 @@ mod tests {
                      currency in prop::option::of(messy())) -> Listing {
             let mut listing = Listing::new("s", "1", &title, "2026-03-28".parse().unwrap());
             listing.description = description.map(Into::into);
-            listing.venue.name = name.clone();
-            listing.organizer = name.map(|name| Organizer { name, url: urls.first().cloned() });
-            listing.source_categories = tags.clone();
+            listing.venue.name = name.clone().map(Into::into);
+            listing.organizer = name.map(|name| Organizer { name: name.into(), url: urls.first().map(Into::into) });
+            listing.source_categories = tags.iter().map(Into::into).collect();
             listing.tags = tags.into_iter().map(Into::into).collect();
-            listing.images = urls.clone();
-            listing.urls = urls;
-            listing.pricing = Some(Pricing { currency, ..Pricing::default() });
+            listing.images = urls.iter().map(Into::into).collect();
+            listing.urls = listing.images.clone();
+            listing.pricing = Some(Pricing { currency: currency.map(Into::into), ..Pricing::default() });
             listing
         }
     }

@@ -5,11 +5,13 @@
 //! emits exactly the events whose report changes. Nothing here looks at a clock: what is far away
 //! is measured from the time at which the event was first seen.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use differential_dataflow::{AsCollection, VecCollection};
-use jiff::tz::TimeZone;
+use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 use smallvec::SmallVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::Operator;
@@ -21,6 +23,7 @@ use crate::gazetteer::country_code;
 use crate::listing::{Amount, GeoPrecision, Ratio};
 use crate::meter::Held;
 use crate::moment::DAY_MS;
+use crate::zones;
 use crate::{Epoch, Shared};
 
 /// The five gates and what is made of them. The defaults are those of the design.
@@ -393,7 +396,7 @@ fn format_accuracy(event: &EventView<'_>) -> Checks {
         checks.partly(0.20, valid as f64 / links as f64, Reason::InvalidUrl);
     }
     if let Some(zone) = event.timezone {
-        checks.check(0.10, TimeZone::get(zone).is_ok(), Reason::UnknownTimezone);
+        checks.check(0.10, zones::is_known(zone), Reason::UnknownTimezone);
     }
     if let Some(pricing) = event.pricing {
         let costs = [pricing.min, pricing.max].into_iter().flatten().any(|amount| amount != Amount(0));
@@ -428,7 +431,9 @@ fn is_currency(code: &str) -> bool {
 fn business_logic(event: &EventView<'_>, gates: &Gates) -> Checks {
     const PENALTY: f64 = 0.4;
     const YEAR_MS: i64 = 365 * DAY_MS + DAY_MS / 4;
-    let zone = event.timezone.and_then(|zone| TimeZone::get(zone).ok());
+    // Instants are what they are in any zone.
+    let has_days = event.start_time.is_day() || event.end_time.is_some_and(|end| end.is_day());
+    let zone = event.timezone.filter(|_| has_days).and_then(zones::zone);
     let start = event.start_time.earliest_ms(zone.as_ref());
     let ends_early = event.end_time.is_some_and(|end| end.latest_ms(zone.as_ref()) < start);
     let ahead = start.saturating_sub(event.first_seen);
@@ -561,7 +566,7 @@ struct Changes {
 struct Scorer {
     offered: BTreeMap<Gates, isize>,
     gates: Gates,
-    events: HashMap<EventId, Versions>,
+    events: foldhash::HashMap<EventId, Versions>,
 }
 
 /// The versions of an event with the number of times each is there: nearly always one, once.
@@ -639,8 +644,14 @@ impl Serialize for ScoredEvent {
             return (&self.event, &self.report).serialize(serializer);
         }
         let Report { score, grade, passed, gates } = &self.report;
-        FlatEvent { event: self.event.view(), quality_score: *score, quality_grade: *grade, passed: *passed, gates }
-            .serialize(serializer)
+        FlatEvent {
+            event: self.event.view(),
+            quality_score: *score,
+            quality_grade: *grade,
+            passed: *passed,
+            gates: GateTexts(gates),
+        }
+        .serialize(serializer)
     }
 }
 
@@ -665,6 +676,34 @@ struct GateText<R> {
     reasons: R,
     #[serde(skip_deserializing)]
     recommendations: SmallVec<[&'static str; 8]>,
+}
+
+/// The gates' reports as text. There are few different ones, and each is mostly the same words: each
+/// thread remembers what it has written.
+struct GateTexts<'a>(&'a [GateReport; 5]);
+
+thread_local! {
+    static WRITTEN: RefCell<foldhash::HashMap<GateReport, Box<RawValue>>> = RefCell::default();
+}
+
+/// No more than so many are remembered: scores by length make some thousands.
+const MAX_WRITTEN: usize = 8192;
+
+impl Serialize for GateTexts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        WRITTEN.with_borrow_mut(|written| {
+            if written.len() + self.0.len() > MAX_WRITTEN {
+                written.clear();
+            }
+            for report in self.0.iter() {
+                if !written.contains_key(report) {
+                    let text = serde_json::value::to_raw_value(report).map_err(S::Error::custom)?;
+                    written.insert(*report, text);
+                }
+            }
+            serializer.collect_seq(self.0.iter().filter_map(|report| written.get(report)))
+        })
+    }
 }
 
 struct ReasonTexts(Reasons);
@@ -731,7 +770,7 @@ mod tests {
     fn good() -> Event {
         Event {
             id: EventId(1),
-            title: "Jazz in the Park".to_owned(),
+            title: "Jazz in the Park".into(),
             description: Some("x".repeat(200).into()),
             category: Some("Music".into()),
             tags: vec!["jazz".into()],
@@ -740,9 +779,9 @@ mod tests {
             timezone: Some("America/Los_Angeles".into()),
             all_day: false,
             venue: Venue {
-                name: Some("Central Park".to_owned()),
-                city: Some("Davis".to_owned()),
-                country: Some("US".to_owned()),
+                name: Some("Central Park".into()),
+                city: Some("Davis".into()),
+                country: Some("US".into()),
                 geo: Point::from_degrees(38.5, -121.7).map(|point| Geo {
                     point,
                     precision: GeoPrecision::Venue,
@@ -751,11 +790,11 @@ mod tests {
                 ..Venue::default()
             },
             online: false,
-            organizer: Some(Organizer { name: "City".to_owned(), url: None }),
-            pricing: Some(Pricing { min: Some(Amount(5000)), currency: Some("USD".to_owned()), ..Pricing::default() }),
+            organizer: Some(Organizer { name: "City".into(), url: None }),
+            pricing: Some(Pricing { min: Some(Amount(5000)), currency: Some("USD".into()), ..Pricing::default() }),
             capacity: Some(100),
-            images: vec!["https://example.org/a.jpg".to_owned()],
-            urls: vec!["https://example.org/".to_owned()],
+            images: ["https://example.org/a.jpg".into()].into(),
+            urls: ["https://example.org/".into()].into(),
             status: Status::Scheduled,
             listings: vec![Member { source: "a".into(), external_id: "1".into(), url: None, similarity: Ratio::ONE }],
             field_sources: FieldSources::default(),
@@ -791,10 +830,10 @@ mod tests {
         type Case = (fn(&mut Event), usize, f64, Vec<Reason>);
         let cases: Vec<Case> = vec![
             (|e| e.urls.clear(), 0, 0.85, vec![Reason::NoUrl]),
-            (|e| e.title = "JAZZ IN THE PARK".to_owned(), 1, 1.0 - 0.15 / 0.9, vec![Reason::TitleShouts]),
-            (|e| e.urls = vec!["javascript:x".to_owned()], 1, 1.0 - 0.1 / 0.9, vec![Reason::InvalidUrl]),
+            (|e| e.title = "JAZZ IN THE PARK".into(), 1, 1.0 - 0.15 / 0.9, vec![Reason::TitleShouts]),
+            (|e| e.urls = ["javascript:x".into()].into(), 1, 1.0 - 0.1 / 0.9, vec![Reason::InvalidUrl]),
             (|e| e.timezone = Some("Mars/Olympus".into()), 1, 1.0 - 0.1 / 0.9, vec![Reason::UnknownTimezone]),
-            (|e| e.venue.country = Some("Atlantis".to_owned()), 1, 1.0 - 0.1 / 0.9, vec![Reason::UnknownCountry]),
+            (|e| e.venue.country = Some("Atlantis".into()), 1, 1.0 - 0.1 / 0.9, vec![Reason::UnknownCountry]),
             (|e| e.pricing.as_mut().unwrap().currency = None, 1, 1.0 - 0.1 / 0.9, vec![Reason::InvalidCurrency]),
             (|e| e.end_time = Some("2026-03-27".parse().unwrap()), 2, 0.6, vec![Reason::EndBeforeStart]),
             (
@@ -912,7 +951,7 @@ mod tests {
         (any::<[bool; 12]>(), "\\PC{0,30}", any::<i64>(), 0u32..40_000, any::<Option<i64>>()).prop_map(
             |(has, title, first_seen, days, capacity)| {
                 let mut event = good();
-                event.title = title;
+                event.title = title.into();
                 event.first_seen = first_seen;
                 event.start_time = crate::Moment::Instant { ms: i64::from(days) * DAY_MS, offset_min: 0 };
                 event.capacity = capacity;

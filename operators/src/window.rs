@@ -6,11 +6,12 @@
 //! and its row is frozen, but for the count of records that come later still. Nothing is lost
 //! silently: each such record is counted, and given out on its own.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use differential_dataflow::{AsCollection, VecCollection};
+use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Concatenate;
@@ -76,9 +77,9 @@ pub struct Tally {
     /// Timestamp of the record, in ms since the Unix epoch.
     pub origin_ms: i64,
     /// Its source.
-    pub source: Arc<str>,
+    pub source: SmolStr,
     /// The category of what it says, where it has one.
-    pub category: Option<Arc<str>>,
+    pub category: Option<SmolStr>,
     /// What became of it.
     pub outcome: Outcome,
     /// How many.
@@ -111,9 +112,9 @@ pub struct WindowKey {
     #[serde(with = "rfc3339_ms")]
     pub window_start: i64,
     /// The source.
-    pub source: Arc<str>,
+    pub source: SmolStr,
     /// The category; `None` for what has none.
-    pub category: Option<Arc<str>>,
+    pub category: Option<SmolStr>,
 }
 
 /// The counts of one window, source and category: a record of the `metrics` topic.
@@ -127,9 +128,9 @@ pub struct WindowRow {
     #[serde(with = "rfc3339_ms")]
     pub window_end: i64,
     /// The source.
-    pub source: Arc<str>,
+    pub source: SmolStr,
     /// The category; `None` for what has none.
-    pub category: Option<Arc<str>>,
+    pub category: Option<SmolStr>,
     /// Records read.
     pub seen: u64,
     /// New listings.
@@ -161,7 +162,7 @@ impl WindowRow {
         Self {
             window_start: key.window_start,
             window_end,
-            source: Arc::clone(&key.source),
+            source: key.source.clone(),
             category: key.category.clone(),
             seen: 0,
             discovered: 0,
@@ -180,7 +181,7 @@ impl WindowRow {
 
     /// What identifies the row.
     pub fn key(&self) -> WindowKey {
-        WindowKey { window_start: self.window_start, source: Arc::clone(&self.source), category: self.category.clone() }
+        WindowKey { window_start: self.window_start, source: self.source.clone(), category: self.category.clone() }
     }
 
     fn count(&mut self, outcome: Outcome, n: u64) {
@@ -239,7 +240,7 @@ impl Measures {
 }
 
 /// Source and category.
-type Dimensions = (Arc<str>, Option<Arc<str>>);
+type Dimensions = (SmolStr, Option<SmolStr>);
 
 /// Something that the windows take in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -352,8 +353,7 @@ impl Windows {
         let start = self.config.start_of(tally.origin_ms);
         let end = start + self.config.size();
         let is_late = self.config.is_closed(start, self.watermark);
-        let mut key =
-            WindowKey { window_start: start, source: Arc::clone(&tally.source), category: tally.category.clone() };
+        let mut key = WindowKey { window_start: start, source: tally.source.clone(), category: tally.category.clone() };
         let (rows, end) = if !is_late {
             (&mut self.open, end)
         } else if start >= self.remembered_from {
@@ -388,7 +388,7 @@ impl Windows {
             }
             let (key, mut row) = first.remove_entry();
             before.entry(key.clone()).or_insert_with(|| Some(row.clone()));
-            let dimensions = (Arc::clone(&key.source), key.category.clone());
+            let dimensions = (key.source.clone(), key.category.clone());
             row.close(&self.measures.get(&dimensions).copied().unwrap_or_default());
             self.closed_starts.insert(key.window_start);
             self.closed.insert(key, row);
@@ -538,7 +538,7 @@ fn add_event(scored: &ScoredEvent, count: i64, sums: &mut HashMap<Dimensions, Me
     for (at, source) in sources.clone().enumerate() {
         let repeated = sources.clone().take(at).any(|other| other == source);
         if !repeated {
-            let dimensions = (Arc::clone(source), scored.event.category().cloned());
+            let dimensions = (source.clone(), scored.event.category().cloned());
             sums.entry(dimensions).or_default().add(&measures);
         }
     }
@@ -546,7 +546,7 @@ fn add_event(scored: &ScoredEvent, count: i64, sums: &mut HashMap<Dimensions, Me
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use differential_dataflow::input::Input as _;
     use proptest::prelude::*;

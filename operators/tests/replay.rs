@@ -329,8 +329,8 @@ fn changed(listing: &Listing, other: &str) -> Option<Listing> {
     let mut listing = listing.clone();
     match draw(listing.id(), 6) % 6 {
         0 => return None,
-        1 => other.clone_into(&mut listing.title),
-        2 => listing.title.insert_str(0, "CANCELED: "),
+        1 => listing.title = other.into(),
+        2 => listing.title = format!("CANCELED: {}", listing.title).into(),
         3 => listing.start = later(listing.start),
         4 => (listing.venue.name, listing.venue.geo) = (None, None),
         _ => listing.description = Some("Now with a description.".into()),
@@ -417,8 +417,8 @@ fn made_up() -> Vec<Vec<Listing>> {
         let (day, minute) = (1 + n / 6 % 15, if source == 1 { 30 } else { 0 });
         let start = format!("2026-05-{day:02}T19:{minute:02}:00Z").parse().unwrap();
         let mut listing = Listing::new(&format!("source{source}"), &n.to_string(), &title, start);
-        listing.venue.name = (source != 2).then(|| VENUES[n / 2 % VENUES.len()].to_owned());
-        listing.venue.city = Some("Alder".to_owned());
+        listing.venue.name = (source != 2).then(|| VENUES[n / 2 % VENUES.len()].into());
+        listing.venue.city = Some("Alder".into());
         listing
     };
     (0..4).map(|source| (0..90).filter(|n| (n + source) % 4 != 0).map(|n| listing(source, n)).collect()).collect()

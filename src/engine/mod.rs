@@ -357,7 +357,12 @@ impl<D> Waiting<D> {
 }
 
 fn parse_json<D: DeserializeOwned>(record: &LogRecord) -> Result<Option<D>, serde_json::Error> {
-    record.value.as_deref().map(serde_json::from_slice).transpose()
+    let parse = |value| match std::str::from_utf8(value) {
+        // Checked once as a whole: cheaper than text by text.
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(value),
+    };
+    record.value.as_deref().map(parse).transpose()
 }
 
 /// Settings of an engine.

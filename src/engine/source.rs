@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use headwater_operators::raw::Origin;
 use headwater_operators::{Epoch, RawRecord};
+use smol_str::SmolStr;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -54,9 +55,9 @@ pub struct Pace {
 #[derive(Debug, Clone)]
 pub struct InputTopic {
     /// Source of records without a `source` header.
-    pub source: Option<Arc<str>>,
+    pub source: Option<SmolStr>,
     /// Content type of records without a `content-type` header.
-    pub content_type: Option<Arc<str>>,
+    pub content_type: Option<SmolStr>,
 }
 
 /// What one worker reads.
@@ -523,8 +524,8 @@ impl Source {
     fn raw_record(&self, record: LogRecord, order_ms: i64) -> RawRecord {
         let input = self.options.inputs.get(&record.topic);
         // A header that is no text is no reason to take the record for another source's.
-        let text = |name: &str, of_topic: Option<&Arc<str>>| match record.header(name) {
-            Some(bytes) => std::str::from_utf8(bytes).ok().map(Arc::from),
+        let text = |name: &str, of_topic: Option<&SmolStr>| match record.header(name) {
+            Some(bytes) => std::str::from_utf8(bytes).ok().map(SmolStr::from),
             None => of_topic.cloned(),
         };
         RawRecord {

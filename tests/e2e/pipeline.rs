@@ -4,7 +4,6 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 use headwater_operators::Listing;
 use headwater_operators::raw::{Origin, RawRecord};
@@ -103,8 +102,8 @@ fn recount() -> Recount {
         let source = input.source.as_deref().unwrap();
         let extraction = extractor.extract(RawRecord {
             origin,
-            source: Some(Arc::from(source)),
-            content_type: input.content_type.as_deref().map(Arc::from),
+            source: Some(source.into()),
+            content_type: input.content_type.as_deref().map(Into::into),
             key: input.key.clone(),
             value: input.value.clone(),
             headers: Vec::new(),

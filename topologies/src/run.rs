@@ -144,8 +144,8 @@ fn planned(preview: &Preview, guard: f64) -> String {
 pub fn engine_options(config: &Config, exit_when_idle: bool, consent: bool) -> EngineOptions {
     let input = |input: &headwater::config::Input| {
         let topic = InputTopic {
-            source: input.source.as_deref().map(Arc::from),
-            content_type: input.content_type.as_deref().map(Arc::from),
+            source: input.source.as_deref().map(Into::into),
+            content_type: input.content_type.as_deref().map(Into::into),
         };
         (Arc::from(config.full_name(&input.topic)), topic)
     };

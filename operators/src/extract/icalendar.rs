@@ -26,6 +26,7 @@ use calcard::{Entry, Parser};
 use jiff::civil::{Date, DateTime};
 use jiff::tz::Offset;
 use jiff::{Span, Timestamp};
+use smol_str::SmolStr;
 
 use super::place;
 use super::record::{Output, Problem, Record, check_id, source_geo, stand_in_id};
@@ -33,7 +34,7 @@ use super::recurrence::{Series, civil};
 use super::when::{self, When};
 use super::words;
 use super::zone::Zone;
-use crate::listing::{Geo, Listing, Organizer, Status, Venue};
+use crate::listing::{Geo, Listing, Organizer, Status, Texts, Venue};
 use crate::moment::Moment;
 use crate::raw::{DeadLetterCode, SourceStamp};
 
@@ -488,11 +489,11 @@ struct Event<'a> {
 #[derive(Debug, Clone, Default)]
 struct Body {
     description: Option<String>,
-    categories: Vec<String>,
+    categories: Texts,
     location: Option<String>,
     geo: Option<Geo>,
-    urls: Vec<String>,
-    images: Vec<String>,
+    urls: Texts,
+    images: Texts,
     organizer: Option<Organizer>,
     status: Option<Status>,
     online: bool,
@@ -666,12 +667,12 @@ impl Body {
     fn read(&mut self, entry: &ICalendarEntry) {
         match &entry.name {
             ICalendarProperty::Description => self.description = text_of(entry).or(self.description.take()),
-            ICalendarProperty::Categories => self.categories.extend(texts_of(entry).map(str::to_owned)),
+            ICalendarProperty::Categories => self.categories.extend(texts_of(entry).map(SmolStr::from)),
             ICalendarProperty::Location => self.location = text_of(entry).or(self.location.take()),
             ICalendarProperty::Geo => self.geo = geo_of(entry),
-            ICalendarProperty::Url => self.urls.extend(text_of(entry)),
-            ICalendarProperty::Image => self.images.extend(text_of(entry)),
-            ICalendarProperty::Attach if is_image(entry) => self.images.extend(text_of(entry)),
+            ICalendarProperty::Url => self.urls.extend(text_of(entry).map(SmolStr::from)),
+            ICalendarProperty::Image => self.images.extend(text_of(entry).map(SmolStr::from)),
+            ICalendarProperty::Attach if is_image(entry) => self.images.extend(text_of(entry).map(SmolStr::from)),
             ICalendarProperty::Organizer => self.organizer = organizer_of(entry),
             ICalendarProperty::Conference => self.online = true,
             ICalendarProperty::Status => self.status = status_of(entry),
@@ -690,7 +691,7 @@ impl Body {
         if let Some(location) = self.location {
             listing.online |= is_online(&location);
             if location.starts_with("https://") || location.starts_with("http://") {
-                listing.urls.extend(location.split_whitespace().next().map(str::to_owned));
+                listing.urls.extend(location.split_whitespace().next().map(SmolStr::from));
             }
             listing.venue = place::split(&location);
         }
@@ -766,7 +767,7 @@ fn geo_of(entry: &ICalendarEntry) -> Option<Geo> {
 fn organizer_of(entry: &ICalendarEntry) -> Option<Organizer> {
     let name = entry.parameters(&ICalendarParameterName::Cn).find_map(|value| value.as_text())?.trim();
     let url = text_of(entry).filter(|url| url.starts_with("http"));
-    (!name.is_empty() && !name.contains('@')).then(|| Organizer { name: name.to_owned(), url })
+    (!name.is_empty() && !name.contains('@')).then(|| Organizer { name: name.into(), url: url.map(SmolStr::from) })
 }
 
 fn is_image(entry: &ICalendarEntry) -> bool {
@@ -970,7 +971,7 @@ impl Emission<'_, '_> {
         };
         let timed = if event.end.is_none() { main.unwrap_or(event) } else { event };
         let record = self.calendar.record;
-        let mut listing = record.listing(id, title, begin);
+        let mut listing = record.listing(id.into(), title.into(), begin);
         listing.timezone = site.name().cloned();
         listing.end = timed.end_of(start, site);
         body.apply(&mut listing);
@@ -1051,9 +1052,9 @@ mod tests {
         assert_eq!(listing.venue.name.as_deref(), Some("Old Mill"));
         assert_eq!(listing.venue.city.as_deref(), Some("Davis"));
         assert_eq!(listing.venue.geo.unwrap().point.latitude(), 38.5);
-        assert_eq!(listing.source_categories, ["Music", "Jazz"]);
-        assert_eq!(listing.urls, ["https://example.org/17"]);
-        assert_eq!(listing.images, ["https://example.org/1.jpg", "https://example.org/2.png"]);
+        assert_eq!(*listing.source_categories, ["Music", "Jazz"]);
+        assert_eq!(*listing.urls, ["https://example.org/17"]);
+        assert_eq!(*listing.images, ["https://example.org/1.jpg", "https://example.org/2.png"]);
         assert_eq!(listing.organizer.unwrap().name, "Mill, The");
         assert_eq!(listing.status, Status::Tentative);
     }

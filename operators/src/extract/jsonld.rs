@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use jiff::{SignedDuration, Span};
+use smol_str::SmolStr;
 
 use super::json::{Node, Slices, Step};
 use super::place;
@@ -119,7 +120,7 @@ fn listing(record: &Record<'_>, node: &Node<'_>) -> Result<Extracted, Problem> {
     let begin = when::iso8601(&written).ok_or_else(|| Problem::invalid("startDate", &written))?;
     let start = begin.begin(zone).ok_or_else(|| Problem::invalid("startDate", &written))?;
     let id = given_id(node).unwrap_or_else(|| stand_in_id(&title, &written));
-    let mut listing = record.listing(&id, &title, start);
+    let mut listing = record.listing(id.into(), title.into(), start);
     listing.timezone = zone.name().filter(|_| begin.fits(zone)).cloned();
     listing.end = end(record, node, &begin, start);
     describe(&mut listing, node);
@@ -130,9 +131,9 @@ fn listing(record: &Record<'_>, node: &Node<'_>) -> Result<Extracted, Problem> {
 
 fn describe(listing: &mut Listing, node: &Node<'_>) {
     listing.description = first_text(node, "description").map(Into::into);
-    listing.source_categories = types(node).filter(|name| *name != "Event").map(str::to_owned).collect();
+    listing.source_categories = types(node).filter(|name| *name != "Event").map(SmolStr::from).collect();
     for key in ["eventCategory", "category", "genre"] {
-        each_name(node, key, &mut |text| listing.source_categories.push(text.to_owned()));
+        each_name(node, key, &mut |text| listing.source_categories.push(text.into()));
     }
     listing.tags = keywords(node);
     listing.venue = Venue::default();
@@ -140,9 +141,9 @@ fn describe(listing: &mut Listing, node: &Node<'_>) {
     listing.organizer = organizer(node, "organizer").or_else(|| organizer(node, "performer"));
     listing.pricing = pricing(node);
     listing.capacity = node.get("maximumAttendeeCapacity").and_then(Node::whole);
-    each_url(node, "image", &mut |url| listing.images.push(url.to_owned()));
+    each_url(node, "image", &mut |url| listing.images.push(url.into()));
     for key in ["url", "mainEntityOfPage", "sameAs"] {
-        each_url(node, key, &mut |url| listing.urls.push(url.to_owned()));
+        each_url(node, key, &mut |url| listing.urls.push(url.into()));
     }
     listing.status = first_text(node, "eventStatus").and_then(|word| words::status(&word)).unwrap_or_default();
     listing.online |= listing.status == Status::MovedOnline;
@@ -215,7 +216,7 @@ fn each_url(node: &Node<'_>, key: &str, found: &mut dyn FnMut(&str)) {
 }
 
 /// Keywords as a list, or as one text with commas.
-fn keywords(node: &Node<'_>) -> Vec<std::sync::Arc<str>> {
+fn keywords(node: &Node<'_>) -> Vec<SmolStr> {
     let mut tags = Vec::new();
     each_name(node, "keywords", &mut |text| {
         tags.extend(text.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(Into::into));
@@ -233,7 +234,7 @@ fn locate(listing: &mut Listing, node: &Node<'_>) {
     for place in node.get("location").map(Node::items).unwrap_or_default() {
         if types(place).any(|name| name == "VirtualLocation") {
             listing.online = true;
-            each_url(place, "url", &mut |url| listing.urls.push(url.to_owned()));
+            each_url(place, "url", &mut |url| listing.urls.push(url.into()));
         } else if !located {
             listing.venue = venue(place);
             located = true;
@@ -245,7 +246,7 @@ fn venue(place: &Node<'_>) -> Venue {
     if let Some(text) = place.filled() {
         return place::split(text);
     }
-    let own = |key: &str| first_text(place, key).map(Cow::into_owned);
+    let own = |key: &str| first_text(place, key).map(SmolStr::from);
     let mut venue = match place.get("address").and_then(|address| address.items().first()) {
         Some(Node::Text(text)) => place::address(text),
         Some(address) => postal_address(address),
@@ -261,8 +262,8 @@ fn venue(place: &Node<'_>) -> Venue {
 
 fn postal_address(address: &Node<'_>) -> Venue {
     let own = |key: &str| {
-        let named = || address.get(key)?.items().first()?.get("name")?.filled().map(str::to_owned);
-        first_text(address, key).map(Cow::into_owned).or_else(named)
+        let named = || address.get(key)?.items().first()?.get("name")?.filled().map(SmolStr::from);
+        first_text(address, key).map(SmolStr::from).or_else(named)
     };
     Venue {
         name: None,
@@ -278,10 +279,10 @@ fn postal_address(address: &Node<'_>) -> Venue {
 fn organizer(node: &Node<'_>, key: &str) -> Option<Organizer> {
     let first = node.get(key)?.items().first()?;
     if let Some(name) = first.filled() {
-        return Some(Organizer { name: name.to_owned(), url: None });
+        return Some(Organizer { name: name.into(), url: None });
     }
-    let name = first_text(first, "name")?.into_owned();
-    Some(Organizer { name, url: first_text(first, "url").map(Cow::into_owned) })
+    let name = first_text(first, "name")?.into();
+    Some(Organizer { name, url: first_text(first, "url").map(SmolStr::from) })
 }
 
 /// The lowest and highest price of all offers.
@@ -309,7 +310,7 @@ fn add_offer(prices: &mut Prices, offer: &Node<'_>) {
             }
         }
         if prices.pricing.currency.is_none() {
-            prices.pricing.currency = first_text(source, "priceCurrency").map(Cow::into_owned);
+            prices.pricing.currency = first_text(source, "priceCurrency").map(SmolStr::from);
         }
     }
 }
@@ -370,7 +371,7 @@ mod tests {
         assert_eq!(listing.start.to_string(), "2026-03-28T19:30:00-07:00");
         assert_eq!(listing.end.unwrap().to_string(), "2026-03-28T22:00:00-07:00");
         assert_eq!(listing.timezone.as_deref(), Some("America/Los_Angeles"));
-        assert_eq!(listing.source_categories, ["MusicEvent"]);
+        assert_eq!(*listing.source_categories, ["MusicEvent"]);
         assert_eq!(listing.tags.iter().map(|tag| &**tag).collect::<Vec<_>>(), ["strings", "classical"]);
         assert!(listing.online);
         assert_eq!(listing.venue.name.as_deref(), Some("Old Mill"));
@@ -381,7 +382,7 @@ mod tests {
         assert_eq!((pricing.min.unwrap().0, pricing.max.unwrap().0), (10_000, 40_000));
         assert_eq!((pricing.currency.as_deref(), pricing.free), (Some("USD"), None));
         assert_eq!(listing.images.len(), 2);
-        assert_eq!(listing.urls, ["https://stream.example/1", "https://strings.example/spring"]);
+        assert_eq!(*listing.urls, ["https://stream.example/1", "https://strings.example/spring"]);
         assert_eq!(listing.capacity, Some(120));
         assert_eq!(listing.status, Status::Rescheduled);
     }

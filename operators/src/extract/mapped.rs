@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::civil::Time;
 use regex::Regex;
+use smol_str::SmolStr;
 
 use super::config::{Capture, ConfigProblem, Field, Mapping, Place};
 use super::json::{Node, Pointer, Slices, Step};
@@ -12,7 +13,7 @@ use super::record::{Output, Problem, Record, check_id, source_geo, stand_in_id};
 use super::when::{self, DateFormat, When};
 use super::words::{self, Prices};
 use super::zone::Zone;
-use crate::listing::{Listing, Organizer, Pricing, Status, Venue};
+use crate::listing::{Listing, Organizer, Pricing, Status, Texts, Venue};
 use crate::moment::Moment;
 use crate::raw::{DeadLetterCode, Extracted, SourceStamp};
 
@@ -141,8 +142,8 @@ impl Finder {
         self.candidates(node).next()
     }
 
-    fn text(&self, node: &Node<'_>) -> Option<String> {
-        self.value(node)?.text().map(Cow::into_owned)
+    fn text(&self, node: &Node<'_>) -> Option<SmolStr> {
+        self.value(node)?.text().map(SmolStr::from)
     }
 
     fn number(&self, node: &Node<'_>) -> Option<f64> {
@@ -150,11 +151,11 @@ impl Finder {
     }
 
     /// Texts of a list: all that the first place finds that finds any, or what all places find.
-    fn texts(&self, node: &Node<'_>, of_all_places: bool) -> Vec<String> {
-        let mut texts = Vec::new();
+    fn texts(&self, node: &Node<'_>, of_all_places: bool) -> Texts {
+        let mut texts = Texts::new();
         if self.constant.is_none() {
             for place in &self.places {
-                place.each(node, &mut |text| texts.push(text.to_owned()));
+                place.each(node, &mut |text| texts.push(text.into()));
                 if !of_all_places && !texts.is_empty() {
                     break;
                 }
@@ -162,7 +163,7 @@ impl Finder {
         }
         if texts.is_empty() {
             let fixed = self.constant.as_ref().or(self.default.as_ref());
-            texts.extend(fixed.and_then(Node::filled).map(str::to_owned));
+            texts.extend(fixed.and_then(Node::filled).map(SmolStr::from));
         }
         texts
     }
@@ -256,13 +257,13 @@ pub(super) fn extract(record: &Record<'_>, mapping: &CompiledMapping) -> Result<
 
 impl CompiledMapping {
     /// Reads one event; with its id, where there is one, whether it can be read or not.
-    fn read(&self, record: &Record<'_>, node: &Node<'_>) -> (Result<Extracted, Problem>, Option<String>) {
-        let id = self.fields.id.text(node).map(|id| id.trim().to_owned());
-        let extracted = self.listing(record, node, id.as_deref());
+    fn read(&self, record: &Record<'_>, node: &Node<'_>) -> (Result<Extracted, Problem>, Option<SmolStr>) {
+        let id = self.fields.id.text(node).map(|id| SmolStr::from(id.trim()));
+        let extracted = self.listing(record, node, id.as_ref());
         (extracted, id.filter(|id| check_id(id, record.limits).is_ok()))
     }
 
-    fn listing(&self, record: &Record<'_>, node: &Node<'_>, id: Option<&str>) -> Result<Extracted, Problem> {
+    fn listing(&self, record: &Record<'_>, node: &Node<'_>, id: Option<&SmolStr>) -> Result<Extracted, Problem> {
         if !matches!(node, Node::Object(_)) {
             return Err(Problem::new(DeadLetterCode::Malformed, "the record is not a JSON object"));
         }
@@ -274,10 +275,10 @@ impl CompiledMapping {
         let begin = self.date(&fields.start, "start", node, year)?.with_time(time(&fields.start_time, node));
         let start = begin.begin(zone).ok_or_else(|| Problem::invalid("start", &format!("{begin:?}")))?;
         let id = match id {
-            Some(id) => Cow::Borrowed(id),
-            None => Cow::Owned(stand_in_id(&title, &start.to_string())),
+            Some(id) => id.clone(),
+            None => stand_in_id(&title, &start.to_string()).into(),
         };
-        let mut listing = record.listing(&id, &title, start);
+        let mut listing = record.listing(id, title, start);
         listing.timezone = zone.name().filter(|_| begin.fits(zone)).cloned();
         listing.end = self.end(&begin, zone, node, year);
         self.describe(&mut listing, node);
@@ -288,7 +289,7 @@ impl CompiledMapping {
         let fields = &self.fields;
         listing.description = fields.description.text(node).map(Into::into);
         listing.source_categories = fields.categories.texts(node, false);
-        listing.tags = fields.tags.texts(node, false).into_iter().map(Into::into).collect();
+        listing.tags = fields.tags.texts(node, false).into_vec();
         listing.venue = self.venue(node);
         listing.online = fields.online.value(node).is_some_and(|value| truthy(&value));
         let organizer = fields.organizer.text(node);
@@ -443,7 +444,7 @@ mod tests {
         assert_eq!(listing.start.to_string(), "2026-03-28T19:30:00+01:00");
         assert_eq!(listing.end.unwrap().to_string(), "2026-03-28T23:00:00+01:00");
         assert_eq!(listing.timezone.as_deref(), Some("Europe/Vienna"));
-        assert_eq!(listing.source_categories, ["Musik"]);
+        assert_eq!(*listing.source_categories, ["Musik"]);
         assert_eq!(listing.tags.len(), 2);
         let venue = &listing.venue;
         assert_eq!(venue.name.as_deref(), Some("Mühle"));
@@ -455,8 +456,8 @@ mod tests {
         let pricing = listing.pricing.unwrap();
         assert_eq!((pricing.min.unwrap().0, pricing.max.unwrap().0, pricing.free), (12_500, 20_000, Some(false)));
         assert_eq!(listing.capacity, Some(80));
-        assert_eq!(listing.images, ["https://i.example/1", "https://i.example/2"]);
-        assert_eq!(listing.urls, ["https://e.example", "https://t.example"]);
+        assert_eq!(*listing.images, ["https://i.example/1", "https://i.example/2"]);
+        assert_eq!(*listing.urls, ["https://e.example", "https://t.example"]);
         assert_eq!(listing.status, Status::Cancelled);
     }
 

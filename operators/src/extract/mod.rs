@@ -36,9 +36,9 @@ mod zone;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use serde::Serialize;
+use smol_str::SmolStr;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 pub use config::{
@@ -153,7 +153,7 @@ impl Extractor {
         let (name, source) = self.source_of(raw)?;
         let mut document = Document {
             origin: raw.origin.clone(),
-            source: Arc::clone(name),
+            source: name.clone(),
             id: raw.document(),
             listings: Vec::new(),
             kept: Vec::new(),
@@ -200,7 +200,7 @@ impl Extractor {
         vec![dead_letter(record, Problem::new(first.problem.code, reason))]
     }
 
-    fn source_of<'r>(&self, raw: &'r RawRecord) -> Result<(&'r Arc<str>, &Source), Problem> {
+    fn source_of<'r>(&self, raw: &'r RawRecord) -> Result<(&'r SmolStr, &Source), Problem> {
         let unknown = |reason: &str| Problem::new(DeadLetterCode::UnknownSource, reason);
         let name = raw
             .source
@@ -486,7 +486,7 @@ mod tests {
         let listing =
             extractor.extract(raw("application/ld+json", json.as_bytes())).document.unwrap().listings.remove(0).listing;
         assert_eq!(listing.title, "éééé");
-        assert_eq!(listing.urls, ["https://a.example/1"]);
+        assert_eq!(*listing.urls, ["https://a.example/1"]);
     }
 
     #[test]
@@ -496,7 +496,7 @@ mod tests {
             ..SourceConfig::default()
         };
         let extraction = extract_with(config, raw("application/json", JSON.replace("Event", "MusicEvent").as_bytes()));
-        assert_eq!(extraction.document.unwrap().listings[0].listing.source_categories, ["music"]);
+        assert_eq!(*extraction.document.unwrap().listings[0].listing.source_categories, ["music"]);
     }
 
     #[test]

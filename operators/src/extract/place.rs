@@ -4,6 +4,8 @@
 //! "123 Main St, Davis", "Davis, CA" or a web address. What is not evident stays as it is: a wrong
 //! city would do more harm than none.
 
+use smol_str::SmolStr;
+
 use crate::listing::Venue;
 
 /// Splits a line that names a place.
@@ -22,10 +24,10 @@ pub(crate) fn split(text: &str) -> Venue {
     let mut venue = address(text);
     let named = parts.first().filter(|first| !has_digit(first) && !is_region(first));
     // In "Davis, CA" the first part is the city.
-    venue.name = named.filter(|first| venue.city.as_deref() != Some(first)).map(|first| (*first).to_owned());
+    venue.name = named.filter(|first| venue.city.as_deref() != Some(first)).map(|first| SmolStr::from(*first));
     if parts.len() == 1 {
         if venue.name.is_none() {
-            venue.name = Some(text.to_owned());
+            venue.name = Some(text.into());
         }
         venue.address = None;
     }
@@ -39,7 +41,7 @@ fn city_first(text: &str, parts: &[&str]) -> Option<Venue> {
     if !evident || !rest.is_empty() {
         return None;
     }
-    let owned = |text: &str| Some(text.to_owned());
+    let owned = |text: &str| Some(SmolStr::from(text));
     Some(Venue {
         name: owned(name),
         address: owned(text),
@@ -52,27 +54,27 @@ fn city_first(text: &str, parts: &[&str]) -> Option<Venue> {
 /// Splits an address that holds no name of a venue.
 pub(crate) fn address(text: &str) -> Venue {
     let parts = parts(text);
-    let mut venue = Venue { address: Some(text.trim().to_owned()), ..Venue::default() };
+    let mut venue = Venue { address: Some(text.trim().into()), ..Venue::default() };
     let mut rest = parts.as_slice();
     if let Some((last, before)) = rest.split_last()
         && is_usa(last)
     {
-        venue.country = Some((*last).to_owned());
+        venue.country = Some(SmolStr::from(*last));
         rest = before;
     }
     if let Some((last, before)) = rest.split_last()
         && is_zip(last)
     {
-        venue.postal_code = Some((*last).to_owned());
+        venue.postal_code = Some(SmolStr::from(*last));
         rest = before;
     }
     let Some((last, before)) = rest.split_last() else { return venue };
     let Some((region, zip)) = region_and_zip(last) else {
         return Venue { postal_code: None, ..venue };
     };
-    venue.region = Some(region.to_owned());
-    venue.postal_code = zip.map(str::to_owned).or(venue.postal_code);
-    venue.city = before.last().filter(|city| !has_digit(city)).map(|city| (*city).to_owned());
+    venue.region = Some(region.into());
+    venue.postal_code = zip.map(SmolStr::from).or(venue.postal_code);
+    venue.city = before.last().filter(|city| !has_digit(city)).map(|city| SmolStr::from(*city));
     venue
 }
 

@@ -3,16 +3,16 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
 use super::config::{Limits, SourceConfig};
 use super::mapped::CompiledMapping;
 use super::when;
 use super::zone::Zone;
 use crate::ids::{ListingId, digest};
-use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Organizer, Point};
+use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Organizer, Point, Texts};
 use crate::moment::{DAY_MS, Moment};
 use crate::raw::{DeadLetterCode, Extracted, SourceStamp};
 use crate::sanitize::is_blank;
@@ -52,7 +52,7 @@ pub(crate) struct Source {
 /// The record that an adapter reads.
 pub(crate) struct Record<'a> {
     pub(crate) bytes: &'a [u8],
-    pub(crate) name: &'a Arc<str>,
+    pub(crate) name: &'a SmolStr,
     pub(crate) source: &'a Source,
     pub(crate) limits: &'a Limits,
     timestamp_ms: i64,
@@ -104,9 +104,12 @@ impl Output {
 
     /// Leaves one listing for each external id: that of the greatest stamp, the last among equals.
     pub(crate) fn deduplicate(&mut self) {
-        let mut best: HashMap<Arc<str>, usize> = HashMap::with_capacity(self.listings.len());
+        if self.listings.len() < 2 {
+            return;
+        }
+        let mut best: HashMap<SmolStr, usize> = HashMap::with_capacity(self.listings.len());
         for (at, extracted) in self.listings.iter().enumerate() {
-            let held = best.entry(Arc::clone(&extracted.listing.external_id)).or_insert(at);
+            let held = best.entry(extracted.listing.external_id.clone()).or_insert(at);
             if self.listings.get(*held).is_some_and(|other| other.stamp <= extracted.stamp) {
                 *held = at;
             }
@@ -124,7 +127,7 @@ impl Output {
 impl<'a> Record<'a> {
     pub(crate) fn new(
         bytes: &'a [u8],
-        name: &'a Arc<str>,
+        name: &'a SmolStr,
         source: &'a Source,
         limits: &'a Limits,
         timestamp_ms: i64,
@@ -133,10 +136,9 @@ impl<'a> Record<'a> {
     }
 
     /// A listing of this source.
-    pub(crate) fn listing(&self, external_id: &str, title: &str, start: Moment) -> Listing {
-        let mut listing = Listing::new("", external_id, title, start);
-        listing.source = Arc::clone(self.name);
-        listing
+    pub(crate) fn listing(&self, external_id: SmolStr, title: SmolStr, start: Moment) -> Listing {
+        let source = self.name.clone();
+        Listing { source, external_id, title, ..Listing::new("", "", "", start) }
     }
 
     /// Applies what holds for listings of every format: limits, the category map, years that make
@@ -197,7 +199,7 @@ impl<'a> Record<'a> {
             Some(Organizer { name, url: organizer.url.and_then(|url| self.url(url)) })
         });
         for list in [&mut listing.urls, &mut listing.images] {
-            let mut kept: Vec<String> = Vec::new();
+            let mut kept = Texts::new();
             for url in std::mem::take(list).into_iter().filter_map(|url| self.url(url)) {
                 if kept.len() < self.limits.max_list_items && !kept.contains(&url) {
                     kept.push(url);
@@ -212,22 +214,22 @@ impl<'a> Record<'a> {
         listing.source_categories.truncate(self.limits.max_list_items);
         let currency = listing.pricing.as_mut().and_then(|pricing| pricing.currency.as_mut());
         for text in listing.source_categories.iter_mut().chain(currency).filter(|text| text.len() > limit) {
-            *text = cut(text, limit);
+            *text = cut(text, limit).into();
         }
     }
 
-    fn url(&self, url: String) -> Option<String> {
+    fn url(&self, url: SmolStr) -> Option<SmolStr> {
         let url = trimmed(url);
         (!url.is_empty() && url.len() <= self.limits.max_url_bytes).then_some(url)
     }
 
-    fn map_categories(&self, categories: &mut [String]) {
+    fn map_categories(&self, categories: &mut [SmolStr]) {
         if self.source.category_map.is_empty() {
             return;
         }
         for category in categories {
             if let Some(mapped) = self.source.category_map.get(&category.to_lowercase()) {
-                category.clone_from(mapped);
+                *category = mapped.into();
             }
         }
     }
@@ -273,16 +275,16 @@ pub(crate) fn stand_in_id(title: &str, start: &str) -> String {
 }
 
 /// Text without blank ends, cut to `limit` bytes; `None` where nothing is left.
-fn tidy(text: String, limit: usize) -> Option<String> {
+fn tidy(text: SmolStr, limit: usize) -> Option<SmolStr> {
     let text = trimmed(text);
-    let text = if text.len() > limit { cut(&text, limit) } else { text };
+    let text = if text.len() > limit { cut(&text, limit).into() } else { text };
     (!text.is_empty()).then_some(text)
 }
 
 /// Text without blank ends; a copy only where there are any.
-fn trimmed(text: String) -> String {
+fn trimmed(text: SmolStr) -> SmolStr {
     let inner = text.trim();
-    if inner.len() == text.len() { text } else { inner.to_owned() }
+    if inner.len() == text.len() { text } else { inner.into() }
 }
 
 /// The longest beginning of `text` that takes no more than `limit` bytes.

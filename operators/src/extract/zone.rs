@@ -1,20 +1,21 @@
 //! Time zones by the names that feeds use for them.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use calcard::common::timezone::Tz;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
+use smol_str::SmolStr;
 
 use crate::moment::Moment;
+use crate::zones;
 
 /// A time zone, with its IANA name where it has one.
 #[derive(Debug, Clone)]
 pub(crate) struct Zone {
     tz: TimeZone,
-    name: Option<Arc<str>>,
+    name: Option<SmolStr>,
 }
 
 impl Zone {
@@ -45,7 +46,7 @@ impl Zone {
     }
 
     /// The IANA name.
-    pub(crate) fn name(&self) -> Option<&Arc<str>> {
+    pub(crate) fn name(&self) -> Option<&SmolStr> {
         self.name.as_ref()
     }
 
@@ -73,7 +74,7 @@ impl Zone {
 }
 
 fn iana(name: &str) -> Option<Zone> {
-    let tz = TimeZone::get(name).ok()?;
+    let tz = zones::zone(name)?;
     let name = tz.iana_name().map(Into::into);
     Some(Zone { tz, name })
 }

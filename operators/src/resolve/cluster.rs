@@ -813,7 +813,7 @@ mod tests {
             .map(|(i, title)| {
                 let start = "2026-05-01T18:00:00Z".parse().unwrap();
                 let mut listing = Listing::new(&format!("s{i}"), "1", title, start);
-                listing.venue.name = Some("Sudwerk".to_owned());
+                listing.venue.name = Some("Sudwerk".into());
                 // The order of the ids is the order of the titles.
                 let live = LiveListing { id: ListingId(i as u128), ..LiveListing::new(listing, i as i64, 0) };
                 Shared::new(Fingerprint::of(&live, config))

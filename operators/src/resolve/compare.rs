@@ -628,8 +628,8 @@ mod tests {
     }
 
     fn at(mut listing: Listing, venue: &str, city: &str) -> Listing {
-        listing.venue.name = Some(venue.to_owned()).filter(|name| !name.is_empty());
-        listing.venue.city = Some(city.to_owned()).filter(|name| !name.is_empty());
+        listing.venue.name = Some(venue).filter(|name| !name.is_empty()).map(Into::into);
+        listing.venue.city = Some(city).filter(|name| !name.is_empty()).map(Into::into);
         listing
     }
 
@@ -741,7 +741,7 @@ mod tests {
             compare(&base(), &other).veto
         };
         assert_eq!(veto(|_| ()), None);
-        assert_eq!(veto(|other| other.title = "Harvest Marathon 2027".to_owned()), Some(Veto::OtherEdition));
+        assert_eq!(veto(|other| other.title = "Harvest Marathon 2027".into()), Some(Veto::OtherEdition));
         assert_eq!(veto(|other| other.start = "2026-05-01T14:00:00Z".parse().unwrap()), Some(Veto::OtherSession));
         let config = ResolveConfig { duplicate_free: ["a".to_owned()].into(), ..ResolveConfig::default() };
         let twin = Listing { external_id: "2".into(), ..base() };
@@ -801,7 +801,7 @@ mod tests {
         let a = at(listing("a", "1", "Kestrel Banding Days", "2026-05-01"), "", "Heronsgate");
         let mut b = at(listing("b", "1", "Kestrel Banding Days", "2026-05-01"), "", "Oakham");
         assert!(of_city(&compare(&a, &b)));
-        b.venue.address = Some("4 Mill Lane, Heronsgate, Oakham".to_owned());
+        b.venue.address = Some("4 Mill Lane, Heronsgate, Oakham".into());
         assert!(!of_city(&compare(&a, &b)));
     }
 
@@ -831,7 +831,7 @@ mod tests {
     fn co_located_events_share_a_site() {
         let with = |source: &str, title: &str, url: &str| {
             let mut listing = at(listing(source, "1", title, "2026-05-01"), "", "Davis");
-            listing.urls = vec![url.to_owned()];
+            listing.urls = [url.into()].into();
             listing
         };
         let a = with("a", "Kestrelconf", "https://kestrel.example.com/");

@@ -1,10 +1,9 @@
 //! [`Decision`]: a person's word on whether two listings are the same event, and [`DecisionReport`]:
 //! what became of it.
 
-use std::sync::Arc;
-
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smol_str::SmolStr;
 
 use crate::ids::ListingId;
 use crate::moment::rfc3339_ms;
@@ -15,9 +14,9 @@ use crate::shared::Shared;
 #[serde(rename_all = "camelCase")]
 pub struct ListingName {
     /// Its source.
-    pub source: Arc<str>,
+    pub source: SmolStr,
     /// The source's id for it.
-    pub external_id: Arc<str>,
+    pub external_id: SmolStr,
 }
 
 impl ListingName {
@@ -72,9 +71,9 @@ impl std::fmt::Display for ListingRef {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RefForm {
     #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<Arc<str>>,
+    source: Option<SmolStr>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    external_id: Option<Arc<str>>,
+    external_id: Option<SmolStr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     listing: Option<ListingId>,
 }
@@ -117,7 +116,7 @@ pub struct Ruling {
     /// The other one.
     pub b: ListingRef,
     /// Who decided.
-    pub who: Arc<str>,
+    pub who: SmolStr,
     /// Why.
     pub why: Option<String>,
     /// When, in ms since the Unix epoch.

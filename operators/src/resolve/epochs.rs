@@ -99,13 +99,23 @@ pub(super) fn by_listing() -> Exchange<Update, impl FnMut(&Update) -> u64 + 'sta
     Exchange::new(|(live, _, _): &Update| live.id.0 as u64)
 }
 
+/// The changes of one listing: one where it is new, two where it is updated.
+type Changes = SmallVec<[(Shared<LiveListing>, isize); 2]>;
+
 /// What an epoch's changes come to for each listing that they concern: its new content, or `None`
 /// for one that is gone.
-pub(super) fn net_changes(
-    mut changes: Vec<(Shared<LiveListing>, isize)>,
-) -> Vec<(ListingId, Option<Shared<LiveListing>>)> {
-    changes.sort_unstable_by_key(|(live, _)| live.id);
-    changes.chunk_by(|(a, _), (b, _)| a.id == b.id).filter_map(net_change).collect()
+pub(super) fn net_changes(changes: Vec<(Shared<LiveListing>, isize)>) -> Vec<(ListingId, Option<Shared<LiveListing>>)> {
+    let mut places: foldhash::HashMap<ListingId, usize> = foldhash::HashMap::default();
+    places.reserve(changes.len());
+    let mut listings: Vec<Changes> = Vec::with_capacity(changes.len());
+    for change in changes {
+        let place = *places.entry(change.0.id).or_insert(listings.len());
+        match listings.get_mut(place) {
+            Some(listing) => listing.push(change),
+            None => listings.push(std::iter::once(change).collect()),
+        }
+    }
+    listings.iter().filter_map(|changes| net_change(changes)).collect()
 }
 
 fn net_change(changes: &[(Shared<LiveListing>, isize)]) -> Option<(ListingId, Option<Shared<LiveListing>>)> {

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -183,7 +184,7 @@ impl Fingerprint {
         let listing = &live.listing;
         let venue = &listing.venue;
         let title = title::read(&listing.title);
-        let text = |text: &Option<String>, table| sorted(words(text.as_deref().unwrap_or_default(), table));
+        let text = |text: &Option<SmolStr>, table| sorted(words(text.as_deref().unwrap_or_default(), table));
         let mut fingerprint = Self {
             listing: live.id,
             first_seen: live.first_seen,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use differential_dataflow::{AsCollection, VecCollection};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -33,9 +34,9 @@ use crate::shared::Shared;
 #[serde(rename_all = "camelCase")]
 pub struct Link {
     /// Source of the listing.
-    pub source: Arc<str>,
+    pub source: SmolStr,
     /// The source's id for it.
-    pub external_id: Arc<str>,
+    pub external_id: SmolStr,
     /// Stand-in of the two.
     pub listing: ListingId,
     /// The event.
@@ -59,9 +60,9 @@ pub struct Link {
 #[serde(rename_all = "camelCase")]
 pub struct Via {
     /// Source of the listing.
-    pub source: Arc<str>,
+    pub source: SmolStr,
     /// The source's id for it.
-    pub external_id: Arc<str>,
+    pub external_id: SmolStr,
     /// Stand-in of the two.
     pub listing: ListingId,
 }
@@ -184,8 +185,8 @@ impl<'a> Merger<'a> {
             .and_then(|listing| listing.pricing.clone());
         event.capacity =
             self.best(EventField::Capacity, |listing| listing.capacity.map(|_| ())).and_then(|l| l.capacity);
-        event.images = self.united(EventField::Images, |listing| &listing.images);
-        event.urls = self.united(EventField::Urls, |listing| &listing.urls);
+        event.images = self.united(EventField::Images, |listing| &listing.images).into();
+        event.urls = self.united(EventField::Urls, |listing| &listing.urls).into();
         if let Some(best) = self.best(EventField::Status, |_| Some(())) {
             event.status = best.status;
         }
@@ -537,11 +538,11 @@ mod tests {
     #[test]
     fn fields_come_from_trust_then_completeness_then_recency() {
         let a = live("a", 1, |listing| {
-            listing.title = "From a".to_owned();
+            listing.title = "From a".into();
             listing.description = Some("a longer description".into());
         });
         let b = live("b", 2, |listing| {
-            listing.title = "From b".to_owned();
+            listing.title = "From b".into();
             listing.description = Some("short".into());
             listing.status = Status::Cancelled;
         });
@@ -572,7 +573,7 @@ mod tests {
     #[test]
     fn coordinates_may_come_from_another_listing_than_the_venue() {
         let point = Point::from_degrees(38.5, -121.7).unwrap();
-        let named = live("a", 1, |listing| listing.venue.name = Some("Sudwerk".to_owned()));
+        let named = live("a", 1, |listing| listing.venue.name = Some("Sudwerk".into()));
         let located = live("b", 2, |listing| {
             listing.venue.geo = Some(Geo { point, precision: GeoPrecision::Venue, provenance: GeoProvenance::Places });
         });
@@ -585,16 +586,16 @@ mod tests {
     fn labels_and_addresses_are_united() {
         let a = live("a", 1, |listing| {
             listing.tags = vec!["x".into(), "z".into()];
-            listing.urls = vec!["https://a".to_owned(), "https://both".to_owned()];
+            listing.urls = vec!["https://a".into(), "https://both".into()].into();
         });
         let b = live("b", 2, |listing| {
             listing.tags = vec!["a".into(), "x".into()];
-            listing.urls = vec!["https://both".to_owned()];
+            listing.urls = ["https://both".into()].into();
         });
         let event = merged(&[a, b], &ResolveConfig::default());
         let tags: Vec<&str> = event.tags.iter().map(|tag| &**tag).collect();
         assert_eq!(tags, ["a", "x", "z"]);
-        assert_eq!(event.urls, ["https://both", "https://a"]);
+        assert_eq!(*event.urls, ["https://both", "https://a"]);
     }
 
     #[test]

@@ -134,7 +134,7 @@ pub trait Resolve<'s> {
     ///
     /// let live = |source: &str, title: &str| {
     ///     let mut listing = Listing::new(source, "1", title, "2026-05-01T18:00:00+05:30".parse().unwrap());
-    ///     listing.venue.name = Some("Indiranagar Club".to_owned());
+    ///     listing.venue.name = Some("Indiranagar Club".into());
     ///     Shared::new(LiveListing::new(listing, 0, 0))
     /// };
     /// let a = live("a", "Food Festival at Indiranagar");

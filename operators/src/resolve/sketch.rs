@@ -469,17 +469,17 @@ mod tests {
         (words(WORDS, 9), place, country, point, url, when, any::<bool>()).prop_map(
             move |(title, (venue, address, city), country, point, url, (start, end), online)| {
                 let mut listing = Listing::new(source, "1", &title, start.parse().unwrap());
-                let text = |text: String| Some(text).filter(|text| !text.is_empty());
+                let text = |text: String| Some(text).filter(|text| !text.is_empty()).map(Into::into);
                 listing.end = end.map(|end| end.parse().unwrap());
                 listing.venue.name = text(venue);
                 listing.venue.address = text(address);
                 listing.venue.city = text(city);
-                listing.venue.country = country.map(str::to_owned);
+                listing.venue.country = country.map(Into::into);
                 listing.venue.geo = point.and_then(|(lat, lon, exact)| {
                     let precision = if exact { GeoPrecision::Venue } else { GeoPrecision::City };
                     Some(Geo { point: Point::from_degrees(lat, lon)?, precision, provenance: GeoProvenance::Source })
                 });
-                listing.urls.extend(url.map(str::to_owned));
+                listing.urls.extend(url.map(Into::into));
                 listing.online = online;
                 listing
             },
@@ -539,7 +539,7 @@ mod tests {
         let screen = Screen::new(&config);
         let evening = |title: &str, venue: &str| {
             let mut listing = Listing::new("a", "1", title, "2026-05-01T18:00:00Z".parse().unwrap());
-            listing.venue.name = Some(venue.to_owned());
+            listing.venue.name = Some(venue.into());
             Sketch::of(&fingerprint(listing, &config))
         };
         let jazz = evening("Harvest Moon Jazz", "Odd Fellows Hall");

@@ -52,12 +52,12 @@ fn nth(n: u64) -> Shared<LiveListing> {
     let mut listing = Listing::new(source, &format!("{n:x}"), &title, start);
     listing.end = Some(Moment::Instant { ms: (minute + 120) * 60_000, offset_min: 0 });
     let venue = dice.roll(20_000);
-    listing.venue.name = Some(format!("{} Hall", word(venue % 4096)));
-    listing.venue.city = Some(word(venue % 50));
+    listing.venue.name = Some(format!("{} Hall", word(venue % 4096)).into());
+    listing.venue.city = Some(word(venue % 50).into());
     let point = Point::from_degrees(30.0 + (venue % 200) as f64 * 0.05, -120.0 + (venue / 200) as f64 * 0.05);
     listing.venue.geo =
         point.map(|point| Geo { point, precision: GeoPrecision::Venue, provenance: GeoProvenance::Source });
-    listing.urls = vec![format!("https://{source}.example.org/events/{n}")];
+    listing.urls = [format!("https://{source}.example.org/events/{n}").into()].into();
     listing.description = Some("Lorem ipsum dolor sit amet. ".repeat(25).into());
     Shared::new(LiveListing::new(listing, n as i64, n as i64))
 }
@@ -79,8 +79,8 @@ fn repeated(n: u64) -> Shared<LiveListing> {
 fn alike(n: u64, title: &str, minute: i64) -> Shared<LiveListing> {
     let start = Moment::Instant { ms: (20_500 * 1_440 + 600 + minute) * 60_000, offset_min: 0 };
     let mut listing = Listing::new(&format!("source {n}"), "1", title, start);
-    listing.venue.name = Some("Copper Hall".to_owned());
-    listing.venue.city = Some("Davis".to_owned());
+    listing.venue.name = Some("Copper Hall".into());
+    listing.venue.city = Some("Davis".into());
     Shared::new(LiveListing::new(listing, n as i64, n as i64))
 }
 

@@ -89,16 +89,16 @@ fn live(slot: usize, variant: &Variant, first_seen: i64, updated_at: i64) -> Sha
     };
     let venue = &mut listing.venue;
     match variant.venue {
-        0 => venue.name = Some("Sudwerk".to_owned()),
-        1 => (venue.name, venue.city) = (Some("Sudwerk Brewery".to_owned()), Some("Davis".to_owned())),
-        2 => (venue.name, venue.city) = (Some("Odd Fellows Hall".to_owned()), Some("Davis".to_owned())),
-        3 => venue.city = Some("Napa".to_owned()),
+        0 => venue.name = Some("Sudwerk".into()),
+        1 => (venue.name, venue.city) = (Some("Sudwerk Brewery".into()), Some("Davis".into())),
+        2 => (venue.name, venue.city) = (Some("Odd Fellows Hall".into()), Some("Davis".into())),
+        3 => venue.city = Some("Napa".into()),
         4 => venue.geo = geo(38.5500, -121.7000, GeoPrecision::Venue),
         5 => venue.geo = geo(38.5503, -121.7099, GeoPrecision::Venue),
         6 => venue.geo = geo(38.5500, -121.7000, GeoPrecision::City),
         _ => {}
     }
-    listing.urls.extend(variant.url.map(|page| format!("https://example.org/{page}")));
+    listing.urls.extend(variant.url.map(|page| format!("https://example.org/{page}").into()));
     listing.description = Some("x".repeat(variant.text).into());
     Shared::new(LiveListing::new(listing, first_seen, updated_at))
 }

@@ -22,6 +22,7 @@ use headwater_operators::extract::Extractor;
 use headwater_operators::raw::{self, DeadLetterCode, RawRecord};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde::Serialize;
+use smol_str::SmolStr;
 
 use super::{Done, Filter, Letter, LetterId, Origin, ReplayNote, Standing, Version, each_letter, number, text};
 use crate::config::{Config, ConfigErrors, Place, Problem, topic};
@@ -284,9 +285,9 @@ impl Work {
 /// The record as extraction takes it.
 fn raw_record(record: &LogRecord, config: &Config) -> RawRecord {
     let input = config.inputs.iter().find(|input| config.full_name(&input.topic) == *record.topic);
-    let or_input = |name: &str, configured: Option<&String>| -> Option<Arc<str>> {
+    let or_input = |name: &str, configured: Option<&String>| -> Option<SmolStr> {
         let header = record.header(name).and_then(|value| std::str::from_utf8(value).ok());
-        header.or(configured.map(String::as_str)).map(Arc::from)
+        header.or(configured.map(String::as_str)).map(SmolStr::from)
     };
     RawRecord {
         origin: raw::Origin {

@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use headwater_operators::geocode::{GeocodeConfig, locate};
+use headwater_operators::listing::Texts;
 use headwater_operators::resolve::{Batch, Comparer, Link, ResolveConfig, Stat};
 use headwater_operators::{EventId, Listing, ListingId, LiveListing, Shared};
 
@@ -187,7 +188,7 @@ pub(super) fn read_listings(log: &dyn Log, config: &Config, options: &EvaluateOp
     for live in listings.values_mut() {
         places.locate(live);
         if options.without_urls {
-            live.listing = Shared::new(Listing { urls: Vec::new(), ..Listing::clone(&live.listing) });
+            live.listing = Shared::new(Listing { urls: Texts::new(), ..Listing::clone(&live.listing) });
         }
     }
     Ok(listings)
