@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use headwater::engine::output::json;
 use headwater_operators::score::{Gates, ScoredEvent, score};
-use headwater_operators::{Event, EventId, Shared};
+use headwater_operators::{Event, EventId};
 
 fn event() -> Option<ScoredEvent> {
     let event: Event = serde_json::from_value(serde_json::json!({
@@ -20,7 +20,7 @@ fn event() -> Option<ScoredEvent> {
     }))
     .ok()?;
     let report = score(&event.view(), &Gates::default());
-    Some(ScoredEvent { event: Shared::new(event.into()), report })
+    Some(ScoredEvent { event: event.into(), report })
 }
 
 fn bench(criterion: &mut Criterion) {

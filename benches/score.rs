@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use differential_dataflow::input::Input;
 use headwater_operators::score::{Gates, ScoreEvents, score};
-use headwater_operators::{Epoch, Event, EventId, Shared};
+use headwater_operators::{Epoch, Event, EventId};
 use timely::dataflow::operators::probe::Handle;
 
 const EVENTS: u128 = 100_000;
@@ -43,7 +43,7 @@ fn stricter_gates() {
             (events_in, gates_in)
         });
         for event in (0..EVENTS).filter_map(event) {
-            events.insert((event.id, Shared::new(event.into())));
+            events.insert((event.id, event.into()));
         }
         gates.insert(Gates { pass: 0.8.into(), ..Gates::default() });
         for epoch in 1..=2 {

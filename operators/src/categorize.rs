@@ -529,11 +529,19 @@ const MAX_WORD: usize = 32;
 
 /// Appends the hashes of the words of `text`. Apostrophes vanish, as in [`fold`].
 fn push_words(text: &str, words: &mut Words) {
-    if text.is_ascii() {
-        push_folded_words(text, words);
-    } else {
-        push_folded_words(&fold(text), words);
+    let mut rest = text;
+    // What is not ASCII is folded by itself, up to the spaces around it: folding never reaches across one.
+    while let Some(at) = rest.bytes().position(|byte| !byte.is_ascii()) {
+        let (before, after) = rest.split_at(at);
+        let begin = before.rfind(' ').map_or(0, |space| space + 1);
+        let end = after.find(' ').map_or(rest.len(), |space| at + space);
+        let (folded, after) = rest.split_at(end);
+        let (plain, folded) = folded.split_at(begin);
+        push_folded_words(plain, words);
+        push_folded_words(&fold(folded), words);
+        rest = after;
     }
+    push_folded_words(rest, words);
 }
 
 fn push_folded_words(text: &str, words: &mut Words) {
@@ -852,6 +860,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn words_are_those_of_the_folded_text(text in "(\\PC|[a-z'’ é\n-]| ){0,40}") {
+            let (mut words, mut expected) = (Words::new(), Words::new());
+            push_words(&text, &mut words);
+            push_folded_words(&fold(&text), &mut expected);
+            prop_assert_eq!(words, expected);
+        }
+
         #[test]
         fn phrases_are_found_wherever_they_stand(
             phrases in prop::collection::vec(prop::collection::vec(1u64..5, 1..4), 1..12),

@@ -290,7 +290,7 @@ pub enum Composed {
         live: Shared<LiveListing>,
     },
     /// Any other.
-    Merged(Box<Event>),
+    Merged(Shared<Event>),
 }
 
 impl Composed {
@@ -336,7 +336,7 @@ impl Composed {
 
 impl From<Event> for Composed {
     fn from(event: Event) -> Self {
-        Self::Merged(Box::new(event))
+        Self::Merged(Shared::new(event))
     }
 }
 

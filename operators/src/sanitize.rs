@@ -249,9 +249,24 @@ const PLAIN: [bool; 256] = {
     plain
 };
 
+/// Whether a text is visible ASCII with single spaces in it and holds no markup. Most texts are like that,
+/// and it takes vector instructions to tell.
+fn is_plain_line(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let odd = |byte: u8| !matches!(byte, b' '..=b'~') | matches!(byte, b'<' | b'&');
+    let spaces = |(a, b): (&u8, &u8)| (*a == b' ') & (*b == b' ');
+    let next = bytes.get(1..).unwrap_or_default();
+    !bytes.iter().fold(false, |any, byte| any | odd(*byte))
+        && !bytes.iter().zip(next).fold(false, |any, pair| any | spaces(pair))
+        && ![bytes.first(), bytes.last()].contains(&Some(&b' '))
+}
+
 /// Whether a text holds no markup and [`tidy`] would change nothing, by one look at each byte as long as
-/// all are ASCII: what most texts are like.
+/// all are ASCII.
 fn is_clean(text: &str, shape: Shape) -> bool {
+    if is_plain_line(text) {
+        return true;
+    }
     let bytes = text.as_bytes();
     let before = |at: usize, by: usize| at.checked_sub(by).and_then(|at| bytes.get(at)).copied();
     let mut at = 0;
@@ -275,6 +290,9 @@ fn is_clean(text: &str, shape: Shape) -> bool {
 
 /// Whether [`tidy`] would change nothing, by one look at each character: what most texts are like.
 fn is_tidy(text: &str, shape: Shape) -> bool {
+    if is_plain_line(text) {
+        return true;
+    }
     let (mut before, mut lines, mut composed) = (' ', 0, true);
     for c in text.chars() {
         let fine = match c {
@@ -329,7 +347,9 @@ fn tidy(text: String, shape: Shape) -> String {
 
 fn tidied(text: &str, shape: Shape) -> String {
     let mut visible = String::with_capacity(text.len());
-    let composed = |text: &str| text.chars().all(never_composes) || is_nfc_quick(text.chars()) == IsNormalized::Yes;
+    let composed = |text: &str| {
+        text.is_ascii() || text.chars().all(never_composes) || is_nfc_quick(text.chars()) == IsNormalized::Yes
+    };
     if composed(text) {
         push_visible(text, shape, &mut visible);
         if visible.len() == text.len() {

@@ -207,7 +207,7 @@ impl FromIterator<Reason> for Reasons {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScoredEvent {
     /// The event.
-    pub event: Shared<Composed>,
+    pub event: Composed,
     /// Its report.
     pub report: Report,
 }
@@ -499,7 +499,7 @@ pub trait ScoreEvents<'scope> {
     /// report changes.
     ///
     /// ```
-    /// # use headwater_operators::{Event, EventId, Shared};
+    /// # use headwater_operators::{Event, EventId};
     /// # let event: Event = serde_json::from_value(serde_json::json!({
     /// #     "id": EventId(1), "title": "Jazz in the Park", "tags": [], "startTime": "2026-03-28T19:30:00-07:00",
     /// #     "allDay": false, "venue": {}, "online": false, "images": [], "urls": [], "status": "scheduled",
@@ -509,7 +509,7 @@ pub trait ScoreEvents<'scope> {
     /// use headwater_operators::score::{Gates, ScoreEvents};
     ///
     /// timely::example(move |scope| {
-    ///     let events = scope.new_collection_from([(event.id, Shared::new(event.into()))]).1;
+    ///     let events = scope.new_collection_from([(event.id, event.into())]).1;
     ///     let gates = scope.new_collection_from([Gates::default()]).1;
     ///     let failed = scope.new_collection_from([EventId(1)]).1;
     ///     events.score(gates).filter(|(_, scored)| !scored.report.passed).map(|(id, _)| id).assert_eq(failed);
@@ -521,12 +521,12 @@ pub trait ScoreEvents<'scope> {
     ) -> VecCollection<'scope, Epoch, (EventId, Shared<ScoredEvent>), isize>;
 }
 
-impl<'scope> ScoreEvents<'scope> for VecCollection<'scope, Epoch, (EventId, Shared<Composed>), isize> {
+impl<'scope> ScoreEvents<'scope> for VecCollection<'scope, Epoch, (EventId, Composed), isize> {
     fn score(
         self,
         gates: VecCollection<'scope, Epoch, Gates, isize>,
     ) -> VecCollection<'scope, Epoch, (EventId, Shared<ScoredEvent>), isize> {
-        let by_event = Exchange::new(|((id, _), _, _): &((EventId, Shared<Composed>), Epoch, isize)| id.0 as u64);
+        let by_event = Exchange::new(|((id, _), _, _): &((EventId, Composed), Epoch, isize)| id.0 as u64);
         self.inner
             .binary_frontier(gates.inner.broadcast(), by_event, Pipeline, "ScoreEvents", |_, _| {
                 let mut epochs = Epochs::<Changes>::default();
@@ -558,7 +558,7 @@ impl<'scope> ScoreEvents<'scope> for VecCollection<'scope, Epoch, (EventId, Shar
 #[derive(Default)]
 struct Changes {
     gates: Vec<(Gates, isize)>,
-    events: Vec<((EventId, Shared<Composed>), isize)>,
+    events: Vec<((EventId, Composed), isize)>,
 }
 
 /// The current events with their reports, and the gates they were scored by.
@@ -606,7 +606,7 @@ impl Scorer {
     }
 
     /// Counts a change of `event` and gives it with its report.
-    fn update(&mut self, id: EventId, event: Shared<Composed>, diff: isize) -> Shared<ScoredEvent> {
+    fn update(&mut self, id: EventId, event: Composed, diff: isize) -> Shared<ScoredEvent> {
         let versions = self.events.entry(id).or_default();
         let known = versions.iter().position(|(scored, _)| scored.event == event);
         let at = known.unwrap_or_else(|| {
@@ -663,7 +663,7 @@ impl<'de> Deserialize<'de> for ScoredEvent {
         let flat = FlatEvent::<Event, [GateReport; 5]>::deserialize(deserializer)?;
         let report =
             Report { score: flat.quality_score, grade: flat.quality_grade, passed: flat.passed, gates: flat.gates };
-        Ok(Self { event: Shared::new(flat.event.into()), report })
+        Ok(Self { event: flat.event.into(), report })
     }
 }
 
@@ -920,7 +920,7 @@ mod tests {
         let mut event = good();
         event.capacity = Some(0);
         let report = score(&event.view(), &Gates::default());
-        let scored = ScoredEvent { event: Shared::new(event.into()), report };
+        let scored = ScoredEvent { event: event.into(), report };
         let json = serde_json::to_value(&scored).unwrap();
         assert_eq!(json["title"], "Jazz in the Park");
         assert_eq!(json["venue"]["latitude"], 38.5);
@@ -1033,7 +1033,7 @@ mod tests {
             for (number, step) in steps.iter().enumerate() {
                 match step.clone() {
                     Step::Put(id, event) if mine(id) => {
-                        let event = Shared::new(Composed::from(*event));
+                        let event = Composed::from(*event);
                         events.insert((EventId(id), event.clone()));
                         live.insert(id, event).into_iter().for_each(|old| events.remove((EventId(id), old)));
                     }
@@ -1080,7 +1080,7 @@ mod tests {
         }
         let scored = |event: Event| {
             let report = score(&event.view(), &gates);
-            Shared::new(ScoredEvent { event: Shared::new(event.into()), report })
+            Shared::new(ScoredEvent { event: event.into(), report })
         };
         live.into_iter().map(|(id, event)| ((EventId(id), scored(event)), 1)).collect()
     }
@@ -1101,7 +1101,7 @@ mod tests {
         #[test]
         fn text_and_binary_read_back(event in any_event()) {
             let report = score(&event.view(), &Gates::default());
-            let scored = ScoredEvent { event: Shared::new(event.into()), report };
+            let scored = ScoredEvent { event: event.into(), report };
             if let Ok(json) = serde_json::to_string(&scored) {
                 prop_assert_eq!(serde_json::from_str::<ScoredEvent>(&json).unwrap(), scored.clone());
             }
@@ -1124,7 +1124,7 @@ mod tests {
         let mut scorer = Scorer::default();
         let mut weak = good();
         weak.venue.geo = None;
-        let events = [(EventId(1), Shared::new(good().into())), (EventId(2), Shared::new(weak.into()))];
+        let events = [(EventId(1), good().into()), (EventId(2), weak.into())];
         scorer.apply(Changes { events: events.map(|event| (event, 1)).to_vec(), gates: vec![] }, |_, _| {});
         let mut stricter = Gates::default();
         stricter.geographic_data.threshold = Ratio::new(0.3);

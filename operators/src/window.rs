@@ -578,7 +578,7 @@ mod tests {
             .map(|&source| Member { source: source.into(), external_id: "1".into(), url: None, similarity: Ratio::ONE })
             .collect();
         let report = score(&event.view(), &Gates::default());
-        (event.id, Shared::new(ScoredEvent { event: Shared::new(event.into()), report }))
+        (event.id, Shared::new(ScoredEvent { event: event.into(), report }))
     }
 
     fn measures_of(events: &[(EventId, Shared<ScoredEvent>)]) -> Vec<WindowInput> {

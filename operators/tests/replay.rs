@@ -15,9 +15,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use differential_dataflow::input::{Input as _, InputSession};
+use headwater_operators::event::Composed;
 use headwater_operators::extract::{ExtractConfig, Extractor};
 use headwater_operators::geocode::{GeocodeConfig, locate};
-use headwater_operators::resolve::{Batch, Decision, Link, Remembered, Resolve, ResolveConfig};
+use headwater_operators::resolve::{Batch, Decision, Linked, Remembered, Resolve, ResolveConfig};
 use headwater_operators::sanitize::{SanitizeConfig, sanitize};
 use headwater_operators::{Epoch, EventId, Listing, ListingId, LiveListing, Moment, Shared};
 use timely::dataflow::ProbeHandle;
@@ -93,11 +94,11 @@ fn run(epochs: Vec<Vec<Update>>, config: &ResolveConfig, workers: usize) -> Outp
             let history = scope.new_input::<Vec<Remembered>>().1;
             let resolved = listings.to_collection(scope).resolve(config, decisions, history);
             let (links, events, retired) = (Arc::clone(output), Arc::clone(output), Arc::clone(output));
-            let link = move |((listing, link), epoch, diff): &((ListingId, Shared<Link>), Epoch, isize)| {
-                links.lock().unwrap().links.entry(*epoch).or_default().push((*listing, link.event_id, *diff));
+            let link = move |((listing, linked), epoch, diff): &((ListingId, Linked), Epoch, isize)| {
+                links.lock().unwrap().links.entry(*epoch).or_default().push((*listing, linked.link().event_id, *diff));
             };
             resolved.links.inspect(link).probe_with(&probe);
-            let event = move |((id, _), _, diff): &((EventId, Shared<_>), Epoch, isize)| {
+            let event = move |((id, _), _, diff): &((EventId, Composed), Epoch, isize)| {
                 *events.lock().unwrap().events.entry(*id).or_default() += diff;
             };
             resolved.events.inspect(event).probe_with(&probe);

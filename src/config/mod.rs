@@ -239,7 +239,7 @@ impl Default for EngineSection {
         Self {
             epoch_interval: Period::from_millis(100),
             max_epochs_in_flight: 8,
-            max_bytes_in_flight: Size::mib(64),
+            max_bytes_in_flight: Size::mib(32),
             idle_partition_after: Period::from_secs(30),
             max_timestamp_lead: Lifetime::For(Period::from_days(1)),
             look_for_partitions: Period::from_secs(10),

@@ -16,7 +16,7 @@ use headwater_operators::extract::Extractor;
 use headwater_operators::geocode::{Geocode, GeocodeConfig, Place, PlaceKey, PlaceRequest};
 use headwater_operators::raw::{DeadLetter, DeadLetterCode};
 use headwater_operators::resolve::{
-    Decision, DecisionReport, DecisionState, Link, Pair, Resolve, ResolveConfig, Stat, pair_key,
+    Decision, DecisionReport, DecisionState, Linked, Pair, Resolve, ResolveConfig, Stat, pair_key,
 };
 use headwater_operators::sanitize::{SanitizeConfig, sanitize};
 use headwater_operators::score::{Gates, ScoreEvents, ScoredEvent};
@@ -195,7 +195,7 @@ fn versioned<T: Serialize>(value: &T) -> Bytes {
 fn write_links<'s>(
     outputs: &mut Outputs<'s>,
     inputs: &Inputs<'s>,
-    links: VecCollection<'s, Epoch, (ListingId, Shared<Link>)>,
+    links: VecCollection<'s, Epoch, (ListingId, Linked)>,
 ) {
     let rows = Rows { gauge: |counters: &Counters| &counters.listings, counts: |_| true };
     // A listing that joins or leaves a group changes the worker on which its link arises.
@@ -205,7 +205,7 @@ fn write_links<'s>(
         Some(rows),
         &inputs.lifecycle,
         |id| id.0 as u64,
-        |id, link| (text(id), link.map(versioned)),
+        |id, link| (text(id), link.map(|linked| versioned(&*linked.link()))),
     );
 }
 

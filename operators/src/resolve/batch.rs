@@ -47,7 +47,7 @@ impl Batch {
             changes.extend(into_blocks(&fingerprint, 1));
             batch.fingerprints.insert(live.id, fingerprint);
         }
-        let found = Blocks::new(config).apply(changes);
+        let found = Blocks::new(config).apply(vec![changes]);
         batch.compared = found.compared;
         batch.stats = found.stats;
         batch.matches = consolidate(found.matches);

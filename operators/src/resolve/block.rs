@@ -478,14 +478,14 @@ impl Blocks {
 
     /// Applies the changes of an epoch. All that leaves goes first, so that nothing is compared
     /// with what is on its way out.
-    pub(super) fn apply(&mut self, changes: Vec<BlockChange>) -> Changes {
+    pub(super) fn apply(&mut self, changes: Vec<Vec<BlockChange>>) -> Changes {
         let mut out = Changes::default();
-        for change in changes.iter().filter(|change| change.diff < 0) {
+        for change in changes.iter().flatten().filter(|change| change.diff < 0) {
             self.remove(change.key, &change.fingerprint, &mut out);
         }
         // A restart brings everything at once: to grow step by step would copy the table many times.
-        self.blocks.reserve(changes.len() / 2);
-        for change in changes.into_iter().filter(|change| change.diff > 0) {
+        self.blocks.reserve(changes.iter().map(Vec::len).sum::<usize>() / 2);
+        for change in changes.into_iter().flatten().filter(|change| change.diff > 0) {
             self.insert(change.key, change.fingerprint, &mut out);
         }
         out
@@ -545,11 +545,12 @@ pub(super) fn matches<'s>(
     let mut blocks = Blocks::new(config);
     let (held, entries) = (Held::new("resolve-blocks"), Held::new("resolve-block-entries"));
     builder.build(move |_| {
-        let mut pending = Pending::<Vec<BlockChange>>::new(2);
+        // Kept as they come: there are several for each listing, and a restart brings all at once.
+        let mut pending = Pending::<Vec<Vec<BlockChange>>>::new(2);
         move |frontiers| {
-            input.for_each(|capability, data| pending.now(&capability).append(data));
+            input.for_each(|capability, data| pending.now(&capability).push(std::mem::take(data)));
             while let Some(complete) = pending.complete(frontiers) {
-                entries.add(complete.input.iter().map(|change| i64::from(change.diff)).sum());
+                entries.add(complete.input.iter().flatten().map(|change| i64::from(change.diff)).sum());
                 let out = blocks.apply(complete.input);
                 held.set(blocks.blocks.len());
                 matches_out.send(&complete.capabilities, 0, out.matches);
@@ -589,11 +590,11 @@ mod tests {
         let config = ResolveConfig::default();
         let [a, b] = [1, 2].map(|id| entry(&config, id, "Harvest Moon Jazz Picnic", "2026-05-01T18:00:00Z"));
         let mut blocks = Blocks::new(&config);
-        let out = blocks.apply(changes(&a, 1).chain(changes(&b, 1)).collect());
+        let out = blocks.apply(vec![changes(&a, 1).collect(), changes(&b, 1).collect()]);
         assert_eq!(out.matches.len(), 1);
-        let out = blocks.apply(changes(&a, -1).collect());
+        let out = blocks.apply(vec![changes(&a, -1).collect()]);
         assert_eq!(out.matches.iter().map(|change| change.diff).collect::<Vec<_>>(), [-1]);
-        blocks.apply(changes(&b, -1).collect());
+        blocks.apply(vec![changes(&b, -1).collect()]);
         assert!(blocks.blocks.is_empty());
     }
 
@@ -611,12 +612,12 @@ mod tests {
         let mut blocks = Blocks::new(&config);
         let entries: Vec<Entry> =
             (0..300).map(|id| entry(&config, id, "Harvest Jazz", "2026-05-01T18:00:00Z")).collect();
-        let came = blocks.apply(entries.iter().flat_map(|entry| changes(entry, 1)).collect());
+        let came = blocks.apply(entries.iter().map(|entry| changes(entry, 1).collect()).collect());
         assert!(came.matches.len() < 2 * 300 * 10, "{}", came.matches.len());
         let sum = |changes: &Changes| changes.matches.iter().map(|change| isize::from(change.diff)).sum::<isize>();
         assert_eq!(sum(&came), 0, "300 equal listings are over every cap");
         assert!(came.stats.contains(&(Stat::SkippedPart, 1)));
-        let went = blocks.apply(entries.iter().skip(5).flat_map(|entry| changes(entry, -1)).collect());
+        let went = blocks.apply(entries.iter().skip(5).map(|entry| changes(entry, -1).collect()).collect());
         assert_eq!(sum(&went), 10, "the five that are left match pair by pair");
         assert_eq!(
             went.stats.iter().map(|(_, diff)| diff).sum::<isize>(),

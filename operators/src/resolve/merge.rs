@@ -5,7 +5,8 @@
 //! (source, external id). What belongs together is taken together: start with time zone, the
 //! venue's name with its address. Labels, pictures and addresses are united.
 
-use std::cmp::Reverse;
+use std::borrow::Cow;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -81,6 +82,61 @@ impl Link {
             contributions: Vec::new(),
             decisions: Vec::new(),
         }
+    }
+}
+
+/// A link as it goes from operator to operator.
+///
+/// Most listings are the only one of their event, and their links follow from the two: they take no memory of
+/// their own. Links are compared by what they say, so the listing's content does not count.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Linked {
+    /// [`Link::single`].
+    Single {
+        /// The listing.
+        live: Shared<LiveListing>,
+        /// The event.
+        identity: Identity,
+    },
+    /// Any other.
+    Other(Shared<Link>),
+}
+
+impl Linked {
+    /// The link.
+    pub fn link(&self) -> Cow<'_, Link> {
+        match self {
+            Self::Single { live, identity } => Cow::Owned(Link::single(live, *identity)),
+            Self::Other(link) => Cow::Borrowed(link),
+        }
+    }
+
+    /// What tells links apart. An id stands for source and external id.
+    fn said(&self) -> Result<(ListingId, Identity), &Shared<Link>> {
+        match self {
+            Self::Single { live, identity } => Ok((live.id, *identity)),
+            Self::Other(link) => Err(link),
+        }
+    }
+}
+
+impl PartialEq for Linked {
+    fn eq(&self, other: &Self) -> bool {
+        self.said() == other.said()
+    }
+}
+
+impl Eq for Linked {}
+
+impl PartialOrd for Linked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Linked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.said().cmp(&other.said())
     }
 }
 
@@ -275,10 +331,13 @@ struct Part {
 
 impl Part {
     /// Its link; `parts` are all the listings of the event.
-    fn link(&self, parts: &[Self]) -> Link {
+    fn link(&self, parts: &[Self]) -> Linked {
         let assignment = &self.assignment;
+        if **assignment == Assignment::alone(assignment.identity) {
+            return Linked::Single { live: self.live.clone(), identity: assignment.identity };
+        }
         let via = assignment.via.and_then(|via| parts.iter().find(|part| part.live.id == via));
-        Link {
+        let link = Link {
             similarity: assignment.similarity,
             via: via.map(|part| Via {
                 source: part.live.listing.source.clone(),
@@ -288,15 +347,16 @@ impl Part {
             contributions: assignment.contributions.to_vec(),
             decisions: assignment.decisions.clone(),
             ..Link::single(&self.live, assignment.identity)
-        }
+        };
+        Linked::Other(Shared::new(link))
     }
 }
 
 /// Changes of events and links of one epoch.
 #[derive(Debug, Default)]
 struct Outputs {
-    events: Vec<((EventId, Shared<Composed>), isize)>,
-    links: Vec<((ListingId, Shared<Link>), isize)>,
+    events: Vec<((EventId, Composed), isize)>,
+    links: Vec<((ListingId, Linked), isize)>,
     joining: Vec<Joining>,
 }
 
@@ -363,8 +423,8 @@ impl Place {
         }
         let identity = Identity { born: live.first_seen, event: own_id(live.id) };
         let event = Composed::single(identity.event, identity.born, live);
-        out.events.push(((identity.event, Shared::new(event)), isize::from(diff)));
-        out.links.push(((live.id, Shared::new(Link::single(live, identity))), isize::from(diff)));
+        out.events.push(((identity.event, event), isize::from(diff)));
+        out.links.push(((live.id, Linked::Single { live: live.clone(), identity }), isize::from(diff)));
     }
 }
 
@@ -398,19 +458,19 @@ impl Merged {
         after.sort_by(|a, b| name_of(a).cmp(&name_of(b)));
         let (old, new) = (self.event(&before), self.event(&after));
         if old != new {
-            out.events.extend(old.map(|old| ((event, Shared::new(old)), -1)));
-            out.events.extend(new.map(|new| ((event, Shared::new(new)), 1)));
+            out.events.extend(old.map(|old| ((event, old), -1)));
+            out.events.extend(new.map(|new| ((event, new), 1)));
         }
-        let links = |parts: &[Part]| -> BTreeMap<ListingId, Link> {
+        let links = |parts: &[Part]| -> BTreeMap<ListingId, Linked> {
             parts.iter().map(|part| (part.live.id, part.link(parts))).collect()
         };
         let (old, new) = (links(&before), links(&after));
-        let differ = |a: &BTreeMap<ListingId, Link>, listing: &ListingId, link: &Link| a.get(listing) != Some(link);
+        let differ = |a: &BTreeMap<ListingId, Linked>, listing: &ListingId, link: &Linked| a.get(listing) != Some(link);
         for (listing, link) in old.iter().filter(|(listing, link)| differ(&new, listing, link)) {
-            out.links.push(((*listing, Shared::new(link.clone())), -1));
+            out.links.push(((*listing, link.clone()), -1));
         }
         for (listing, link) in new.into_iter().filter(|(listing, link)| differ(&old, listing, link)) {
-            out.links.push(((listing, Shared::new(link)), 1));
+            out.links.push(((listing, link), 1));
         }
         if !after.is_empty() {
             self.events.insert(event, after);
@@ -436,7 +496,7 @@ fn name_of(part: &Part) -> (&str, &str) {
 
 /// Events and links.
 pub(super) type EventsAndLinks<'s> =
-    (VecCollection<'s, Epoch, (EventId, Shared<Composed>)>, VecCollection<'s, Epoch, (ListingId, Shared<Link>)>);
+    (VecCollection<'s, Epoch, (EventId, Composed)>, VecCollection<'s, Epoch, (ListingId, Linked)>);
 
 #[derive(Default)]
 struct PlacesInput {

@@ -60,7 +60,7 @@ pub use config::{ConfigProblem, ResolveConfig, Weights};
 pub use decision::{Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key};
 pub use fingerprint::Fingerprint;
 pub use identity::{Remembered, own_id};
-pub use merge::{Link, Via};
+pub use merge::{Link, Linked, Via};
 pub use model::{Feature, Model};
 pub use page::Page;
 pub use rulings::Overruled;
@@ -103,9 +103,9 @@ impl Stat {
 /// What [`Resolve::resolve`] gives.
 pub struct Resolved<'s> {
     /// The events.
-    pub events: VecCollection<'s, Epoch, (EventId, Shared<Composed>)>,
+    pub events: VecCollection<'s, Epoch, (EventId, Composed)>,
     /// One link for each live listing.
-    pub links: VecCollection<'s, Epoch, (ListingId, Shared<Link>)>,
+    pub links: VecCollection<'s, Epoch, (ListingId, Linked)>,
     /// Ids that were given up, each with the id of the event that took its listings in. No id that
     /// is in use is in here on the left, and none that is not on the right.
     pub redirects: VecCollection<'s, Epoch, (EventId, EventId)>,

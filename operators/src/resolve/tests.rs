@@ -244,8 +244,8 @@ type Updates<D> = Vec<(D, Epoch, isize)>;
 
 #[derive(Debug, Default, Clone)]
 struct Captured {
-    events: Updates<(EventId, Shared<Composed>)>,
-    links: Updates<(ListingId, Shared<Link>)>,
+    events: Updates<(EventId, Composed)>,
+    links: Updates<(ListingId, Linked)>,
     redirects: Updates<(EventId, EventId)>,
     reports: Updates<(Pair, Shared<DecisionReport>)>,
     stats: Updates<Stat>,
@@ -441,10 +441,16 @@ fn blocks_over_cap(all: &[Shared<Fingerprint>], config: &ResolveConfig) -> BTree
 }
 
 fn check(captured: &Captured, world: &World, epoch: Epoch, config: &ResolveConfig) {
-    let links = at(&captured.links, epoch);
+    let linked = at(&captured.links, epoch);
+    let links: Vec<(ListingId, Link)> = linked.iter().map(|(id, linked)| (*id, linked.link().into_owned())).collect();
     let lives: BTreeMap<ListingId, &Shared<LiveListing>> =
         world.listings.values().map(|live| (live.id, live)).collect();
     assert_eq!(links.iter().map(|(id, _)| *id).collect::<Vec<_>>(), lives.keys().copied().collect::<Vec<_>>());
+    for ((listing, linked), (_, link)) in linked.iter().zip(&links) {
+        let identity = Identity { born: link.event_first_seen, event: link.event_id };
+        let follows = *link == Link::single(lives[listing], identity);
+        assert_eq!(matches!(linked, Linked::Single { .. }), follows, "two ways to say one thing");
+    }
     let mut clusters: BTreeMap<EventId, BTreeSet<Held>> = BTreeMap::new();
     for (listing, link) in &links {
         assert_eq!((link.listing, &*link.source), (*listing, &*lives[listing].listing.source));
@@ -491,10 +497,9 @@ fn check(captured: &Captured, world: &World, epoch: Epoch, config: &ResolveConfi
 }
 
 fn memory(captured: &Captured, epoch: Epoch) -> Vec<Remembered> {
-    let links = at(&captured.links, epoch).into_iter().map(|(listing, link)| Remembered::Link {
-        listing,
-        event: link.event_id,
-        born: link.event_first_seen,
+    let links = at(&captured.links, epoch).into_iter().map(|(listing, linked)| {
+        let link = linked.link();
+        Remembered::Link { listing, event: link.event_id, born: link.event_first_seen }
     });
     let redirects = at(&captured.redirects, epoch).into_iter();
     links.chain(redirects.map(|(retired, survivor)| Remembered::Redirect { retired, survivor })).collect()
