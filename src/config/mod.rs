@@ -211,8 +211,9 @@ impl Default for Input {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineSection {
-    /// How long an epoch stays open; under load it is longer. The shorter, the sooner results are
-    /// seen and the more transactions there are. 1 ms or more.
+    /// How long an epoch stays open. Under load it closes when it holds a quarter of
+    /// `max_bytes_in_flight`; where `max_epochs_in_flight` are, it stays open longer. The shorter, the
+    /// sooner results are seen and the more transactions there are. 1 ms or more.
     pub epoch_interval: Period,
     /// How many closed epochs a worker may have that are not committed. 1 or more.
     pub max_epochs_in_flight: usize,

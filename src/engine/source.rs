@@ -10,8 +10,9 @@
 //! In a rebuild raw records that had been read before are read again, at epochs before the one of
 //! the restored state; see `upsert` for what becomes of them.
 //!
-//! An epoch closes every `interval`; while too many epochs wait for their commit it stays open
-//! and takes in more, until the bytes in flight reach their limit and reading pauses.
+//! An epoch closes every `interval`, or when it holds its share of the bytes that may be in flight, so that
+//! one is read while others are worked on and committed; while too many epochs wait for their commit it
+//! stays open and takes in more, until the bytes in flight reach their limit and reading pauses.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -140,6 +141,17 @@ pub struct SourceOptions {
     pub growth: Growth,
 }
 
+/// What a source does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// There is more at hand: others first, then on.
+    Go,
+    /// The next epoch, the reader or a commit is waited for.
+    Wait,
+    /// Nothing.
+    End,
+}
+
 /// Raw partitions that appear while running: who reads them, and how soon they are found.
 ///
 /// Every source looks for itself, and all come to the same, without a word between them.
@@ -202,8 +214,10 @@ pub fn source<'s>(
                 positions: &mut position_out,
                 restored: &mut restored_out,
             };
-            if source.run(&mut outputs) {
-                activator.activate_after(source.until_next_epoch().min(interval));
+            match source.run(&mut outputs) {
+                Then::Go => activator.activate(),
+                Then::Wait => activator.activate_after(source.until_next_epoch().min(interval)),
+                Then::End => {}
             }
         }
     });
@@ -299,11 +313,12 @@ impl Source {
         }
     }
 
-    /// One activation; whether there will be another.
-    fn run(&mut self, outputs: &mut Outputs<'_>) -> bool {
+    /// One activation.
+    fn run(&mut self, outputs: &mut Outputs<'_>) -> Then {
         if self.capabilities.is_empty() {
-            return false;
+            return Then::End;
         }
+        let mut then = Then::Wait;
         self.release_committed();
         let stopping = self.lifecycle.stopping();
         if self.phase == Phase::Restoring && !stopping {
@@ -314,13 +329,23 @@ impl Source {
         }
         if self.phase == Phase::Live {
             self.read(outputs);
-            self.close_epoch(outputs);
+            let full = self.is_full();
+            if self.close_epoch(outputs) && full {
+                then = Then::Go;
+            }
         }
         if self.lifecycle.stopping() {
             self.send_positions(outputs);
             self.capabilities.clear();
+            then = Then::End;
         }
-        !self.capabilities.is_empty()
+        then
+    }
+
+    /// Whether the epoch has its share of what may be in flight, and another may follow.
+    fn is_full(&self) -> bool {
+        let share = (self.options.pace.max_bytes / EPOCHS_IN_FLIGHT).max(LEAST_FULL_EPOCH);
+        self.epoch_bytes >= share && self.in_flight.len() < self.options.pace.max_epochs
     }
 
     fn until_next_epoch(&self) -> Duration {
@@ -466,7 +491,7 @@ impl Source {
         let Some(capability) = self.capabilities.first().cloned() else { return };
         let mut session = raw.session(&capability);
         let mut tables = Vec::new();
-        while self.in_flight_bytes + self.epoch_bytes < self.options.pace.max_bytes {
+        while self.in_flight_bytes + self.epoch_bytes < self.options.pace.max_bytes && !self.is_full() {
             let record = match self.next_polled() {
                 Next::Nothing | Next::PhaseEnds => break,
                 Next::Found(at, end) => {
@@ -549,17 +574,20 @@ impl Source {
         ms / interval * interval
     }
 
-    fn close_epoch(&mut self, outputs: &mut Outputs<'_>) {
+    /// Closes the epoch, if it is time; whether it was.
+    fn close_epoch(&mut self, outputs: &mut Outputs<'_>) -> bool {
         // A clock that was set back must not keep the epoch open until it has caught up.
         let interval = self.options.pace.interval;
         let overdue = if self.opened.elapsed() >= interval * 2 { interval.as_millis().max(1) as u64 } else { 0 };
-        let next = self.epoch_of(self.lifecycle.now_ms()).max(self.epoch + overdue);
+        let least = if self.is_full() { overdue.max(1) } else { overdue };
+        let next = self.epoch_of(self.lifecycle.now_ms()).max(self.epoch + least);
         if next <= self.epoch || self.in_flight.len() >= self.options.pace.max_epochs {
-            return;
+            return false;
         }
         self.send_positions(outputs);
         self.fly();
         self.enter(next);
+        true
     }
 
     /// From now on this epoch waits for its commit. One without records may yet have outputs:
@@ -613,6 +641,12 @@ enum Next {
 
 /// What a record costs in memory beyond its bytes, roughly: allocations and bookkeeping.
 const RECORD_OVERHEAD: usize = 256;
+
+/// Into so many epochs the bytes that may be in flight are divided where there is always more to read.
+const EPOCHS_IN_FLIGHT: usize = 4;
+
+/// An epoch with fewer bytes is never full: there must not be more of them than milliseconds.
+const LEAST_FULL_EPOCH: usize = 1 << 20;
 
 /// How many polls wait for the source, at most.
 const READ_AHEAD: usize = 4;
