@@ -33,7 +33,10 @@ fn with_zone<T>(name: &str, look: impl FnOnce(Option<&TimeZone>) -> T) -> T {
         }
         let zone = TimeZone::get(name).ok();
         let found = look(zone.as_ref());
-        if name.len() <= MAX_NAME_BYTES && remembered.len() < MAX_REMEMBERED {
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.clear();
+        }
+        if name.len() <= MAX_NAME_BYTES {
             remembered.insert(name.into(), zone);
         }
         found

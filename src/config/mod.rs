@@ -212,7 +212,7 @@ impl Default for Input {
 #[serde(deny_unknown_fields, default)]
 pub struct EngineSection {
     /// How long an epoch stays open. Under load it closes when it holds a quarter of
-    /// `max_bytes_in_flight`; where `max_epochs_in_flight` are, it stays open longer. The shorter, the
+    /// `max_bytes_in_flight` (1 MiB a worker at least); where `max_epochs_in_flight` are, it stays open longer. The shorter, the
     /// sooner results are seen and the more transactions there are. 1 ms or more.
     pub epoch_interval: Period,
     /// How many closed epochs a worker may have that are not committed. 1 or more.

@@ -25,6 +25,7 @@ use headwater_operators::resolve::Remembered;
 use headwater_operators::window::WindowRow;
 use headwater_operators::{Epoch, RawRecord};
 use serde::de::DeserializeOwned;
+use smallvec::SmallVec;
 use timely::WorkerConfig;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::generic::operator::source as timely_source;
@@ -306,7 +307,8 @@ fn latest_of<'s, D: Clone + 'static>(
 /// The last record of each key.
 struct Waiting<D> {
     capability: timely::dataflow::operators::Capability<Epoch>,
-    records: foldhash::HashMap<Option<Vec<u8>>, Latest<D>>,
+    /// Keys are ids of 32 digits: in the table itself they take no allocation each.
+    records: foldhash::HashMap<Option<SmallVec<[u8; 32]>>, Latest<D>>,
 }
 
 /// The last record of a key, as far as is known, and what it says or what is wrong with it.
@@ -344,7 +346,7 @@ impl<D> Latest<D> {
 impl<D> Waiting<D> {
     fn take(&mut self, record: &LogRecord, parse: impl Fn(&LogRecord) -> Result<Option<D>, serde_json::Error>) {
         let latest = Latest::of(record, parse);
-        match self.records.entry(record.key.clone()) {
+        match self.records.entry(record.key.as_deref().map(SmallVec::from_slice)) {
             Entry::Occupied(mut known) if latest.follows(known.get()) => {
                 known.insert(latest);
             }

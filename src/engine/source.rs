@@ -242,7 +242,8 @@ struct Source {
     lifecycle: Arc<Lifecycle>,
     pending: VecDeque<Polled>,
     epoch: Epoch,
-    opened: Instant,
+    /// When epochs last moved by the interval.
+    stepped: Instant,
     phase: Phase,
     /// Greatest timestamps of the records that are read again.
     reread: BTreeMap<TopicPartition, Option<i64>>,
@@ -299,7 +300,7 @@ impl Source {
             lifecycle,
             pending: VecDeque::new(),
             epoch,
-            opened: Instant::now(),
+            stepped: Instant::now(),
             phase: Phase::Restoring,
             reread: BTreeMap::new(),
             new_tables: Vec::new(),
@@ -351,7 +352,7 @@ impl Source {
     fn until_next_epoch(&self) -> Duration {
         let interval = self.options.pace.interval.as_millis().max(1) as u64;
         // An epoch that may not close yet is waited for: commits and the reader wake the source anyway.
-        let due = (self.epoch + interval).saturating_sub(self.lifecycle.now_ms());
+        let due = (self.epoch_of(self.epoch) + interval).saturating_sub(self.lifecycle.now_ms());
         Duration::from_millis(if due == 0 { interval } else { due })
     }
 
@@ -570,17 +571,13 @@ impl Source {
     }
 
     fn epoch_of(&self, ms: u64) -> Epoch {
-        let interval = self.options.pace.interval.as_millis().max(1) as u64;
-        ms / interval * interval
+        epoch_of_clock(ms, self.options.pace.interval)
     }
 
     /// Closes the epoch, if it is time; whether it was.
     fn close_epoch(&mut self, outputs: &mut Outputs<'_>) -> bool {
-        // A clock that was set back must not keep the epoch open until it has caught up.
-        let interval = self.options.pace.interval;
-        let overdue = if self.opened.elapsed() >= interval * 2 { interval.as_millis().max(1) as u64 } else { 0 };
-        let least = if self.is_full() { overdue.max(1) } else { overdue };
-        let next = self.epoch_of(self.lifecycle.now_ms()).max(self.epoch + least);
+        let (now, interval) = (self.lifecycle.now_ms(), self.options.pace.interval);
+        let next = next_epoch(self.epoch, now, interval, self.stepped.elapsed(), self.is_full());
         if next <= self.epoch || self.in_flight.len() >= self.options.pace.max_epochs {
             return false;
         }
@@ -609,8 +606,10 @@ impl Source {
     }
 
     fn enter(&mut self, epoch: Epoch) {
+        if self.epoch_of(epoch) != self.epoch_of(self.epoch) {
+            self.stepped = Instant::now();
+        }
         self.epoch = epoch;
-        self.opened = Instant::now();
         for capability in &mut self.capabilities {
             capability.downgrade(&epoch);
         }
@@ -630,6 +629,21 @@ impl Source {
             });
         }
     }
+}
+
+/// The epoch that the clock shows: the beginning of its interval.
+fn epoch_of_clock(ms: u64, interval: Duration) -> Epoch {
+    let interval = interval.as_millis().max(1) as u64;
+    ms / interval * interval
+}
+
+/// The epoch after `epoch` at `now`, or itself while it is not over. A full one is over at once. Epochs
+/// that have not moved by the interval for two of them do so whatever the clock shows: one that was set
+/// back must not keep them where they are until it has caught up.
+fn next_epoch(epoch: Epoch, now: u64, interval: Duration, since_step: Duration, full: bool) -> Epoch {
+    let overdue = if since_step >= interval * 2 { interval.as_millis().max(1) as u64 } else { 0 };
+    let least = if full { overdue.max(1) } else { overdue };
+    epoch_of_clock(now, interval).max(epoch + least)
 }
 
 enum Next {
@@ -849,4 +863,34 @@ fn poll(reader: &mut dyn Reader) -> Result<Vec<Polled>, EngineError> {
     let mut batch = Vec::new();
     reader.poll(&mut batch, POLL_BYTES, Duration::from_millis(100))?;
     Ok(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn an_epoch_is_over_with_its_interval_or_when_it_is_full() {
+        let after = |now, full| next_epoch(1_000, now, INTERVAL, Duration::ZERO, full);
+        assert_eq!([after(1_099, false), after(1_100, false), after(1_234, false)], [1_000, 1_100, 1_200]);
+        assert_eq!([after(1_099, true), after(1_100, true)], [1_001, 1_100]);
+        assert_eq!(next_epoch(1_101, 1_199, INTERVAL, Duration::ZERO, false), 1_101);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_holds_no_epoch_up_whether_full_or_not() {
+        for full in [false, true] {
+            let (mut epoch, mut stepped) = (1_000_000, 0);
+            for at in (0..10_000).step_by(50) {
+                let next = next_epoch(epoch, 5, INTERVAL, Duration::from_millis(at - stepped), full);
+                if epoch_of_clock(next, INTERVAL) != epoch_of_clock(epoch, INTERVAL) {
+                    stepped = at;
+                }
+                epoch = next;
+            }
+            assert!((1_004_000..=1_006_000).contains(&epoch), "{epoch}");
+        }
+    }
 }
