@@ -1,5 +1,5 @@
 //! Time zones by their IANA names. Every listing names one, and few are in use: each thread remembers
-//! those that it has looked up, which costs a tenth of looking them up.
+//! those that it has looked up.
 
 use std::cell::RefCell;
 

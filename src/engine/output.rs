@@ -422,7 +422,7 @@ thread_local! {
 }
 
 /// A record that is being written. Of what a JSON writer writes, four pieces of five are single signs,
-/// a fifth of all work on a new listing if each goes the way of a slice.
+/// a tenth of all instructions of a new listing if each goes the way of a slice.
 #[derive(Default)]
 struct Draft(Vec<u8>);
 

@@ -418,8 +418,6 @@ impl Graph {
             touched.entry(listing).or_default();
         }
         let matches = consolidate(changes.matches);
-        touched.reserve(2 * matches.len());
-        self.nodes.reserve(matches.len());
         // All that goes before all that comes: a changed listing does both.
         for change in matches.iter().filter(|change| change.diff < 0) {
             self.unmatch(change);
@@ -592,9 +590,7 @@ impl Graph {
 pub(super) fn consolidate(mut changes: Vec<MatchChange>) -> Vec<MatchChange> {
     let version =
         |change: &MatchChange| (change.a.listing, change.b.listing, change.a.hash_code(), change.b.hash_code());
-    // To look into the fingerprints at each comparison costs many times more: a restart brings a match for
-    // every other listing, and they lie anywhere in memory.
-    changes.sort_by_cached_key(version);
+    changes.sort_unstable_by_key(version);
     changes
         .chunk_by(|x, y| version(x) == version(y))
         .filter_map(|same| {

@@ -241,8 +241,8 @@ impl<'a> Merger<'a> {
             .and_then(|listing| listing.pricing.clone());
         event.capacity =
             self.best(EventField::Capacity, |listing| listing.capacity.map(|_| ())).and_then(|l| l.capacity);
-        event.images = self.united(EventField::Images, |listing| &listing.images).into();
-        event.urls = self.united(EventField::Urls, |listing| &listing.urls).into();
+        event.images = self.united(EventField::Images, |listing| &listing.images).into_iter().collect();
+        event.urls = self.united(EventField::Urls, |listing| &listing.urls).into_iter().collect();
         if let Some(best) = self.best(EventField::Status, |_| Some(())) {
             event.status = best.status;
         }
