@@ -169,7 +169,8 @@ impl KafkaConfig {
                 ("queue.buffering.max.kbytes", "65536"),
                 // The topics' own limits decide, and those are checked per topic.
                 ("message.max.bytes", "1000000000"),
-                ("message.timeout.ms", "60000"),
+                // What Java's clients take: a broker that starts anew does not fail a producer.
+                ("message.timeout.ms", "120000"),
             ],
             &[("enable.idempotence", "true"), ("acks", "all"), ("partitioner", "murmur2_random")],
         )
@@ -179,6 +180,10 @@ impl KafkaConfig {
     pub(super) fn transactional(&self, id: &str) -> ClientConfig {
         let mut config = self.producer();
         config.set("transactional.id", id);
+        // A commit is tried again as a whole.
+        if !self.properties.contains_key("message.timeout.ms") {
+            config.set("message.timeout.ms", "60000");
+        }
         // A stall that is shorter leaves no trace. After a crash the next start ends at once what
         // was left open, whatever this is.
         if !self.properties.contains_key("transaction.timeout.ms") {

@@ -4,12 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers as _, Message as _};
 use rdkafka::producer::ProducerContext;
+
+use crate::log::{Headers, NewRecord};
 
 /// A broker that is away is reported at most this often by each client.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
@@ -118,15 +121,37 @@ pub(super) struct Undelivered {
     pub(super) code: RDKafkaErrorCode,
 }
 
+/// A record that did not reach the log, with all that was in it.
+#[derive(Debug)]
+pub(super) struct Returned {
+    pub(super) why: Undelivered,
+    pub(super) record: NewRecord,
+}
+
 /// A producer's context: also keeps the first record that failed.
 #[derive(Default)]
 pub(super) struct Deliveries {
     pub(super) watch: Watch,
     failed: AtomicBool,
     first: Mutex<Option<Undelivered>>,
+    /// Where whoever sends keeps no copies: every record that failed.
+    returned: Option<Mutex<Vec<Returned>>>,
 }
 
 impl Deliveries {
+    /// Keeps every record that failed, for [`Deliveries::take_returned`].
+    pub(super) fn that_keep_records() -> Self {
+        Self { returned: Some(Mutex::default()), ..Self::default() }
+    }
+
+    /// Takes the failure and all records that failed, in the order they were sent, and begins anew.
+    pub(super) fn take_returned(&self) -> Vec<Returned> {
+        let mut returned = self.returned.as_ref().map(|kept| std::mem::take(&mut *lock(kept))).unwrap_or_default();
+        returned.sort_by_key(|r| r.why.index);
+        self.take();
+        returned
+    }
+
     /// Whether a record has failed since [`Deliveries::take`].
     pub(super) fn failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
@@ -158,8 +183,11 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
-        let Err((error, _)) = result else { return };
+        let Err((error, message)) = result else { return };
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        if let Some(returned) = &self.returned {
+            lock(returned).push(Returned { why: Undelivered { index, code }, record: sent_again(message) });
+        }
         let mut first = lock(&self.first);
         // Records purged by an abort are a consequence; keep the cause when there is one.
         if first.is_none_or(|kept| is_purge(kept.code) && !is_purge(code)) {
@@ -169,7 +197,21 @@ impl ProducerContext for Deliveries {
     }
 }
 
-/// Whether a record failed only because an abort threw it out of the queue.
+/// The record that a message was made of.
+fn sent_again(message: &BorrowedMessage<'_>) -> NewRecord {
+    let headers = message.headers().map(|headers| {
+        headers.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect::<Headers>()
+    });
+    NewRecord {
+        topic: message.topic().into(),
+        key: message.key().map(Bytes::copy_from_slice),
+        value: message.payload().map(Bytes::copy_from_slice),
+        headers: headers.unwrap_or_default(),
+        timestamp_ms: message.timestamp().to_millis(),
+    }
+}
+
+/// Whether a record failed only because it was thrown out of the queue.
 pub(super) fn is_purge(code: RDKafkaErrorCode) -> bool {
     matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
 }

@@ -14,6 +14,7 @@
 mod admin;
 mod config;
 mod context;
+mod producer;
 mod reader;
 mod vigil;
 mod writer;
@@ -29,8 +30,9 @@ use rdkafka::metadata::Metadata;
 
 pub use config::KafkaConfig;
 use context::{Watch, lock};
+use producer::KafkaProducer;
 use reader::KafkaReader;
-use writer::{KafkaProducer, KafkaTransactional};
+use writer::KafkaTransactional;
 
 use crate::error::Backoff;
 

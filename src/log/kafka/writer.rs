@@ -1,4 +1,4 @@
-//! Writing: plain production, and transactions.
+//! Writing in transactions, and what all writing shares.
 //!
 //! librdkafka tells the fate of each record through events that somebody has to serve. Here that
 //! is the calling thread, in millisecond steps; the binding's own flushing sleeps for longer than
@@ -21,13 +21,13 @@ use super::context::{Deliveries, Undelivered, Watch};
 use super::vigil::Vigil;
 use super::{Cluster, admin, create, is_transient, is_unknown_topic};
 use crate::fail_point::FailPoint;
-use crate::log::{Headers, LogError, NewRecord, Producer, TopicPartition, Transaction, Transactional};
+use crate::log::{Headers, LogError, NewRecord, TopicPartition, Transaction, Transactional};
 
 /// A step of waiting for librdkafka.
-const STEP: Duration = Duration::from_millis(1);
+pub(super) const STEP: Duration = Duration::from_millis(1);
 
 /// Events are served after this many records, so that their memory is given back.
-const SERVE_EVERY: usize = 512;
+pub(super) const SERVE_EVERY: usize = 512;
 
 /// One call to the transaction coordinator; whoever commits repeats it.
 const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,28 +36,32 @@ const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(10);
 const OPEN_PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long to wait for what is queued. Above the delivery timeout, which decides.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(330);
+pub(super) const FLUSH_PATIENCE: Duration = Duration::from_secs(330);
 
 /// A producer together with what it knows about its topics.
-struct Sink {
-    producer: BaseProducer<Deliveries>,
-    cluster: Arc<Cluster>,
+pub(super) struct Sink {
+    pub(super) producer: BaseProducer<Deliveries>,
+    pub(super) cluster: Arc<Cluster>,
     /// `max.message.bytes` by topic.
     limits: HashMap<Arc<str>, usize>,
 }
 
 impl Sink {
-    fn open(cluster: Arc<Cluster>, config: &rdkafka::ClientConfig) -> Result<Self, LogError> {
-        let producer = create(config, Deliveries::default()).map_err(|e| cluster.config_error(&e))?;
+    pub(super) fn open(
+        cluster: Arc<Cluster>,
+        config: &rdkafka::ClientConfig,
+        deliveries: Deliveries,
+    ) -> Result<Self, LogError> {
+        let producer = create(config, deliveries).map_err(|e| cluster.config_error(&e))?;
         Ok(Self { producer, cluster, limits: HashMap::new() })
     }
 
-    fn context(&self) -> &Deliveries {
+    pub(super) fn context(&self) -> &Deliveries {
         self.producer.context()
     }
 
     /// Learns the limits of topics that were not written to before.
-    fn learn<'a>(&mut self, topics: impl Iterator<Item = &'a Arc<str>>) -> Result<(), LogError> {
+    pub(super) fn learn<'a>(&mut self, topics: impl Iterator<Item = &'a Arc<str>>) -> Result<(), LogError> {
         let unknown: BTreeSet<&Arc<str>> = topics.filter(|topic| !self.limits.contains_key(*topic)).collect();
         if unknown.is_empty() {
             return Ok(());
@@ -85,8 +89,14 @@ impl Sink {
         Ok(())
     }
 
+    /// A topic without a limit of its own, which is not asked for.
+    #[cfg(test)]
+    pub(super) fn knows(&mut self, topic: &str) {
+        self.limits.insert(topic.into(), usize::MAX);
+    }
+
     /// Refuses a record that its topic would not take.
-    fn check_size(&self, record: &NewRecord, further: &Headers, index: usize) -> Result<(), LogError> {
+    pub(super) fn check_size(&self, record: &NewRecord, further: &Headers, index: usize) -> Result<(), LogError> {
         let limit = self.limits.get(&record.topic).copied().unwrap_or(usize::MAX);
         let size = size_on_the_wire(record, further);
         if size <= limit {
@@ -97,7 +107,7 @@ impl Sink {
 
     /// Hands a record to librdkafka, waiting while its queue is full. Gives up when an earlier one
     /// has failed.
-    fn enqueue(&self, record: &NewRecord, further: &Headers, index: usize) -> Result<(), KafkaError> {
+    pub(super) fn enqueue(&self, record: &NewRecord, further: &Headers, index: usize) -> Result<(), KafkaError> {
         let mut pending = to_kafka(record, further, index);
         loop {
             pending = match self.producer.send(pending) {
@@ -109,18 +119,6 @@ impl Sink {
             };
             self.producer.poll(STEP);
         }
-    }
-
-    /// Waits until the fate of everything queued is known. False when `deadline` was first, or a
-    /// record has failed.
-    fn drain(&self, deadline: Instant) -> bool {
-        while self.producer.in_flight_count() > 0 {
-            if self.context().failed() || Instant::now() >= deadline {
-                return false;
-            }
-            self.producer.poll(STEP);
-        }
-        !self.context().failed()
     }
 
     /// What librdkafka holds against going on at all, if anything.
@@ -136,7 +134,7 @@ impl Sink {
     }
 
     /// The error for a record that the broker refused.
-    fn refused(&self, undelivered: Undelivered, record: Option<&NewRecord>, further: &Headers) -> LogError {
+    pub(super) fn refused(&self, undelivered: Undelivered, record: Option<&NewRecord>, further: &Headers) -> LogError {
         let Undelivered { index, code } = undelivered;
         let topic = record.map(|r| r.topic.to_string()).unwrap_or_default();
         match code {
@@ -150,14 +148,12 @@ impl Sink {
                 Ok(false) => LogError::UnknownTopic { topic },
                 Err(error) => error,
             },
-            // Which topic is not known here: it is asked for when the next record is written.
-            code if is_unknown_topic(code) => self.unreachable(&code.to_string()),
-            code if is_transient(code) => self.unreachable(&code.to_string()),
+            code if is_unknown_topic(code) || is_transient(code) => self.unreachable(&code.to_string()),
             code => LogError::Failed { doing: "writing a record", reason: format!("{topic}: {code}") },
         }
     }
 
-    fn unreachable(&self, otherwise: &str) -> LogError {
+    pub(super) fn unreachable(&self, otherwise: &str) -> LogError {
         let reason = self.context().watch.reason().unwrap_or_else(|| otherwise.to_owned());
         LogError::Unreachable { at: self.cluster.at(), reason }
     }
@@ -198,56 +194,6 @@ fn to_kafka<'a>(record: &'a NewRecord, further: &'a Headers, index: usize) -> Ba
             Some(all.fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) })));
     }
     out
-}
-
-/// Appends outside of transactions.
-pub(super) struct KafkaProducer {
-    sink: Sink,
-    sent: usize,
-}
-
-impl KafkaProducer {
-    pub(super) fn open(cluster: Arc<Cluster>) -> Result<Self, LogError> {
-        let config = cluster.config.producer();
-        Ok(Self { sink: Sink::open(cluster, &config)?, sent: 0 })
-    }
-
-    /// The error of a record that failed after it was queued.
-    fn failure(&self) -> Result<(), LogError> {
-        match self.sink.context().take() {
-            Some(undelivered) => Err(self.sink.refused(Undelivered { index: 0, ..undelivered }, None, &Headers::new())),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Producer for KafkaProducer {
-    fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
-        self.sink.learn(std::iter::once(&record.topic))?;
-        self.sink.check_size(&record, &Headers::new(), 0)?;
-        let sent = self.sink.enqueue(&record, &Headers::new(), 0);
-        self.failure()?;
-        sent.map_err(|e| LogError::Failed { doing: "writing a record", reason: e.to_string() })?;
-        self.sent += 1;
-        if self.sent.is_multiple_of(SERVE_EVERY) {
-            self.sink.producer.poll(Duration::ZERO);
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), LogError> {
-        let drained = self.sink.drain(Instant::now() + FLUSH_PATIENCE);
-        self.failure()?;
-        if drained { Ok(()) } else { Err(self.sink.unreachable("records are still waiting to be delivered")) }
-    }
-}
-
-impl Drop for KafkaProducer {
-    fn drop(&mut self) {
-        if let Err(error) = self.flush() {
-            tracing::warn!(target: "headwater::kafka", %error, "records were lost when a producer closed");
-        }
-    }
 }
 
 /// Why an attempt at a transaction has not succeeded.
@@ -297,7 +243,7 @@ impl KafkaTransactional {
     pub(super) fn open(cluster: Arc<Cluster>, id: &str, group: &str) -> Result<Self, LogError> {
         let config = cluster.config.transactional(id);
         let timeout = config.get("transaction.timeout.ms").and_then(|ms| ms.parse().ok()).unwrap_or(60_000);
-        let sink = Sink::open(cluster, &config)?;
+        let sink = Sink::open(cluster, &config, Deliveries::default())?;
         let mut writer = Self {
             sink,
             id: id.to_owned(),

@@ -1,0 +1,248 @@
+//! Plain production.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{Producer as _, PurgeConfig};
+
+use super::context::{Deliveries, Returned, Undelivered, is_purge};
+use super::writer::{FLUSH_PATIENCE, SERVE_EVERY, STEP, Sink};
+use super::{Cluster, is_unknown_topic};
+use crate::error::{Backoff, Failure, Fatal, Fault, Transient};
+use crate::log::{Headers, LogError, NewRecord, Producer};
+
+/// Appends outside of transactions.
+///
+/// Just after a broker has started it may say of a topic that there is none: librdkafka then returns
+/// the records. They are sent again once the topic turns out to be there, in the order of before.
+pub(super) struct KafkaProducer {
+    sink: Sink,
+    sent: usize,
+}
+
+impl KafkaProducer {
+    pub(super) fn open(cluster: Arc<Cluster>) -> Result<Self, LogError> {
+        let config = cluster.config.producer();
+        Ok(Self { sink: Sink::open(cluster, &config, Deliveries::that_keep_records())?, sent: 0 })
+    }
+
+    /// Queues a record, and what has come back before it.
+    fn queue(&mut self, record: NewRecord, deadline: Instant) -> Result<(), LogError> {
+        loop {
+            let code = match self.sink.enqueue(&record, &Headers::new(), self.sent) {
+                Ok(()) => break,
+                Err(error) => error.rdkafka_error_code(),
+            };
+            let why = Undelivered { index: self.sent, code: code.unwrap_or(RDKafkaErrorCode::Fail) };
+            match code {
+                // Gave up because of an earlier one.
+                Some(RDKafkaErrorCode::QueueFull) => self.send_returned_again(deadline)?,
+                Some(code) if is_unknown_topic(code) => self.may_be_sent_again(why, &record, deadline)?,
+                _ => return Err(self.refused(why, &record)),
+            }
+        }
+        self.sent += 1;
+        if self.sent.is_multiple_of(SERVE_EVERY) {
+            self.sink.producer.poll(Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    /// Sends again what librdkafka has returned, if it may be; else tells why it was returned.
+    fn send_returned_again(&mut self, deadline: Instant) -> Result<(), LogError> {
+        if !self.sink.context().failed() {
+            return Ok(());
+        }
+        let mut returned = self.sink.context().take_returned();
+        self.judge(&returned, deadline)?;
+        // What was sent later must not overtake it.
+        self.sink.producer.purge(PurgeConfig::default().queue());
+        if !self.drain(deadline) {
+            return Err(self.sink.unreachable("records are still waiting to be delivered"));
+        }
+        let purged = self.sink.context().take_returned();
+        self.judge(&purged, deadline)?;
+        returned.extend(purged);
+        tracing::debug!(target: "headwater::kafka", records = returned.len(), "records are sent again");
+        returned.into_iter().try_for_each(|returned| self.queue(returned.record, deadline))
+    }
+
+    /// The error of the first record that is not to be sent again.
+    fn judge(&self, returned: &[Returned], deadline: Instant) -> Result<(), LogError> {
+        let mut asked = None;
+        for Returned { why, record } in returned {
+            if is_purge(why.code) || asked == Some(&record.topic) {
+                continue;
+            }
+            self.may_be_sent_again(*why, record, deadline)?;
+            asked = Some(&record.topic);
+        }
+        Ok(())
+    }
+
+    /// Waits until the topic is there that was said to be unknown. The error if it is not, or if that
+    /// was not what has failed.
+    fn may_be_sent_again(&self, why: Undelivered, record: &NewRecord, deadline: Instant) -> Result<(), LogError> {
+        if !is_unknown_topic(why.code) {
+            return Err(self.refused(why, record));
+        }
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+        loop {
+            match self.sink.cluster.is_there_after_all(&record.topic, 0).map_err(Fault::judged) {
+                Ok(true) => break,
+                Ok(false) => return Err(LogError::UnknownTopic { topic: record.topic.to_string() }),
+                Err(Failure::Transient(_)) if Instant::now() < deadline => self.wait(backoff.pause()),
+                Err(Failure::Transient(Transient(error)) | Failure::Fatal(Fatal(error))) => return Err(error),
+            }
+        }
+        if Instant::now() >= deadline {
+            return Err(self.refused(why, record));
+        }
+        // This client may take a moment longer to learn of it.
+        self.wait(backoff.pause());
+        Ok(())
+    }
+
+    fn wait(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            self.sink.producer.poll(STEP);
+        }
+    }
+
+    fn refused(&self, why: Undelivered, record: &NewRecord) -> LogError {
+        self.sink.refused(Undelivered { index: 0, ..why }, Some(record), &Headers::new())
+    }
+
+    /// Waits until the fate of everything queued is known. False when `deadline` was first.
+    fn drain(&self, deadline: Instant) -> bool {
+        while self.sink.producer.in_flight_count() > 0 {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            self.sink.producer.poll(STEP);
+        }
+        true
+    }
+}
+
+impl Producer for KafkaProducer {
+    fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
+        let deadline = Instant::now() + FLUSH_PATIENCE;
+        self.sink.learn(std::iter::once(&record.topic))?;
+        self.sink.check_size(&record, &Headers::new(), 0)?;
+        self.send_returned_again(deadline)?;
+        self.queue(record, deadline)
+    }
+
+    fn flush(&mut self) -> Result<(), LogError> {
+        let deadline = Instant::now() + FLUSH_PATIENCE;
+        loop {
+            while self.sink.producer.in_flight_count() > 0 && !self.sink.context().failed() {
+                if Instant::now() >= deadline {
+                    return Err(self.sink.unreachable("records are still waiting to be delivered"));
+                }
+                self.sink.producer.poll(STEP);
+            }
+            if !self.sink.context().failed() {
+                return Ok(());
+            }
+            self.send_returned_again(deadline)?;
+        }
+    }
+}
+
+impl Drop for KafkaProducer {
+    fn drop(&mut self) {
+        if let Err(error) = self.flush() {
+            tracing::warn!(target: "headwater::kafka", %error, "records were lost when a producer closed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::consumer::{BaseConsumer, Consumer as _};
+    use rdkafka::message::Message as _;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+    use rdkafka::{Offset, TopicPartitionList};
+
+    use super::*;
+    use crate::log::kafka::{KafkaConfig, KafkaLog};
+
+    const TOPIC: &str = "raw";
+
+    type Mock = MockCluster<'static, DefaultProducerContext>;
+
+    /// One partition, so that the order is one.
+    fn cluster() -> (Mock, KafkaConfig) {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic(TOPIC, 1, 1).unwrap();
+        let config = KafkaConfig { brokers: mock.bootstrap_servers(), ..KafkaConfig::default() };
+        (mock, config)
+    }
+
+    fn producer(config: &KafkaConfig) -> KafkaProducer {
+        let log = KafkaLog::new(config.clone()).unwrap();
+        let mut producer = KafkaProducer::open(Arc::clone(&log.cluster)).unwrap();
+        // The mock does not tell limits, and answers that question only after its timeout.
+        producer.sink.knows(TOPIC);
+        producer
+    }
+
+    fn numbered(number: usize) -> NewRecord {
+        NewRecord {
+            topic: TOPIC.into(),
+            key: Some("k".into()),
+            value: Some(number.to_string().into()),
+            headers: vec![("number".to_owned(), number.to_string().into_bytes())],
+            timestamp_ms: Some(1_000 + number as i64),
+        }
+    }
+
+    /// The values of the topic's first `count` records.
+    fn values(config: &KafkaConfig, count: usize) -> Vec<String> {
+        let consumer: BaseConsumer = config.asking().set("group.id", "test").create().unwrap();
+        let mut all = TopicPartitionList::new();
+        all.add_partition_offset(TOPIC, 0, Offset::Beginning).unwrap();
+        consumer.assign(&all).unwrap();
+        let until = Instant::now() + Duration::from_secs(30);
+        let mut found = Vec::new();
+        while found.len() < count && Instant::now() < until {
+            if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+                found.push(String::from_utf8_lossy(message.payload().unwrap()).into_owned());
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn records_of_a_topic_that_seems_to_be_gone_for_a_moment_are_sent_again_in_order() {
+        let (mock, config) = cluster();
+        let mut producer = producer(&config);
+        let unknown = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        mock.request_errors(RDKafkaApiKey::Produce, &[unknown, unknown]);
+        for number in 0..200 {
+            producer.send(numbered(number)).unwrap();
+        }
+        producer.flush().unwrap();
+        let wanted: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+        assert_eq!(values(&config, 200), wanted);
+    }
+
+    #[test]
+    fn a_record_that_is_refused_for_good_is_told_once() {
+        let (mock, config) = cluster();
+        let mut producer = producer(&config);
+        mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD]);
+        producer.send(numbered(0)).unwrap();
+        let error = producer.flush().unwrap_err();
+        assert!(matches!(&error, LogError::Failed { .. }), "{error:?}");
+        producer.send(numbered(1)).unwrap();
+        producer.flush().unwrap();
+        assert_eq!(values(&config, 1), ["1"]);
+    }
+}
