@@ -174,13 +174,29 @@ fn well_known(name: &str, country: Option<&str>) -> Option<Point> {
 /// assert_eq!(country_code("Atlantis"), None);
 /// ```
 pub fn country_code(text: &str) -> Option<&'static str> {
-    let by_code = match text.len() {
-        2 => CountryCode::for_alpha2_caseless(text).ok(),
-        3 => CountryCode::for_alpha3_caseless(text).ok(),
-        _ => None,
-    };
-    by_code.map(|country| country.alpha2()).or_else(|| COUNTRY_NAMES.get(country_name(text).as_str()).copied())
+    let by_code = code_letters(text).and_then(|letters| COUNTRY_CODES.get(&letters).copied());
+    by_code.or_else(|| COUNTRY_NAMES.get(country_name(text).as_str()).copied())
 }
+
+/// The two or three capitals of a code; the third is 0 where there are two.
+fn code_letters(text: &str) -> Option<[u8; 3]> {
+    let mut letters = match *text.as_bytes() {
+        [a, b] => [a, b, 0],
+        [a, b, c] => [a, b, c],
+        _ => return None,
+    };
+    letters.make_ascii_uppercase();
+    Some(letters)
+}
+
+/// Codes of two and of three letters. Looked up for every listing, which the list of all countries is too
+/// long for.
+static COUNTRY_CODES: LazyLock<foldhash::HashMap<[u8; 3], &'static str>> = LazyLock::new(|| {
+    let codes =
+        |country: &'static CountryCode| [country.alpha2(), country.alpha3()].map(|code| (code, country.alpha2()));
+    let all = CountryCode::iter().flat_map(codes);
+    all.filter_map(|(code, country)| Some((code_letters(code)?, country))).collect()
+});
 
 fn country_name(text: &str) -> String {
     let name = fold(text);

@@ -51,7 +51,8 @@ pub(crate) fn plain(text: &str) -> Option<Plain<'_>> {
     let all = |text: &str, place: u8| text.bytes().all(|byte| PLACES[usize::from(byte)] & place != 0);
     let (path, query) = tail.split_once('?').map_or((tail, None), |(path, query)| (path, Some(query)));
     // Dots at the beginning of a part may lead upwards.
-    let good = all(path, IN_PATH) && !path.contains("/.");
+    let leads_upwards = |pair: (u8, u8)| pair == (b'/', b'.');
+    let good = all(path, IN_PATH) && !path.bytes().zip(path.bytes().skip(1)).any(leads_upwards);
     let good = good && query.is_none_or(|query| all(query, IN_QUERY) && !query.contains("&amp"));
     good.then_some(Plain { host, path, query })
 }

@@ -30,7 +30,7 @@ use super::compare::Comparer;
 use super::config::ResolveConfig;
 use super::epochs::{Pending, Sender};
 use super::fingerprint::{BlockChange, Fingerprint, Span, Token};
-use super::sketch::{Screen, Sketch};
+use super::sketch::{Glance, Screen};
 use super::title::Class;
 use crate::Epoch;
 use crate::ids::ListingId;
@@ -265,12 +265,12 @@ enum Block {
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     fingerprint: Shared<Fingerprint>,
-    sketch: Sketch,
+    glance: Glance,
 }
 
 impl From<Shared<Fingerprint>> for Entry {
     fn from(fingerprint: Shared<Fingerprint>) -> Self {
-        Self { sketch: Sketch::of(&fingerprint), fingerprint }
+        Self { glance: fingerprint.sketch.glance, fingerprint }
     }
 }
 
@@ -355,11 +355,11 @@ struct Judge {
 
 impl Judge {
     fn pair(&self, level: Level, a: &Entry, b: &Entry, diff: i8, out: &mut Changes) {
-        if !self.screen.may_match(&a.sketch, &b.sketch) {
+        if !self.screen.may_meet(&a.glance, &b.glance) {
             return;
         }
         let (a, b) = (&a.fingerprint, &b.fingerprint);
-        if !level.owns(a, b) {
+        if !self.screen.may_match(&a.sketch, &b.sketch) || !level.owns(a, b) {
             return;
         }
         out.compared += 1;
@@ -477,15 +477,21 @@ impl Blocks {
     }
 
     /// Applies the changes of an epoch. All that leaves goes first, so that nothing is compared
-    /// with what is on its way out.
+    /// with what is on its way out. What comes is taken block by block: of many, as a restart brings
+    /// them, those of one block are then compared while they lie in the processor's cache.
     pub(super) fn apply(&mut self, changes: Vec<Vec<BlockChange>>) -> Changes {
         let mut out = Changes::default();
-        for change in changes.iter().flatten().filter(|change| change.diff < 0) {
+        let (mut coming, mut going) = (Vec::with_capacity(changes.iter().map(Vec::len).sum()), Vec::new());
+        for change in changes.into_iter().flatten() {
+            if change.diff > 0 { coming.push(change) } else { going.push(change) }
+        }
+        for change in going {
             self.remove(change.key, &change.fingerprint, &mut out);
         }
-        // A restart brings everything at once: to grow step by step would copy the table many times.
-        self.blocks.reserve(changes.iter().map(Vec::len).sum::<usize>() / 2);
-        for change in changes.into_iter().flatten().filter(|change| change.diff > 0) {
+        coming.sort_unstable_by_key(|change| change.key);
+        // To grow step by step would copy the table many times at a restart.
+        self.blocks.reserve(coming.chunk_by(|a, b| a.key == b.key).count());
+        for change in coming {
             self.insert(change.key, change.fingerprint, &mut out);
         }
         out

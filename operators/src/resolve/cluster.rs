@@ -374,7 +374,7 @@ pub struct Graph {
 #[derive(Debug)]
 struct Node {
     fingerprint: Shared<Fingerprint>,
-    matches: SmallVec<[(ListingId, Ratio); 2]>,
+    matches: SmallVec<[(ListingId, Ratio); 1]>,
     /// Whether it is kept for a decision that names it.
     named: bool,
 }
@@ -422,6 +422,7 @@ impl Graph {
         for change in matches.iter().filter(|change| change.diff < 0) {
             self.unmatch(change);
         }
+        self.nodes.reserve(matches.len());
         for change in matches.iter().filter(|change| change.diff > 0) {
             self.connect(change);
         }

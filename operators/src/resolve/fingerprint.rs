@@ -21,6 +21,7 @@ use super::config::ResolveConfig;
 use super::epochs::{Pending, Sender, by_listing, net_changes};
 use super::identity::Carrier;
 use super::page::Page;
+use super::sketch::Sketch;
 use super::title::{self, Class};
 use crate::Epoch;
 use crate::gazetteer::{Gazetteer, country_code};
@@ -176,6 +177,8 @@ pub struct Fingerprint {
     pub url: Option<Page>,
     /// The blocks it is in, ascending.
     pub keys: Keys,
+    /// What most pairs are told apart by; it follows from all of the above.
+    pub(super) sketch: Sketch,
 }
 
 impl Fingerprint {
@@ -207,8 +210,10 @@ impl Fingerprint {
             online: listing.online,
             url: listing.urls.first().and_then(|url| Page::of(url)),
             keys: Keys::new(),
+            sketch: Sketch::default(),
         };
         fingerprint.keys = block::keys(&fingerprint, &leading(title.tokens, &fingerprint.acronyms), config);
+        fingerprint.sketch = Sketch::of(&fingerprint);
         fingerprint
     }
 }

@@ -81,7 +81,8 @@ impl Page {
 
 /// The address inside one of the web archive's.
 fn unarchived(text: &str) -> &str {
-    let inside = text.split_once("://web.archive.org/web/").and_then(|(_, rest)| rest.split_once('/'));
+    let archived = text.split_once(':').and_then(|(_, rest)| rest.strip_prefix("//web.archive.org/web/"));
+    let inside = archived.and_then(|rest| rest.split_once('/'));
     inside.map(|(_, inside)| inside).filter(|inside| inside.starts_with("http")).unwrap_or(text)
 }
 
