@@ -224,13 +224,17 @@ mod tests {
         let (mock, config) = cluster();
         let mut producer = producer(&config);
         let unknown = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-        mock.request_errors(RDKafkaApiKey::Produce, &[unknown, unknown]);
-        for number in 0..200 {
+        mock.request_errors(RDKafkaApiKey::Produce, &[unknown, unknown, unknown]);
+        for number in 0..2_000 {
             producer.send(numbered(number)).unwrap();
+            // In several batches, so that some are queued when others come back.
+            if number % 40 == 0 {
+                producer.wait(Duration::from_millis(3));
+            }
         }
         producer.flush().unwrap();
-        let wanted: Vec<String> = (0..200).map(|n| n.to_string()).collect();
-        assert_eq!(values(&config, 200), wanted);
+        let wanted: Vec<String> = (0..2_000).map(|n| n.to_string()).collect();
+        assert_eq!(values(&config, 2_000), wanted);
     }
 
     #[test]
