@@ -320,7 +320,8 @@ impl Screen {
     /// say no.
     pub(super) fn may_meet(&self, a: &Glance, b: &Glance) -> bool {
         let timed = a.start != ANY_START && b.start != ANY_START;
-        !(timed && Self::apart_minutes(a, b) > self.session_gap) && !self.are_elsewhere(a, b)
+        let other_session = timed && Self::apart_minutes(a, b) > self.session_gap;
+        !other_session && !self.are_elsewhere(a, b)
     }
 
     /// Whether two that [may meet](Self::may_meet) may match; false only where a comparison would say no.
