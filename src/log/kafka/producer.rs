@@ -7,7 +7,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{Producer as _, PurgeConfig};
 
 use super::context::{Deliveries, Returned, Undelivered, is_purge};
-use super::writer::{FLUSH_PATIENCE, SERVE_EVERY, STEP, Sink};
+use super::writer::{FLUSH_PATIENCE, SERVE_EVERY, Sink};
 use super::{Cluster, is_unknown_topic};
 use crate::error::{Backoff, Failure, Fatal, Fault, Transient};
 use crate::log::{Headers, LogError, NewRecord, Producer};
@@ -107,7 +107,7 @@ impl KafkaProducer {
     fn wait(&self, pause: Duration) {
         let until = Instant::now() + pause;
         while Instant::now() < until {
-            self.sink.producer.poll(STEP);
+            self.sink.step();
         }
     }
 
@@ -121,7 +121,7 @@ impl KafkaProducer {
             if Instant::now() >= deadline {
                 return false;
             }
-            self.sink.producer.poll(STEP);
+            self.sink.step();
         }
         true
     }
@@ -143,7 +143,7 @@ impl Producer for KafkaProducer {
                 if Instant::now() >= deadline {
                     return Err(self.sink.unreachable("records are still waiting to be delivered"));
                 }
-                self.sink.producer.poll(STEP);
+                self.sink.step();
             }
             if !self.sink.context().failed() {
                 return Ok(());

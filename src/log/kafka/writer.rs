@@ -24,7 +24,7 @@ use crate::fail_point::FailPoint;
 use crate::log::{Headers, LogError, NewRecord, TopicPartition, Transaction, Transactional};
 
 /// A step of waiting for librdkafka.
-pub(super) const STEP: Duration = Duration::from_millis(1);
+const STEP: Duration = Duration::from_millis(1);
 
 /// Events are served after this many records, so that their memory is given back.
 pub(super) const SERVE_EVERY: usize = 512;
@@ -117,7 +117,19 @@ impl Sink {
                 }
                 Err((error, _)) => return Err(error),
             };
-            self.producer.poll(STEP);
+            self.step();
+        }
+    }
+
+    /// Serves what there is to serve, or waits a step for it. Waits outside of the binding: that asks
+    /// again and again within the last millisecond of what it waits, which kept a processor busy
+    /// throughout every commit.
+    pub(super) fn step(&self) {
+        let before = self.producer.in_flight_count();
+        self.producer.poll(Duration::ZERO);
+        if self.producer.in_flight_count() == before {
+            thread::sleep(STEP);
+            self.producer.poll(Duration::ZERO);
         }
     }
 
@@ -279,7 +291,7 @@ impl KafkaTransactional {
     /// Calls the coordinator, and judges what comes of it.
     fn call(&self, call: impl Fn() -> Result<(), KafkaError>) -> Result<(), Trouble> {
         let Err(error) = call() else { return Ok(()) };
-        self.sink.producer.poll(STEP);
+        self.sink.step();
         if let Some(fatal) = self.sink.fatal(&self.id) {
             return Err(Trouble::Final(fatal));
         }
@@ -352,7 +364,7 @@ impl KafkaTransactional {
             } else if let Some(stranded) = self.stranded(transaction) {
                 return Err(Trouble::Final(stranded));
             }
-            self.sink.producer.poll(STEP);
+            self.sink.step();
         }
     }
 
@@ -400,14 +412,14 @@ impl KafkaTransactional {
     /// Aborts what has begun. Another thread serves events meanwhile: librdkafka waits for that.
     fn abort(&mut self, transaction: &Transaction) -> Result<(), Trouble> {
         let done = AtomicBool::new(false);
-        let producer = &self.sink.producer;
+        let sink = &self.sink;
         let aborted = thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Acquire) {
-                    producer.poll(STEP);
+                    sink.step();
                 }
             });
-            let aborted = self.call(|| producer.abort_transaction(COORDINATOR_TIMEOUT));
+            let aborted = self.call(|| sink.producer.abort_transaction(COORDINATOR_TIMEOUT));
             done.store(true, Ordering::Release);
             aborted
         });
