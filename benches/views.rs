@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo bench --locked -p topologies --bench views -- [--records N] [--store postgres|sqlite]
-//!                                                     [--batch N] [--runs N]
+//!                                                     [--topics all|events] [--batch N] [--runs N]
 //! ```
 //!
 //! The discovery topology makes events, listings, links and metrics of N generated records (30 % of
@@ -49,7 +49,10 @@ fn main() {
         "store", "topics", "seconds", "cpu s", "events/s", "records/s", "rows/s"
     );
     for store in &options.stores {
-        for (name, outputs) in [("all", &everything), ("events", &events)] {
+        let topics = [("all", &everything), ("events", &events)];
+        for (name, outputs) in
+            topics.into_iter().filter(|(name, _)| options.topics.as_deref().is_none_or(|t| t == *name))
+        {
             for _ in 0..options.runs {
                 let Measured { seconds, cpu_seconds, rows } = measure(store, outputs, &options);
                 let rate = |count: u64| (count as f64 / seconds).round() as u64;
@@ -69,11 +72,14 @@ struct Options {
     runs: u32,
     batch: BatchConfig,
     stores: Vec<String>,
+    /// All, or the events alone; both where it is not said.
+    topics: Option<String>,
 }
 
 impl Options {
     fn of_command_line() -> Self {
-        let mut options = Self { records: 100_000, runs: 3, batch: BatchConfig::default(), stores: Vec::new() };
+        let mut options =
+            Self { records: 100_000, runs: 3, batch: BatchConfig::default(), stores: Vec::new(), topics: None };
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
             let mut value = || arguments.next().unwrap_or_else(|| panic!("{name} needs a value"));
@@ -82,6 +88,7 @@ impl Options {
                 "--runs" => options.runs = value().parse().unwrap(),
                 "--batch" => options.batch.records = value().parse().unwrap(),
                 "--store" => options.stores.push(value()),
+                "--topics" => options.topics = Some(value()),
                 "--bench" => {}
                 other => panic!("unknown option {other}"),
             }

@@ -40,7 +40,7 @@ pub mod sqlite;
 
 pub use error::ViewError;
 pub use postgres::{PostgresConfig, PostgresStore};
-pub use rows::{Batch, Step, make_storable};
+pub use rows::{Batch, Changes, Step, make_storable};
 pub use runner::{View, ViewHandle, ViewStatus, ViewWatch};
 pub use sqlite::{SqliteConfig, SqliteStore};
 
@@ -168,6 +168,9 @@ pub struct Stored {
 /// Connects to a store, and creates or updates its tables.
 pub type OpenStore = Box<dyn FnMut() -> Result<Box<dyn ViewStore>, ViewError> + Send>;
 
+/// See [`ViewStore::preparation`].
+pub type Preparation = fn(&mut Changes<'_>);
+
 /// Where a view keeps its tables.
 ///
 /// After an error other than [`ViewError::Rejected`] the store must be opened again: what happened
@@ -184,6 +187,12 @@ pub trait ViewStore: Send {
     /// They write different keys, and offsets of different partitions.
     fn writers(&self) -> usize {
         1
+    }
+
+    /// Makes of cells what the store writes, where that takes time: it runs on the thread that reads,
+    /// beside the one that writes. A store takes rows without it too.
+    fn preparation(&self) -> Preparation {
+        |_changes| {}
     }
 
     /// The offsets that the tables reflect.

@@ -18,13 +18,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::rows::{Batch, Step, ends_of, make_storable};
-use super::{BatchConfig, Generation, OpenStore, Stored, ViewError, ViewOptions, ViewStore, ViewTopics};
+use super::{BatchConfig, Generation, OpenStore, Preparation, Stored, ViewError, ViewOptions, ViewStore, ViewTopics};
 use crate::error::{Backoff, Failure, Fatal, Fault, Transient};
 use crate::fail_point::FailPoint;
 use crate::log::{Log, LogError, LogRecord, Polled, Reader, Start, TopicPartition, Watermarks};
@@ -574,6 +574,7 @@ impl Share {
 /// Records from the log, and how far they have been read.
 struct Reading {
     reader: Box<dyn Reader>,
+    prepare: Preparation,
     limits: BatchConfig,
     /// Where reading goes on once `pending` is applied.
     next: BTreeMap<TopicPartition, i64>,
@@ -653,6 +654,7 @@ impl Reading {
         &mut self,
         slots: &'a mut [Vec<LogRecord>],
         sender: &SyncSender<Rows<'a>>,
+        written: &Receiver<Rows<'a>>,
         topics: &ViewTopics,
         idle: &AtomicBool,
         ending: impl Fn() -> bool,
@@ -673,11 +675,13 @@ impl Reading {
             }
             *slot = self.take(topics);
             for records in slot.chunks(self.limits.records.max(1)) {
-                let rows = Rows { records, batch: Batch::read(records, topics, Vec::new())? };
+                let rows = Rows::read(records, topics, self.prepare)?;
                 // The other end is gone when it has failed.
                 if sender.send(rows).is_err() {
                     return Ok(());
                 }
+                // What was allocated here is freed here, which is also time that the writer has for writing.
+                written.try_iter().for_each(drop);
             }
         }
         Ok(())
@@ -697,6 +701,14 @@ enum Written {
 struct Rows<'a> {
     records: &'a [LogRecord],
     batch: Batch<'a>,
+}
+
+impl<'a> Rows<'a> {
+    fn read(records: &'a [LogRecord], topics: &ViewTopics, prepare: Preparation) -> Result<Self, ViewError> {
+        let mut batch = Batch::read(records, topics, Vec::new())?;
+        batch.changes.iter_mut().for_each(prepare);
+        Ok(Self { records, batch })
+    }
 }
 
 /// What is written to a store, and how far.
@@ -727,22 +739,21 @@ impl Writing<'_> {
     }
 
     fn read_and_write(&mut self, records: &[LogRecord]) -> Result<(), ViewError> {
-        let batch = Batch::read(records, &self.common.topics, Vec::new())?;
-        self.write(Rows { records, batch })
+        self.write(&mut Rows::read(records, &self.common.topics, self.store.preparation())?)
     }
 
     /// Applies the rows of `records`. When the store does not take them, halves find the one that
     /// it is, and that one is left out: a single value must not hold back all others for ever.
-    fn write(&mut self, rows: Rows<'_>) -> Result<(), ViewError> {
-        let Rows { records, mut batch } = rows;
+    fn write(&mut self, rows: &mut Rows<'_>) -> Result<(), ViewError> {
+        let Rows { records, batch } = rows;
         batch.steps = ends_of(records).iter().map(|(at, next)| self.step(at, *next)).collect();
         let started = Instant::now();
-        let result = self.store.apply(&batch);
+        let result = self.store.apply(batch);
         match result {
             Ok(()) => {
                 FailPoint::ViewCommitted.reach();
                 self.common.applied(self.number, records.len(), batch.rows(), batch.skipped, started.elapsed());
-                self.written(batch.steps);
+                self.written(std::mem::take(&mut batch.steps));
                 Ok(())
             }
             Err(error @ ViewError::Rejected { .. }) if records.len() > 1 => {
@@ -758,7 +769,7 @@ impl Writing<'_> {
                         offset = record.offset, %error, "left out a record that the store rejects"
                     );
                 }
-                let nothing = Batch { steps: batch.steps, ..Batch::default() };
+                let nothing = Batch { steps: std::mem::take(&mut batch.steps), ..Batch::default() };
                 self.store.apply(&nothing)?;
                 self.common.applied(self.number, 1, 0, 1, started.elapsed());
                 self.written(nothing.steps);
@@ -804,6 +815,7 @@ impl<'r> Session<'r> {
         let now = Instant::now();
         let reading = Reading {
             reader: common.log.reader(&starts)?,
+            prepare: store.preparation(),
             limits: share.limits(&common.options.batch),
             next: own.iter().filter_map(offset).collect(),
             at_end: own.iter().map(|at| ((*at).clone(), false)).collect(),
@@ -866,19 +878,23 @@ impl<'r> Session<'r> {
         let failed = |reason: String| ViewError::Failed { doing: "reading ahead for a view", reason };
         let written = std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(0);
+            let (give_back, given_back) = channel();
             let thread = std::thread::Builder::new().name(format!("view-{}-read", common.name));
-            let reads =
-                thread.spawn_scoped(scope, move || reading.read_ahead(slots, &sender, &common.topics, idle, ending));
+            let reads = thread.spawn_scoped(scope, move || {
+                reading.read_ahead(slots, &sender, &given_back, &common.topics, idle, ending)
+            });
             let Ok(reads) = reads else { return Ok(None) };
             let mut written = Ok(Written::Whole);
             while written.is_ok() {
-                let Ok(rows) = receiver.recv() else { break };
+                let Ok(mut rows) = receiver.recv() else { break };
                 if ending() {
                     written = Ok(Written::Partly);
                     break;
                 }
                 idle.store(false, Ordering::SeqCst);
-                written = writing.write(rows).map(|()| Written::Whole);
+                written = writing.write(&mut rows).map(|()| Written::Whole);
+                // Nobody is there once all has been read.
+                let _ = give_back.send(rows);
                 idle.store(true, Ordering::SeqCst);
             }
             drop(receiver);

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::checkpoints::Checkpoints;
 use super::rows::{Cell, Changes, EVENTS, Kind, Row, TABLES, Table};
-use super::{Batch, BatchConfig, Generation, Step, Stored, ViewError, ViewStore};
+use super::{Batch, BatchConfig, Generation, Preparation, Step, Stored, ViewError, ViewStore};
 use crate::fail_point::FailPoint;
 use crate::log::TopicPartition;
 
@@ -63,6 +63,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/sqlite/0001_tables.sql"),
     include_str!("migrations/sqlite/0002_search_by_batch.sql"),
     include_str!("migrations/sqlite/0003_larger_search_batches.sql"),
+    include_str!("migrations/sqlite/0004_fewer_merges.sql"),
 ];
 
 /// How long a statement waits for another process that writes.
@@ -109,6 +110,19 @@ impl SqliteStore {
 }
 
 impl ViewStore for SqliteStore {
+    fn preparation(&self) -> Preparation {
+        |changes| {
+            for row in &mut changes.upserts {
+                for (column, cell) in changes.table.columns.iter().zip(row) {
+                    // What cannot be written as text is told where it is bound.
+                    if let Some(Ok(text)) = as_text(column.kind, cell) {
+                        *cell = Cell::Text(text.into());
+                    }
+                }
+            }
+        }
+    }
+
     fn claim(&mut self, held: Option<Generation>) -> Result<Generation, ViewError> {
         let at = self.at.clone();
         let fail = |error| failure(&at, &error);
@@ -347,18 +361,19 @@ fn write_events(transaction: &Transaction<'_>, changes: &Changes<'_>) -> rusqlit
     let mut lookup =
         transaction.prepare_cached(&format!("SELECT search, {} FROM events WHERE id = ?1", SEARCHED.join(", ")))?;
     if !changes.upserts.is_empty() {
-        let mut insert = transaction.prepare_cached(&insert_sql(changes.table))?;
-        let mut upsert = transaction.prepare_cached(&upsert_sql(changes.table))?;
+        let mut upsert = transaction.prepare_cached(&upsert_where_wanted_sql(changes.table))?;
+        let replaces = changes.table.columns.len() + 1;
         for row in &changes.upserts {
-            bind(&mut insert, changes.table, row)?;
+            bind(&mut upsert, changes.table, row)?;
+            upsert.raw_bind_parameter(replaces, false)?;
             // Most are new, and need not be looked for.
-            let known = match (insert.raw_execute()?, row.first()) {
+            let known = match (upsert.raw_execute()?, row.first()) {
                 (0, Some(Cell::Text(id))) => known_event(&mut lookup, id)?,
                 _ => None,
             };
             let (row_number, before) = match known {
                 Some((number, texts)) => {
-                    bind(&mut upsert, changes.table, row)?;
+                    upsert.raw_bind_parameter(replaces, true)?;
                     upsert.raw_execute()?;
                     (number, Some(texts))
                 }
@@ -429,27 +444,27 @@ fn write_index(transaction: &Transaction<'_>, changes: &[Reindexed<'_>]) -> rusq
     Ok(())
 }
 
-/// The insertion of a row that does nothing for a key that is known; up to what it does then.
-fn insert_on_conflict(table: &Table) -> String {
+fn upsert_sql(table: &Table) -> String {
     let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
     let places = vec!["?"; names.len()].join(", ");
     let key = names.get(..table.key).unwrap_or_default().join(", ");
-    format!("INSERT INTO {} ({}) VALUES ({places}) ON CONFLICT ({key}) DO ", table.name, names.join(", "))
-}
-
-fn insert_sql(table: &Table) -> String {
-    insert_on_conflict(table) + "NOTHING"
-}
-
-fn upsert_sql(table: &Table) -> String {
-    let mut sql = insert_on_conflict(table) + "UPDATE SET ";
-    let rest = table.columns.iter().skip(table.key).map(|column| column.name);
-    for (index, name) in rest.enumerate() {
+    let mut sql = format!(
+        "INSERT INTO {} ({}) VALUES ({places}) ON CONFLICT ({key}) DO UPDATE SET ",
+        table.name,
+        names.join(", ")
+    );
+    for (index, name) in names.iter().skip(table.key).enumerate() {
         let comma = if index == 0 { "" } else { ", " };
         // Writing to a String cannot fail.
         let _ = write!(sql, "{comma}{name} = excluded.{name}");
     }
     sql
+}
+
+/// The upsert with one more parameter: whether a row that is known is replaced, or left alone. What is
+/// bound for a first try need not be bound again for the second.
+fn upsert_where_wanted_sql(table: &Table) -> String {
+    upsert_sql(table) + " WHERE ?"
 }
 
 fn bind(statement: &mut Statement<'_>, table: &Table, row: &Row<'_>) -> rusqlite::Result<()> {
@@ -463,6 +478,19 @@ fn bind(statement: &mut Statement<'_>, table: &Table, row: &Row<'_>) -> rusqlite
 /// than the text.
 const TIMES: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
 
+/// Times and lists as SQLite stores them; none for other cells.
+fn as_text(kind: Kind, cell: &Cell<'_>) -> Option<rusqlite::Result<String>> {
+    match (cell, kind) {
+        (Cell::List(items), _) => Some(list_json(items)),
+        (Cell::Int(ms), Kind::Time) => Some(
+            jiff::Timestamp::from_millisecond(*ms)
+                .map(|at| TIMES.timestamp_to_string(&at))
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error))),
+        ),
+        _ => None,
+    }
+}
+
 /// A cell as SQLite stores it.
 struct Bound<'a> {
     kind: Kind,
@@ -471,15 +499,12 @@ struct Bound<'a> {
 
 impl ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        if let Some(text) = as_text(self.kind, self.cell) {
+            return Ok(ToSqlOutput::Owned(Value::Text(text?)));
+        }
         Ok(match (self.cell, self.kind) {
-            (Cell::Null, _) => ToSqlOutput::Borrowed(ValueRef::Null),
+            (Cell::Null | Cell::List(_), _) => ToSqlOutput::Borrowed(ValueRef::Null),
             (Cell::Text(text), _) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            (Cell::List(items), _) => ToSqlOutput::Owned(Value::Text(list_json(items)?)),
-            (Cell::Int(ms), Kind::Time) => {
-                let at = jiff::Timestamp::from_millisecond(*ms)
-                    .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-                ToSqlOutput::Owned(Value::Text(TIMES.timestamp_to_string(&at)))
-            }
             (Cell::Int(thousandths), Kind::Money) => ToSqlOutput::Owned(Value::Real(*thousandths as f64 / 1000.0)),
             (Cell::Int(number), _) => ToSqlOutput::Owned(Value::Integer(*number)),
             (Cell::Real(number), _) => ToSqlOutput::Owned(Value::Real(*number)),
