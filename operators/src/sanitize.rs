@@ -6,11 +6,9 @@
 //! safe for a consumer that unescapes entities once more than it should: `&lt;script&gt;` is
 //! unescaped and removed here, however often it was escaped.
 
-use std::cell::{Cell, RefCell};
-
-use html5ever::tendril::StrTendril;
-use html5ever::tokenizer::states::RawKind;
-use html5ever::tokenizer::{BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
+use html5gum::emitters::ForwardingEmitter;
+use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
+use html5gum::{Emitter, Span, State, Tokenizer};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
@@ -461,18 +459,21 @@ const MAX_TAG_BYTES: usize = 4096;
 /// The text of an HTML fragment: tags removed, entities resolved, content of scripts and styles
 /// dropped. Block elements become line breaks, or spaces where breaks do not matter.
 fn strip_markup(html: &str, shape: Shape) -> String {
-    let sink = TextSink {
-        text: RefCell::new(String::with_capacity(html.len())),
-        skipped: Cell::new(false),
+    let mut sink = TextSink {
+        text: String::with_capacity(html.len()),
+        opened: Opened::default(),
+        skips: false,
         lines: shape == Shape::Lines,
     };
-    let tokenizer = Tokenizer::new(sink, TokenizerOpts::default());
-    let input = BufferQueue::default();
-    input.push_back(StrTendril::from(defuse(html)));
-    // A sink that never names a script handle never stops the tokenizer before its input ends.
-    let _ = tokenizer.feed(&input);
-    tokenizer.end();
-    tokenizer.sink.text.take()
+    let emitter = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| sink.take(event));
+    let html = defuse(html);
+    let mut tokenizer = Tokenizer::new_with_emitter(&html, Quiet(emitter));
+    // Text cannot fail to be read.
+    while let Some(Ok(content)) = tokenizer.next() {
+        tokenizer.set_state(content);
+    }
+    drop(tokenizer);
+    sink.text
 }
 
 /// Prepares for the tokenizer what is text although it looks like the beginning of a tag: a `<`
@@ -536,62 +537,86 @@ fn is_address(body: &str) -> bool {
     (web || mail) && body.len() <= 2048 && !body.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<'))
 }
 
+/// Does not look for what is wrong with the markup: nobody asks.
+struct Quiet<E>(E);
+
+impl<E: Emitter> ForwardingEmitter for Quiet<E> {
+    type Token = E::Token;
+
+    fn inner(&mut self) -> &mut impl Emitter<Token = Self::Token> {
+        &mut self.0
+    }
+
+    fn should_emit_errors(&mut self) -> bool {
+        false
+    }
+}
+
 /// Gathers the text of a token stream. There is no tree, so depth costs nothing.
 struct TextSink {
-    text: RefCell<String>,
+    text: String,
+    /// The start tag that is being read. It may never end.
+    opened: Opened,
     /// Inside an element whose content is not text.
-    skipped: Cell<bool>,
+    skips: bool,
     lines: bool,
 }
 
-impl TextSink {
-    fn start_tag(&self, tag: &Tag) -> TokenSinkResult<()> {
-        let kind = match &*tag.name {
-            "script" => RawKind::ScriptData,
-            "style" | "xmp" | "iframe" | "noembed" | "noframes" => RawKind::Rawtext,
-            "title" => RawKind::Rcdata,
-            _ => {
-                self.break_at(&tag.name);
-                return TokenSinkResult::Continue;
-            }
+/// What follows from a start tag.
+#[derive(Default)]
+struct Opened {
+    edge: Break,
+    /// How the content is to be read where it is neither markup nor text.
+    content: Option<State>,
+}
+
+impl Opened {
+    fn of(element: &[u8]) -> Self {
+        let content = match element {
+            b"script" => Some(State::ScriptData),
+            b"style" | b"xmp" | b"iframe" | b"noembed" | b"noframes" => Some(State::RawText),
+            b"title" => Some(State::RcData),
+            _ => None,
         };
-        self.skipped.set(true);
-        self.push(" ");
-        TokenSinkResult::RawData(kind)
-    }
-
-    fn break_at(&self, name: &str) {
-        match Break::of(name) {
-            Break::None => {}
-            Break::Space => self.push(" "),
-            Break::Line => self.push(if self.lines { "\n" } else { " " }),
-            Break::Paragraph => self.push(if self.lines { "\n\n" } else { " " }),
-        }
-    }
-
-    fn push(&self, text: &str) {
-        self.text.borrow_mut().push_str(text);
+        let edge = if content.is_some() { Break::Space } else { Break::of(element) };
+        Self { edge, content }
     }
 }
 
-impl TokenSink for TextSink {
-    type Handle = ();
-
-    fn process_token(&self, token: Token, _line: u64) -> TokenSinkResult<()> {
-        match token {
-            Token::TagToken(tag) if tag.kind == TagKind::StartTag => return self.start_tag(&tag),
-            // In raw content the tokenizer reports no end tag but the one that closes it.
-            Token::TagToken(_) if self.skipped.replace(false) => {}
-            Token::TagToken(tag) => self.break_at(&tag.name),
-            Token::CharacterTokens(text) if !self.skipped.get() => self.push(&text),
+impl TextSink {
+    /// Takes what the tokenizer has read; tells how it is to go on where that is not as before.
+    fn take(&mut self, event: CallbackEvent<'_>) -> Option<State> {
+        match event {
+            CallbackEvent::OpenStartTag { name } => self.opened = Opened::of(name),
+            CallbackEvent::CloseStartTag { .. } => {
+                let Opened { edge, content } = std::mem::take(&mut self.opened);
+                self.break_at(edge);
+                self.skips = content.is_some();
+                return content;
+            }
+            // Where content is skipped, no end tag is told but the one that closes it.
+            CallbackEvent::EndTag { .. } if self.skips => self.skips = false,
+            CallbackEvent::EndTag { name } => self.break_at(Break::of(name)),
+            CallbackEvent::String { value } if !self.skips => self.text.push_str(&String::from_utf8_lossy(value)),
             _ => {}
         }
-        TokenSinkResult::Continue
+        None
+    }
+
+    fn break_at(&mut self, edge: Break) {
+        self.text.push_str(match (edge, self.lines) {
+            (Break::None, _) => "",
+            (Break::Paragraph, true) => "\n\n",
+            (Break::Line, true) => "\n",
+            (Break::Space | Break::Line | Break::Paragraph, _) => " ",
+        });
     }
 }
 
 /// What the edge of an element is in text.
+#[derive(Default)]
 enum Break {
+    #[default]
     None,
     Space,
     Line,
@@ -599,16 +624,15 @@ enum Break {
 }
 
 impl Break {
-    fn of(element: &str) -> Self {
+    fn of(element: &[u8]) -> Self {
         match element {
-            "p" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "blockquote" | "pre" | "table" | "ul" | "ol" | "dl"
-            | "hr" | "section" | "article" => Self::Paragraph,
-            "br" | "div" | "li" | "tr" | "dt" | "dd" | "header" | "footer" | "main" | "nav" | "aside" | "address"
-            | "figure" | "figcaption" | "form" | "fieldset" | "legend" | "caption" | "option" | "summary"
-            | "details" | "center" | "body" | "head" => Self::Line,
-            "td" | "th" | "img" | "input" | "button" | "select" | "textarea" | "video" | "audio" | "object" => {
-                Self::Space
-            }
+            b"p" | b"h1" | b"h2" | b"h3" | b"h4" | b"h5" | b"h6" | b"blockquote" | b"pre" | b"table" | b"ul"
+            | b"ol" | b"dl" | b"hr" | b"section" | b"article" => Self::Paragraph,
+            b"br" | b"div" | b"li" | b"tr" | b"dt" | b"dd" | b"header" | b"footer" | b"main" | b"nav" | b"aside"
+            | b"address" | b"figure" | b"figcaption" | b"form" | b"fieldset" | b"legend" | b"caption" | b"option"
+            | b"summary" | b"details" | b"center" | b"body" | b"head" => Self::Line,
+            b"td" | b"th" | b"img" | b"input" | b"button" | b"select" | b"textarea" | b"video" | b"audio"
+            | b"object" => Self::Space,
             _ => Self::None,
         }
     }
