@@ -482,13 +482,15 @@ const TIMES: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
 fn as_text(kind: Kind, cell: &Cell<'_>) -> Option<rusqlite::Result<String>> {
     match (cell, kind) {
         (Cell::List(items), _) => Some(list_json(items)),
-        (Cell::Int(ms), Kind::Time) => Some(
-            jiff::Timestamp::from_millisecond(*ms)
-                .map(|at| TIMES.timestamp_to_string(&at))
-                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error))),
-        ),
+        (Cell::Int(ms), Kind::Time) => Some(time_text(*ms)),
         _ => None,
     }
+}
+
+fn time_text(ms: i64) -> rusqlite::Result<String> {
+    jiff::Timestamp::from_millisecond(ms)
+        .map(|at| TIMES.timestamp_to_string(&at))
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 /// A cell as SQLite stores it.
@@ -499,12 +501,11 @@ struct Bound<'a> {
 
 impl ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        if let Some(text) = as_text(self.kind, self.cell) {
-            return Ok(ToSqlOutput::Owned(Value::Text(text?)));
-        }
         Ok(match (self.cell, self.kind) {
-            (Cell::Null | Cell::List(_), _) => ToSqlOutput::Borrowed(ValueRef::Null),
+            (Cell::Null, _) => ToSqlOutput::Borrowed(ValueRef::Null),
             (Cell::Text(text), _) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            (Cell::List(items), _) => ToSqlOutput::Owned(Value::Text(list_json(items)?)),
+            (Cell::Int(ms), Kind::Time) => ToSqlOutput::Owned(Value::Text(time_text(*ms)?)),
             (Cell::Int(thousandths), Kind::Money) => ToSqlOutput::Owned(Value::Real(*thousandths as f64 / 1000.0)),
             (Cell::Int(number), _) => ToSqlOutput::Owned(Value::Integer(*number)),
             (Cell::Real(number), _) => ToSqlOutput::Owned(Value::Real(*number)),
