@@ -452,8 +452,7 @@ fn joins(before: char, after: Option<char>) -> bool {
     joinable(before) && after.is_some_and(joinable)
 }
 
-/// Longest tag that is parsed. The tokenizer compares the attributes of a tag pairwise, so an
-/// endless tag would take quadratic time; what is longer is dropped unread (data URLs, mostly).
+/// Longest tag that is parsed; what is longer is dropped unread (data URLs, mostly).
 const MAX_TAG_BYTES: usize = 4096;
 
 /// The text of an HTML fragment: tags removed, entities resolved, content of scripts and styles
