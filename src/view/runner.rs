@@ -648,8 +648,8 @@ impl Reading {
     }
 
     /// Reads as many batches as there are `slots` for their records, or what is there, and sends
-    /// their rows away. Where the other end is `idle`, a batch is sent once it
-    /// has waited for long enough; else it grows until it is full.
+    /// their rows away; `written` brings them back. Where the other end is `idle`, a batch is sent once
+    /// it has waited for long enough; else it grows until it is full.
     fn read_ahead<'a>(
         &mut self,
         slots: &'a mut [Vec<LogRecord>],

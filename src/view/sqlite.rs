@@ -115,9 +115,11 @@ impl ViewStore for SqliteStore {
             for row in &mut changes.upserts {
                 for (column, cell) in changes.table.columns.iter().zip(row) {
                     // What cannot be written as text is told where it is bound.
-                    if let Some(Ok(text)) = as_text(column.kind, cell) {
-                        *cell = Cell::Text(text.into());
-                    }
+                    let text = match (Bound { kind: column.kind, cell }).to_sql() {
+                        Ok(ToSqlOutput::Owned(Value::Text(text))) => text,
+                        _ => continue,
+                    };
+                    *cell = Cell::Text(text.into());
                 }
             }
         }
@@ -477,15 +479,6 @@ fn bind(statement: &mut Statement<'_>, table: &Table, row: &Row<'_>) -> rusqlite
 /// Times of one length sort as text. A row has several, and what `Display` goes through costs more
 /// than the text.
 const TIMES: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
-
-/// Times and lists as SQLite stores them; none for other cells.
-fn as_text(kind: Kind, cell: &Cell<'_>) -> Option<rusqlite::Result<String>> {
-    match (cell, kind) {
-        (Cell::List(items), _) => Some(list_json(items)),
-        (Cell::Int(ms), Kind::Time) => Some(time_text(*ms)),
-        _ => None,
-    }
-}
 
 fn time_text(ms: i64) -> rusqlite::Result<String> {
     jiff::Timestamp::from_millisecond(ms)
