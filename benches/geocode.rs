@@ -16,7 +16,7 @@ fn live(id: u32, venue: u32, version: i64) -> Option<Shared<LiveListing>> {
     listing.venue.name = Some(format!("Library {venue}").into());
     listing.venue.city = Some("Petaluma".into());
     listing.venue.country = Some("US".into());
-    Some(Shared::new(LiveListing::new(listing, 0, version)))
+    Some(Shared::new(LiveListing::new(&listing, 0, version)))
 }
 
 fn bench(criterion: &mut Criterion) {

@@ -64,7 +64,7 @@ impl Topology for Rowing {
         let rows = upserted.listings.map(|live| (live.id, live));
         let events = Rows { gauge: |counters: &Counters| &counters.events, counts: |_| true };
         outputs.table(Output::Events, rows, Some(events), &inputs.lifecycle, move |id, live| {
-            let value = live.map(|live| format!("{}/{results}", live.listing.title).into());
+            let value = live.map(|live| format!("{}/{results}", live.listing.view().title).into());
             (text(id), value)
         });
         outputs

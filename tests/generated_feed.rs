@@ -116,7 +116,7 @@ fn sources_agree_on_when_and_where() {
 #[test]
 fn resolution_finds_the_true_events() {
     let (live, truth) = live(config(6000));
-    let listings: Vec<_> = live.into_values().map(|listing| Shared::new(LiveListing::new(listing, 0, 0))).collect();
+    let listings: Vec<_> = live.into_values().map(|listing| Shared::new(LiveListing::new(&listing, 0, 0))).collect();
     let changes = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&changes);
     timely::execute_directly(move |worker| {

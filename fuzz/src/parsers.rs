@@ -24,7 +24,7 @@ use headwater_operators::resolve::merge::merge;
 use headwater_operators::resolve::{Comparer, Fingerprint, ResolveConfig, own_id};
 use headwater_operators::sanitize::{SanitizeConfig, sanitize as sanitize_listing};
 use headwater_operators::score::{Gates, score};
-use headwater_operators::{Listing, LiveListing, Moment};
+use headwater_operators::{Listing, LiveListing, Moment, Shared};
 
 /// 2026-03-26T00:00:00Z.
 const NOW_MS: i64 = 1_774_483_200_000;
@@ -313,8 +313,10 @@ fn check_sanitized(mut listing: Listing) -> Listing {
     listing
 }
 
-fn live(listing: Listing) -> LiveListing {
-    LiveListing::new(listing, NOW_MS, NOW_MS)
+fn live(listing: &Listing) -> LiveListing {
+    let live = LiveListing::new(listing, NOW_MS, NOW_MS);
+    assert_eq!(&live.described(), listing);
+    live
 }
 
 /// Categories, places, fingerprints, merging and scores take any listing.
@@ -323,13 +325,14 @@ fn check_downstream(mut listing: Listing) {
     static RESOLVE: LazyLock<ResolveConfig> = LazyLock::new(ResolveConfig::default);
     static GATES: LazyLock<Gates> = LazyLock::new(Gates::default);
     TAXONOMY.apply(&mut listing);
-    let _place = PlaceKey::of(&listing.venue);
-    let live = live(listing);
+    let _place = PlaceKey::of(&listing.venue.view());
+    let live = live(&listing);
     let fingerprint = Fingerprint::of(&live, &RESOLVE);
     assert_eq!(Fingerprint::of(&live, &RESOLVE), fingerprint);
     let identity = Identity { born: NOW_MS, event: own_id(live.id) };
-    let event = merge(identity, &[(&live, Ratio::ONE)], &RESOLVE).unwrap();
-    let report = score(&event.view(), &GATES);
+    let event = merge(identity, [(Shared::new(live), Ratio::ONE)], &RESOLVE).unwrap();
+    let event = event.view();
+    let report = score(&event, &GATES);
     assert!(serde_json::to_vec(&event).is_ok() && serde_json::to_vec(&report).is_ok());
 }
 
@@ -337,6 +340,6 @@ fn check_downstream(mut listing: Listing) {
 fn check_pair(first: &Listing, second: &Listing) {
     let config = ResolveConfig::default();
     let comparer = Comparer::new(&config);
-    let [a, b] = [first, second].map(|listing| Fingerprint::of(&live(listing.clone()), &config));
+    let [a, b] = [first, second].map(|listing| Fingerprint::of(&live(listing), &config));
     assert_eq!(comparer.matches(&a, &b), comparer.matches(&b, &a));
 }

@@ -222,7 +222,7 @@ fn restore(state: ListingState) {
         let mut documents = Documents::new(retention, 0, Arc::new(nothing));
         let mut register = Register::new(retention, Arc::new(|_| ()));
         let mut emitted = Emitted::default();
-        let leaves_at = retention.leaves_at(&state.live.listing);
+        let leaves_at = retention.leaves_at(state.live.listing.start(), state.live.listing.end());
         for claim in &state.claims {
             documents.restore(claim.document, state.live.id, claim.version, leaves_at);
         }

@@ -23,7 +23,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::epochs::Epochs;
 use crate::gazetteer::{Gazetteer, country_code};
 use crate::ids::ListingId;
-use crate::listing::{Geo, GeoPrecision, GeoProvenance, LiveListing, Point, Venue};
+use crate::listing::{Geo, GeoPrecision, GeoProvenance, LiveListing, Point, Venue, VenueView};
 use crate::meter::Held;
 use crate::words::{fold, fold_into};
 use crate::{Epoch, Shared};
@@ -59,25 +59,25 @@ impl PlaceKey {
     /// use headwater_operators::listing::Venue;
     ///
     /// let venue = Venue { name: Some("Café Zoë".into()), city: Some("Köln".into()), country: Some("Germany".into()), ..Venue::default() };
-    /// assert_eq!(&*PlaceKey::of(&venue).unwrap().0, "cafe zoe||koln|DE");
+    /// assert_eq!(&*PlaceKey::of(&venue.view()).unwrap().0, "cafe zoe||koln|DE");
     /// ```
-    pub fn of(venue: &Venue) -> Option<Self> {
+    pub fn of(venue: &VenueView<'_>) -> Option<Self> {
         let mut key = String::with_capacity(64);
-        push_part(&venue.name, &mut key);
+        push_part(venue.name, &mut key);
         if is_virtual(&key) {
             key.clear();
         }
         key.push('|');
-        push_part(&venue.address, &mut key);
+        push_part(venue.address, &mut key);
         if key.len() == 1 {
             return None;
         }
         key.push('|');
-        push_part(&venue.city, &mut key);
+        push_part(venue.city, &mut key);
         key.push('|');
-        match venue.country.as_deref().and_then(country_code) {
+        match venue.country.and_then(country_code) {
             Some(code) => key.push_str(code),
-            None => push_part(&venue.country, &mut key),
+            None => push_part(venue.country, &mut key),
         }
         Some(Self(key.into()))
     }
@@ -87,7 +87,7 @@ impl PlaceKey {
     }
 }
 
-fn push_part(part: &Option<SmolStr>, key: &mut String) {
+fn push_part(part: Option<&str>, key: &mut String) {
     let Some(text) = part else { return };
     if key.is_empty() { fold_into(text, key) } else { key.push_str(&fold(text)) }
 }
@@ -201,8 +201,8 @@ pub struct PlaceRequest {
 }
 
 impl PlaceRequest {
-    fn new(key: &PlaceKey, venue: &Venue) -> Self {
-        let Venue { name, address, city, region, postal_code: _, country, geo } = venue.clone();
+    fn new(key: &PlaceKey, venue: &VenueView<'_>) -> Self {
+        let Venue { name, address, city, region, postal_code: _, country, geo } = Venue::from(venue);
         Self { key: key.clone(), venue: name, address, city, region, country, fallback: geo.map(|geo| geo.point) }
     }
 }
@@ -233,7 +233,7 @@ pub trait Geocode<'scope> {
     /// let mut listing = Listing::new("venue", "17", "Jazz", start);
     /// listing.venue.name = Some("Blue Note".into());
     /// listing.venue.city = Some("New York".into());
-    /// let live = LiveListing::new(listing, 0, 0);
+    /// let live = LiveListing::new(&listing, 0, 0);
     ///
     /// timely::example(move |scope| {
     ///     let listings = scope.new_collection_from([Shared::new(live)]).1;
@@ -257,10 +257,10 @@ impl<'scope> Geocode<'scope> for VecCollection<'scope, Epoch, Shared<LiveListing
     fn geocode(self, places: VecCollection<'scope, Epoch, Place, isize>, config: GeocodeConfig) -> Geocoded<'scope> {
         let mut cities = Cities::new(config.clone());
         let (direct, keyed) = self.inner.ok_err(move |(live, epoch, diff): ListingUpdate| {
-            if live.listing.venue.geo.is_some() {
+            if live.listing.geo().is_some() {
                 return Ok((live, epoch, diff));
             }
-            match PlaceKey::of(&live.listing.venue) {
+            match PlaceKey::of(&live.listing.view().venue) {
                 Some(key) => Err(((key, live), epoch, diff)),
                 None => Ok((located(&live, None, &mut cities), epoch, diff)),
             }
@@ -328,7 +328,7 @@ impl Change {
 
 /// The listing with the best coordinates there are; the listing itself where that changes nothing.
 fn located(live: &Shared<LiveListing>, place: Option<&Place>, cities: &mut Cities) -> Shared<LiveListing> {
-    let geo = place.and_then(Place::geo).or_else(|| cities.locate(&live.listing.venue));
+    let geo = place.and_then(Place::geo).or_else(|| cities.locate(&live.listing.view().venue));
     if geo == live.located {
         return live.clone();
     }
@@ -337,7 +337,7 @@ fn located(live: &Shared<LiveListing>, place: Option<&Place>, cities: &mut Citie
 
 /// Where a venue is as far as the gazetteer knows: the centre of its city. For use outside a
 /// dataflow, where no places are at hand.
-pub fn locate(venue: &Venue, config: &GeocodeConfig) -> Option<Geo> {
+pub fn locate(venue: &VenueView<'_>, config: &GeocodeConfig) -> Option<Geo> {
     venue.geo.or_else(|| Cities::new(config.clone()).locate(venue))
 }
 
@@ -356,7 +356,7 @@ impl Cities {
     }
 
     /// The centre of the city of a venue.
-    fn locate(&mut self, venue: &Venue) -> Option<Geo> {
+    fn locate(&mut self, venue: &VenueView<'_>) -> Option<Geo> {
         if !self.config.gazetteer {
             return None;
         }
@@ -372,24 +372,24 @@ impl Cities {
         answer
     }
 
-    fn look_up(&self, venue: &Venue) -> Option<Geo> {
+    fn look_up(&self, venue: &VenueView<'_>) -> Option<Geo> {
         let gazetteer = Gazetteer::embedded();
-        let country = venue.country.as_deref().or(self.config.default_country.as_deref());
-        let point = match &venue.city {
-            Some(city) => gazetteer.city(city, venue.region.as_deref(), country),
-            None => [&venue.address, &venue.name].into_iter().flatten().find_map(|text| gazetteer.address(text)),
+        let country = venue.country.or(self.config.default_country.as_deref());
+        let point = match venue.city {
+            Some(city) => gazetteer.city(city, venue.region, country),
+            None => [venue.address, venue.name].into_iter().flatten().find_map(|text| gazetteer.address(text)),
         };
         point.map(|point| Geo { point, precision: GeoPrecision::City, provenance: GeoProvenance::Gazetteer })
     }
 }
 
 /// Everything on which the city of a venue depends; `None` where nothing can be found.
-fn question(venue: &Venue) -> Option<String> {
-    let parts = match &venue.city {
-        Some(_) => [&venue.city, &venue.region, &venue.country],
-        None => [&None, &venue.address, &venue.name],
+fn question(venue: &VenueView<'_>) -> Option<String> {
+    let parts = match venue.city {
+        Some(_) => [venue.city, venue.region, venue.country],
+        None => [None, venue.address, venue.name],
     };
-    let texts = parts.map(|part| part.as_deref().unwrap_or_default());
+    let texts = parts.map(Option::unwrap_or_default);
     texts.iter().any(|text| !text.is_empty()).then(|| texts.join("\u{1f}"))
 }
 
@@ -425,7 +425,7 @@ struct Need {
 
 impl Need {
     fn request(self, key: &PlaceKey) -> Option<PlaceRequest> {
-        self.first.filter(|_| !self.answered).map(|live| PlaceRequest::new(key, &live.listing.venue))
+        self.first.filter(|_| !self.answered).map(|live| PlaceRequest::new(key, &live.listing.view().venue))
     }
 }
 
@@ -550,7 +550,7 @@ mod tests {
     fn live(id: &str, venue: Venue) -> Shared<LiveListing> {
         let mut listing = Listing::new("s", id, "t", "2026-03-28".parse().unwrap());
         listing.venue = venue;
-        Shared::new(LiveListing::new(listing, 0, 0))
+        Shared::new(LiveListing::new(&listing, 0, 0))
     }
 
     fn venue(name: &str, city: &str) -> Venue {
@@ -567,11 +567,11 @@ mod tests {
     fn keys_do_not_depend_on_spelling() {
         let a = Venue { country: Some("U.S.A.".into()), ..venue("The  Café, Zoë's", "Davis") };
         let b = Venue { country: Some("us".into()), ..venue("the cafe zoes", " DAVIS ") };
-        assert_eq!(PlaceKey::of(&a), PlaceKey::of(&b));
+        assert_eq!(PlaceKey::of(&a.view()), PlaceKey::of(&b.view()));
         let address = |address: &str| Venue { address: Some(address.into()), ..Venue::default() };
-        assert_ne!(PlaceKey::of(&address("a")), PlaceKey::of(&venue("a", "")));
+        assert_ne!(PlaceKey::of(&address("a").view()), PlaceKey::of(&venue("a", "").view()));
         for nowhere in [venue("", "Davis"), venue("Zoom", ""), venue("…", ""), Venue::default()] {
-            assert_eq!(PlaceKey::of(&nowhere), None);
+            assert_eq!(PlaceKey::of(&nowhere.view()), None);
         }
     }
 
@@ -598,18 +598,18 @@ mod tests {
         let config = GeocodeConfig { default_country: Some("US".to_owned()), ..GeocodeConfig::default() };
         let mut here = venue("", "Davis");
         here.region = Some("CA".into());
-        assert!(Cities::new(config).locate(&here).is_some());
+        assert!(Cities::new(config).locate(&here.view()).is_some());
         let france = GeocodeConfig { default_country: Some("FR".to_owned()), ..GeocodeConfig::default() };
-        assert!(Cities::new(france).locate(&here).is_none());
+        assert!(Cities::new(france).locate(&here.view()).is_none());
         let off = GeocodeConfig { gazetteer: false, ..GeocodeConfig::default() };
-        assert!(Cities::new(off).locate(&here).is_none());
+        assert!(Cities::new(off).locate(&here.view()).is_none());
     }
 
     #[test]
     fn state_goes_with_the_last_listing() {
         let mut places = Places::new(Cities::new(GeocodeConfig::default()));
         let live = live("1", venue("Hall", "Berlin"));
-        let key = PlaceKey::of(&live.listing.venue).unwrap();
+        let key = PlaceKey::of(&live.listing.view().venue).unwrap();
         for diff in [1, -1] {
             let changes = Changes { listings: vec![((key.clone(), live.clone()), diff)], places: vec![] };
             let mut requests = 0;
@@ -661,7 +661,7 @@ mod tests {
     /// The keys that places are put under: of half the venues there are, and one of none.
     fn key(number: usize) -> PlaceKey {
         let venues = [venue("Hall", "Berlin"), venue("Club", "Berlin"), venue("Hall", ""), venue("Elsewhere", "")];
-        PlaceKey::of(&venues[number]).unwrap()
+        PlaceKey::of(&venues[number].view()).unwrap()
     }
 
     type Counts<K> = BTreeMap<K, isize>;
@@ -743,7 +743,7 @@ mod tests {
         let cities = Cities::new(GeocodeConfig::default());
         let (mut listings, mut first) = (Counts::new(), BTreeMap::new());
         for live in current.into_values() {
-            let venue = &live.listing.venue;
+            let venue = &live.listing.view().venue;
             let key = PlaceKey::of(venue).filter(|_| venue.geo.is_none());
             let place = key.as_ref().and_then(|key| known.get(key));
             let found = || place.and_then(Place::geo).or_else(|| cities.look_up(venue));

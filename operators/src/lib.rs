@@ -16,6 +16,7 @@ pub mod ids;
 pub mod listing;
 pub mod meter;
 pub mod moment;
+mod packed;
 pub mod raw;
 pub mod resolve;
 pub mod sanitize;
@@ -28,7 +29,7 @@ mod zones;
 
 pub use event::{Event, EventId};
 pub use ids::ListingId;
-pub use listing::{Listing, LiveListing};
+pub use listing::{Listing, LiveListing, PackedListing};
 pub use moment::Moment;
 pub use raw::{DeadLetter, Document, RawRecord};
 pub use shared::Shared;

@@ -365,21 +365,21 @@ impl Checks {
     }
 }
 
-fn present(text: &Option<impl AsRef<str>>) -> bool {
-    text.as_ref().is_some_and(|text| !text.as_ref().trim().is_empty())
+fn present(text: Option<&str>) -> bool {
+    text.is_some_and(|text| !text.trim().is_empty())
 }
 
 /// Shares: title 0.30, start 0.20, place 0.25, web address 0.15, description 0.10. So at the
 /// default threshold an event may lack an address on the web or a description, not a place.
 fn core_completeness(event: &EventView<'_>) -> Checks {
-    let venue = event.venue.venue;
-    let place = event.online || [&venue.name, &venue.address, &venue.city].into_iter().any(present);
+    let venue = &event.venue;
+    let place = event.online || [venue.name, venue.address, venue.city].into_iter().any(present);
     // Every event has a start.
     let mut checks = Checks { reached: 0.20, possible: 0.20, ..Checks::default() };
     checks.check(0.30, !event.title.trim().is_empty(), Reason::NoTitle);
     checks.check(0.25, place, Reason::NoPlace);
     checks.check(0.15, !event.urls.is_empty(), Reason::NoUrl);
-    checks.check(0.10, present(&event.description), Reason::NoDescription);
+    checks.check(0.10, present(event.description.map(|text| &**text)), Reason::NoDescription);
     checks
 }
 
@@ -392,7 +392,7 @@ fn format_accuracy(event: &EventView<'_>) -> Checks {
     checks.check(0.15, !shouts(event.title), Reason::TitleShouts);
     let links = event.urls.len() + event.images.len();
     if links > 0 {
-        let valid = event.urls.iter().chain(event.images).filter(|url| is_web_address(url)).count();
+        let valid = event.urls.iter().chain(&event.images).filter(|url| is_web_address(url)).count();
         checks.partly(0.20, valid as f64 / links as f64, Reason::InvalidUrl);
     }
     if let Some(zone) = event.timezone {
@@ -400,13 +400,13 @@ fn format_accuracy(event: &EventView<'_>) -> Checks {
     }
     if let Some(pricing) = event.pricing {
         let costs = [pricing.min, pricing.max].into_iter().flatten().any(|amount| amount != Amount(0));
-        match pricing.currency.as_deref() {
+        match pricing.currency {
             Some(code) => checks.check(0.10, is_currency(code), Reason::InvalidCurrency),
             None if costs => checks.check(0.10, false, Reason::InvalidCurrency),
             None => {}
         }
     }
-    if let Some(country) = event.venue.venue.country.as_deref() {
+    if let Some(country) = event.venue.country {
         checks.check(0.10, country_code(country).is_some(), Reason::UnknownCountry);
     }
     checks
@@ -456,10 +456,10 @@ fn business_logic(event: &EventView<'_>, gates: &Gates) -> Checks {
 /// Shares: coordinates 0.60 (of a street 0.50, of a city 0.35), venue or address 0.20, city and
 /// country 0.10 each. An event that is online and nowhere else needs none of it.
 fn geographic_data(event: &EventView<'_>) -> Checks {
-    let (venue, geo) = (event.venue.venue, event.venue.geo);
+    let (venue, geo) = (&event.venue, event.venue.geo);
     let mut checks = Checks::default();
-    let named = present(&venue.name) || present(&venue.address);
-    if event.online && !named && !present(&venue.city) && geo.is_none() {
+    let named = present(venue.name) || present(venue.address);
+    if event.online && !named && !present(venue.city) && geo.is_none() {
         return checks;
     }
     let (part, reason) = match geo.map(|geo| geo.precision) {
@@ -470,8 +470,8 @@ fn geographic_data(event: &EventView<'_>) -> Checks {
     };
     checks.partly(0.60, part / 0.60, reason);
     checks.check(0.20, named, Reason::NoVenue);
-    checks.check(0.10, present(&venue.city), Reason::NoCity);
-    checks.check(0.10, present(&venue.country), Reason::NoCountry);
+    checks.check(0.10, present(venue.city), Reason::NoCity);
+    checks.check(0.10, present(venue.country), Reason::NoCountry);
     checks
 }
 

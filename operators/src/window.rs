@@ -221,11 +221,11 @@ pub struct Measures {
 }
 
 impl Measures {
-    /// What one event adds, `count` times.
-    fn of(scored: &ScoredEvent, count: i64) -> Self {
+    /// What one event of so many listings adds, `count` times.
+    fn of(scored: &ScoredEvent, listings: usize, count: i64) -> Self {
         Self {
             events: count,
-            duplicates: count * (scored.event.sources().count() as i64 - 1).max(0),
+            duplicates: count * (listings as i64 - 1).max(0),
             rejected: count * i64::from(!scored.report.passed),
             score: count * (scored.report.score.get() * 10_000.0).round() as i64,
         }
@@ -533,14 +533,13 @@ fn sum_measures<'scope>(
 }
 
 fn add_event(scored: &ScoredEvent, count: i64, sums: &mut HashMap<Dimensions, Measures>) {
-    let measures = Measures::of(scored, count);
-    let sources = scored.event.sources();
-    for (at, source) in sources.clone().enumerate() {
-        let repeated = sources.clone().take(at).any(|other| other == source);
-        if !repeated {
-            let dimensions = (source.clone(), scored.event.category().cloned());
-            sums.entry(dimensions).or_default().add(&measures);
-        }
+    let (category, mut sources) = scored.event.category_and_sources();
+    let measures = Measures::of(scored, sources.len(), count);
+    sources.sort_unstable();
+    sources.dedup();
+    for source in sources {
+        let dimensions = (SmolStr::from(source), category.map(SmolStr::from));
+        sums.entry(dimensions).or_default().add(&measures);
     }
 }
 

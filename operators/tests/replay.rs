@@ -20,7 +20,7 @@ use headwater_operators::extract::{ExtractConfig, Extractor};
 use headwater_operators::geocode::{GeocodeConfig, locate};
 use headwater_operators::resolve::{Batch, Decision, Linked, Remembered, Resolve, ResolveConfig};
 use headwater_operators::sanitize::{SanitizeConfig, sanitize};
-use headwater_operators::{Epoch, EventId, Listing, ListingId, LiveListing, Moment, Shared};
+use headwater_operators::{Epoch, EventId, Listing, ListingId, LiveListing, Moment, PackedListing, Shared};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Input as _;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -53,7 +53,7 @@ impl World {
         let first_seen = before.as_ref().map_or(updated_at, |live| live.first_seen);
         let mut updates: Vec<Update> = before.into_iter().map(|live| (live, -1)).collect();
         if let Some(listing) = said.clone() {
-            let live = Shared::new(LiveListing::new(listing, first_seen, updated_at));
+            let live = Shared::new(LiveListing::new(&listing, first_seen, updated_at));
             self.listings.insert(*id, live.clone());
             updates.push((live, 1));
         }
@@ -68,7 +68,7 @@ impl World {
         alone.chain(clusters).collect()
     }
 
-    fn contents(&self) -> BTreeMap<ListingId, &Listing> {
+    fn contents(&self) -> BTreeMap<ListingId, &PackedListing> {
         self.listings.iter().map(|(id, live)| (*id, &*live.listing)).collect()
     }
 }
@@ -444,7 +444,7 @@ impl Reader {
         listings.retain(|listing| self.seen.insert(listing.id()));
         for listing in &mut listings {
             sanitize(listing, &SanitizeConfig::default());
-            listing.venue.geo = locate(&listing.venue, &GeocodeConfig::default());
+            listing.venue.geo = locate(&listing.venue.view(), &GeocodeConfig::default());
         }
         listings
     }

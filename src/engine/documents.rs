@@ -201,7 +201,7 @@ impl Documents {
         let stamped = listings.iter().any(|one| one.stamp != SourceStamp::default());
         let mut until = if stamped && !before.is_empty() { known.until } else { i64::MAX };
         for one in listings {
-            let leaves_at = self.retention.leaves_at(&one.listing);
+            let leaves_at = self.retention.leaves_at(one.listing.start, one.listing.end);
             known.leaves_at = known.leaves_at.max(leaves_at);
             until = until.min(leaves_at);
             let change = upsert(&origin, id, one, self.salt);
@@ -254,7 +254,7 @@ type Membership = (DocumentId, ListingId, Version, i64);
 fn memberships(state: &ListingState, retention: &Retention) -> Vec<Membership> {
     let claimed = |claim: &Claim| {
         let listing = claim.listing.as_deref().unwrap_or(&state.live.listing);
-        (claim.document, state.live.id, claim.version, retention.leaves_at(listing))
+        (claim.document, state.live.id, claim.version, retention.leaves_at(listing.start(), listing.end()))
     };
     let keyed = state.claims.iter().filter(|claim| !claim.document.is_partition());
     keyed.map(claimed).collect()

@@ -4,7 +4,7 @@ use headwater_operators::ids::DocumentId;
 use headwater_operators::moment::rfc3339_ms;
 use headwater_operators::raw::{Origin, SourceStamp};
 use headwater_operators::resolve::Remembered;
-use headwater_operators::{EventId, Listing, ListingId, LiveListing, Shared};
+use headwater_operators::{EventId, Listing, ListingId, LiveListing, PackedListing, Shared};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -105,7 +105,7 @@ pub struct Claim {
     #[serde(with = "rfc3339_ms")]
     pub updated_at: i64,
     /// The description; `None` for the winning claim, whose description is the listing's.
-    pub listing: Option<Shared<Listing>>,
+    pub listing: Option<Shared<PackedListing>>,
 }
 
 /// A record of the `listings` topic: a live listing and what the engine must remember of it.
@@ -159,7 +159,7 @@ impl<'de> Deserialize<'de> for ListingState {
             id: record.id,
             first_seen: record.first_seen,
             updated_at: record.updated_at,
-            listing: Shared::new(record.listing),
+            listing: Shared::new(PackedListing::from(&record.listing)),
             located: None,
         };
         Ok(Self { live: Shared::new(live), claims: record.claims })
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn states_survive_json_and_refuse_other_formats() {
         let listing = Listing::new("a", "1", "Jazz", "2026-05-01".parse::<Moment>().unwrap());
-        let live = LiveListing::new(listing, 1_000, 2_000);
+        let live = LiveListing::new(&listing, 1_000, 2_000);
         let claim = Claim {
             document: DocumentId(7),
             version: Version { offset: 7, ..Version::default() },

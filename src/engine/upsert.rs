@@ -22,7 +22,7 @@ use headwater_operators::ids::DocumentId;
 use headwater_operators::meter::Held;
 use headwater_operators::raw::{DeadLetter, RawRecord};
 use headwater_operators::window::{Outcome, Tally};
-use headwater_operators::{Epoch, Listing, ListingId, LiveListing, Shared};
+use headwater_operators::{Epoch, Listing, ListingId, LiveListing, Moment, PackedListing, Shared};
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -47,17 +47,17 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// The first instant at which `listing` is past; `i64::MAX` for never.
-    pub fn leaves_at(&self, listing: &Listing) -> i64 {
+    /// The first instant at which a listing with this start and end is past; `i64::MAX` for never.
+    pub fn leaves_at(&self, start: Moment, end: Option<Moment>) -> i64 {
         let Some(keep) = self.past_events_ms else { return i64::MAX };
-        let (start, assumed_end) = match listing.start.is_day() {
-            true => (listing.start.latest_ms(None), listing.start.latest_ms(None)),
+        let (start, assumed_end) = match start.is_day() {
+            true => (start.latest_ms(None), start.latest_ms(None)),
             false => {
-                let start = listing.start.earliest_ms(None);
+                let start = start.earliest_ms(None);
                 (start, start.saturating_add(self.assumed_duration_ms))
             }
         };
-        let end = listing.end.map_or(assumed_end, |end| end.latest_ms(None).max(start));
+        let end = end.map_or(assumed_end, |end| end.latest_ms(None).max(start));
         end.saturating_add(keep)
     }
 }
@@ -122,16 +122,17 @@ pub struct Emitted {
 }
 
 impl Emitted {
-    fn tally(&mut self, listing: &Listing, origin_ms: i64, outcome: Outcome) {
-        let (source, category) = (listing.source.clone(), listing.category.clone());
-        self.tallies.push(Tally { origin_ms, source, category, outcome, n: 1 });
-    }
-
     /// A record that describes a listing counts as seen, whatever comes of it.
-    fn seen(&mut self, listing: &Listing, origin_ms: i64, outcome: Outcome) {
-        self.tally(listing, origin_ms, Outcome::Seen);
-        self.tally(listing, origin_ms, outcome);
+    fn seen(&mut self, listing: &PackedListing, origin_ms: i64, outcome: Outcome) {
+        let tally = tally(listing, origin_ms, outcome);
+        self.tallies.push(Tally { outcome: Outcome::Seen, ..tally.clone() });
+        self.tallies.push(tally);
     }
+}
+
+fn tally(listing: &PackedListing, origin_ms: i64, outcome: Outcome) -> Tally {
+    let (source, category) = listing.source_and_category();
+    Tally { origin_ms, source: source.into(), category: category.map(Into::into), outcome, n: 1 }
 }
 
 /// The claims on every listing, and when it leaves.
@@ -218,7 +219,7 @@ impl Register {
                     content_hash,
                     first_seen: timestamp_ms,
                     updated_at: timestamp_ms,
-                    listing: Some(Shared::new(*listing)),
+                    listing: Some(Shared::new(PackedListing::from(&*listing))),
                 };
                 self.upsert(id, claim, now as i64, out);
             }
@@ -229,7 +230,7 @@ impl Register {
         let state = if self.trusted { state } else { self.enriched(state) };
         let Some((winner, others)) = state.claims.split_first() else { return };
         let live = state.live.clone();
-        let leaves_at = self.retention.leaves_at(&live.listing);
+        let leaves_at = self.retention.leaves_at(live.listing.start(), live.listing.end());
         let known = Known { live, leaves_at, winner: winner.clone(), others: others.to_vec() };
         out.listings.push((known.live.clone(), 1));
         // What is trusted is not written again.
@@ -241,22 +242,21 @@ impl Register {
 
     /// `state` with all its descriptions enriched once more; itself where that changes nothing.
     fn enriched(&self, state: Arc<ListingState>) -> Arc<ListingState> {
-        let mut listing = Listing::clone(&state.live.listing);
-        (self.enrich)(&mut listing);
-        let unchanged = listing == *state.live.listing;
+        let enriched = |listing: &Shared<PackedListing>| {
+            let mut enriched = Listing::from(&listing.view());
+            (self.enrich)(&mut enriched);
+            Shared::new(PackedListing::from(&enriched))
+        };
+        let listing = enriched(&state.live.listing);
+        let unchanged = listing == state.live.listing;
         if unchanged && state.claims.iter().all(|claim| claim.listing.is_none()) {
             return state;
         }
-        let live = if unchanged {
-            state.live.clone()
-        } else {
-            Shared::new(LiveListing { listing: Shared::new(listing), ..(*state.live).clone() })
-        };
+        let live =
+            if unchanged { state.live.clone() } else { Shared::new(LiveListing { listing, ..(*state.live).clone() }) };
         let mut claims = state.claims.clone();
         for other in claims.iter_mut().filter_map(|claim| claim.listing.as_mut()) {
-            let mut listing = Listing::clone(other);
-            (self.enrich)(&mut listing);
-            *other = Shared::new(listing);
+            *other = enriched(other);
         }
         Arc::new(ListingState { live, claims })
     }
@@ -362,7 +362,7 @@ impl Register {
         let before = known.live.clone();
         match known.drop_claim(document) {
             Dropped::Last => {
-                out.tally(&before.listing, timestamp_ms, Outcome::Withdrawn);
+                out.tallies.push(tally(&before.listing, timestamp_ms, Outcome::Withdrawn));
                 out.listings.push((before, -1));
                 out.states.insert(id, None);
             }
@@ -387,7 +387,7 @@ impl Register {
             }
             return;
         }
-        known.leaves_at = self.retention.leaves_at(&known.live.listing);
+        known.leaves_at = self.retention.leaves_at(known.live.listing.start(), known.live.listing.end());
         if before.as_ref() != Some(&known.live) {
             out.listings.extend(before.map(|before| (before, -1)));
             out.listings.push((known.live.clone(), 1));
@@ -438,7 +438,7 @@ impl Known {
     /// Drops the claims that are past at `now`: others may still say that it is to come. Whether
     /// a claim is left.
     fn drop_past(&mut self, retention: &Retention, now: i64) -> bool {
-        let is_past = |listing: &Listing| retention.leaves_at(listing) <= now;
+        let is_past = |listing: &PackedListing| retention.leaves_at(listing.start(), listing.end()) <= now;
         if self.others.is_empty() {
             return !is_past(&self.live.listing);
         }
@@ -757,7 +757,7 @@ mod tests {
 
         fn titles(&self) -> Vec<&str> {
             assert!(self.live.values().all(|count| *count == 1), "one row a listing");
-            let mut titles: Vec<&str> = self.live.keys().map(|live| live.listing.title.as_str()).collect();
+            let mut titles: Vec<&str> = self.live.keys().map(|live| live.listing.view().title).collect();
             titles.sort_unstable();
             titles
         }
@@ -910,9 +910,9 @@ mod tests {
     fn a_known_end_counts_and_not_the_assumed_one() {
         let retention = Retention { past_events_ms: Some(0), assumed_duration_ms: 3_600_000 };
         let leaves = |start: &str, end: Option<&str>| {
-            let mut listing = Listing::new("s", "1", "t", start.parse().unwrap());
-            listing.end = end.map(|end| end.parse().unwrap());
-            retention.leaves_at(&listing) - "2026-05-01T20:00:00Z".parse::<Moment>().unwrap().earliest_ms(None)
+            let end = end.map(|end| end.parse().unwrap());
+            let eight = "2026-05-01T20:00:00Z".parse::<Moment>().unwrap().earliest_ms(None);
+            retention.leaves_at(start.parse().unwrap(), end) - eight
         };
         assert_eq!(leaves("2026-05-01T20:00:00Z", Some("2026-05-01T20:10:00Z")), 600_000);
         assert_eq!(leaves("2026-05-01T20:00:00Z", None), 3_600_000);
@@ -1002,7 +1002,7 @@ mod tests {
         }
         let state = upserts.states.values().next().unwrap().clone().unwrap();
         assert_eq!(state.claims.len(), MAX_CLAIMS);
-        assert_eq!((state.live.listing.title.as_str(), state.live.first_seen), ("title 199", 0));
+        assert_eq!((state.live.listing.view().title, state.live.first_seen), ("title 199", 0));
     }
 
     proptest! {

@@ -172,8 +172,8 @@ fn read_record(config: &Config, text: &str, letter: &str) -> Result<LiveListing,
     let first = extraction.document.and_then(|document| document.listings.into_iter().next());
     let mut listing = first.ok_or_else(|| wrong("it gives no listing".to_owned()))?.listing;
     sanitize(&mut listing, &config.sanitize);
-    listing.venue.geo = headwater_operators::geocode::locate(&listing.venue, &config.geocode);
-    Ok(LiveListing::new(listing, now, now))
+    listing.venue.geo = headwater_operators::geocode::locate(&listing.venue.view(), &config.geocode);
+    Ok(LiveListing::new(&listing, now, now))
 }
 
 fn compose(
@@ -231,8 +231,8 @@ fn reasons(comparison: &Comparison, comparer: &Comparer) -> Vec<Reason> {
 }
 
 fn name(listings: &HashMap<ListingId, LiveListing>, id: ListingId) -> String {
-    let listing = listings.get(&id).map(|live| &live.listing);
-    listing.map_or_else(|| id.to_string(), |listing| format!("{}/{}", listing.source, listing.external_id))
+    let name = listings.get(&id).map(|live| live.listing.name());
+    name.map_or_else(|| id.to_string(), |(source, external_id)| format!("{source}/{external_id}"))
 }
 
 /// The shortest way over matches; of equally short ones the likeliest first.

@@ -576,7 +576,7 @@ mod tests {
     fn entry(config: &ResolveConfig, id: usize, title: &str, start: &str) -> Entry {
         let mut listing = Listing::new(&format!("s{id}"), "1", title, start.parse().unwrap());
         listing.venue.name = Some("Sudwerk".into());
-        let live = LiveListing::new(listing, 0, 0);
+        let live = LiveListing::new(&listing, 0, 0);
         let fingerprint = Shared::new(Fingerprint::of(&live, config));
         Entry::from(fingerprint)
     }

@@ -816,7 +816,7 @@ mod tests {
                 let mut listing = Listing::new(&format!("s{i}"), "1", title, start);
                 listing.venue.name = Some("Sudwerk".into());
                 // The order of the ids is the order of the titles.
-                let live = LiveListing { id: ListingId(i as u128), ..LiveListing::new(listing, i as i64, 0) };
+                let live = LiveListing { id: ListingId(i as u128), ..LiveListing::new(&listing, i as i64, 0) };
                 Shared::new(Fingerprint::of(&live, config))
             })
             .collect();

@@ -635,7 +635,7 @@ mod tests {
 
     fn compare_with(config: &ResolveConfig, a: &Listing, b: &Listing) -> Comparison {
         let fingerprint = |listing: &Listing| {
-            let live = LiveListing::new(listing.clone(), 0, 0);
+            let live = LiveListing::new(listing, 0, 0);
             Fingerprint::of(&live, config)
         };
         let (a, b) = (fingerprint(a), fingerprint(b));

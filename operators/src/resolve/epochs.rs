@@ -137,7 +137,7 @@ mod tests {
 
     fn live(id: &str, updated_at: i64) -> Shared<LiveListing> {
         let listing = Listing::new("s", id, "t", "2026-03-28".parse().unwrap());
-        Shared::new(LiveListing::new(listing, 0, updated_at))
+        Shared::new(LiveListing::new(&listing, 0, updated_at))
     }
 
     #[test]

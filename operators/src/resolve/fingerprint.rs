@@ -8,7 +8,6 @@ use std::sync::{Arc, LazyLock};
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use smol_str::SmolStr;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -26,7 +25,7 @@ use super::title::{self, Class};
 use crate::Epoch;
 use crate::gazetteer::{Gazetteer, country_code};
 use crate::ids::ListingId;
-use crate::listing::{GeoPrecision, GeoProvenance, LiveListing, Point, Venue};
+use crate::listing::{GeoPrecision, GeoProvenance, LiveListing, Point, VenueView};
 use crate::meter::Held;
 use crate::moment::Moment;
 use crate::shared::Shared;
@@ -184,15 +183,14 @@ pub struct Fingerprint {
 impl Fingerprint {
     /// The fingerprint of `live`.
     pub fn of(live: &LiveListing, config: &ResolveConfig) -> Self {
-        let listing = &live.listing;
+        let listing = live.listing.view();
         let venue = &listing.venue;
-        let title = title::read(&listing.title);
-        let text = |text: &Option<SmolStr>, table| sorted(words(text.as_deref().unwrap_or_default(), table));
+        let title = title::read(listing.title);
         let mut fingerprint = Self {
             listing: live.id,
             first_seen: live.first_seen,
             source: xxh3_64(listing.source.as_bytes()),
-            duplicate_free: config.duplicate_free.contains(&*listing.source),
+            duplicate_free: config.duplicate_free.contains(listing.source),
             title: distinct_words(sorted(title.tokens.iter().map(|(token, _)| *token))),
             letters: title.letters,
             core: title.core,
@@ -203,12 +201,12 @@ impl Fingerprint {
             span: span(listing.start, listing.end),
             geo: live.geo().map(|geo| (geo.point, geo.precision)),
             vague: is_vague(venue),
-            venue: text(&venue.name, &VENUE_WORDS),
-            address: sorted(street(venue.address.as_deref().unwrap_or_default())),
-            city: sorted(words(venue.city.as_deref().unwrap_or_default(), &CITY_WORDS)),
-            country: venue.country.as_deref().and_then(country_code).map(title::country_token_of),
+            venue: sorted(words(venue.name.unwrap_or_default(), &VENUE_WORDS)),
+            address: sorted(street(venue.address.unwrap_or_default())),
+            city: sorted(words(venue.city.unwrap_or_default(), &CITY_WORDS)),
+            country: venue.country.and_then(country_code).map(title::country_token_of),
             online: listing.online,
-            url: listing.urls.first().and_then(|url| Page::of(url)),
+            url: listing.urls.first().and_then(Page::of),
             keys: Keys::new(),
             sketch: Sketch::default(),
         };
@@ -218,13 +216,11 @@ impl Fingerprint {
     }
 }
 
-fn is_vague(venue: &Venue) -> bool {
+fn is_vague(venue: &VenueView<'_>) -> bool {
     let from_source = venue.geo.is_some_and(|geo| geo.provenance == GeoProvenance::Source);
     let bare = from_source && venue.name.is_none() && venue.address.is_none();
-    let city = venue.city.as_deref().filter(|_| bare);
-    city.is_some_and(|city| {
-        Gazetteer::embedded().city(city, venue.region.as_deref(), venue.country.as_deref()).is_none()
-    })
+    let city = venue.city.filter(|_| bare);
+    city.is_some_and(|city| Gazetteer::embedded().city(city, venue.region, venue.country).is_none())
 }
 
 /// The telling words by which a title is looked up: its own abbreviation first, then the longest, since long
@@ -623,7 +619,7 @@ mod tests {
 
     fn fingerprint(title: &str) -> Fingerprint {
         let listing = Listing::new("s", "1", title, "2026-03-28T19:30:00-07:00".parse().unwrap());
-        let live = LiveListing::new(listing, 0, 0);
+        let live = LiveListing::new(&listing, 0, 0);
         Fingerprint::of(&live, &ResolveConfig::default())
     }
 

@@ -1,13 +1,10 @@
-//! Merging: one event out of the listings of a cluster, field by field.
+//! Events and links: what comes of the listings of a cluster.
 //!
-//! For each field, of the listings that have it, the one wins whose source is trusted most; then
-//! the one that says it most completely; then the one that changed last; then the first by
-//! (source, external id). What belongs together is taken together: start with time zone, the
-//! venue's name with its address. Labels, pictures and addresses are united.
+//! How one event is made of several listings, field by field, is [`MergedEvent`]'s.
 
 use std::borrow::Cow;
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use differential_dataflow::{AsCollection, VecCollection};
@@ -23,11 +20,11 @@ use super::decision::DecisionReport;
 use super::epochs::{Pending, Sender, by_listing, net_changes};
 use super::identity::{Identity, own_id};
 use crate::Epoch;
-use crate::event::{Composed, Event, EventField, Member, sorted_tags};
+use crate::event::{Composed, MergedEvent, MergedMember};
 use crate::ids::{EventId, ListingId};
-use crate::listing::{Listing, LiveListing, Pricing, Ratio, Venue};
+use crate::listing::{LiveListing, Ratio};
 use crate::meter::Held;
-use crate::moment::{Moment, rfc3339_ms};
+use crate::moment::rfc3339_ms;
 use crate::shared::Shared;
 
 /// A listing's membership in an event, and what holds it there.
@@ -71,9 +68,10 @@ pub struct Via {
 impl Link {
     /// The link of the only listing of an event.
     pub fn single(live: &LiveListing, identity: Identity) -> Self {
+        let (source, external_id) = live.listing.name();
         Self {
-            source: live.listing.source.clone(),
-            external_id: live.listing.external_id.clone(),
+            source: source.into(),
+            external_id: external_id.into(),
             listing: live.id,
             event_id: identity.event,
             event_first_seen: identity.born,
@@ -142,160 +140,16 @@ impl Ord for Linked {
 
 /// Merges the listings of an event, each with the similarity that holds it there, given in
 /// ascending order of (source, external id). `None` without any.
-///
-/// `field_sources` says for each field which listing it came from; it is left empty for an event
-/// of a single listing, where it could say nothing.
-pub fn merge(identity: Identity, members: &[(&LiveListing, Ratio)], config: &ResolveConfig) -> Option<Event> {
-    match members {
-        [] => None,
-        [(only, similarity)] => Some(Event::of_listing(identity.event, identity.born, only, *similarity)),
-        [(first, similarity), ..] => {
-            let mut event = Event::of_listing(identity.event, identity.born, first, *similarity);
-            Merger::new(members, config).fill(&mut event);
-            // A listing that is older than the id joined later, or was read later.
-            let oldest = members.iter().map(|(live, _)| live.first_seen).min();
-            event.first_seen = event.first_seen.min(oldest.unwrap_or(i64::MAX));
-            Some(event)
-        }
-    }
-}
-
-struct Merger<'a> {
-    members: &'a [(&'a LiveListing, Ratio)],
-    trust: Vec<Ratio>,
-    sources: BTreeMap<EventField, u16>,
-}
-
-impl<'a> Merger<'a> {
-    fn new(members: &'a [(&'a LiveListing, Ratio)], config: &ResolveConfig) -> Self {
-        let trust = members.iter().map(|(live, _)| Ratio::new(config.trust_of(&live.listing.source))).collect();
-        Self { members, trust, sources: BTreeMap::new() }
-    }
-
-    /// The listing that says a field best, by `completeness`: `None` for a listing without it.
-    fn best<K: Ord>(&mut self, field: EventField, completeness: impl Fn(&Listing) -> Option<K>) -> Option<&'a Listing> {
-        self.best_live(field, |live| completeness(&live.listing)).map(|live| &*live.listing)
-    }
-
-    fn best_live<K: Ord>(
-        &mut self,
-        field: EventField,
-        completeness: impl Fn(&LiveListing) -> Option<K>,
-    ) -> Option<&'a LiveListing> {
-        let ranked = self.members.iter().zip(&self.trust).enumerate().filter_map(|(index, ((live, _), trust))| {
-            let rank = (*trust, completeness(live)?, live.updated_at, Reverse(index));
-            Some((rank, *live))
-        });
-        let (rank, live) = ranked.max_by(|(a, _), (b, _)| a.cmp(b))?;
-        self.record(field, rank.3.0);
-        Some(live)
-    }
-
-    fn record(&mut self, field: EventField, index: usize) {
-        if let Ok(index) = u16::try_from(index) {
-            self.sources.insert(field, index);
-        }
-    }
-
-    /// All distinct items, those of the most trusted and newest listings first.
-    fn united<T: Clone + Ord>(&mut self, field: EventField, items: impl Fn(&Listing) -> &[T]) -> Vec<T> {
-        let mut order: Vec<usize> = (0..self.members.len()).collect();
-        let newest = |index: &usize| self.members.get(*index).map(|(live, _)| live.updated_at);
-        order.sort_by_key(|index| (Reverse(self.trust.get(*index).copied()), Reverse(newest(index)), *index));
-        let listings = order.into_iter().filter_map(|index| Some((index, &self.members.get(index)?.0.listing)));
-        let (mut seen, mut all, mut first) = (BTreeSet::new(), Vec::new(), None);
-        for (index, listing) in listings {
-            for item in items(listing) {
-                first = first.or(Some(index));
-                if seen.insert(item) {
-                    all.push(item.clone());
-                }
-            }
-        }
-        if let Some(index) = first {
-            self.record(field, index);
-        }
-        all
-    }
-
-    fn fill(mut self, event: &mut Event) {
-        if let Some(best) = self.best(EventField::Title, |listing| (!listing.title.is_empty()).then_some(())) {
-            event.title = best.title.clone();
-        }
-        let length = |text: &Option<Arc<str>>| text.as_ref().map(|text| text.len()).filter(|length| *length > 0);
-        event.description =
-            self.best(EventField::Description, |l| length(&l.description)).and_then(|l| l.description.clone());
-        event.category = self
-            .best(EventField::Category, |listing| listing.category.as_ref().map(|_| listing.category_confidence))
-            .and_then(|listing| listing.category.clone());
-        let labels = self.united(EventField::Tags, |listing| &listing.labels);
-        let tags = self.united(EventField::Tags, |listing| &listing.tags);
-        event.tags = sorted_tags(tags.into_iter().chain(labels));
-        self.fill_time(event);
-        self.fill_place(event);
-        event.organizer = self
-            .best(EventField::Organizer, |listing| listing.organizer.as_ref().map(|organizer| organizer.url.is_some()))
-            .and_then(|listing| listing.organizer.clone());
-        event.pricing = self
-            .best(EventField::Pricing, |listing| listing.pricing.as_ref().map(known_prices))
-            .and_then(|listing| listing.pricing.clone());
-        event.capacity =
-            self.best(EventField::Capacity, |listing| listing.capacity.map(|_| ())).and_then(|l| l.capacity);
-        event.images = self.united(EventField::Images, |listing| &listing.images).into_iter().collect();
-        event.urls = self.united(EventField::Urls, |listing| &listing.urls).into_iter().collect();
-        if let Some(best) = self.best(EventField::Status, |_| Some(())) {
-            event.status = best.status;
-        }
-        event.listings = self.members.iter().map(|(live, similarity)| Member::of(live, *similarity)).collect();
-        event.updated_at = self.members.iter().map(|(live, _)| live.updated_at).max().unwrap_or(event.updated_at);
-        event.field_sources = self.sources.into();
-    }
-
-    fn fill_time(&mut self, event: &mut Event) {
-        let time =
-            |listing: &Listing| Some((!listing.start.is_day(), listing.timezone.is_some(), listing.end.is_some()));
-        if let Some(best) = self.best(EventField::StartTime, time) {
-            event.start_time = best.start;
-            event.timezone = best.timezone.clone();
-            event.all_day = best.start.is_day();
-        }
-        let start = event.start_time;
-        let after = |listing: &Listing| {
-            let end = listing.end.filter(|end| end.is_day() == start.is_day() && is_after(*end, start))?;
-            // The end that was given together with this start fits it best.
-            Some((listing.start == start, !end.is_day()))
-        };
-        event.end_time = self.best(EventField::EndTime, after).and_then(|listing| listing.end);
-    }
-
-    fn fill_place(&mut self, event: &mut Event) {
-        let known = |listing: &Listing| Some(known_parts(&listing.venue)).filter(|known| *known > (false, 0));
-        if let Some(best) = self.best(EventField::Venue, known) {
-            event.venue = Venue { geo: None, ..best.venue.clone() };
-        }
-        event.venue.geo =
-            self.best_live(EventField::Geo, |live| live.geo().map(|geo| geo.precision)).and_then(LiveListing::geo);
-        if let Some(best) = self.best(EventField::Online, |_| Some(())) {
-            event.online = best.online;
-        }
-    }
-}
-
-/// Both of one kind: days are whole, instants exact.
-fn is_after(end: Moment, start: Moment) -> bool {
-    if end.is_day() { end >= start } else { end.earliest_ms(None) > start.earliest_ms(None) }
-}
-
-fn known_parts(venue: &Venue) -> (bool, usize) {
-    let parts = [&venue.name, &venue.address, &venue.city, &venue.region, &venue.postal_code, &venue.country];
-    (venue.name.is_some(), parts.iter().filter(|part| part.is_some()).count())
-}
-
-fn known_prices(pricing: &Pricing) -> usize {
-    [pricing.min.is_some(), pricing.max.is_some(), pricing.currency.is_some(), pricing.free.is_some()]
-        .iter()
-        .filter(|known| **known)
-        .count()
+pub fn merge(
+    identity: Identity,
+    members: impl IntoIterator<Item = (Shared<LiveListing>, Ratio)>,
+    config: &ResolveConfig,
+) -> Option<MergedEvent> {
+    let members = members.into_iter().map(|(live, similarity)| {
+        let trust = Ratio::new(config.trust_of(live.listing.name().0));
+        MergedMember { live, similarity, trust }
+    });
+    MergedEvent::new(identity.event, identity.born, members.collect())
 }
 
 /// Where a listing belongs that is not alone under its own id, or that decisions name.
@@ -339,16 +193,18 @@ impl Part {
         let via = assignment.via.and_then(|via| parts.iter().find(|part| part.live.id == via));
         let link = Link {
             similarity: assignment.similarity,
-            via: via.map(|part| Via {
-                source: part.live.listing.source.clone(),
-                external_id: part.live.listing.external_id.clone(),
-                listing: part.live.id,
-            }),
+            via: via.map(Part::via),
             contributions: assignment.contributions.to_vec(),
             decisions: assignment.decisions.clone(),
             ..Link::single(&self.live, assignment.identity)
         };
         Linked::Other(Shared::new(link))
+    }
+
+    /// It, as the other end of an edge.
+    fn via(&self) -> Via {
+        let (source, external_id) = self.live.listing.name();
+        Via { source: source.into(), external_id: external_id.into(), listing: self.live.id }
     }
 }
 
@@ -431,8 +287,16 @@ impl Place {
 /// The events of one worker that have more than one listing, or an id that is not their listing's.
 #[derive(Debug)]
 struct Merged {
-    events: foldhash::HashMap<EventId, Vec<Part>>,
+    events: foldhash::HashMap<EventId, Group>,
     config: Arc<ResolveConfig>,
+}
+
+/// The listings of an event, and the event as it was given out last: it may have been made of other
+/// versions of them, as long as it says the same.
+#[derive(Debug, Default)]
+struct Group {
+    parts: Vec<Part>,
+    given: Option<Composed>,
 }
 
 impl Merged {
@@ -446,7 +310,7 @@ impl Merged {
     }
 
     fn change(&mut self, event: EventId, changes: &[Joining], out: &mut Outputs) {
-        let before = self.events.remove(&event).unwrap_or_default();
+        let Group { parts: before, given: old } = self.events.remove(&event).unwrap_or_default();
         let mut after = before.clone();
         for Joining { part, diff } in changes {
             if *diff < 0 {
@@ -455,12 +319,16 @@ impl Merged {
                 after.push(part.clone());
             }
         }
-        after.sort_by(|a, b| name_of(a).cmp(&name_of(b)));
-        let (old, new) = (self.event(&before), self.event(&after));
-        if old != new {
+        after.sort_by(|a, b| a.live.listing.name().cmp(&b.live.listing.name()));
+        let new = self.event(&after);
+        let unchanged = old == new || old.as_ref().map(Composed::view) == new.as_ref().map(Composed::view);
+        let given = if unchanged {
+            old
+        } else {
             out.events.extend(old.map(|old| ((event, old), -1)));
-            out.events.extend(new.map(|new| ((event, new), 1)));
-        }
+            out.events.extend(new.clone().map(|new| ((event, new), 1)));
+            new
+        };
         let links = |parts: &[Part]| -> BTreeMap<ListingId, Linked> {
             parts.iter().map(|part| (part.live.id, part.link(parts))).collect()
         };
@@ -473,7 +341,7 @@ impl Merged {
             out.links.push(((listing, link), 1));
         }
         if !after.is_empty() {
-            self.events.insert(event, after);
+            self.events.insert(event, Group { parts: after, given });
         }
     }
 
@@ -484,14 +352,10 @@ impl Merged {
             let Identity { event, born } = assignment.identity;
             return Some(Composed::single(event, born, live));
         }
-        let members: Vec<(&LiveListing, Ratio)> =
-            parts.iter().map(|part| (&*part.live, part.assignment.similarity)).collect();
-        merge(parts.first()?.assignment.identity, &members, &self.config).map(Composed::from)
+        let members = parts.iter().map(|part| (part.live.clone(), part.assignment.similarity));
+        let merged = merge(parts.first()?.assignment.identity, members, &self.config)?;
+        Some(Composed::Merged(Shared::new(merged)))
     }
-}
-
-fn name_of(part: &Part) -> (&str, &str) {
-    (&part.live.listing.source, &part.live.listing.external_id)
 }
 
 /// Events and links.
@@ -572,95 +436,12 @@ fn joined<'s>(joining: Stream<'s, Epoch, Vec<Joining>>, config: &Arc<ResolveConf
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::{Geo, GeoPrecision, GeoProvenance, Point, Status};
-
-    fn live(source: &str, updated_at: i64, change: impl FnOnce(&mut Listing)) -> LiveListing {
-        let mut listing = Listing::new(source, "1", "Title", "2026-03-28T19:30:00Z".parse().unwrap());
-        change(&mut listing);
-        LiveListing::new(listing, 5, updated_at)
-    }
-
-    fn merged(lives: &[LiveListing], config: &ResolveConfig) -> Event {
-        let mut members: Vec<_> = lives.iter().map(|live| (live, Ratio::ONE)).collect();
-        members.sort_by_key(|(live, _)| (live.listing.source.clone(), live.listing.external_id.clone()));
-        merge(Identity { born: 1, event: EventId(7) }, &members, config).unwrap()
-    }
-
-    #[test]
-    fn a_single_listing_is_taken_as_it_is() {
-        let only = live("a", 9, |listing| listing.capacity = Some(3));
-        let event = merged(std::slice::from_ref(&only), &ResolveConfig::default());
-        assert_eq!((event.first_seen, event.updated_at, event.capacity), (1, 9, Some(3)));
-        assert!(event.field_sources.is_empty());
-        assert_eq!(event.listings, [Member::of(&only, Ratio::ONE)]);
-    }
-
-    #[test]
-    fn fields_come_from_trust_then_completeness_then_recency() {
-        let a = live("a", 1, |listing| {
-            listing.title = "From a".into();
-            listing.description = Some("a longer description".into());
-        });
-        let b = live("b", 2, |listing| {
-            listing.title = "From b".into();
-            listing.description = Some("short".into());
-            listing.status = Status::Cancelled;
-        });
-        let event = merged(&[a.clone(), b.clone()], &ResolveConfig::default());
-        assert_eq!((event.title.as_str(), event.status), ("From b", Status::Cancelled));
-        assert_eq!(event.description.as_deref(), Some("a longer description"));
-        assert_eq!(event.field_sources.get(EventField::Title), Some(1));
-        assert_eq!(event.field_sources.get(EventField::Description), Some(0));
-        assert_eq!(event.field_sources.get(EventField::Pricing), None);
-        let config = ResolveConfig { trust: [("b".to_owned(), 0.9)].into(), ..ResolveConfig::default() };
-        assert_eq!(merged(&[a, b], &config).description.as_deref(), Some("short"));
-    }
-
-    #[test]
-    fn a_time_of_day_beats_a_day_and_ends_after_it() {
-        let day = live("a", 9, |listing| {
-            listing.start = "2026-03-28".parse().unwrap();
-            listing.end = Some("2026-03-28".parse().unwrap());
-        });
-        let early = live("b", 8, |listing| listing.end = Some("2026-03-28T12:00:00Z".parse().unwrap()));
-        let timed = live("c", 1, |listing| listing.end = Some("2026-03-28T21:00:00Z".parse().unwrap()));
-        let event = merged(&[day, early, timed], &ResolveConfig::default());
-        assert!(!event.all_day);
-        assert_eq!(event.end_time, Some("2026-03-28T21:00:00Z".parse().unwrap()));
-        assert_eq!(event.field_sources.get(EventField::EndTime), Some(2));
-    }
-
-    #[test]
-    fn coordinates_may_come_from_another_listing_than_the_venue() {
-        let point = Point::from_degrees(38.5, -121.7).unwrap();
-        let named = live("a", 1, |listing| listing.venue.name = Some("Sudwerk".into()));
-        let located = live("b", 2, |listing| {
-            listing.venue.geo = Some(Geo { point, precision: GeoPrecision::Venue, provenance: GeoProvenance::Places });
-        });
-        let event = merged(&[named, located], &ResolveConfig::default());
-        assert_eq!(event.venue.name.as_deref(), Some("Sudwerk"));
-        assert_eq!(event.venue.geo.map(|geo| geo.point), Some(point));
-    }
-
-    #[test]
-    fn labels_and_addresses_are_united() {
-        let a = live("a", 1, |listing| {
-            listing.tags = vec!["x".into(), "z".into()];
-            listing.urls = vec!["https://a".into(), "https://both".into()].into();
-        });
-        let b = live("b", 2, |listing| {
-            listing.tags = vec!["a".into(), "x".into()];
-            listing.urls = ["https://both".into()].into();
-        });
-        let event = merged(&[a, b], &ResolveConfig::default());
-        let tags: Vec<&str> = event.tags.iter().map(|tag| &**tag).collect();
-        assert_eq!(tags, ["a", "x", "z"]);
-        assert_eq!(*event.urls, ["https://both", "https://a"]);
-    }
+    use crate::listing::Listing;
 
     #[test]
     fn links_read_and_write() {
-        let live = live("a", 1, |_| ());
+        let listing = Listing::new("a", "1", "Title", "2026-03-28T19:30:00Z".parse().unwrap());
+        let live = LiveListing::new(&listing, 5, 1);
         let mut link = Link::single(&live, Identity { born: 0, event: EventId(1) });
         link.via = Some(Via { source: "b".into(), external_id: "3".into(), listing: ListingId(2) });
         let json = serde_json::to_value(&link).unwrap();

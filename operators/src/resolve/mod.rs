@@ -135,7 +135,7 @@ pub trait Resolve<'s> {
     /// let live = |source: &str, title: &str| {
     ///     let mut listing = Listing::new(source, "1", title, "2026-05-01T18:00:00+05:30".parse().unwrap());
     ///     listing.venue.name = Some("Indiranagar Club".into());
-    ///     Shared::new(LiveListing::new(listing, 0, 0))
+    ///     Shared::new(LiveListing::new(&listing, 0, 0))
     /// };
     /// let a = live("a", "Food Festival at Indiranagar");
     /// let b = live("b", "Indiranagar Food Festival");
@@ -146,7 +146,7 @@ pub trait Resolve<'s> {
     ///         let decisions = scope.new_collection_from(Vec::<Decision>::new()).1;
     ///         let history = scope.new_input::<Vec<Remembered>>().1;
     ///         let resolved = listings.resolve(&Arc::new(ResolveConfig::default()), decisions, history);
-    ///         resolved.events.map(|(_, event)| event.sources().count()).assert_eq(scope.new_collection_from([2]).1);
+    ///         resolved.events.map(|(_, event)| event.category_and_sources().1.len()).assert_eq(scope.new_collection_from([2]).1);
     ///     });
     /// });
     /// ```

@@ -461,7 +461,7 @@ mod tests {
     use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, LiveListing, Point};
 
     fn fingerprint(listing: Listing, config: &ResolveConfig) -> Fingerprint {
-        Fingerprint::of(&LiveListing::new(listing, 0, 0), config)
+        Fingerprint::of(&LiveListing::new(&listing, 0, 0), config)
     }
 
     fn passes(screen: &Screen, a: &Sketch, b: &Sketch) -> bool {

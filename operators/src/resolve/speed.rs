@@ -59,7 +59,7 @@ fn nth(n: u64) -> Shared<LiveListing> {
         point.map(|point| Geo { point, precision: GeoPrecision::Venue, provenance: GeoProvenance::Source });
     listing.urls = [format!("https://{source}.example.org/events/{n}").into()].into();
     listing.description = Some("Lorem ipsum dolor sit amet. ".repeat(25).into());
-    Shared::new(LiveListing::new(listing, n as i64, n as i64))
+    Shared::new(LiveListing::new(&listing, n as i64, n as i64))
 }
 
 /// One of any number of events on one day in one venue, with titles of common words.
@@ -81,7 +81,7 @@ fn alike(n: u64, title: &str, minute: i64) -> Shared<LiveListing> {
     let mut listing = Listing::new(&format!("source {n}"), "1", title, start);
     listing.venue.name = Some("Copper Hall".into());
     listing.venue.city = Some("Davis".into());
-    Shared::new(LiveListing::new(listing, n as i64, n as i64))
+    Shared::new(LiveListing::new(&listing, n as i64, n as i64))
 }
 
 /// Resident memory in bytes; 0 where /proc is not to be had.

@@ -9,9 +9,9 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use headwater_operators::geocode::{GeocodeConfig, locate};
-use headwater_operators::listing::Texts;
+use headwater_operators::listing::{Geo, Texts, Venue};
 use headwater_operators::resolve::{Batch, Comparer, Link, ResolveConfig, Stat};
-use headwater_operators::{EventId, Listing, ListingId, LiveListing, Shared};
+use headwater_operators::{EventId, Listing, ListingId, LiveListing, PackedListing, Shared};
 
 use super::{ToolError, no_topic, read_to_end};
 use crate::config::Config;
@@ -130,7 +130,8 @@ fn resolved_anew(listings: &Listings, batch: &Batch) -> Found {
     for (id, live) in listings {
         let first = batch.cluster(*id).and_then(|cluster| cluster.first());
         let event = EventId(first.map_or(*id, |member| member.node.listing).0);
-        found.add(&live.listing.source, &live.listing.external_id, *id, event);
+        let (source, external_id) = live.listing.name();
+        found.add(source, external_id, *id, event);
     }
     found
 }
@@ -188,7 +189,8 @@ pub(super) fn read_listings(log: &dyn Log, config: &Config, options: &EvaluateOp
     for live in listings.values_mut() {
         places.locate(live);
         if options.without_urls {
-            live.listing = Shared::new(Listing { urls: Texts::new(), ..Listing::clone(&live.listing) });
+            let listing = Listing { urls: Texts::new(), ..Listing::from(&live.listing.view()) };
+            live.listing = Shared::new(PackedListing::from(&listing));
         }
     }
     Ok(listings)
@@ -197,7 +199,7 @@ pub(super) fn read_listings(log: &dyn Log, config: &Config, options: &EvaluateOp
 /// Coordinates as the gazetteer knows them; places that a geocoder answered are not at hand here.
 struct Places<'c> {
     config: &'c GeocodeConfig,
-    known: HashMap<headwater_operators::listing::Venue, Option<headwater_operators::listing::Geo>>,
+    known: HashMap<Venue, Option<Geo>>,
 }
 
 impl<'c> Places<'c> {
@@ -206,9 +208,10 @@ impl<'c> Places<'c> {
     }
 
     fn locate(&mut self, live: &mut LiveListing) {
-        let venue = &live.listing.venue;
-        if venue.geo.is_none() {
-            live.located = *self.known.entry(venue.clone()).or_insert_with_key(|venue| locate(venue, self.config));
+        if live.listing.geo().is_none() {
+            let venue = Venue::from(&live.listing.view().venue);
+            let known = self.known.entry(venue);
+            live.located = *known.or_insert_with_key(|venue| locate(&venue.view(), self.config));
         }
     }
 }
@@ -364,7 +367,7 @@ fn mistakes(
 
 /// Of two series, the instances that are nearest in time.
 fn nearest(a: &[ListingId], b: &[ListingId], listings: &Listings) -> Option<(ListingId, ListingId)> {
-    let start = |id: &ListingId| listings.get(id).map(|live| live.listing.start.earliest_ms(None));
+    let start = |id: &ListingId| listings.get(id).map(|live| live.listing.start().earliest_ms(None));
     let pairs = a.iter().flat_map(|x| b.iter().map(move |y| (*x, *y)));
     pairs.min_by_key(|(x, y)| start(x).zip(start(y)).map_or(u64::MAX, |(x, y)| x.abs_diff(y)))
 }

@@ -1,5 +1,9 @@
 //! [`Listing`]: one source's current description of one event.
 
+mod packed;
+#[cfg(test)]
+pub(crate) mod test_support;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -10,6 +14,9 @@ use crate::ids::ListingId;
 use crate::moment::{Moment, rfc3339_ms};
 use crate::shared::Shared;
 
+pub use self::packed::{ListingView, OrganizerView, PackedListing, PricingView};
+pub use crate::packed::{TextIter, TextList};
+
 /// A list of texts, of which most listings have one.
 pub type Texts = SmallVec<[SmolStr; 1]>;
 
@@ -18,8 +25,8 @@ pub type Texts = SmallVec<[SmolStr; 1]>;
 /// Text is as the source gave it until `sanitize` has run, and safe plain text
 /// after that. Fields the source did not give are `None` or empty, never invented.
 ///
-/// There are as many of these in memory as there are live listings, and most texts in them are
-/// short: those of up to 23 bytes lie in the listing itself, longer ones are shared by its copies.
+/// Most texts in it are short: those of up to 23 bytes take no memory of their own, which makes it
+/// cheap to fill in. What is live is kept as a [`PackedListing`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Listing {
@@ -135,38 +142,63 @@ struct FlatVenue<S> {
     geo_provenance: Option<GeoProvenance>,
 }
 
-/// A [`Venue`] to read, with coordinates that may be other ones than its own.
-#[derive(Debug, Clone, Copy)]
+/// A [`Venue`] to read, without texts of its own. It is written as the venue would be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "see the fields of Venue")]
 pub struct VenueView<'a> {
-    /// The venue.
-    pub venue: &'a Venue,
-    /// What counts instead of its coordinates.
+    pub name: Option<&'a str>,
+    pub address: Option<&'a str>,
+    pub city: Option<&'a str>,
+    pub region: Option<&'a str>,
+    pub postal_code: Option<&'a str>,
+    pub country: Option<&'a str>,
     pub geo: Option<Geo>,
 }
 
 impl Venue {
-    /// The venue, at `geo`.
-    pub fn view(&self, geo: Option<Geo>) -> VenueView<'_> {
-        VenueView { venue: self, geo }
+    /// The venue, to read.
+    pub fn view(&self) -> VenueView<'_> {
+        VenueView {
+            name: self.name.as_deref(),
+            address: self.address.as_deref(),
+            city: self.city.as_deref(),
+            region: self.region.as_deref(),
+            postal_code: self.postal_code.as_deref(),
+            country: self.country.as_deref(),
+            geo: self.geo,
+        }
+    }
+}
+
+impl From<&VenueView<'_>> for Venue {
+    fn from(view: &VenueView<'_>) -> Self {
+        Self {
+            name: view.name.map(SmolStr::from),
+            address: view.address.map(SmolStr::from),
+            city: view.city.map(SmolStr::from),
+            region: view.region.map(SmolStr::from),
+            postal_code: view.postal_code.map(SmolStr::from),
+            country: view.country.map(SmolStr::from),
+            geo: view.geo,
+        }
     }
 }
 
 impl Serialize for Venue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.view(self.geo).serialize(serializer)
+        self.view().serialize(serializer)
     }
 }
 
 impl Serialize for VenueView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let venue = self.venue;
         let flat = FlatVenue {
-            name: venue.name.as_deref(),
-            address: venue.address.as_deref(),
-            city: venue.city.as_deref(),
-            region: venue.region.as_deref(),
-            postal_code: venue.postal_code.as_deref(),
-            country: venue.country.as_deref(),
+            name: self.name,
+            address: self.address,
+            city: self.city,
+            region: self.region,
+            postal_code: self.postal_code,
+            country: self.country,
             latitude: self.geo.map(|geo| geo.point.latitude()),
             longitude: self.geo.map(|geo| geo.point.longitude()),
             geo_precision: self.geo.map(|geo| geo.precision),
@@ -402,27 +434,33 @@ pub struct LiveListing {
     #[serde(with = "rfc3339_ms")]
     pub updated_at: i64,
     /// What the source says now.
-    pub listing: Shared<Listing>,
+    pub listing: Shared<PackedListing>,
     /// Coordinates that were found for it, where the source gave none.
     pub located: Option<Geo>,
 }
 
 impl LiveListing {
     /// `listing`, first seen and last changed at these times, in ms since the Unix epoch.
-    pub fn new(listing: Listing, first_seen: i64, updated_at: i64) -> Self {
-        Self { id: listing.id(), first_seen, updated_at, listing: Shared::new(listing), located: None }
+    pub fn new(listing: &Listing, first_seen: i64, updated_at: i64) -> Self {
+        let packed = Shared::new(PackedListing::from(listing));
+        Self { id: listing.id(), first_seen, updated_at, listing: packed, located: None }
+    }
+
+    /// The listing to read, with the best coordinates that are known.
+    pub fn view(&self) -> ListingView<'_> {
+        let mut view = self.listing.view();
+        view.venue.geo = self.geo();
+        view
     }
 
     /// The listing, with the best coordinates that are known.
     pub fn described(&self) -> Listing {
-        let mut listing = Listing::clone(&self.listing);
-        listing.venue.geo = self.geo();
-        listing
+        Listing::from(&self.view())
     }
 
     /// The best coordinates that are known.
     pub fn geo(&self) -> Option<Geo> {
-        self.listing.venue.geo.or(self.located)
+        self.listing.geo().or(self.located)
     }
 }
 

@@ -1,5 +1,7 @@
 //! [`Event`]: the real-world thing that one or more listings describe.
 
+mod merge;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,8 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
+pub use self::merge::{MergedEvent, MergedMember};
 pub use crate::ids::EventId;
-use crate::listing::{LiveListing, Organizer, Pricing, Ratio, Status, Texts, Venue, VenueView};
+use crate::listing::{
+    ListingView, LiveListing, Organizer, OrganizerView, Pricing, PricingView, Ratio, Status, Texts, Venue, VenueView,
+};
 use crate::moment::{Moment, rfc3339_ms};
 use crate::shared::Shared;
 
@@ -64,37 +69,6 @@ pub struct Event {
     pub updated_at: i64,
 }
 
-impl Event {
-    /// The event `id` of a single listing, first seen at `born` (ms since the Unix epoch) or with the
-    /// listing, whichever was earlier. `similarity` is that of the listing as a member.
-    pub fn of_listing(id: EventId, born: i64, live: &LiveListing, similarity: Ratio) -> Self {
-        let listing = &live.listing;
-        Self {
-            id,
-            title: listing.title.clone(),
-            description: listing.description.clone(),
-            category: listing.category.clone(),
-            tags: sorted_tags(listing.tags.iter().chain(&listing.labels).cloned()),
-            start_time: listing.start,
-            end_time: listing.end,
-            timezone: listing.timezone.clone(),
-            all_day: listing.start.is_day(),
-            venue: Venue { geo: live.geo(), ..listing.venue.clone() },
-            online: listing.online,
-            organizer: listing.organizer.clone(),
-            pricing: listing.pricing.clone(),
-            capacity: listing.capacity,
-            images: listing.images.clone(),
-            urls: listing.urls.clone(),
-            status: listing.status,
-            listings: vec![Member::of(live, similarity)],
-            field_sources: FieldSources::default(),
-            first_seen: born.min(live.first_seen),
-            updated_at: live.updated_at,
-        }
-    }
-}
-
 /// The fields of an event whose origin is recorded, in the order of their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -117,15 +91,28 @@ pub enum EventField {
     Venue,
 }
 
+impl EventField {
+    const COUNT: usize = Self::Venue as usize + 1;
+}
+
 /// Which listing of an event each of its fields was taken from. In text formats a map from the name
 /// of the field to the index of the listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FieldSources(Box<[(EventField, u16)]>);
+pub struct FieldSources(SmallVec<[(EventField, u16); EventField::COUNT]>);
 
 impl FieldSources {
     /// The index of the listing that `field` was taken from, if that is known.
     pub fn get(&self, field: EventField) -> Option<usize> {
         self.0.iter().find(|(known, _)| *known == field).map(|(_, listing)| usize::from(*listing))
+    }
+
+    /// Takes in that `field` was taken from the listing at `index`.
+    pub(crate) fn set(&mut self, field: EventField, index: usize) {
+        let Ok(index) = u16::try_from(index) else { return };
+        match self.0.binary_search_by_key(&field, |(known, _)| *known) {
+            Ok(at) => self.0[at].1 = index,
+            Err(at) => self.0.insert(at, (field, index)),
+        }
     }
 
     /// Whether nothing is known, as for an event of one listing.
@@ -153,13 +140,13 @@ impl<'de> Deserialize<'de> for FieldSources {
 }
 
 /// An [`Event`] to read, without texts of its own. It is written as the event would be.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "see the fields of Event")]
 pub struct EventView<'a> {
     pub id: EventId,
     pub title: &'a str,
-    pub description: Option<&'a str>,
+    pub description: Option<&'a Arc<str>>,
     pub category: Option<&'a str>,
     pub tags: SmallVec<[&'a str; 8]>,
     pub start_time: Moment,
@@ -168,11 +155,11 @@ pub struct EventView<'a> {
     pub all_day: bool,
     pub venue: VenueView<'a>,
     pub online: bool,
-    pub organizer: Option<&'a Organizer>,
-    pub pricing: Option<&'a Pricing>,
+    pub organizer: Option<OrganizerView<'a>>,
+    pub pricing: Option<PricingView<'a>>,
     pub capacity: Option<i64>,
-    pub images: &'a [SmolStr],
-    pub urls: &'a [SmolStr],
+    pub images: SmallVec<[&'a str; 2]>,
+    pub urls: SmallVec<[&'a str; 2]>,
     pub status: Status,
     pub listings: SmallVec<[MemberView<'a>; 2]>,
     pub field_sources: Cow<'a, FieldSources>,
@@ -183,7 +170,7 @@ pub struct EventView<'a> {
 }
 
 /// A [`Member`] to read.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "see the fields of Member")]
 pub struct MemberView<'a> {
@@ -199,20 +186,20 @@ impl Event {
         EventView {
             id: self.id,
             title: &self.title,
-            description: self.description.as_deref(),
+            description: self.description.as_ref(),
             category: self.category.as_deref(),
-            tags: self.tags.iter().map(|tag| &**tag).collect(),
+            tags: self.tags.iter().map(SmolStr::as_str).collect(),
             start_time: self.start_time,
             end_time: self.end_time,
             timezone: self.timezone.as_deref(),
             all_day: self.all_day,
-            venue: self.venue.view(self.venue.geo),
+            venue: self.venue.view(),
             online: self.online,
-            organizer: self.organizer.as_ref(),
-            pricing: self.pricing.as_ref(),
+            organizer: self.organizer.as_ref().map(Organizer::view),
+            pricing: self.pricing.as_ref().map(Pricing::view),
             capacity: self.capacity,
-            images: &self.images,
-            urls: &self.urls,
+            images: self.images.iter().map(SmolStr::as_str).collect(),
+            urls: self.urls.iter().map(SmolStr::as_str).collect(),
             status: self.status,
             listings: self.listings.iter().map(Member::view).collect(),
             field_sources: Cow::Borrowed(&self.field_sources),
@@ -222,32 +209,58 @@ impl Event {
     }
 }
 
+impl From<&EventView<'_>> for Event {
+    fn from(view: &EventView<'_>) -> Self {
+        Self {
+            id: view.id,
+            title: view.title.into(),
+            description: view.description.cloned(),
+            category: view.category.map(SmolStr::from),
+            tags: view.tags.iter().map(|tag| SmolStr::from(*tag)).collect(),
+            start_time: view.start_time,
+            end_time: view.end_time,
+            timezone: view.timezone.map(SmolStr::from),
+            all_day: view.all_day,
+            venue: Venue::from(&view.venue),
+            online: view.online,
+            organizer: view.organizer.map(Organizer::from),
+            pricing: view.pricing.map(Pricing::from),
+            capacity: view.capacity,
+            images: view.images.iter().map(|image| SmolStr::from(*image)).collect(),
+            urls: view.urls.iter().map(|url| SmolStr::from(*url)).collect(),
+            status: view.status,
+            listings: view.listings.iter().map(Member::from).collect(),
+            field_sources: FieldSources::clone(&view.field_sources),
+            first_seen: view.first_seen,
+            updated_at: view.updated_at,
+        }
+    }
+}
+
 impl<'a> EventView<'a> {
-    /// [`Event::of_listing`], to read.
-    fn of_listing(id: EventId, born: i64, live: &'a LiveListing, similarity: Ratio) -> Self {
-        let listing = &live.listing;
-        let mut tags: SmallVec<[&str; 8]> = listing.tags.iter().chain(&listing.labels).map(|tag| &**tag).collect();
-        tags.sort_unstable();
-        tags.dedup();
+    /// The event `id` of a single listing, first seen at `born` (ms since the Unix epoch) or with the
+    /// listing, whichever was earlier. `similarity` is that of the listing as a member.
+    pub fn of_listing(id: EventId, born: i64, live: &'a LiveListing, similarity: Ratio) -> Self {
+        let listing = live.view();
         Self {
             id,
-            title: &listing.title,
-            description: listing.description.as_deref(),
-            category: listing.category.as_deref(),
-            tags,
+            title: listing.title,
+            description: listing.description,
+            category: listing.category,
+            tags: sorted_tags(listing.tags.iter().chain(listing.labels)),
             start_time: listing.start,
             end_time: listing.end,
-            timezone: listing.timezone.as_deref(),
+            timezone: listing.timezone,
             all_day: listing.start.is_day(),
-            venue: listing.venue.view(live.geo()),
+            venue: listing.venue,
             online: listing.online,
-            organizer: listing.organizer.as_ref(),
-            pricing: listing.pricing.as_ref(),
+            organizer: listing.organizer,
+            pricing: listing.pricing,
             capacity: listing.capacity,
-            images: &listing.images,
-            urls: &listing.urls,
+            images: listing.images.iter().collect(),
+            urls: listing.urls.iter().collect(),
             status: listing.status,
-            listings: std::iter::once(MemberView::of(live, similarity)).collect(),
+            listings: std::iter::once(MemberView::of(&listing, similarity)).collect(),
             field_sources: Cow::Owned(FieldSources::default()),
             first_seen: born.min(live.first_seen),
             updated_at: live.updated_at,
@@ -256,19 +269,15 @@ impl<'a> EventView<'a> {
 }
 
 impl<'a> MemberView<'a> {
-    fn of(live: &'a LiveListing, similarity: Ratio) -> Self {
-        Self {
-            source: &live.listing.source,
-            external_id: &live.listing.external_id,
-            url: live.listing.urls.first().map(SmolStr::as_str),
-            similarity,
-        }
+    /// `listing` as part of an event.
+    pub fn of(listing: &ListingView<'a>, similarity: Ratio) -> Self {
+        Self { source: listing.source, external_id: listing.external_id, url: listing.urls.first(), similarity }
     }
 }
 
 /// Tags of sources and labels of the taxonomy in one list.
-pub(crate) fn sorted_tags(tags: impl Iterator<Item = SmolStr>) -> Vec<SmolStr> {
-    let mut tags: Vec<SmolStr> = tags.collect();
+pub(crate) fn sorted_tags<'a>(tags: impl Iterator<Item = &'a str>) -> SmallVec<[&'a str; 8]> {
+    let mut tags: SmallVec<[&str; 8]> = tags.collect();
     tags.sort_unstable();
     tags.dedup();
     tags
@@ -280,7 +289,7 @@ pub(crate) fn sorted_tags(tags: impl Iterator<Item = SmolStr>) -> Vec<SmolStr> {
 /// texts are in memory once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Composed {
-    /// [`Event::of_listing`] with a similarity of 1.
+    /// [`EventView::of_listing`] with a similarity of 1.
     Single {
         /// Identity.
         id: EventId,
@@ -289,8 +298,10 @@ pub enum Composed {
         /// The listing.
         live: Shared<LiveListing>,
     },
-    /// Any other.
-    Merged(Shared<Event>),
+    /// Of several listings, or of one that is held there by less.
+    Merged(Shared<MergedEvent>),
+    /// As it is.
+    Given(Shared<Event>),
 }
 
 impl Composed {
@@ -301,11 +312,8 @@ impl Composed {
     }
 
     /// The event.
-    pub fn event(&self) -> Cow<'_, Event> {
-        match self {
-            Self::Single { id, born, live } => Cow::Owned(Event::of_listing(*id, *born, live, Ratio::ONE)),
-            Self::Merged(event) => Cow::Borrowed(event),
-        }
+    pub fn event(&self) -> Event {
+        Event::from(&self.view())
     }
 
     /// The event, to read.
@@ -313,30 +321,28 @@ impl Composed {
         match self {
             Self::Single { id, born, live } => EventView::of_listing(*id, *born, live, Ratio::ONE),
             Self::Merged(event) => event.view(),
+            Self::Given(event) => event.view(),
         }
     }
 
-    /// Its category.
-    pub fn category(&self) -> Option<&SmolStr> {
+    /// Its category, and the source of each of its listings.
+    pub fn category_and_sources(&self) -> (Option<&str>, SmallVec<[&str; 2]>) {
         match self {
-            Self::Single { live, .. } => live.listing.category.as_ref(),
-            Self::Merged(event) => event.category.as_ref(),
+            Self::Single { live, .. } => {
+                let (source, category) = live.listing.source_and_category();
+                (category, std::iter::once(source).collect())
+            }
+            Self::Merged(event) => event.category_and_sources(),
+            Self::Given(event) => {
+                (event.category.as_deref(), event.listings.iter().map(|member| member.source.as_str()).collect())
+            }
         }
-    }
-
-    /// The source of each of its listings.
-    pub fn sources(&self) -> impl Iterator<Item = &SmolStr> + Clone {
-        let (single, merged) = match self {
-            Self::Single { live, .. } => (Some(&live.listing.source), None),
-            Self::Merged(event) => (None, Some(&event.listings)),
-        };
-        single.into_iter().chain(merged.into_iter().flatten().map(|member| &member.source))
     }
 }
 
 impl From<Event> for Composed {
     fn from(event: Event) -> Self {
-        Self::Merged(Shared::new(event))
+        Self::Given(Shared::new(event))
     }
 }
 
@@ -363,59 +369,70 @@ impl Member {
             similarity: self.similarity,
         }
     }
+}
 
-    /// `live` as part of an event.
-    pub fn of(live: &LiveListing, similarity: Ratio) -> Self {
+impl From<&MemberView<'_>> for Member {
+    fn from(view: &MemberView<'_>) -> Self {
         Self {
-            source: live.listing.source.clone(),
-            external_id: live.listing.external_id.clone(),
-            url: live.listing.urls.first().cloned(),
-            similarity,
+            source: view.source.into(),
+            external_id: view.external_id.into(),
+            url: view.url.map(SmolStr::from),
+            similarity: view.similarity,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::listing::{Amount, Geo, GeoPrecision, GeoProvenance, Listing, Point};
+    use proptest::prelude::*;
 
-    fn live() -> LiveListing {
+    use super::*;
+    use crate::listing::test_support::any_listing;
+    use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Point};
+
+    proptest! {
+        #[test]
+        fn however_an_event_is_kept_it_says_the_same(
+            listings in prop::collection::vec(any_listing(), 1..4),
+            similarity in (0.0..1.0).prop_map(Ratio::new),
+        ) {
+            let lives: Vec<_> =
+                listings.iter().map(|listing| Shared::new(LiveListing::new(listing, 1_000, 2_000))).collect();
+            let single = Composed::single(EventId(7), 500, &lives[0]);
+            let members = lives.into_iter().map(|live| MergedMember { live, similarity, trust: similarity }).collect();
+            let merged = Composed::Merged(Shared::new(MergedEvent::new(EventId(7), 500, members).unwrap()));
+            for composed in [single, merged] {
+                let event = composed.event();
+                let given = Composed::from(event.clone());
+                prop_assert_eq!(composed.view(), given.view());
+                prop_assert_eq!(composed.category_and_sources(), given.category_and_sources());
+                let expected = serde_json::to_string(&event).unwrap();
+                prop_assert_eq!(&serde_json::to_string(&composed.view()).unwrap(), &expected);
+                for composed in [composed.clone(), given] {
+                    let bytes = bincode::serialize(&composed).unwrap();
+                    prop_assert_eq!(&bincode::deserialize::<Composed>(&bytes).unwrap(), &composed);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_listing_becomes_an_event() {
         let mut listing = Listing::new("a", "1", "Jazz", "2026-05-01T20:00:00+02:00".parse().unwrap());
-        listing.description = Some("All ages".into());
-        listing.category = Some("Music".into());
         listing.tags = vec!["live".into(), "jazz".into()];
         listing.labels = vec!["jazz".into(), "evening".into()];
-        listing.end = Some("2026-05-01T22:00:00+02:00".parse().unwrap());
-        listing.timezone = Some("Europe/Paris".into());
-        listing.venue = Venue { name: Some("Hall".into()), city: Some("Paris".into()), ..Venue::default() };
-        listing.organizer = Some(Organizer { name: "City".into(), url: None });
-        listing.pricing = Some(Pricing { min: Some(Amount(5_000)), ..Pricing::default() });
-        listing.capacity = Some(100);
-        listing.images = ["https://example.org/a.jpg".into()].into();
-        listing.urls = vec!["https://example.org/".into(), "https://example.com/".into()].into();
-        let mut live = LiveListing::new(listing, 1_000, 2_000);
+        listing.urls = ["https://example.org/".into()].into();
+        let mut live = LiveListing::new(&listing, 1_000, 2_000);
         live.located = Point::from_degrees(48.8, 2.3).map(|point| Geo {
             point,
             precision: GeoPrecision::City,
             provenance: GeoProvenance::Gazetteer,
         });
-        live
-    }
-
-    #[test]
-    fn a_view_is_written_as_the_event_itself() {
-        let plain = LiveListing::new(Listing::new("b", "2", "Talk", "2026-05-01".parse().unwrap()), 5, 6);
-        for live in [live(), plain].map(Shared::new) {
-            let single = Composed::single(EventId(7), 500, &live);
-            let mut event = Event::of_listing(EventId(7), 500, &live, Ratio::new(0.5));
-            event.field_sources = BTreeMap::from([(EventField::Title, 1), (EventField::Geo, 0)]).into();
-            for composed in [single, event.into()] {
-                let expected = serde_json::to_string(&*composed.event()).unwrap();
-                assert_eq!(serde_json::to_string(&composed.view()).unwrap(), expected);
-                assert_eq!(serde_json::from_str::<Event>(&expected).unwrap(), *composed.event());
-            }
-        }
+        let event = EventView::of_listing(EventId(7), 500, &live, Ratio::ONE);
+        assert_eq!(*event.tags, ["evening", "jazz", "live"]);
+        assert_eq!((event.first_seen, event.updated_at, event.all_day), (500, 2_000, false));
+        assert_eq!(event.venue.geo, live.located);
+        assert_eq!(event.listings[0].url, Some("https://example.org/"));
     }
 
     #[test]

@@ -1,0 +1,312 @@
+//! [`MergedEvent`]: one event out of several listings, field by field.
+//!
+//! For each field, of the listings that have it, the one wins whose source is trusted most; then
+//! the one that says it most completely; then the one that changed last; then the first by
+//! (source, external id). What belongs together is taken together: start with time zone, the
+//! venue's name with its address. Labels, pictures and addresses are united.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use super::{EventField, EventId, EventView, FieldSources, MemberView, sorted_tags};
+use crate::listing::{ListingView, LiveListing, PricingView, Ratio, TextList, VenueView};
+use crate::moment::Moment;
+use crate::shared::Shared;
+
+/// The listings of an event. What the event says follows from them, and is worked out when it is
+/// read: most events are read once or twice, and texts of their own would take a kilobyte each.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MergedEvent {
+    id: EventId,
+    born: i64,
+    members: Box<[MergedMember]>,
+}
+
+/// A listing of an event, and what counts when it is merged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MergedMember {
+    /// The listing.
+    pub live: Shared<LiveListing>,
+    /// Similarity of the best edge that holds it in the event.
+    pub similarity: Ratio,
+    /// How far its source is trusted.
+    pub trust: Ratio,
+}
+
+impl MergedEvent {
+    /// The event `id`, first seen at `born` (ms since the Unix epoch) or with its oldest listing, whichever
+    /// was earlier. `members` are in ascending order of (source, external id). `None` without any.
+    pub fn new(id: EventId, born: i64, members: Box<[MergedMember]>) -> Option<Self> {
+        (!members.is_empty()).then_some(Self { id, born, members })
+    }
+
+    /// The event, to read. This costs some microseconds: ask once.
+    ///
+    /// `field_sources` says for each field which listing it came from; it is left empty for an event
+    /// of a single listing, where it could say nothing.
+    pub fn view(&self) -> EventView<'_> {
+        // There is a first one, see `new`.
+        let MergedMember { live, similarity, .. } = &self.members[0];
+        let mut event = EventView::of_listing(self.id, self.born, live, *similarity);
+        if self.members.len() > 1 {
+            Merger::new(&self.members).fill(&mut event);
+            // A listing that is older than the id joined later, or was read later.
+            let oldest = self.members.iter().map(|member| member.live.first_seen).min();
+            event.first_seen = event.first_seen.min(oldest.unwrap_or(i64::MAX));
+        }
+        event
+    }
+
+    /// Its category, and the source of each of its listings.
+    pub(super) fn category_and_sources(&self) -> (Option<&str>, SmallVec<[&str; 2]>) {
+        let sources = self.members.iter().map(|member| member.live.listing.name().0).collect();
+        (Merger::new(&self.members).category(), sources)
+    }
+}
+
+/// The listings of an event, and what is picked from which.
+struct Merger<'a> {
+    candidates: SmallVec<[Candidate<'a>; 4]>,
+    sources: FieldSources,
+}
+
+/// A listing of the event, to read.
+struct Candidate<'a> {
+    listing: ListingView<'a>,
+    similarity: Ratio,
+    trust: Ratio,
+    updated_at: i64,
+}
+
+impl<'a> Merger<'a> {
+    fn new(members: &'a [MergedMember]) -> Self {
+        let candidates = members.iter().map(|member| Candidate {
+            listing: member.live.view(),
+            similarity: member.similarity,
+            trust: member.trust,
+            updated_at: member.live.updated_at,
+        });
+        Self { candidates: candidates.collect(), sources: FieldSources::default() }
+    }
+
+    /// The listing that says a field best, by `completeness`: `None` for a listing without it.
+    fn best<K: Ord>(
+        &mut self,
+        field: EventField,
+        completeness: impl Fn(&ListingView<'a>) -> Option<K>,
+    ) -> Option<&ListingView<'a>> {
+        let ranked = self.candidates.iter().enumerate().filter_map(|(index, candidate)| {
+            let Candidate { listing, trust, updated_at, .. } = candidate;
+            Some(((*trust, completeness(listing)?, *updated_at, Reverse(index)), listing))
+        });
+        let ((_, _, _, Reverse(index)), listing) = ranked.max_by(|(a, _), (b, _)| a.cmp(b))?;
+        self.sources.set(field, index);
+        Some(listing)
+    }
+
+    /// All distinct items, those of the most trusted and newest listings first.
+    fn united(&mut self, field: EventField, items: impl Fn(&ListingView<'a>) -> TextList<'a>) -> Vec<&'a str> {
+        let mut order: Vec<(usize, &Candidate<'_>)> = self.candidates.iter().enumerate().collect();
+        order.sort_by_key(|(index, candidate)| (Reverse(candidate.trust), Reverse(candidate.updated_at), *index));
+        let (mut seen, mut all, mut first) = (BTreeSet::new(), Vec::new(), None);
+        for (index, candidate) in order {
+            for item in items(&candidate.listing) {
+                first = first.or(Some(index));
+                if seen.insert(item) {
+                    all.push(item);
+                }
+            }
+        }
+        if let Some(index) = first {
+            self.sources.set(field, index);
+        }
+        all
+    }
+
+    fn category(&mut self) -> Option<&'a str> {
+        self.best(EventField::Category, |listing| listing.category.map(|_| listing.category_confidence))?.category
+    }
+
+    fn fill(mut self, event: &mut EventView<'a>) {
+        if let Some(best) = self.best(EventField::Title, |listing| (!listing.title.is_empty()).then_some(())) {
+            event.title = best.title;
+        }
+        let length = |text: Option<&Arc<str>>| text.map(|text| text.len()).filter(|length| *length > 0);
+        event.description = self.best(EventField::Description, |l| length(l.description)).and_then(|l| l.description);
+        event.category = self.category();
+        let labels = self.united(EventField::Tags, |listing| listing.labels);
+        let tags = self.united(EventField::Tags, |listing| listing.tags);
+        event.tags = sorted_tags(tags.into_iter().chain(labels));
+        self.fill_time(event);
+        self.fill_place(event);
+        event.organizer = self
+            .best(EventField::Organizer, |listing| listing.organizer.map(|organizer| organizer.url.is_some()))
+            .and_then(|listing| listing.organizer);
+        event.pricing = self
+            .best(EventField::Pricing, |listing| listing.pricing.as_ref().map(known_prices))
+            .and_then(|listing| listing.pricing);
+        event.capacity =
+            self.best(EventField::Capacity, |listing| listing.capacity.map(|_| ())).and_then(|l| l.capacity);
+        event.images = self.united(EventField::Images, |listing| listing.images).into();
+        event.urls = self.united(EventField::Urls, |listing| listing.urls).into();
+        if let Some(best) = self.best(EventField::Status, |_| Some(())) {
+            event.status = best.status;
+        }
+        event.listings = self.candidates.iter().map(|one| MemberView::of(&one.listing, one.similarity)).collect();
+        event.updated_at = self.candidates.iter().map(|one| one.updated_at).max().unwrap_or(event.updated_at);
+        event.field_sources = Cow::Owned(self.sources);
+    }
+
+    fn fill_time(&mut self, event: &mut EventView<'a>) {
+        let time = |listing: &ListingView<'_>| {
+            Some((!listing.start.is_day(), listing.timezone.is_some(), listing.end.is_some()))
+        };
+        if let Some(best) = self.best(EventField::StartTime, time) {
+            event.start_time = best.start;
+            event.timezone = best.timezone;
+            event.all_day = best.start.is_day();
+        }
+        let start = event.start_time;
+        let after = |listing: &ListingView<'_>| {
+            let end = listing.end.filter(|end| end.is_day() == start.is_day() && is_after(*end, start))?;
+            // The end that was given together with this start fits it best.
+            Some((listing.start == start, !end.is_day()))
+        };
+        event.end_time = self.best(EventField::EndTime, after).and_then(|listing| listing.end);
+    }
+
+    fn fill_place(&mut self, event: &mut EventView<'a>) {
+        let known = |listing: &ListingView<'_>| Some(known_parts(&listing.venue)).filter(|known| *known > (false, 0));
+        if let Some(best) = self.best(EventField::Venue, known) {
+            event.venue = best.venue;
+        }
+        event.venue.geo = self
+            .best(EventField::Geo, |listing| listing.venue.geo.map(|geo| geo.precision))
+            .and_then(|listing| listing.venue.geo);
+        if let Some(best) = self.best(EventField::Online, |_| Some(())) {
+            event.online = best.online;
+        }
+    }
+}
+
+/// Both of one kind: days are whole, instants exact.
+fn is_after(end: Moment, start: Moment) -> bool {
+    if end.is_day() { end >= start } else { end.earliest_ms(None) > start.earliest_ms(None) }
+}
+
+fn known_parts(venue: &VenueView<'_>) -> (bool, usize) {
+    let parts = [venue.name, venue.address, venue.city, venue.region, venue.postal_code, venue.country];
+    (venue.name.is_some(), parts.iter().filter(|part| part.is_some()).count())
+}
+
+fn known_prices(pricing: &PricingView<'_>) -> usize {
+    [pricing.min.is_some(), pricing.max.is_some(), pricing.currency.is_some(), pricing.free.is_some()]
+        .iter()
+        .filter(|known| **known)
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, Member};
+    use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Point, Status};
+
+    const TRUST: Ratio = Ratio::ZERO;
+
+    fn live(source: &str, updated_at: i64, change: impl FnOnce(&mut Listing)) -> LiveListing {
+        let mut listing = Listing::new(source, "1", "Title", "2026-03-28T19:30:00Z".parse().unwrap());
+        change(&mut listing);
+        LiveListing::new(&listing, 5, updated_at)
+    }
+
+    fn member(live: LiveListing, trust: Ratio) -> MergedMember {
+        MergedMember { live: Shared::new(live), similarity: Ratio::ONE, trust }
+    }
+
+    /// Of listings that are all trusted alike.
+    fn merged<const N: usize>(lives: [LiveListing; N]) -> Event {
+        of_members(lives.map(|live| member(live, TRUST)))
+    }
+
+    fn of_members<const N: usize>(members: [MergedMember; N]) -> Event {
+        Event::from(&MergedEvent::new(EventId(7), 1, members.into()).unwrap().view())
+    }
+
+    #[test]
+    fn a_single_listing_is_taken_as_it_is() {
+        let only = live("a", 9, |listing| listing.capacity = Some(3));
+        let event = merged([only.clone()]);
+        assert_eq!((event.first_seen, event.updated_at, event.capacity), (1, 9, Some(3)));
+        assert!(event.field_sources.is_empty());
+        assert_eq!(event.listings, [Member::from(&MemberView::of(&only.view(), Ratio::ONE))]);
+    }
+
+    #[test]
+    fn fields_come_from_trust_then_completeness_then_recency() {
+        let a = live("a", 1, |listing| {
+            listing.title = "From a".into();
+            listing.description = Some("a longer description".into());
+        });
+        let b = live("b", 2, |listing| {
+            listing.title = "From b".into();
+            listing.description = Some("short".into());
+            listing.status = Status::Cancelled;
+        });
+        let event = merged([a.clone(), b.clone()]);
+        assert_eq!((event.title.as_str(), event.status), ("From b", Status::Cancelled));
+        assert_eq!(event.description.as_deref(), Some("a longer description"));
+        assert_eq!(event.field_sources.get(EventField::Title), Some(1));
+        assert_eq!(event.field_sources.get(EventField::Description), Some(0));
+        assert_eq!(event.field_sources.get(EventField::Pricing), None);
+        let trusted = of_members([member(a, TRUST), member(b, Ratio::new(0.9))]);
+        assert_eq!(trusted.description.as_deref(), Some("short"));
+    }
+
+    #[test]
+    fn a_time_of_day_beats_a_day_and_ends_after_it() {
+        let day = live("a", 9, |listing| {
+            listing.start = "2026-03-28".parse().unwrap();
+            listing.end = Some("2026-03-28".parse().unwrap());
+        });
+        let early = live("b", 8, |listing| listing.end = Some("2026-03-28T12:00:00Z".parse().unwrap()));
+        let timed = live("c", 1, |listing| listing.end = Some("2026-03-28T21:00:00Z".parse().unwrap()));
+        let event = merged([day, early, timed]);
+        assert!(!event.all_day);
+        assert_eq!(event.end_time, Some("2026-03-28T21:00:00Z".parse().unwrap()));
+        assert_eq!(event.field_sources.get(EventField::EndTime), Some(2));
+    }
+
+    #[test]
+    fn coordinates_may_come_from_another_listing_than_the_venue() {
+        let point = Point::from_degrees(38.5, -121.7).unwrap();
+        let named = live("a", 1, |listing| listing.venue.name = Some("Sudwerk".into()));
+        let located = live("b", 2, |listing| {
+            listing.venue.geo = Some(Geo { point, precision: GeoPrecision::Venue, provenance: GeoProvenance::Places });
+        });
+        let event = merged([named, located]);
+        assert_eq!(event.venue.name.as_deref(), Some("Sudwerk"));
+        assert_eq!(event.venue.geo.map(|geo| geo.point), Some(point));
+    }
+
+    #[test]
+    fn labels_and_addresses_are_united() {
+        let a = live("a", 1, |listing| {
+            listing.tags = vec!["x".into(), "z".into()];
+            listing.urls = vec!["https://a".into(), "https://both".into()].into();
+        });
+        let b = live("b", 2, |listing| {
+            listing.tags = vec!["a".into(), "x".into()];
+            listing.urls = ["https://both".into()].into();
+        });
+        let event = merged([a, b]);
+        let tags: Vec<&str> = event.tags.iter().map(|tag| &**tag).collect();
+        assert_eq!(tags, ["a", "x", "z"]);
+        assert_eq!(*event.urls, ["https://both", "https://a"]);
+    }
+}
