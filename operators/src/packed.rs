@@ -90,17 +90,26 @@ impl<'a> Unpacker<'a> {
         Self { numbers: head.as_bytes().get(begin..).unwrap_or_default(), texts }
     }
 
+    #[inline]
     pub(crate) fn number(&mut self) -> u64 {
-        let (mut number, mut shift) = (0, 0);
-        while let Some((digit, rest)) = self.numbers.split_first() {
-            self.numbers = rest;
+        let digit = self.digit();
+        if digit & MORE == 0 { u64::from(digit) } else { self.further_digits(digit) }
+    }
+
+    fn further_digits(&mut self, first: u8) -> u64 {
+        let (mut number, mut digit, mut shift) = (u64::from(first & DIGIT), first, 0);
+        while digit & MORE != 0 {
+            (digit, shift) = (self.digit(), shift + 6);
             number |= u64::from(digit & DIGIT) << shift;
-            if digit & MORE == 0 {
-                break;
-            }
-            shift += 6;
         }
         number
+    }
+
+    #[inline]
+    fn digit(&mut self) -> u8 {
+        let Some((digit, rest)) = self.numbers.split_first() else { return 0 };
+        self.numbers = rest;
+        *digit
     }
 
     pub(crate) fn signed(&mut self) -> Option<i64> {
@@ -129,6 +138,7 @@ impl<'a> Unpacker<'a> {
         list
     }
 
+    #[inline]
     fn next(&mut self, length: u64) -> &'a str {
         let (text, rest) = self.texts.split_at_checked(length as usize).unwrap_or((self.texts, ""));
         self.texts = rest;

@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -64,34 +63,52 @@ impl MergedEvent {
 
     /// Its category, and the source of each of its listings.
     pub(super) fn category_and_sources(&self) -> (Option<&str>, SmallVec<[&str; 2]>) {
-        let sources = self.members.iter().map(|member| member.live.listing.name().0).collect();
-        (Merger::new(&self.members).category(), sources)
+        let mut sources = SmallVec::new();
+        let ranked = self.members.iter().enumerate().filter_map(|(index, member)| {
+            let listing = &member.live.listing;
+            let (source, category) = listing.source_and_category();
+            sources.push(source);
+            Some((member.rank(listing.category_confidence(), index), category?))
+        });
+        let category = ranked.max_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, category)| category);
+        (category, sources)
+    }
+
+    /// Whether both are made of the same listings in the same way, whatever their versions.
+    pub fn has_members_of(&self, other: &Self) -> bool {
+        let same = |(a, b): (&MergedMember, &MergedMember)| a.live.id == b.live.id && a.similarity == b.similarity;
+        self.members.len() == other.members.len() && self.members.iter().zip(&other.members).all(same)
+    }
+}
+
+impl MergedMember {
+    /// What wins a field, where `completeness` is how completely it says it and `index` its place in the
+    /// event: the greatest.
+    fn rank<K>(&self, completeness: K, index: usize) -> (Ratio, K, i64, Reverse<usize>) {
+        (self.trust, completeness, self.live.updated_at, Reverse(index))
     }
 }
 
 /// The listings of an event, and what is picked from which.
 struct Merger<'a> {
     candidates: SmallVec<[Candidate<'a>; 4]>,
+    /// Their places, those of the most trusted and newest first.
+    order: SmallVec<[usize; 8]>,
     sources: FieldSources,
 }
 
 /// A listing of the event, to read.
 struct Candidate<'a> {
+    member: &'a MergedMember,
     listing: ListingView<'a>,
-    similarity: Ratio,
-    trust: Ratio,
-    updated_at: i64,
 }
 
 impl<'a> Merger<'a> {
     fn new(members: &'a [MergedMember]) -> Self {
-        let candidates = members.iter().map(|member| Candidate {
-            listing: member.live.view(),
-            similarity: member.similarity,
-            trust: member.trust,
-            updated_at: member.live.updated_at,
-        });
-        Self { candidates: candidates.collect(), sources: FieldSources::default() }
+        let mut order: SmallVec<[usize; 8]> = (0..members.len()).collect();
+        order.sort_unstable_by_key(|index| Reverse(members[*index].rank((), *index)));
+        let candidates = members.iter().map(|member| Candidate { member, listing: member.live.view() });
+        Self { candidates: candidates.collect(), order, sources: FieldSources::default() }
     }
 
     /// The listing that says a field best, by `completeness`: `None` for a listing without it.
@@ -100,32 +117,32 @@ impl<'a> Merger<'a> {
         field: EventField,
         completeness: impl Fn(&ListingView<'a>) -> Option<K>,
     ) -> Option<&ListingView<'a>> {
-        let ranked = self.candidates.iter().enumerate().filter_map(|(index, candidate)| {
-            let Candidate { listing, trust, updated_at, .. } = candidate;
-            Some(((*trust, completeness(listing)?, *updated_at, Reverse(index)), listing))
+        let ranked = self.candidates.iter().enumerate().filter_map(|(index, Candidate { member, listing })| {
+            Some((member.rank(completeness(listing)?, index), listing))
         });
         let ((_, _, _, Reverse(index)), listing) = ranked.max_by(|(a, _), (b, _)| a.cmp(b))?;
         self.sources.set(field, index);
         Some(listing)
     }
 
-    /// All distinct items, those of the most trusted and newest listings first.
-    fn united(&mut self, field: EventField, items: impl Fn(&ListingView<'a>) -> TextList<'a>) -> Vec<&'a str> {
-        let mut order: Vec<(usize, &Candidate<'_>)> = self.candidates.iter().enumerate().collect();
-        order.sort_by_key(|(index, candidate)| (Reverse(candidate.trust), Reverse(candidate.updated_at), *index));
-        let (mut seen, mut all, mut first) = (BTreeSet::new(), Vec::new(), None);
-        for (index, candidate) in order {
-            for item in items(&candidate.listing) {
-                first = first.or(Some(index));
-                if seen.insert(item) {
-                    all.push(item);
-                }
-            }
+    /// All items, those of the most trusted and newest listings first.
+    fn all(&mut self, field: EventField, items: impl Fn(&ListingView<'a>) -> TextList<'a>) -> SmallVec<[&'a str; 8]> {
+        let lists = self.order.iter().map(|index| (*index, items(&self.candidates[*index].listing)));
+        let lists: SmallVec<[_; 4]> = lists.filter(|(_, list)| !list.is_empty()).collect();
+        if let Some((index, _)) = lists.first() {
+            self.sources.set(field, *index);
         }
-        if let Some(index) = first {
-            self.sources.set(field, index);
-        }
-        all
+        lists.into_iter().flat_map(|(_, list)| list).collect()
+    }
+
+    /// Each of all items once.
+    fn united(
+        &mut self,
+        field: EventField,
+        items: impl Fn(&ListingView<'a>) -> TextList<'a>,
+    ) -> SmallVec<[&'a str; 2]> {
+        let mut seen = foldhash::HashSet::default();
+        self.all(field, items).into_iter().filter(|item| seen.insert(*item)).collect()
     }
 
     fn category(&mut self) -> Option<&'a str> {
@@ -139,8 +156,8 @@ impl<'a> Merger<'a> {
         let length = |text: Option<&Arc<str>>| text.map(|text| text.len()).filter(|length| *length > 0);
         event.description = self.best(EventField::Description, |l| length(l.description)).and_then(|l| l.description);
         event.category = self.category();
-        let labels = self.united(EventField::Tags, |listing| listing.labels);
-        let tags = self.united(EventField::Tags, |listing| listing.tags);
+        let labels = self.all(EventField::Tags, |listing| listing.labels);
+        let tags = self.all(EventField::Tags, |listing| listing.tags);
         event.tags = sorted_tags(tags.into_iter().chain(labels));
         self.fill_time(event);
         self.fill_place(event);
@@ -152,13 +169,15 @@ impl<'a> Merger<'a> {
             .and_then(|listing| listing.pricing);
         event.capacity =
             self.best(EventField::Capacity, |listing| listing.capacity.map(|_| ())).and_then(|l| l.capacity);
-        event.images = self.united(EventField::Images, |listing| listing.images).into();
-        event.urls = self.united(EventField::Urls, |listing| listing.urls).into();
+        event.images = self.united(EventField::Images, |listing| listing.images);
+        event.urls = self.united(EventField::Urls, |listing| listing.urls);
         if let Some(best) = self.best(EventField::Status, |_| Some(())) {
             event.status = best.status;
         }
-        event.listings = self.candidates.iter().map(|one| MemberView::of(&one.listing, one.similarity)).collect();
-        event.updated_at = self.candidates.iter().map(|one| one.updated_at).max().unwrap_or(event.updated_at);
+        event.listings =
+            self.candidates.iter().map(|one| MemberView::of(&one.listing, one.member.similarity)).collect();
+        event.updated_at =
+            self.candidates.iter().map(|one| one.member.live.updated_at).max().unwrap_or(event.updated_at);
         event.field_sources = Cow::Owned(self.sources);
     }
 

@@ -41,6 +41,11 @@ impl PackedListing {
         (source, from.optional())
     }
 
+    /// Confidence of its category.
+    pub fn category_confidence(&self) -> Ratio {
+        self.category_confidence
+    }
+
     /// When it begins.
     pub fn start(&self) -> Moment {
         self.start

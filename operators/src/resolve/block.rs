@@ -114,14 +114,14 @@ pub(super) fn keys(fingerprint: &Fingerprint, leading: &[Token], config: &Resolv
     let mut keys = Keys::new();
     let venue = venue_signature(fingerprint);
     let cells = cells(fingerprint);
-    let city = (!fingerprint.city.is_empty()).then(|| signature(&fingerprint.city));
+    let city = (!fingerprint.city().is_empty()).then(|| signature(fingerprint.city()));
     for day in days(&fingerprint.span, config) {
         keys.extend(fingerprint.url.map(|page| key(Kind::Url, day, page.exact)));
         keys.extend(venue.map(|venue| key(Kind::Venue, day, venue)));
         keys.extend(cells.iter().map(|&cell| key(Kind::Cell, day, cell)));
         keys.extend(leading.iter().map(|token| key(Kind::Title, day, u64::from(token.hash()))));
-        if leading.is_empty() && !fingerprint.title.is_empty() {
-            keys.push(key(Kind::Title, day, signature(&fingerprint.title)));
+        if leading.is_empty() && !fingerprint.title().is_empty() {
+            keys.push(key(Kind::Title, day, signature(fingerprint.title())));
         }
         if fingerprint.span.start_min.is_none() {
             // Events of whole days are few, and their titles differ more.
@@ -178,8 +178,8 @@ fn signature(tokens: &[Token]) -> u64 {
 /// The venue by its telling words, or by all of them where none is.
 fn venue_signature(fingerprint: &Fingerprint) -> Option<u64> {
     let telling: SmallVec<[Token; 8]> =
-        fingerprint.venue.iter().copied().filter(|token| token.class() == Class::Telling).collect();
-    let tokens = if telling.is_empty() { &fingerprint.venue } else { &telling };
+        fingerprint.venue().iter().copied().filter(|token| token.class() == Class::Telling).collect();
+    let tokens = if telling.is_empty() { fingerprint.venue() } else { &telling };
     (!tokens.is_empty()).then(|| signature(tokens))
 }
 
@@ -218,7 +218,7 @@ pub(super) fn moment_and_place(fingerprint: &Fingerprint) -> u64 {
     let span = &fingerprint.span;
     let when =
         span.start_min.map_or_else(|| xxh3_64(&span.first_day.to_le_bytes()), |start| mix(u64::from(start as u32)));
-    let place = venue_signature(fingerprint).unwrap_or_else(|| signature(&fingerprint.city));
+    let place = venue_signature(fingerprint).unwrap_or_else(|| signature(fingerprint.city()));
     mix(when ^ mix(place))
 }
 
@@ -316,7 +316,7 @@ impl Level {
             Self::Block { key } => smallest_common(&a.keys, &b.keys) == Some(key),
             Self::Word { key, word } | Self::Moment { key, word } => {
                 smallest_common(&a.keys, &b.keys) == Some(key)
-                    && smallest_common_word(&a.title, &b.title).is_some_and(|hash| u64::from(hash) == word)
+                    && smallest_common_word(a.title(), b.title()).is_some_and(|hash| u64::from(hash) == word)
             }
         }
     }
@@ -325,7 +325,7 @@ impl Level {
     fn parts(self, fingerprint: &Fingerprint) -> SmallVec<[(u64, Self); 8]> {
         match self {
             Self::Block { key } => fingerprint
-                .title
+                .title()
                 .iter()
                 .map(|token| u64::from(token.hash()))
                 .map(|word| (word, Self::Word { key, word }))

@@ -329,8 +329,9 @@ impl Comparer {
         if a.country.zip(b.country).is_some_and(|(x, y)| x != y) {
             found.push((Feature::CountryOther, 1.0));
         }
-        let placed =
-            |f: &Fingerprint| f.geo.is_some() || !f.venue.is_empty() || !f.city.is_empty() || !f.address.is_empty();
+        let placed = |f: &Fingerprint| {
+            f.geo.is_some() || !f.venue().is_empty() || !f.city().is_empty() || !f.address().is_empty()
+        };
         match (a.online, b.online) {
             (true, true) => found.push((Feature::OnlineBoth, 1.0)),
             (true, false) if !placed(a) && placed(b) => found.push((Feature::OnlineOne, 1.0)),
@@ -403,7 +404,7 @@ fn title(a: &Fingerprint, b: &Fingerprint) -> Titles {
     // Of what is in one only, what common words make up.
     let mut minor = [0, 0];
     let common = |token: Token| if token.class() == Class::Common { token.differing() } else { 0 };
-    merge(&a.title, &b.title, |x, y| match (x, y) {
+    merge(a.title(), b.title(), |x, y| match (x, y) {
         (Some(x), Some(y)) => {
             let place = names_city(x, a) || names_city(x, b);
             let weight = if place { 1 } else { x.agreeing().max(y.agreeing()) };
@@ -420,8 +421,8 @@ fn title(a: &Fingerprint, b: &Fingerprint) -> Titles {
         }
         _ => {}
     });
-    titles.acronym = a.acronyms.iter().any(|short| b.title.iter().any(|token| token.hash() == *short))
-        || b.acronyms.iter().any(|short| a.title.iter().any(|token| token.hash() == *short));
+    titles.acronym = a.acronyms().iter().any(|short| b.title().iter().any(|token| token.hash() == short.hash()))
+        || b.acronyms().iter().any(|short| a.title().iter().any(|token| token.hash() == short.hash()));
     let same_letters = a.letters.iter().zip(&b.letters).any(|(x, y)| *x != 0 && x == y)
         || (a.letters[0] != 0 && a.letters[0] == b.letters[1])
         || (b.letters[0] != 0 && a.letters[1] == b.letters[0]);
@@ -430,7 +431,7 @@ fn title(a: &Fingerprint, b: &Fingerprint) -> Titles {
     if same_letters || titles.acronym || same_core {
         titles.only = if same_letters || titles.acronym { [0, 0] } else { minor };
         titles.common = titles.common.max(8);
-        let own = |f: &Fingerprint| f.title.iter().filter(|token| token.class() == Class::Telling).count() as u32 * 4;
+        let own = |f: &Fingerprint| f.title().iter().filter(|token| token.class() == Class::Telling).count() as u32 * 4;
         let fewer = own(a).min(own(b));
         titles.telling = titles.telling.max(fewer.max(if titles.acronym { 4 } else { 0 }));
     }
@@ -448,12 +449,12 @@ fn same_numbers(a: &Fingerprint, b: &Fingerprint) -> bool {
 /// Whether a word is the city or the country of a listing.
 fn names_city(token: Token, f: &Fingerprint) -> bool {
     let same = |word: &Token| word.hash() == token.hash();
-    f.city.iter().any(same) || f.country.iter().any(same)
+    f.city().iter().any(same) || f.country.iter().any(same)
 }
 
 /// Whether a word in the title of `own` only names where it is.
 fn names_place(token: Token, own: &Fingerprint, other: &Fingerprint) -> bool {
-    let names = |f: &Fingerprint| f.venue.iter().any(|word| word.hash() == token.hash()) || names_city(token, f);
+    let names = |f: &Fingerprint| f.venue().iter().any(|word| word.hash() == token.hash()) || names_city(token, f);
     names(other)
         || (names(own)
             && (same_city(own, other) == Some(true) || own.country.is_some() && own.country == other.country))
@@ -523,11 +524,11 @@ enum Venue {
 }
 
 fn venue(a: &Fingerprint, b: &Fingerprint) -> Option<Venue> {
-    let names = names_alike(&a.venue, &b.venue);
+    let names = names_alike(a.venue(), b.venue());
     if matches!(names, Some(Venue::Same | Venue::Held)) {
         return names;
     }
-    if same_house(&a.address, &b.address) {
+    if same_house(a.address(), b.address()) {
         return Some(Venue::Address);
     }
     let held = |name: &[Token], address: &[Token]| {
@@ -535,7 +536,7 @@ fn venue(a: &Fingerprint, b: &Fingerprint) -> Option<Venue> {
         let count = name.iter().filter(telling).count();
         count > 0 && name.iter().filter(telling).all(|word| address.iter().any(|other| other.hash() == word.hash()))
     };
-    if held(&a.venue, &b.address) || held(&b.venue, &a.address) {
+    if held(a.venue(), b.address()) || held(b.venue(), a.address()) {
         return Some(Venue::Held);
     }
     names
@@ -584,14 +585,14 @@ fn same_house(a: &[Token], b: &[Token]) -> bool {
 /// Whether what one listing calls its city is in the venue or the address of the other: a resort, a
 /// suburb.
 fn lies_in(a: &Fingerprint, b: &Fingerprint) -> bool {
-    a.city.iter().all(|word| b.venue.iter().chain(&b.address).any(|other| other.hash() == word.hash()))
+    a.city().iter().all(|word| b.venue().iter().chain(b.address()).any(|other| other.hash() == word.hash()))
 }
 
 fn same_city(a: &Fingerprint, b: &Fingerprint) -> Option<bool> {
-    if a.city.is_empty() || b.city.is_empty() {
+    if a.city().is_empty() || b.city().is_empty() {
         return None;
     }
-    Some(a.city.iter().any(|token| b.city.iter().any(|other| other.hash() == token.hash())))
+    Some(a.city().iter().any(|token| b.city().iter().any(|other| other.hash() == token.hash())))
 }
 
 fn url(a: Option<Page>, b: Option<Page>, title: &Titles, found: &mut Found) {

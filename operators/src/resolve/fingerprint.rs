@@ -15,7 +15,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::block::{self, Keys};
+use super::block;
 use super::config::ResolveConfig;
 use super::epochs::{Pending, Sender, by_listing, net_changes};
 use super::identity::Carrier;
@@ -141,20 +141,18 @@ pub struct Fingerprint {
     pub source: u64,
     /// Whether its source never lists an event twice.
     pub duplicate_free: bool,
-    /// Words of the title, without years and numbers.
-    pub title: Tokens,
+    /// Words of title, venue, address and city, and what the title may be abbreviated to.
+    words: Words,
     /// Hashes of the letters of the title, as written and with codes for countries; 0 for none.
     pub letters: [u32; 2],
     /// Hash of the letters of those words of the title that tell events apart; 0 for none.
     pub core: u32,
-    /// Hashes of what the title may be abbreviated to.
-    pub acronyms: SmallVec<[u32; 4]>,
     /// Words of the title for what is only a part of an event, by bits.
     pub parts: u32,
     /// Years in the title.
-    pub years: SmallVec<[u16; 4]>,
+    pub years: Box<[u16]>,
     /// Other numbers in the title: editions, parts, sessions.
-    pub numbers: SmallVec<[Number; 2]>,
+    pub numbers: Box<[Number]>,
     /// When.
     pub span: Span,
     /// Where.
@@ -162,12 +160,6 @@ pub struct Fingerprint {
     /// Whether the coordinates may be the centre of a whole region: the source gave them with nothing
     /// but a name that is of no known city.
     pub vague: bool,
-    /// Words of the venue's name.
-    pub venue: Tokens,
-    /// Words and numbers of the address.
-    pub address: Tokens,
-    /// Words of the city.
-    pub city: SmallVec<[Token; 4]>,
     /// The country.
     pub country: Option<Token>,
     /// Whether it can be attended online.
@@ -175,7 +167,7 @@ pub struct Fingerprint {
     /// Its own page.
     pub url: Option<Page>,
     /// The blocks it is in, ascending.
-    pub keys: Keys,
+    pub keys: Box<[u64]>,
     /// What most pairs are told apart by; it follows from all of the above.
     pub(super) sketch: Sketch,
 }
@@ -191,28 +183,82 @@ impl Fingerprint {
             first_seen: live.first_seen,
             source: xxh3_64(listing.source.as_bytes()),
             duplicate_free: config.duplicate_free.contains(listing.source),
-            title: distinct_words(sorted(title.tokens.iter().map(|(token, _)| *token))),
+            words: Words::new([
+                &distinct_words(sorted(title.tokens.iter().map(|(token, _)| *token))),
+                &sorted::<[Token; 8], _>(words(venue.name.unwrap_or_default(), &VENUE_WORDS)),
+                &sorted::<[Token; 8], _>(street(venue.address.unwrap_or_default())),
+                &sorted::<[Token; 8], _>(words(venue.city.unwrap_or_default(), &CITY_WORDS)),
+                &title.acronyms.iter().map(|hash| Token(*hash)).collect::<Tokens>(),
+            ]),
             letters: title.letters,
             core: title.core,
-            acronyms: title.acronyms,
             parts: title.parts,
-            years: sorted(title.years),
-            numbers: sorted(title.numbers),
+            years: sorted::<[u16; 4], _>(title.years).as_slice().into(),
+            numbers: sorted::<[Number; 2], _>(title.numbers).as_slice().into(),
             span: span(listing.start, listing.end),
             geo: live.geo().map(|geo| (geo.point, geo.precision)),
             vague: is_vague(venue),
-            venue: sorted(words(venue.name.unwrap_or_default(), &VENUE_WORDS)),
-            address: sorted(street(venue.address.unwrap_or_default())),
-            city: sorted(words(venue.city.unwrap_or_default(), &CITY_WORDS)),
             country: venue.country.and_then(country_code).map(title::country_token_of),
             online: listing.online,
             url: listing.urls.first().and_then(Page::of),
-            keys: Keys::new(),
+            keys: Box::default(),
             sketch: Sketch::default(),
         };
-        fingerprint.keys = block::keys(&fingerprint, &leading(title.tokens, &fingerprint.acronyms), config);
+        let keys = block::keys(&fingerprint, &leading(title.tokens, &title.acronyms), config);
+        fingerprint.keys = keys.as_slice().into();
         fingerprint.sketch = Sketch::of(&fingerprint);
         fingerprint
+    }
+
+    /// Words of the title, without years and numbers.
+    pub fn title(&self) -> &[Token] {
+        self.words.list(0)
+    }
+
+    /// Words of the venue's name.
+    pub fn venue(&self) -> &[Token] {
+        self.words.list(1)
+    }
+
+    /// Words and numbers of the address.
+    pub fn address(&self) -> &[Token] {
+        self.words.list(2)
+    }
+
+    /// Words of the city.
+    pub fn city(&self) -> &[Token] {
+        self.words.list(3)
+    }
+
+    /// What the title may be abbreviated to.
+    pub fn acronyms(&self) -> &[Token] {
+        self.words.list(4)
+    }
+}
+
+/// Five lists of words in one piece of memory: there are as many as listings are live.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Words {
+    tokens: Box<[Token]>,
+    /// Where each list ends.
+    ends: [u8; 5],
+}
+
+impl Words {
+    /// Of lists that have no more than 255 words together: a title gives two for each of
+    /// [`MAX_TOKENS`] at most, and four abbreviations, the others one each.
+    fn new(lists: [&[Token]; 5]) -> Self {
+        let mut end = 0_u8;
+        let ends = lists.map(|list| {
+            end = end.saturating_add(list.len() as u8);
+            end
+        });
+        Self { tokens: lists.concat().into(), ends }
+    }
+
+    fn list(&self, at: usize) -> &[Token] {
+        let begin = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.tokens.get(usize::from(begin)..usize::from(self.ends[at])).unwrap_or_default()
     }
 }
 
@@ -633,42 +679,42 @@ mod tests {
     #[test]
     fn spelling_does_not_matter() {
         let plain = fingerprint("Cafe Munster's Jazz Nights");
-        assert_eq!(plain.title, fingerprint("CAFÉ   Münsters: jazz night!").title);
-        assert_eq!(plain.title, fingerprint("Ｃａｆé, Munster’s Jazz Night").title);
-        assert_ne!(plain.title, fingerprint("Cafe Paris Jazz Night").title);
-        assert_eq!(fingerprint("Łódź Straße Ølfest").title, fingerprint("Lodz Strasse Olfest").title);
+        assert_eq!(plain.title(), fingerprint("CAFÉ   Münsters: jazz night!").title());
+        assert_eq!(plain.title(), fingerprint("Ｃａｆé, Munster’s Jazz Night").title());
+        assert_ne!(plain.title(), fingerprint("Cafe Paris Jazz Night").title());
+        assert_eq!(fingerprint("Łódź Straße Ølfest").title(), fingerprint("Lodz Strasse Olfest").title());
     }
 
     #[test]
     fn years_and_editions_are_not_words() {
         let found = fingerprint("12th PyCon 2026, part 3, 7pm");
-        assert_eq!(found.years.as_slice(), [2026]);
+        assert_eq!(*found.years, [2026]);
         assert_eq!(found.numbers.iter().map(|number| number.value).collect::<Vec<_>>(), [3, 12]);
-        assert_eq!(found.title, fingerprint("PyCon part").title);
+        assert_eq!(found.title(), fingerprint("PyCon part").title());
         assert!(fingerprint("99999999999 things").numbers.is_empty());
-        assert_eq!(fingerprint("Jazz III").numbers.as_slice(), [Number { value: 3, ordinal: false }]);
+        assert_eq!(*fingerprint("Jazz III").numbers, [Number { value: 3, ordinal: false }]);
     }
 
     #[test]
     fn dates_and_times_in_titles_are_compared_as_such() {
         for title in ["Rat Therapy April 30 @ 8:00 pm", "Rat Therapy, 30 April, 8pm", "Rat Therapy 8 pm"] {
             let found = fingerprint(title);
-            assert_eq!((&found.title, found.numbers.len()), (&fingerprint("Rat Therapy").title, 0), "{title}");
+            assert_eq!((&found.title(), found.numbers.len()), (&fingerprint("Rat Therapy").title(), 0), "{title}");
         }
     }
 
     #[test]
     fn who_presents_says_nothing() {
-        let telling = |title: &str| fingerprint(title).title.iter().map(|token| token.differing()).sum::<u32>();
+        let telling = |title: &str| fingerprint(title).title().iter().map(|token| token.differing()).sum::<u32>();
         assert_eq!(telling("Golden State Bank presents: Rat Therapy"), telling("Rat Therapy"));
         assert_eq!(telling("Rat Therapy presents"), telling("Rat Therapy"));
     }
 
     #[test]
     fn a_title_of_stop_words_keeps_them() {
-        assert_eq!(fingerprint("The The").title.len(), 1);
-        assert!(fingerprint("").title.is_empty());
-        assert!(fingerprint("!!! \u{0301}").title.is_empty());
+        assert_eq!(fingerprint("The The").title().len(), 1);
+        assert!(fingerprint("").title().is_empty());
+        assert!(fingerprint("!!! \u{0301}").title().is_empty());
     }
 
     #[test]

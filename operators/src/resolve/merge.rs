@@ -321,7 +321,13 @@ impl Merged {
         }
         after.sort_by(|a, b| a.live.listing.name().cmp(&b.live.listing.name()));
         let new = self.event(&after);
-        let unchanged = old == new || old.as_ref().map(Composed::view) == new.as_ref().map(Composed::view);
+        let unchanged = match (&old, &new) {
+            // To read them costs more than to see that other listings are in them, as is nearly always so.
+            (Some(Composed::Merged(old)), Some(Composed::Merged(new))) => {
+                old == new || (old.has_members_of(new) && old.view() == new.view())
+            }
+            _ => old == new,
+        };
         let given = if unchanged {
             old
         } else {

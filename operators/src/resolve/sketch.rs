@@ -174,45 +174,46 @@ impl Sketch {
     pub(super) fn of(f: &Fingerprint) -> Self {
         let span = &f.span;
         let Self { mut title, mut short, .. } = Self::default();
-        title.iter_mut().zip(&f.title).for_each(|(slot, token)| *slot = *token);
+        title.iter_mut().zip(f.title()).for_each(|(slot, token)| *slot = *token);
         let own = |token: &Token| {
             let same = |word: &Token| word.hash() == token.hash();
-            f.venue.iter().any(same) || f.city.iter().any(same) || f.country.iter().any(same)
+            f.venue().iter().any(same) || f.city().iter().any(same) || f.country.iter().any(same)
         };
-        let own_place = (0u8..).zip(title.iter().take(f.title.len())).filter(|(_, token)| own(token));
-        let shorts = f.letters.iter().chain([&f.core]).chain(&f.acronyms).map(|hash| half(*hash));
+        let own_place = (0u8..).zip(title.iter().take(f.title().len())).filter(|(_, token)| own(token));
+        let shorts =
+            f.letters.into_iter().chain([f.core]).chain(f.acronyms().iter().map(|token| token.hash())).map(half);
         short.iter_mut().zip(shorts.filter(|short| *short != 0)).for_each(|(slot, hash)| *slot = hash);
         let bit_of = |hash: u16| if hash == 0 { 0 } else { 1u64 << (hash & 63) };
         let short_bits = short.iter().fold(0, |all, hash| all | bit_of(*hash));
-        let title_bits = f.title.iter().fold(short_bits, |all, token| all | bit_of(half(token.hash())));
+        let title_bits = f.title().iter().fold(short_bits, |all, token| all | bit_of(half(token.hash())));
         let flag = |holds: bool, flag: u8| if holds { flag } else { 0 };
-        let placed = f.geo.is_some() || !f.venue.is_empty() || !f.city.is_empty() || !f.address.is_empty();
+        let placed = f.geo.is_some() || !f.venue().is_empty() || !f.city().is_empty() || !f.address().is_empty();
         // More abbreviations than there is room for can match what is not seen here.
-        let open = f.title.len() > WORDS || f.acronyms.len() + f.letters.len() + 1 > SHORT;
+        let open = f.title().len() > WORDS || f.acronyms().len() + f.letters.len() + 1 > SHORT;
         let glance = Glance {
             start: if span.days() == 1 { span.start_min.unwrap_or(ANY_START) } else { ANY_START },
             offset: span.offset_min,
             flags: flag(open, OPEN)
                 | flag(f.online, ONLINE)
-                | flag(!f.venue.is_empty(), VENUE)
+                | flag(!f.venue().is_empty(), VENUE)
                 | flag(f.geo.is_some(), POINT)
                 | flag(placed, PLACED)
                 | flag(f.url.is_some(), PAGE)
-                | flag(!f.city.is_empty(), CITY)
+                | flag(!f.city().is_empty(), CITY)
                 | flag(f.vague, REGION),
-            city: bits(&f.city),
+            city: bits(f.city()),
             lat_e7: f.geo.map_or(0, |(point, _)| point.lat_e7),
         };
         Self {
             glance,
             own_place: own_place.fold(0, |mask, (position, _)| mask | 1 << position),
             title,
-            len: f.title.len().min(WORDS) as u8,
+            len: f.title().len().min(WORDS) as u8,
             short,
             short_bits,
             title_bits,
-            place: bits(&f.venue) | bits(&f.city) | f.country.map_or(0, |country| bit(country.hash())),
-            house: bits(&f.venue) | bits(&f.address),
+            place: bits(f.venue()) | bits(f.city()) | f.country.map_or(0, |country| bit(country.hash())),
+            house: bits(f.venue()) | bits(f.address()),
             page: f.url.map_or(0, |page| (page.exact >> 48) as u16),
             family: f.url.map_or(0, |page| half(page.family)),
         }

@@ -396,7 +396,7 @@ fn components(size: usize, linked: &[(usize, usize)]) -> Vec<Vec<usize>> {
 }
 
 fn words_of(fingerprint: &Fingerprint) -> BTreeSet<u32> {
-    fingerprint.title.iter().map(|token| token.hash()).collect()
+    fingerprint.title().iter().map(|token| token.hash()).collect()
 }
 
 /// The definition at the top of `block`, word by word.
