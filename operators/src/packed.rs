@@ -22,7 +22,7 @@ pub(crate) struct Packer {
 
 impl Packer {
     pub(crate) fn new() -> Self {
-        Self { numbers: String::with_capacity(96), texts: String::with_capacity(512) }
+        Self { numbers: String::with_capacity(96), texts: String::with_capacity(1024) }
     }
 
     pub(crate) fn number(&mut self, number: u64) {

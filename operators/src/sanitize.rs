@@ -66,13 +66,7 @@ impl Default for SanitizeConfig {
 /// ```
 pub fn sanitize(listing: &mut Listing, config: &SanitizeConfig) {
     clean_in_place(&mut listing.title, Shape::Line, config.max_title_chars);
-    if let Some(text) = &listing.description
-        && let Some(clean) = clean(text, Shape::Lines, config.max_description_chars)
-    {
-        listing.description = Some(clean.into());
-    }
-    listing.description.take_if(|text| text.is_empty());
-
+    clean_option(&mut listing.description, Shape::Lines, config.max_description_chars);
     let field = |text: &mut Option<SmolStr>| clean_option(text, Shape::Line, config.max_field_chars);
     let Venue { name, address, city, region, postal_code, country, geo: _ } = &mut listing.venue;
     [name, address, city, region, postal_code, country].into_iter().for_each(field);
@@ -89,11 +83,6 @@ pub fn sanitize(listing: &mut Listing, config: &SanitizeConfig) {
     listing.tags.retain(|text| keeps(text));
     sanitize_urls(&mut listing.images, config);
     sanitize_urls(&mut listing.urls, config);
-    // They will be kept for long.
-    for list in [&mut listing.source_categories, &mut listing.images, &mut listing.urls] {
-        list.shrink_to_fit();
-    }
-    listing.tags.shrink_to_fit();
 }
 
 fn sanitize_organizer(organizer: &mut Option<Organizer>, config: &SanitizeConfig) {

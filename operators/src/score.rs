@@ -379,7 +379,7 @@ fn core_completeness(event: &EventView<'_>) -> Checks {
     checks.check(0.30, !event.title.trim().is_empty(), Reason::NoTitle);
     checks.check(0.25, place, Reason::NoPlace);
     checks.check(0.15, !event.urls.is_empty(), Reason::NoUrl);
-    checks.check(0.10, present(event.description.map(|text| &**text)), Reason::NoDescription);
+    checks.check(0.10, present(event.description), Reason::NoDescription);
     checks
 }
 

@@ -7,6 +7,7 @@
 //! order of the log, so that what is emitted is a function of the log alone.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use differential_dataflow::{AsCollection, VecCollection};
@@ -26,7 +27,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::IdMap;
 use super::ordered::{Stash, lower};
-use super::state::{Claim, ListingState, Version};
+use super::state::{Claim, ListingState, Place, Version};
 use super::upsert::{Change, Retention};
 
 /// Reads a record, and cleans what it gives.
@@ -55,7 +56,7 @@ pub struct Documents {
 
 #[derive(Debug)]
 struct KnownDocument {
-    version: Version,
+    place: Place,
     members: SmallVec<[ListingId; 1]>,
     /// When its last listing leaves.
     leaves_at: i64,
@@ -63,24 +64,18 @@ struct KnownDocument {
     until: i64,
     /// What a record must hash to that says the same once more; unknown after a restart, and where
     /// not everything in the record could be used.
-    repeat: Option<u64>,
+    repeat: Option<NonZeroU64>,
 }
 
 impl Default for KnownDocument {
     fn default() -> Self {
-        Self {
-            version: Version::default(),
-            members: SmallVec::new(),
-            leaves_at: i64::MIN,
-            until: i64::MAX,
-            repeat: None,
-        }
+        Self { place: Place::default(), members: SmallVec::new(), leaves_at: i64::MIN, until: i64::MAX, repeat: None }
     }
 }
 
 impl KnownDocument {
-    fn is_repeated(&self, bytes: u64, version: Version, now: i64) -> bool {
-        self.version <= version && self.repeat == Some(bytes) && now < self.until
+    fn is_repeated(&self, bytes: Option<NonZeroU64>, place: Place, now: i64) -> bool {
+        self.place <= place && bytes.is_some() && self.repeat == bytes && now < self.until
     }
 }
 
@@ -117,7 +112,7 @@ impl Documents {
             return;
         }
         let known = self.known.entry(document).or_default();
-        known.version = known.version.max(version.unstamped());
+        known.place = known.place.max(version.place());
         known.members.push(listing);
         known.until = known.until.min(leaves_at);
         let before = known.leaves_at;
@@ -160,18 +155,18 @@ impl Documents {
         let Some(document) = document else { return };
         let Some(id) = document.id else { return self.upsert_only(document, out) };
         let may_repeat = whole && timeless && document.kept.is_empty();
-        self.replace(id, document, may_repeat.then_some(bytes), out);
+        self.replace(id, document, bytes.filter(|_| may_repeat), out);
     }
 
     /// The cheap path. The claims that the document made stand, so that nothing but the counts of
     /// what was seen depends on a repeat.
-    fn is_repeat(&mut self, record: &RawRecord, bytes: u64, now: i64, out: &mut Said) -> bool {
+    fn is_repeat(&mut self, record: &RawRecord, bytes: Option<NonZeroU64>, now: i64, out: &mut Said) -> bool {
         let Some(known) = record.document().and_then(|id| self.known.get_mut(&id)) else { return false };
         let version = Version::new(&record.origin, SourceStamp::default());
-        if !known.is_repeated(bytes, version, now) {
+        if !known.is_repeated(bytes, version.place(), now) {
             return false;
         }
-        known.version = version;
+        known.place = version.place();
         let timestamp_ms = record.origin.timestamp_ms;
         out.changes.extend(known.members.iter().map(|listing| (*listing, Change::Repeat { version, timestamp_ms })));
         true
@@ -183,14 +178,14 @@ impl Documents {
         out.changes.extend(listings.into_iter().map(|one| upsert(&origin, partition, one, self.salt)));
     }
 
-    fn replace(&mut self, id: DocumentId, document: Document, bytes: Option<u64>, out: &mut Said) {
+    fn replace(&mut self, id: DocumentId, document: Document, bytes: Option<NonZeroU64>, out: &mut Said) {
         let Document { origin, listings, kept, .. } = document;
         let version = Version::new(&origin, SourceStamp::default());
         let known = self.known.entry(id).or_default();
-        if known.version > version {
+        if known.place > version.place() {
             return;
         }
-        known.version = version;
+        known.place = version.place();
         let timer = known.leaves_at;
         let before = std::mem::take(&mut known.members);
         if kept.is_empty() {
@@ -231,10 +226,11 @@ impl Documents {
     }
 }
 
-/// Hash of all of a record on which its extraction depends, beside the document and the time.
-fn bytes_hash(record: &RawRecord) -> u64 {
+/// Hash of all of a record on which its extraction depends, beside the document and the time. `None`
+/// where there is nothing to hash: nothing repeats that.
+fn bytes_hash(record: &RawRecord) -> Option<NonZeroU64> {
     let kind = record.content_type.as_deref().map_or(0, |kind| xxh3_64(kind.as_bytes()));
-    record.value.as_deref().map_or(0, |value| xxh3_64_with_seed(value, kind))
+    NonZeroU64::new(xxh3_64_with_seed(record.value.as_deref()?, kind))
 }
 
 fn upsert(origin: &Origin, document: DocumentId, one: Extracted, salt: u64) -> (ListingId, Change) {

@@ -67,16 +67,24 @@ impl Version {
         }
     }
 
-    /// The same without the source's stamp: the place of the record in the log.
-    #[must_use]
-    pub fn unstamped(self) -> Self {
-        Self { sequence: 0, modified_ms: 0, ..self }
+    /// The place of the record in the log: the version without the source's stamp.
+    pub fn place(&self) -> Place {
+        Place { order_ms: self.order_ms, topic: self.topic, partition: self.partition, offset: self.offset }
     }
 
     /// Whether the source itself calls this one older than `other`.
     pub fn is_stamped_before(&self, other: &Self) -> bool {
         (self.sequence, self.modified_ms) < (other.sequence, other.modified_ms)
     }
+}
+
+/// Where a record stands in the log, see the fields of [`Version`]. In the order of what is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Place {
+    order_ms: i64,
+    topic: u32,
+    partition: i32,
+    offset: i64,
 }
 
 /// What stands for a topic in a [`Version`].

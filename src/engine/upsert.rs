@@ -35,7 +35,7 @@ use timely::dataflow::operators::{Capability, Concat};
 use super::IdMap;
 use super::documents::{Read, documents};
 use super::ordered::{Stash, least};
-use super::state::{Claim, ListingState, Version};
+use super::state::{Claim, ListingState, Place, Version};
 
 /// How long listings stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,10 +100,10 @@ pub enum Change {
 
 impl Change {
     /// The place in the log of the record behind it, by which changes of one epoch are ordered.
-    fn place(&self) -> Option<Version> {
+    fn place(&self) -> Option<Place> {
         match self {
             Self::Upsert { version, .. } | Self::Repeat { version, .. } | Self::Withdraw { version, .. } => {
-                Some(version.unstamped())
+                Some(version.place())
             }
             Self::Restore(_) => None,
         }

@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -153,7 +152,7 @@ impl<'a> Merger<'a> {
         if let Some(best) = self.best(EventField::Title, |listing| (!listing.title.is_empty()).then_some(())) {
             event.title = best.title;
         }
-        let length = |text: Option<&Arc<str>>| text.map(|text| text.len()).filter(|length| *length > 0);
+        let length = |text: Option<&str>| text.map(str::len).filter(|length| *length > 0);
         event.description = self.best(EventField::Description, |l| length(l.description)).and_then(|l| l.description);
         event.category = self.category();
         let labels = self.all(EventField::Tags, |listing| listing.labels);

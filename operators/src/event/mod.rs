@@ -4,7 +4,6 @@ mod merge;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
@@ -27,7 +26,7 @@ pub struct Event {
     /// What it is called.
     pub title: SmolStr,
     /// Longer text.
-    pub description: Option<Arc<str>>,
+    pub description: Option<SmolStr>,
     /// Category in the configured taxonomy.
     pub category: Option<SmolStr>,
     /// Labels, sorted.
@@ -146,7 +145,7 @@ impl<'de> Deserialize<'de> for FieldSources {
 pub struct EventView<'a> {
     pub id: EventId,
     pub title: &'a str,
-    pub description: Option<&'a Arc<str>>,
+    pub description: Option<&'a str>,
     pub category: Option<&'a str>,
     pub tags: SmallVec<[&'a str; 8]>,
     pub start_time: Moment,
@@ -186,7 +185,7 @@ impl Event {
         EventView {
             id: self.id,
             title: &self.title,
-            description: self.description.as_ref(),
+            description: self.description.as_deref(),
             category: self.category.as_deref(),
             tags: self.tags.iter().map(SmolStr::as_str).collect(),
             start_time: self.start_time,
@@ -214,7 +213,7 @@ impl From<&EventView<'_>> for Event {
         Self {
             id: view.id,
             title: view.title.into(),
-            description: view.description.cloned(),
+            description: view.description.map(SmolStr::from),
             category: view.category.map(SmolStr::from),
             tags: view.tags.iter().map(|tag| SmolStr::from(*tag)).collect(),
             start_time: view.start_time,

@@ -287,7 +287,7 @@ impl CompiledMapping {
 
     fn describe(&self, listing: &mut Listing, node: &Node<'_>) {
         let fields = &self.fields;
-        listing.description = fields.description.text(node).map(Into::into);
+        listing.description = fields.description.text(node);
         listing.source_categories = fields.categories.texts(node, false);
         listing.tags = fields.tags.texts(node, false).into_vec();
         listing.venue = self.venue(node);

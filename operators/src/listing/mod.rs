@@ -4,8 +4,6 @@ mod packed;
 #[cfg(test)]
 pub(crate) mod test_support;
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize, Serializer};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
@@ -36,8 +34,8 @@ pub struct Listing {
     pub external_id: SmolStr,
     /// What the event is called.
     pub title: SmolStr,
-    /// Longer text, shared with the events that are made of it.
-    pub description: Option<Arc<str>>,
+    /// Longer text.
+    pub description: Option<SmolStr>,
     /// The words by which the source classifies it, as given.
     pub source_categories: Texts,
     /// Category in the configured taxonomy; `None` until `categorize` has run

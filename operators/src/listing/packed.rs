@@ -1,7 +1,6 @@
 //! [`PackedListing`]: a listing as it is kept, and [`ListingView`]: what is read out of it.
 
 use std::fmt;
-use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smol_str::SmolStr;
@@ -10,7 +9,7 @@ use super::{Amount, Geo, Listing, Organizer, Pricing, Ratio, Status, Venue, Venu
 use crate::moment::Moment;
 use crate::packed::{Packer, TextList, Unpacker};
 
-/// A [`Listing`] in little memory: its texts but the description are one piece.
+/// A [`Listing`] in little memory: its texts are one piece.
 ///
 /// What is asked for all the time is at hand; [`view`](Self::view) reads the rest. It is written and
 /// read as the listing itself would be.
@@ -18,7 +17,6 @@ use crate::packed::{Packer, TextList, Unpacker};
 pub struct PackedListing {
     /// All texts, lists and amounts, see `view`.
     piece: Box<str>,
-    description: Option<Arc<str>>,
     start: Moment,
     end: Option<Moment>,
     geo: Option<Geo>,
@@ -69,7 +67,6 @@ impl PackedListing {
             external_id: from.text(),
             category: from.optional(),
             title: from.text(),
-            description: self.description.as_ref(),
             source_categories: from.list(),
             category_confidence: self.category_confidence,
             tags: from.list(),
@@ -84,6 +81,7 @@ impl PackedListing {
             capacity: from.signed(),
             images: from.list(),
             urls: from.list(),
+            description: from.optional(),
             status: self.status,
         }
     }
@@ -106,9 +104,9 @@ impl From<&Listing> for PackedListing {
         into.signed(listing.capacity);
         into.list(&listing.images);
         into.list(&listing.urls);
+        into.optional(listing.description.as_deref());
         Self {
             piece: into.finish(),
-            description: listing.description.clone(),
             start: listing.start,
             end: listing.end,
             geo: listing.venue.geo,
@@ -145,7 +143,7 @@ pub struct ListingView<'a> {
     pub source: &'a str,
     pub external_id: &'a str,
     pub title: &'a str,
-    pub description: Option<&'a Arc<str>>,
+    pub description: Option<&'a str>,
     pub source_categories: TextList<'a>,
     pub category: Option<&'a str>,
     pub category_confidence: Ratio,
@@ -170,7 +168,7 @@ impl From<&ListingView<'_>> for Listing {
             source: view.source.into(),
             external_id: view.external_id.into(),
             title: view.title.into(),
-            description: view.description.cloned(),
+            description: view.description.map(SmolStr::from),
             source_categories: view.source_categories.iter().map(SmolStr::from).collect(),
             category: view.category.map(SmolStr::from),
             category_confidence: view.category_confidence,
