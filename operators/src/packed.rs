@@ -6,6 +6,7 @@
 //! of texts among them, as digits of base 64 which are ASCII characters, then the texts one after
 //! another. So what is read out of it needs no check beyond that of its length.
 
+use std::fmt;
 use std::iter::FusedIterator;
 
 use serde::{Serialize, Serializer};
@@ -147,7 +148,7 @@ impl<'a> Unpacker<'a> {
 }
 
 /// A list of texts, to read.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct TextList<'a> {
     count: usize,
     numbers: &'a [u8],
@@ -177,6 +178,12 @@ impl<'a> IntoIterator for TextList<'a> {
 
     fn into_iter(self) -> TextIter<'a> {
         self.iter()
+    }
+}
+
+impl fmt::Debug for TextList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(*self).finish()
     }
 }
 

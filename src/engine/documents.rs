@@ -27,7 +27,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::IdMap;
 use super::ordered::{Stash, lower};
-use super::state::{Claim, ListingState, Place, Version};
+use super::state::{Claim, ListingState, LogPosition, Version};
 use super::upsert::{Change, Retention};
 
 /// Reads a record, and cleans what it gives.
@@ -56,7 +56,7 @@ pub struct Documents {
 
 #[derive(Debug)]
 struct KnownDocument {
-    place: Place,
+    position: LogPosition,
     members: SmallVec<[ListingId; 1]>,
     /// When its last listing leaves.
     leaves_at: i64,
@@ -69,13 +69,19 @@ struct KnownDocument {
 
 impl Default for KnownDocument {
     fn default() -> Self {
-        Self { place: Place::default(), members: SmallVec::new(), leaves_at: i64::MIN, until: i64::MAX, repeat: None }
+        Self {
+            position: LogPosition::default(),
+            members: SmallVec::new(),
+            leaves_at: i64::MIN,
+            until: i64::MAX,
+            repeat: None,
+        }
     }
 }
 
 impl KnownDocument {
-    fn is_repeated(&self, bytes: Option<NonZeroU64>, place: Place, now: i64) -> bool {
-        self.place <= place && bytes.is_some() && self.repeat == bytes && now < self.until
+    fn is_repeated(&self, bytes: Option<NonZeroU64>, position: LogPosition, now: i64) -> bool {
+        self.position <= position && bytes.is_some() && self.repeat == bytes && now < self.until
     }
 }
 
@@ -112,7 +118,7 @@ impl Documents {
             return;
         }
         let known = self.known.entry(document).or_default();
-        known.place = known.place.max(version.place());
+        known.position = known.position.max(version.position());
         known.members.push(listing);
         known.until = known.until.min(leaves_at);
         let before = known.leaves_at;
@@ -163,10 +169,10 @@ impl Documents {
     fn is_repeat(&mut self, record: &RawRecord, bytes: Option<NonZeroU64>, now: i64, out: &mut Said) -> bool {
         let Some(known) = record.document().and_then(|id| self.known.get_mut(&id)) else { return false };
         let version = Version::new(&record.origin, SourceStamp::default());
-        if !known.is_repeated(bytes, version.place(), now) {
+        if !known.is_repeated(bytes, version.position(), now) {
             return false;
         }
-        known.place = version.place();
+        known.position = version.position();
         let timestamp_ms = record.origin.timestamp_ms;
         out.changes.extend(known.members.iter().map(|listing| (*listing, Change::Repeat { version, timestamp_ms })));
         true
@@ -182,10 +188,10 @@ impl Documents {
         let Document { origin, listings, kept, .. } = document;
         let version = Version::new(&origin, SourceStamp::default());
         let known = self.known.entry(id).or_default();
-        if known.place > version.place() {
+        if known.position > version.position() {
             return;
         }
-        known.place = version.place();
+        known.position = version.position();
         let timer = known.leaves_at;
         let before = std::mem::take(&mut known.members);
         if kept.is_empty() {

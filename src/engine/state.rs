@@ -67,9 +67,9 @@ impl Version {
         }
     }
 
-    /// The place of the record in the log: the version without the source's stamp.
-    pub fn place(&self) -> Place {
-        Place { order_ms: self.order_ms, topic: self.topic, partition: self.partition, offset: self.offset }
+    /// Where the record stands in the log: the version without the source's stamp.
+    pub fn position(&self) -> LogPosition {
+        LogPosition { order_ms: self.order_ms, topic: self.topic, partition: self.partition, offset: self.offset }
     }
 
     /// Whether the source itself calls this one older than `other`.
@@ -80,7 +80,7 @@ impl Version {
 
 /// Where a record stands in the log, see the fields of [`Version`]. In the order of what is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Place {
+pub struct LogPosition {
     order_ms: i64,
     topic: u32,
     partition: i32,

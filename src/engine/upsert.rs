@@ -35,7 +35,7 @@ use timely::dataflow::operators::{Capability, Concat};
 use super::IdMap;
 use super::documents::{Read, documents};
 use super::ordered::{Stash, least};
-use super::state::{Claim, ListingState, Place, Version};
+use super::state::{Claim, ListingState, LogPosition, Version};
 
 /// How long listings stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,11 +99,11 @@ pub enum Change {
 }
 
 impl Change {
-    /// The place in the log of the record behind it, by which changes of one epoch are ordered.
-    fn place(&self) -> Option<Place> {
+    /// Where in the log the record behind it stands, by which changes of one epoch are ordered.
+    fn position(&self) -> Option<LogPosition> {
         match self {
             Self::Upsert { version, .. } | Self::Repeat { version, .. } | Self::Withdraw { version, .. } => {
-                Some(version.place())
+                Some(version.position())
             }
             Self::Restore(_) => None,
         }
@@ -589,7 +589,7 @@ fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: Ups
             let Some(frontier) = frontiers.first() else { return };
             while let Some((epoch, capabilities, mut changes)) = stash.next_complete(frontier.frontier()) {
                 // They come from several workers, in any order.
-                changes.sort_by_key(|(_, change)| change.place());
+                changes.sort_by_key(|(_, change)| change.position());
                 if let Some(at) = rebuilt_at.filter(|at| *at < epoch) {
                     rebuilt_at = None;
                     let emitted = rebuilt(&mut register, &mut held, at);

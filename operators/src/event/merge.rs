@@ -73,10 +73,14 @@ impl MergedEvent {
         (category, sources)
     }
 
-    /// Whether both are made of the same listings in the same way, whatever their versions.
-    pub fn has_members_of(&self, other: &Self) -> bool {
+    /// Whether both may say the same: they have the same listings, held there alike, and have changed
+    /// at the same time. Nearly always this is known without reading them.
+    pub(crate) fn may_say_as(&self, other: &Self) -> bool {
         let same = |(a, b): (&MergedMember, &MergedMember)| a.live.id == b.live.id && a.similarity == b.similarity;
-        self.members.len() == other.members.len() && self.members.iter().zip(&other.members).all(same)
+        let updated_at = |event: &Self| event.members.iter().map(|member| member.live.updated_at).max();
+        self.members.len() == other.members.len()
+            && self.members.iter().zip(&other.members).all(same)
+            && updated_at(self) == updated_at(other)
     }
 }
 

@@ -389,17 +389,29 @@ mod tests {
     use crate::listing::test_support::any_listing;
     use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Point};
 
+    fn any_member() -> impl Strategy<Value = MergedMember> {
+        let ratio = || prop::sample::select(vec![0.2, 0.7, 1.0]).prop_map(Ratio::new);
+        let times = (400..600_i64, 1_000..1_003_i64);
+        (any_listing(), times, ratio(), ratio(), any::<bool>()).prop_map(
+            |(listing, (first_seen, updated_at), similarity, trust, found)| {
+                let mut live = LiveListing::new(&listing, first_seen, updated_at);
+                live.located = Point::from_degrees(48.8, 2.3).filter(|_| found).map(|point| Geo {
+                    point,
+                    precision: GeoPrecision::City,
+                    provenance: GeoProvenance::Gazetteer,
+                });
+                MergedMember { live: Shared::new(live), similarity, trust }
+            },
+        )
+    }
+
     proptest! {
         #[test]
         fn however_an_event_is_kept_it_says_the_same(
-            listings in prop::collection::vec(any_listing(), 1..4),
-            similarity in (0.0..1.0).prop_map(Ratio::new),
+            members in prop::collection::vec(any_member(), 1..4),
         ) {
-            let lives: Vec<_> =
-                listings.iter().map(|listing| Shared::new(LiveListing::new(listing, 1_000, 2_000))).collect();
-            let single = Composed::single(EventId(7), 500, &lives[0]);
-            let members = lives.into_iter().map(|live| MergedMember { live, similarity, trust: similarity }).collect();
-            let merged = Composed::Merged(Shared::new(MergedEvent::new(EventId(7), 500, members).unwrap()));
+            let single = Composed::single(EventId(7), 500, &members[0].live);
+            let merged = Composed::Merged(Shared::new(MergedEvent::new(EventId(7), 500, members.into()).unwrap()));
             for composed in [single, merged] {
                 let event = composed.event();
                 let given = Composed::from(event.clone());

@@ -322,7 +322,7 @@ mod tests {
             let packed = PackedListing::from(&listing);
             let json = serde_json::to_string(&listing).unwrap();
             prop_assert_eq!(&serde_json::to_string(&packed).unwrap(), &json);
-            prop_assert_eq!(serde_json::from_str::<PackedListing>(&json).is_ok(), serde_json::from_str::<Listing>(&json).is_ok());
+            prop_assert_eq!(&serde_json::from_str::<PackedListing>(&json).unwrap(), &packed);
             let bytes = bincode::serialize(&listing).unwrap();
             prop_assert_eq!(&bincode::serialize(&packed).unwrap(), &bytes);
             prop_assert_eq!(bincode::deserialize::<PackedListing>(&bytes).unwrap(), packed);

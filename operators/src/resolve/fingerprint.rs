@@ -246,13 +246,15 @@ struct Words {
 
 impl Words {
     /// Of lists that have no more than 255 words together: a title gives two for each of
-    /// [`MAX_TOKENS`] at most, and four abbreviations, the others one each.
+    /// [`MAX_TOKENS`] at most, and four abbreviations; a venue or a city of nothing but stop words as
+    /// many as there are stop words; all else one for each of [`MAX_TOKENS`].
     fn new(lists: [&[Token]; 5]) -> Self {
-        let mut end = 0_u8;
+        let mut end = 0;
         let ends = lists.map(|list| {
-            end = end.saturating_add(list.len() as u8);
-            end
+            end += list.len();
+            u8::try_from(end).unwrap_or(u8::MAX)
         });
+        debug_assert!(end <= usize::from(u8::MAX), "{end} words");
         Self { tokens: lists.concat().into(), ends }
     }
 
@@ -683,6 +685,28 @@ mod tests {
         assert_eq!(plain.title(), fingerprint("Ｃａｆé, Munster’s Jazz Night").title());
         assert_ne!(plain.title(), fingerprint("Cafe Paris Jazz Night").title());
         assert_eq!(fingerprint("Łódź Straße Ølfest").title(), fingerprint("Lodz Strasse Olfest").title());
+    }
+
+    #[test]
+    fn the_longest_texts_lose_no_words() {
+        let words = |form: fn(u32) -> String| (0..60).map(form).collect::<Vec<_>>().join(" ");
+        let letters = |n: u32| {
+            ["b", "k", "l", "m", "r"].map(|c| c.repeat(n as usize % 7 + 1)).join("o") + &"z".repeat(n as usize / 7)
+        };
+        let compounds = (0..60).map(|n| letters(n) + "conf").collect::<Vec<_>>().join(" ");
+        let mut listing = Listing::new("s", "1", &compounds, "2026-03-28".parse().unwrap());
+        listing.venue.name = Some(title::STOP.join(" ").into());
+        listing.venue.address = Some(words(|n| format!("{n}th")).into());
+        listing.venue.city = Some((0..60).map(letters).collect::<Vec<_>>().join(" ").into());
+        let found = Fingerprint::of(&LiveListing::new(&listing, 0, 0), &ResolveConfig::default());
+        assert!(found.title().len() > MAX_TOKENS && found.venue().len() > MAX_TOKENS);
+        assert_eq!((found.address().len(), found.city().len()), (MAX_TOKENS, MAX_TOKENS));
+        let alone = |change: fn(&mut Listing)| {
+            let mut listing = listing.clone();
+            change(&mut listing);
+            Fingerprint::of(&LiveListing::new(&listing, 0, 0), &ResolveConfig::default())
+        };
+        assert_eq!(found.city(), alone(|listing| listing.title = "x".into()).city());
     }
 
     #[test]

@@ -322,9 +322,8 @@ impl Merged {
         after.sort_by(|a, b| a.live.listing.name().cmp(&b.live.listing.name()));
         let new = self.event(&after);
         let unchanged = match (&old, &new) {
-            // To read them costs more than to see that other listings are in them, as is nearly always so.
             (Some(Composed::Merged(old)), Some(Composed::Merged(new))) => {
-                old == new || (old.has_members_of(new) && old.view() == new.view())
+                old == new || (old.may_say_as(new) && old.view() == new.view())
             }
             _ => old == new,
         };
@@ -444,10 +443,59 @@ mod tests {
     use super::*;
     use crate::listing::Listing;
 
+    fn live(source: &str, updated_at: i64, change: impl FnOnce(&mut Listing)) -> Shared<LiveListing> {
+        let mut listing = Listing::new(source, "1", "Title", "2026-03-28T19:30:00Z".parse().unwrap());
+        change(&mut listing);
+        Shared::new(LiveListing::new(&listing, 5, updated_at))
+    }
+
+    fn joining(live: &Shared<LiveListing>, diff: i8) -> Joining {
+        let identity = Identity { born: 5, event: EventId(7) };
+        let assignment = Assignment { similarity: Ratio::new(0.9), ..Assignment::alone(identity) };
+        Joining { part: Part { live: live.clone(), assignment: Arc::new(assignment) }, diff }
+    }
+
+    #[test]
+    fn what_is_taken_back_is_what_was_given_out() {
+        let mut merged = Merged { events: foldhash::HashMap::default(), config: Arc::new(ResolveConfig::default()) };
+        let mut events = |joining: Vec<Joining>| {
+            let mut out = Outputs::default();
+            merged.apply(joining, &mut out);
+            out.events
+        };
+        let (a, b) = (live("a", 1, |_| ()), live("b", 2, |_| ()));
+        let given = events(vec![joining(&a, 1), joining(&b, 1)]);
+        assert_eq!(given.iter().map(|(_, diff)| *diff).collect::<Vec<_>>(), [1]);
+
+        // Nothing of this is in the event.
+        let silent = live("a", 1, |listing| listing.source_categories = ["x".into()].into());
+        assert_eq!(events(vec![joining(&a, -1), joining(&silent, 1)]), []);
+
+        let told = live("a", 1, |listing| listing.capacity = Some(3));
+        let changes = events(vec![joining(&silent, -1), joining(&told, 1)]);
+        assert_eq!((&changes[0].0, changes[0].1, changes[1].1), (&given[0].0, -1, 1));
+        assert_eq!(changes[1].0.1.view().capacity, Some(3));
+
+        let gone = events(vec![joining(&told, -1), joining(&b, -1)]);
+        assert_eq!(gone, [(changes[1].0.clone(), -1)]);
+    }
+
+    #[test]
+    fn sources_are_trusted_as_configured() {
+        let members = || [live("a", 1, |_| ()), live("b", 2, |listing| listing.title = "Other".into())];
+        let title = |config: &ResolveConfig| {
+            let members = members().map(|live| (live, Ratio::ONE));
+            let merged = merge(Identity { born: 5, event: EventId(7) }, members, config).unwrap();
+            merged.view().title.to_owned()
+        };
+        assert_eq!(title(&ResolveConfig::default()), "Other");
+        let config = ResolveConfig { trust: [("a".to_owned(), 0.9)].into(), ..ResolveConfig::default() };
+        assert_eq!(title(&config), "Title");
+    }
+
     #[test]
     fn links_read_and_write() {
-        let listing = Listing::new("a", "1", "Title", "2026-03-28T19:30:00Z".parse().unwrap());
-        let live = LiveListing::new(&listing, 5, 1);
+        let live = live("a", 1, |_| ());
         let mut link = Link::single(&live, Identity { born: 0, event: EventId(1) });
         link.via = Some(Via { source: "b".into(), external_id: "3".into(), listing: ListingId(2) });
         let json = serde_json::to_value(&link).unwrap();

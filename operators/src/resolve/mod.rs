@@ -23,7 +23,8 @@
 //!
 //! What comes out is a function of the listings and decisions present, whatever the order, the
 //! batches and the number of workers; only the ids also depend on history, as they must to be
-//! stable.
+//! stable. NB: that holds for what events say, not for how they are kept: a merged event that says the
+//! same with a newer version of a listing stays the one that was given out.
 
 use std::sync::Arc;
 
