@@ -78,7 +78,7 @@ impl Version {
     }
 }
 
-/// Where a record stands in the log, see the fields of [`Version`]. In the order of what is read.
+/// Where a record stands in the log, see the fields of [`Version`]: the greater, the later it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct LogPosition {
     order_ms: i64,

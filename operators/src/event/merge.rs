@@ -19,10 +19,28 @@ use crate::shared::Shared;
 /// The listings of an event. What the event says follows from them, and is worked out when it is
 /// read: most events are read once or twice, and texts of their own would take a kilobyte each.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct MergedEvent {
     id: EventId,
     born: i64,
+    /// One or more.
     members: Box<[MergedMember]>,
+}
+
+/// A [`MergedEvent`] as it is read, which may lack members.
+#[derive(Deserialize)]
+struct Unchecked {
+    id: EventId,
+    born: i64,
+    members: Box<[MergedMember]>,
+}
+
+impl TryFrom<Unchecked> for MergedEvent {
+    type Error = &'static str;
+
+    fn try_from(read: Unchecked) -> Result<Self, Self::Error> {
+        Self::new(read.id, read.born, read.members).ok_or("a merged event without listings")
+    }
 }
 
 /// A listing of an event, and what counts when it is merged.
@@ -48,7 +66,7 @@ impl MergedEvent {
     /// `field_sources` says for each field which listing it came from; it is left empty for an event
     /// of a single listing, where it could say nothing.
     pub fn view(&self) -> EventView<'_> {
-        // There is a first one, see `new`.
+        // There is a first one: neither `new` nor reading lets it be otherwise.
         let MergedMember { live, similarity, .. } = &self.members[0];
         let mut event = EventView::of_listing(self.id, self.born, live, *similarity);
         if self.members.len() > 1 {
@@ -95,7 +113,7 @@ impl MergedMember {
 /// The listings of an event, and what is picked from which.
 struct Merger<'a> {
     candidates: SmallVec<[Candidate<'a>; 4]>,
-    /// Their places, those of the most trusted and newest first.
+    /// Their indices, those of the most trusted and newest first.
     order: SmallVec<[usize; 8]>,
     sources: FieldSources,
 }
@@ -258,6 +276,16 @@ mod tests {
 
     fn of_members<const N: usize>(members: [MergedMember; N]) -> Event {
         Event::from(&MergedEvent::new(EventId(7), 1, members.into()).unwrap().view())
+    }
+
+    #[test]
+    fn an_event_without_listings_is_refused() {
+        assert_eq!(MergedEvent::new(EventId(7), 1, Box::default()), None);
+        let one = [member(live("a", 9, |_| ()), TRUST)];
+        for (members, good) in [(&one[..], true), (&[], false)] {
+            let bytes = bincode::serialize(&(EventId(7), 1_i64, members)).unwrap();
+            assert_eq!(bincode::deserialize::<MergedEvent>(&bytes).is_ok(), good);
+        }
     }
 
     #[test]

@@ -141,7 +141,7 @@ struct FlatVenue<S> {
 }
 
 /// A [`Venue`] to read, without texts of its own. It is written as the venue would be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "see the fields of Venue")]
 pub struct VenueView<'a> {
     pub name: Option<&'a str>,
