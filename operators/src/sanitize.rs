@@ -216,7 +216,8 @@ fn pass(text: &str, shape: Shape) -> String {
 
 /// Whether there may be a tag or an entity.
 fn has_markup_signs(text: &str) -> bool {
-    text.bytes().enumerate().any(|(at, byte)| byte == b'<' || (byte == b'&' && begins_entity(text.as_bytes(), at)))
+    let bytes = text.as_bytes();
+    memchr::memchr2_iter(b'<', b'&', bytes).any(|at| bytes.get(at) == Some(&b'<') || begins_entity(bytes, at))
 }
 
 /// Whether the `&` there may begin an entity: before anything but a letter, a digit or `#` it is itself
@@ -248,10 +249,27 @@ fn is_plain_line(text: &str) -> bool {
         && ![bytes.first(), bytes.last()].contains(&Some(&b' '))
 }
 
-/// Whether a text holds no markup and [`tidy`] would change nothing, by one look at each byte as long as
-/// all are ASCII.
+/// Whether a text is plain lines, with at most one empty line between two.
+fn are_plain_lines(text: &str) -> bool {
+    let mut after_line = false;
+    let plain = text.split('\n').all(|line| match line.is_empty() {
+        true => std::mem::take(&mut after_line),
+        false => {
+            after_line = true;
+            is_plain_line(line)
+        }
+    });
+    plain && after_line
+}
+
+/// Whether a text holds no markup and [`tidy`] would change nothing. What is not plain takes a look at each
+/// byte as long as all are ASCII.
 fn is_clean(text: &str, shape: Shape) -> bool {
-    if is_plain_line(text) {
+    let plain = match shape {
+        Shape::Line => is_plain_line(text),
+        Shape::Lines => text.is_empty() || are_plain_lines(text),
+    };
+    if plain {
         return true;
     }
     let bytes = text.as_bytes();
@@ -309,6 +327,12 @@ fn never_composes(c: char) -> bool {
     c < '\u{300}' || ('\u{2010}'..='\u{2027}').contains(&c)
 }
 
+/// Whether all characters come before the combining marks. It takes vector instructions to tell: the first
+/// of those begins with this byte in UTF-8, and no byte of what comes before is as great.
+fn is_latin(text: &str) -> bool {
+    !text.bytes().fold(false, |any, byte| any | (byte >= 0xcc))
+}
+
 fn fits(text: &str, max_chars: usize) -> bool {
     text.len() <= max_chars || text.chars().count() <= max_chars
 }
@@ -335,7 +359,7 @@ fn tidy(text: String, shape: Shape) -> String {
 fn tidied(text: &str, shape: Shape) -> String {
     let mut visible = String::with_capacity(text.len());
     let composed = |text: &str| {
-        text.is_ascii() || text.chars().all(never_composes) || is_nfc_quick(text.chars()) == IsNormalized::Yes
+        is_latin(text) || text.chars().all(never_composes) || is_nfc_quick(text.chars()) == IsNormalized::Yes
     };
     if composed(text) {
         push_visible(text, shape, &mut visible);
@@ -355,8 +379,7 @@ fn push_visible(text: &str, shape: Shape, out: &mut String) {
     let mut rest = text;
     let mut last = ' ';
     loop {
-        let end = rest.bytes().position(|byte| !byte.is_ascii_graphic()).unwrap_or(rest.len());
-        let (run, after) = rest.split_at(end);
+        let (run, after) = rest.split_at(seen_as_is(rest));
         if let Some(byte) = run.bytes().last() {
             gap.write(out);
             out.push_str(run);
@@ -379,6 +402,18 @@ fn push_visible(text: &str, shape: Shape, out: &mut String) {
             last = c;
         }
     }
+}
+
+/// How much at the beginning of a text is seen as it is: visible ASCII with single spaces inside.
+fn seen_as_is(text: &str) -> usize {
+    let mut before = b' ';
+    for (at, byte) in text.bytes().enumerate() {
+        if !(byte.is_ascii_graphic() || (byte == b' ' && before != b' ')) {
+            return at.saturating_sub(usize::from(before == b' '));
+        }
+        before = byte;
+    }
+    text.len().saturating_sub(usize::from(before == b' '))
 }
 
 /// Whitespace seen but not written yet.
@@ -471,7 +506,7 @@ fn defuse(html: &str) -> String {
     let mut out = String::with_capacity(html.len() + 8);
     let mut rest = html;
     let mut close = None;
-    while let Some(open) = rest.find('<') {
+    while let Some(open) = memchr::memchr(b'<', rest.as_bytes()) {
         let (before, tag) = rest.split_at(open);
         out.push_str(before);
         let inner = tag.get(1..).unwrap_or_default();
@@ -479,7 +514,7 @@ fn defuse(html: &str) -> String {
         let from_end = match close {
             Some(None) => None,
             Some(Some(at)) if at <= inner.len() => Some(at),
-            _ => inner.find('>').map(|at| inner.len() - at),
+            _ => memchr::memchr(b'>', inner.as_bytes()).map(|at| inner.len() - at),
         };
         close = Some(from_end);
         let (body, after) = match from_end {
@@ -882,13 +917,13 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
         fn the_short_ways_come_to_the_same(
-            text in messy(), ascii in "[a-c \\n\\r\\t\u{b}\u{c}\u{1}\u{7f}<&;#]{0,16}", lines: bool
+            text in messy(), ascii in "[a-c \\n\\r\\t\u{b}\u{c}\u{1}\u{7f}<&;#]{0,16}", plain in "[ab\\n ]{0,8}", lines: bool
         ) {
             let shape = if lines { Shape::Lines } else { Shape::Line };
-            for text in [&text, &ascii] {
+            for text in [&text, &ascii, &plain] {
                 prop_assert_eq!(is_clean(text, shape), !has_markup_signs(text) && is_tidy(text, shape), "{:?}", text);
             }
-            for text in [&text, &ascii] {
+            for text in [&text, &ascii, &plain] {
                 let mut by_runs = String::new();
                 push_visible(text, shape, &mut by_runs);
                 prop_assert_eq!(by_runs, visible_by_chars(text, shape), "{:?}", text);

@@ -23,6 +23,7 @@ use crate::gazetteer::country_code;
 use crate::listing::{Amount, GeoPrecision, Ratio};
 use crate::meter::Held;
 use crate::moment::DAY_MS;
+use crate::web;
 use crate::zones;
 use crate::{Epoch, Shared};
 
@@ -418,6 +419,10 @@ fn shouts(title: &str) -> bool {
 }
 
 fn is_web_address(url: &str) -> bool {
+    // What is plain has a host and no spaces, and is told sooner.
+    if web::plain(url).is_some() {
+        return true;
+    }
     let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     host.is_some_and(|host| !host.is_empty() && !host.starts_with('/')) && !url.contains(char::is_whitespace)
 }

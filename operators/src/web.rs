@@ -44,32 +44,58 @@ const PLACES: [u8; 256] = {
 /// The parts of `text` where it is a plain web address: one that the URL standard leaves as it is.
 pub(crate) fn plain(text: &str) -> Option<Plain<'_>> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
-    let (host, tail) = rest.split_at(rest.find('/')?);
-    if !is_plain_host(host) {
-        return None;
-    }
-    let all = |text: &str, place: u8| text.bytes().all(|byte| PLACES[usize::from(byte)] & place != 0);
-    let (path, query) = tail.split_once('?').map_or((tail, None), |(path, query)| (path, Some(query)));
-    // Dots at the beginning of a part may lead upwards.
-    let leads_upwards = |pair: (u8, u8)| pair == (b'/', b'.');
-    let good = all(path, IN_PATH) && !path.bytes().zip(path.bytes().skip(1)).any(leads_upwards);
-    let good = good && query.is_none_or(|query| all(query, IN_QUERY) && !query.contains("&amp"));
-    good.then_some(Plain { host, path, query })
+    let (host, tail) = rest.split_at(plain_host(rest)?);
+    let (path, query) = match plain_path(tail)? {
+        end if end == tail.len() => (tail, None),
+        end => (tail.get(..end)?, Some(tail.get(end + 1..)?)),
+    };
+    query.is_none_or(is_plain_query).then_some(Plain { host, path, query })
 }
 
-/// Small letters, digits and hyphens; the last label begins with a letter, so that it is no number;
-/// nothing in Punycode.
-fn is_plain_host(host: &str) -> bool {
-    let mut last_begins_with_letter = false;
-    let good = host.len() <= MAX_HOST
-        && host.split('.').all(|label| {
-            let bytes = label.as_bytes();
-            last_begins_with_letter = bytes.first().is_some_and(u8::is_ascii_lowercase);
-            let ends_well = bytes.last().is_some_and(u8::is_ascii_alphanumeric) && bytes.first() != Some(&b'-');
-            let plain = bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-');
-            ends_well && plain && bytes.len() <= MAX_LABEL && bytes.get(2..4) != Some(b"--")
-        });
-    good && last_begins_with_letter
+/// Where the host at the beginning of `rest` ends: small letters, digits and hyphens; the last label begins
+/// with a letter, so that it is no number; nothing in Punycode.
+fn plain_host(rest: &str) -> Option<usize> {
+    let mut begin = 0;
+    for (at, byte) in rest.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' => {}
+            b'.' | b'/' => {
+                let label = rest.as_bytes().get(begin..at).filter(|label| is_plain_label(label))?;
+                if byte == b'/' {
+                    return (at <= MAX_HOST && label.first().is_some_and(u8::is_ascii_lowercase)).then_some(at);
+                }
+                begin = at + 1;
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Whether what is made of the bytes of hosts can be a label.
+fn is_plain_label(label: &[u8]) -> bool {
+    let ends_well = |end: Option<&u8>| end.is_some_and(|byte| *byte != b'-');
+    ends_well(label.first()) && ends_well(label.last()) && label.len() <= MAX_LABEL && label.get(2..4) != Some(b"--")
+}
+
+/// Where the path at the beginning of `tail` ends: at the question mark, or with the text.
+fn plain_path(tail: &str) -> Option<usize> {
+    let mut before = 0;
+    for (at, byte) in tail.bytes().enumerate() {
+        if PLACES[usize::from(byte)] & IN_PATH == 0 {
+            return (byte == b'?').then_some(at);
+        }
+        // Dots at the beginning of a part may lead upwards.
+        if before == b'/' && byte == b'.' {
+            return None;
+        }
+        before = byte;
+    }
+    Some(tail.len())
+}
+
+fn is_plain_query(query: &str) -> bool {
+    query.bytes().all(|byte| PLACES[usize::from(byte)] & IN_QUERY != 0) && !query.contains("&amp")
 }
 
 #[cfg(test)]

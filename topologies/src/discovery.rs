@@ -32,7 +32,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub const TABLES: [&str; 3] = ["places", "decisions", "control"];
 
 /// Changes whenever the same configuration and input would give other outputs than before.
-const OPERATORS_VERSION: u64 = 3;
+const OPERATORS_VERSION: u64 = 4;
 
 /// The discovery topology, ready to be built.
 pub struct Discovery {

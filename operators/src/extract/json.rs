@@ -21,7 +21,32 @@ pub(crate) enum Node<'a> {
     Float(f64),
     Text(Cow<'a, str>),
     List(Vec<Node<'a>>),
-    Object(Vec<(Cow<'a, str>, Node<'a>)>),
+    Object(Vec<(Name<'a>, Node<'a>)>),
+}
+
+/// The name of a member.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Name<'a> {
+    text: Cow<'a, str>,
+    head: u64,
+}
+
+impl<'a> Name<'a> {
+    fn new(text: Cow<'a, str>) -> Self {
+        Self { head: head(&text), text }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// The first eight bytes of a name. Most names in a record differ there, and that takes one look.
+fn head(name: &str) -> u64 {
+    match name.as_bytes().first_chunk() {
+        Some(bytes) => u64::from_be_bytes(*bytes),
+        None => name.bytes().fold(0, |head, byte| (head << 8) | u64::from(byte)),
+    }
 }
 
 impl<'a> Node<'a> {
@@ -47,10 +72,13 @@ impl<'a> Node<'a> {
 
     /// The member `key` of an object. Of members of one name the last counts.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
-        match self {
-            Self::Object(members) => members.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value),
-            _ => None,
-        }
+        self.member(key, head(key))
+    }
+
+    fn member(&self, key: &str, head: u64) -> Option<&Self> {
+        let Self::Object(members) = self else { return None };
+        let found = members.iter().rev().find(|(name, _)| name.head == head && name.text == key);
+        found.map(|(_, value)| value)
     }
 
     /// The text of a text, number or boolean.
@@ -191,22 +219,22 @@ impl<'de> Visitor<'de> for Seed<'_> {
 struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Cow<'de, str>;
+    type Value = Name<'de>;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
 impl<'de> Visitor<'de> for Key {
-    type Value = Cow<'de, str>;
+    type Value = Name<'de>;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a name")
     }
     fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(name))
+        Ok(Name::new(Cow::Borrowed(name)))
     }
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(name.to_owned()))
+        Ok(Name::new(Cow::Owned(name.to_owned())))
     }
 }
 
@@ -217,6 +245,7 @@ pub(crate) struct Pointer(Vec<Part>);
 #[derive(Debug, Clone, PartialEq)]
 struct Part {
     name: String,
+    head: u64,
     index: Option<usize>,
 }
 
@@ -276,13 +305,13 @@ impl Part {
             return Err(format!("{text:?} is no part of a JSON Pointer: ~ must be written ~0"));
         }
         let name = text.replace("~1", "/").replace("~0", "~");
-        Ok(Self { index: name.parse().ok(), name })
+        Ok(Self { head: head(&name), index: name.parse().ok(), name })
     }
 
     fn step<'n, 'a>(&self, node: &'n Node<'a>) -> Option<&'n Node<'a>> {
         match node {
             Node::List(items) => items.get(self.index?),
-            object => object.get(&self.name),
+            object => object.member(&self.name, self.head),
         }
     }
 }
@@ -377,6 +406,17 @@ mod tests {
         assert_eq!(all, [1, 2]);
         assert!(Pointer::compile("a/b").is_err());
         assert!(Pointer::compile("/a~2").is_err());
+    }
+
+    #[test]
+    fn members_are_told_apart_by_their_whole_names_and_the_last_one_counts() {
+        let node = parse(r#"{"location": 1, "locationName": 2, "a": 3, "\u0000a": 4, "a": 5, "": 6}"#);
+        for (name, value) in [("location", 1), ("locationName", 2), ("a", 5), ("\0a", 4), ("", 6)] {
+            assert_eq!(node.get(name).and_then(Node::whole), Some(value), "{name}");
+            let pointer = Pointer::compile(&format!("/{name}")).unwrap();
+            assert_eq!(pointer.find(&node).and_then(Node::whole), Some(value), "{name}");
+        }
+        assert_eq!(node.get("locationNames"), None);
     }
 
     #[test]

@@ -80,9 +80,9 @@ impl<'n, 'a> Found<'n, 'a> {
                 if event {
                     self.events.push((node, path.clone()));
                 }
-                for (name, value) in members {
+                for (name, value) in members.iter().map(|(name, value)| (name.as_str(), value)) {
                     if name != "superEvent" && (!event || holds_events(name)) {
-                        self.step(Step::Name(name.clone().into_owned()), value, path);
+                        self.step(Step::Name(name.to_owned()), value, path);
                     }
                 }
             }

@@ -138,8 +138,15 @@ impl Finder {
         constant.chain(found).chain(self.default.iter().map(Cow::Borrowed))
     }
 
+    /// The first of them.
     fn value<'n>(&'n self, node: &'n Node<'_>) -> Option<Cow<'n, Node<'n>>> {
-        self.candidates(node).next()
+        if let Some(constant) = &self.constant {
+            return Some(Cow::Borrowed(constant));
+        }
+        let found = self.places.iter().find_map(|place| place.find(node));
+        let value = found.or_else(|| self.default.as_ref().map(Cow::Borrowed));
+        debug_assert_eq!(value, self.candidates(node).next());
+        value
     }
 
     fn text(&self, node: &Node<'_>) -> Option<SmolStr> {

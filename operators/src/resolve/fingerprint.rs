@@ -394,8 +394,17 @@ fn street(address: &str) -> SmallVec<[Token; 8]> {
 
 /// Calls `visit` with each run of letters and digits, in plain lower-case letters without accents
 /// and apostrophes, and with whether it is written in capitals.
-pub(super) fn for_each_word(text: &str, visit: impl FnMut(&str, bool)) {
-    if text.is_ascii() { for_each_ascii_word(text, visit) } else { for_each_word_of(text.nfkd(), visit) }
+pub(super) fn for_each_word(text: &str, mut visit: impl FnMut(&str, bool)) {
+    if text.is_ascii() {
+        return for_each_ascii_word(text, visit);
+    }
+    // Decomposition never reaches across a space.
+    for part in text.split(' ') {
+        match part.is_ascii() {
+            true => for_each_ascii_word(part, &mut visit),
+            false => for_each_word_of(part.nfkd(), &mut visit),
+        }
+    }
 }
 
 /// The same for characters that are decomposed.
@@ -409,9 +418,11 @@ fn for_each_word_of(chars: impl Iterator<Item = char>, mut visit: impl FnMut(&st
         } else if c.is_alphanumeric() {
             upper &= c.is_uppercase();
             push_plain(c, &mut word);
-        } else if !is_apostrophe(c) && c != '`' && !is_combining_mark(c) && !word.is_empty() {
-            visit(&word, upper);
-            word.clear();
+        } else if !is_apostrophe(c) && c != '`' && !is_combining_mark(c) {
+            if !word.is_empty() {
+                visit(&word, upper);
+                word.clear();
+            }
             upper = true;
         }
     }
@@ -657,10 +668,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn words_of_ascii_are_those_of_its_characters(text in "[A-Ca-c0-9 .'`-]{0,24}") {
+        fn words_are_those_of_the_decomposed_characters(
+            text in prop_oneof!["[A-Ca-c0-9 .'`-]{0,24}", "[A-Ca-c0-9 .'éß日…\u{301}\u{327}\u{a0}\u{a8}\u{345}\u{37a}\u{384}]{0,24}"]
+        ) {
             let (mut by_words, mut by_chars) = (Vec::new(), Vec::new());
-            for_each_ascii_word(&text, |word, upper| by_words.push((word.to_owned(), upper)));
-            for_each_word_of(text.chars(), |word, upper| by_chars.push((word.to_owned(), upper)));
+            for_each_word(&text, |word, upper| by_words.push((word.to_owned(), upper)));
+            for_each_word_of(text.nfkd(), |word, upper| by_chars.push((word.to_owned(), upper)));
             prop_assert_eq!(by_words, by_chars);
         }
     }

@@ -128,9 +128,11 @@ fn site_and_family(host: &str) -> (u32, u32) {
 type Letters = SmallVec<[u8; 64]>;
 
 fn push_letters(label: &str, letters: &mut Letters) {
+    if label.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return letters.extend_from_slice(label.as_bytes());
+    }
     if label.is_ascii() {
-        letters.extend(label.bytes().filter(u8::is_ascii_alphabetic));
-        return;
+        return letters.extend(label.bytes().filter(u8::is_ascii_alphabetic));
     }
     let mut buffer = [0; 4];
     let kept = label.chars().filter(|c| c.is_alphabetic());

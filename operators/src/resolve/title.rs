@@ -92,10 +92,9 @@ pub(super) fn read(title: &str) -> Title {
             Word::new(text, upper)
         })
         .collect();
-    Reader::default().read(&words)
+    Reader::new(words.len(), buffer.len()).read(&words)
 }
 
-#[derive(Default)]
 struct Reader {
     title: Title,
     stopped: Vec<(Token, usize)>,
@@ -106,6 +105,19 @@ struct Reader {
 }
 
 impl Reader {
+    /// With room for so many words and letters.
+    fn new(words: usize, letters: usize) -> Self {
+        let text = |letters| String::with_capacity(letters);
+        Self {
+            title: Title { tokens: Vec::with_capacity(words), ..Title::default() },
+            stopped: Vec::new(),
+            initials: [words; 3].map(text),
+            syllables: text(2 * words),
+            letters: [letters; 2].map(text),
+            core: text(letters),
+        }
+    }
+
     fn read(mut self, words: &[Word<'_>]) -> Title {
         let mut at = 0;
         while let Some(word) = words.get(at) {
@@ -260,6 +272,8 @@ pub(super) fn country_token(code: &str) -> Token {
 /// How many words at the beginning are a time of day (`7pm`, `1130am`, `7 pm`, `7:30 pm`): those are
 /// compared as times.
 fn time_of_day(words: &[Word<'_>]) -> Option<usize> {
+    // All of them begin with a digit, and few words do.
+    words.first().filter(|word| word.text.starts_with(|c: char| c.is_ascii_digit()))?;
     let half = |text: &str| matches!(text, "am" | "pm");
     let digits = |text: &str| (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let text = |at: usize| words.get(at).map_or("", |word| word.text);
