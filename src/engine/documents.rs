@@ -19,9 +19,10 @@ use headwater_operators::{Epoch, ListingId};
 use smallvec::SmallVec;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::vec::Map;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -147,12 +148,13 @@ impl Documents {
         }
     }
 
-    /// Turns a record, read at `now`, into changes of listings.
+    /// Turns a record, a version of the document `id` that is read at `now`, into changes of listings.
     ///
     /// A version older than the known one changes nothing. A record without a key only upserts.
-    pub fn apply(&mut self, record: RawRecord, now: i64, out: &mut Said) {
+    pub fn apply(&mut self, id: Option<DocumentId>, record: RawRecord, now: i64, out: &mut Said) {
+        debug_assert_eq!(id, record.document());
         let bytes = bytes_hash(&record);
-        if self.is_repeat(&record, bytes, now, out) {
+        if id.is_some_and(|id| self.is_repeat(id, &record, bytes, now, out)) {
             return;
         }
         let Extraction { document, failures, timeless } = (self.read)(record);
@@ -166,8 +168,15 @@ impl Documents {
 
     /// The cheap path. The claims that the document made stand, so that nothing but the counts of
     /// what was seen depends on a repeat.
-    fn is_repeat(&mut self, record: &RawRecord, bytes: Option<NonZeroU64>, now: i64, out: &mut Said) -> bool {
-        let Some(known) = record.document().and_then(|id| self.known.get_mut(&id)) else { return false };
+    fn is_repeat(
+        &mut self,
+        id: DocumentId,
+        record: &RawRecord,
+        bytes: Option<NonZeroU64>,
+        now: i64,
+        out: &mut Said,
+    ) -> bool {
+        let Some(known) = self.known.get_mut(&id) else { return false };
         let version = Version::new(&record.origin, SourceStamp::default());
         if !known.is_repeated(bytes, version.position(), now) {
             return false;
@@ -262,9 +271,13 @@ fn memberships(state: &ListingState, retention: &Retention) -> Vec<Membership> {
     keyed.map(claimed).collect()
 }
 
+/// A record, and the document that it is a version of: worked out once for its way to the worker that knows
+/// the document, and for the look-up there.
+type Versioned = (Option<DocumentId>, RawRecord);
+
 /// All versions of a document go to one worker; records without a key go anywhere.
-fn route(record: &RawRecord) -> u64 {
-    record.document().map_or(record.origin.offset as u64, |id| id.0 as u64)
+fn route((document, record): &Versioned) -> u64 {
+    document.map_or(record.origin.offset as u64, |id| id.0 as u64)
 }
 
 /// Where a record stands in its partition: the order in which records are applied.
@@ -282,9 +295,17 @@ pub(super) fn documents<'s>(
 ) -> (StreamVec<'s, Epoch, (ListingId, Change)>, VecCollection<'s, Epoch, DeadLetter>) {
     let memberships = restored.flat_map(move |state| memberships(&state, &retention));
     let mut builder = OperatorBuilder::new("Documents".to_owned(), records.inner.scope());
-    let by_document = Exchange::new(|(record, _, _): &(RawRecord, Epoch, isize)| route(record));
+    let by_document = Exchange::new(route);
     let by_membership = Exchange::new(|(document, _, _, _): &Membership| document.0 as u64);
-    let mut records = builder.new_input(records.inner, by_document);
+    let versions = records.inner.unary(Pipeline, "Identify", |_capability, _info| {
+        |input, out| {
+            input.for_each(|capability, data| {
+                let versions = data.drain(..).map(|(record, _, _)| (record.document(), record));
+                out.session(&capability).give_iterator(versions);
+            });
+        }
+    });
+    let mut versions = builder.new_input(versions, by_document);
     let mut restored = builder.new_input(memberships, by_membership);
     let (changes_out, changes) = builder.new_output();
     let (failures_out, failures) = builder.new_output();
@@ -292,12 +313,12 @@ pub(super) fn documents<'s>(
         let mut changes_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(changes_out);
         let mut failures_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(failures_out);
         let mut state = Documents::new(retention, salt, read);
-        let mut stash: Stash<Result<RawRecord, Membership>> = Stash::default();
+        let mut stash: Stash<Result<Versioned, Membership>> = Stash::default();
         let (held, timers) = (Held::new("upsert-documents"), Held::new("upsert-document-timers"));
         move |frontiers| {
-            records.for_each(|capability, data| {
+            versions.for_each(|capability, data| {
                 let retain = || (0..2).map(|port| capability.retain(port)).collect();
-                stash.push(*capability.time(), retain, data.drain(..).map(|(record, _, _)| Ok(record)));
+                stash.push(*capability.time(), retain, data.drain(..).map(Ok));
             });
             restored.for_each(|capability, data| {
                 let retain = || (0..2).map(|port| capability.retain(port)).collect();
@@ -319,20 +340,20 @@ pub(super) fn documents<'s>(
     (changes, failures.as_collection())
 }
 
-fn epoch_of(state: &mut Documents, now: i64, inputs: Vec<Result<RawRecord, Membership>>) -> Said {
-    let mut records = Vec::with_capacity(inputs.len());
+fn epoch_of(state: &mut Documents, now: i64, inputs: Vec<Result<Versioned, Membership>>) -> Said {
+    let mut versions = Vec::with_capacity(inputs.len());
     state.known.reserve(inputs.len());
     for input in inputs {
         match input {
-            Ok(record) => records.push(record),
+            Ok(version) => versions.push(version),
             Err((document, listing, version, leaves_at)) => state.restore(document, listing, version, leaves_at),
         }
     }
     state.expire(now);
-    records.sort_by(|a, b| place(&a.origin).cmp(&place(&b.origin)));
+    versions.sort_by(|(_, a), (_, b)| place(&a.origin).cmp(&place(&b.origin)));
     let mut said = Said::default();
-    for record in records {
-        state.apply(record, now, &mut said);
+    for (document, record) in versions {
+        state.apply(document, record, now, &mut said);
     }
     said
 }

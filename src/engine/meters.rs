@@ -109,7 +109,7 @@ const STAGES: [(Stage, &str); 14] = [
 impl Stage {
     fn of(operator: &str) -> Self {
         match operator {
-            "Source" => Self::Read,
+            "Source" | "Identify" => Self::Read,
             "Latest" | "Table" | "NewFailures" => Self::Restore,
             "Documents" => Self::Extract,
             "Register" => Self::Upsert,

@@ -747,7 +747,8 @@ mod tests {
 
         fn apply(&mut self, told: Told, now: u64) {
             let mut said = Said::default();
-            self.documents.apply(told.record(), now as i64, &mut said);
+            let record = told.record();
+            self.documents.apply(record.document(), record, now as i64, &mut said);
             let mut emitted = Emitted::default();
             for (id, change) in said.changes {
                 self.register.apply(id, change, now, &mut emitted);
