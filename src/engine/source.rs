@@ -396,7 +396,7 @@ impl Source {
                 }
                 Next::Polled(Polled::End { partition, next }) => {
                     if self.known_tables.contains_key(&partition) {
-                        self.advance(partition, next, None);
+                        self.advance(&partition, next, None);
                     }
                     continue;
                 }
@@ -459,7 +459,7 @@ impl Source {
             self.epoch_bytes = 0;
             for (at, greatest) in std::mem::take(&mut self.reread) {
                 let next = self.positions.get(&at).map_or(0, |(next, _)| *next);
-                self.advance(at, next, greatest);
+                self.advance(&at, next, greatest);
             }
             self.go_live(outputs);
         } else if self.epoch_bytes > 0 && self.epoch + 1 < self.options.restored_epoch {
@@ -492,6 +492,9 @@ impl Source {
         let Some(capability) = self.capabilities.first().cloned() else { return };
         let mut session = raw.session(&capability);
         let mut tables = Vec::new();
+        // Records of one partition come in a row; names and counts are shared with other threads, and what is
+        // shared is dear to touch.
+        let (mut last, mut records) = (None, 0);
         while self.in_flight_bytes + self.epoch_bytes < self.options.pace.max_bytes && !self.is_full() {
             let record = match self.next_polled() {
                 Next::Nothing | Next::PhaseEnds => break,
@@ -500,27 +503,28 @@ impl Source {
                     continue;
                 }
                 Next::Polled(Polled::End { partition, next }) => {
-                    self.advance(partition, next, None);
+                    self.advance(&partition, next, None);
                     continue;
                 }
                 Next::Polled(Polled::Record(record)) => record,
             };
-            let at = TopicPartition::new(record.topic.clone(), record.partition);
+            let at = partition_of(&record, &mut last);
             let size = record.size();
             self.epoch_bytes += size + RECORD_OVERHEAD;
-            if self.known_tables.contains_key(&at) {
+            if self.known_tables.contains_key(at) {
                 self.advance(at, record.offset + 1, None);
                 tables.push(record);
                 continue;
             }
-            self.meters.read(&at, size);
+            self.meters.read(at, size);
             let timestamp_ms = self.options.timestamps.believed(record.timestamp_ms, self.epoch);
             let order_ms = self.advance(at, record.offset + 1, Some(timestamp_ms));
-            self.lifecycle.counters.records.fetch_add(1, Ordering::Relaxed);
+            records += 1;
             session.give((self.raw_record(LogRecord { timestamp_ms, ..record }, order_ms), self.epoch, 1));
         }
         drop(session);
         drop(raw);
+        self.lifecycle.counters.records.fetch_add(records, Ordering::Relaxed);
         self.meters.pause(self.in_flight_bytes + self.epoch_bytes >= self.options.pace.max_bytes);
         self.count_in_flight();
         for record in tables {
@@ -536,13 +540,16 @@ impl Source {
     }
 
     /// Notes how far `at` has been read; returns its greatest timestamp so far.
-    fn advance(&mut self, at: TopicPartition, next: i64, timestamp: Option<i64>) -> i64 {
-        let entry = self.positions.entry(at.clone()).or_insert((0, None));
+    fn advance(&mut self, at: &TopicPartition, next: i64, timestamp: Option<i64>) -> i64 {
+        let entry = match self.positions.get_mut(at) {
+            Some(entry) => entry,
+            None => self.positions.entry(at.clone()).or_insert((0, None)),
+        };
         let before = *entry;
         *entry = (before.0.max(next), before.1.max(timestamp));
         let (max, changed) = (entry.1.unwrap_or(0), *entry != before);
-        if changed && !self.changed.contains(&at) {
-            self.changed.insert(at);
+        if changed && !self.changed.contains(at) {
+            self.changed.insert(at.clone());
         }
         max
     }
@@ -629,6 +636,12 @@ impl Source {
             });
         }
     }
+}
+
+/// The partition of a record: the last one's, where it is that.
+fn partition_of<'a>(record: &LogRecord, last: &'a mut Option<TopicPartition>) -> &'a TopicPartition {
+    last.take_if(|last| last.partition != record.partition || last.topic != record.topic);
+    last.get_or_insert_with(|| TopicPartition::new(record.topic.clone(), record.partition))
 }
 
 /// The epoch that the clock shows: the beginning of its interval.
