@@ -131,22 +131,17 @@ impl Finder {
         self.places.is_empty() && self.constant.is_none() && self.default.is_none()
     }
 
-    /// Everything that is there, in order of preference.
-    fn candidates<'n>(&'n self, node: &'n Node<'_>) -> impl Iterator<Item = Cow<'n, Node<'n>>> {
-        let found = self.places.iter().filter(|_| self.constant.is_none()).filter_map(|place| place.find(node));
-        let constant = self.constant.iter().map(Cow::Borrowed);
-        constant.chain(found).chain(self.default.iter().map(Cow::Borrowed))
+    /// What `read` makes of the first that it can read of everything that is there, in order of preference.
+    fn first<'n, T>(&'n self, node: &'n Node<'_>, mut read: impl FnMut(Cow<'n, Node<'n>>) -> Option<T>) -> Option<T> {
+        let found = match &self.constant {
+            Some(constant) => read(Cow::Borrowed(constant)),
+            None => self.places.iter().find_map(|place| read(place.find(node)?)),
+        };
+        found.or_else(|| read(Cow::Borrowed(self.default.as_ref()?)))
     }
 
-    /// The first of them.
     fn value<'n>(&'n self, node: &'n Node<'_>) -> Option<Cow<'n, Node<'n>>> {
-        if let Some(constant) = &self.constant {
-            return Some(Cow::Borrowed(constant));
-        }
-        let found = self.places.iter().find_map(|place| place.find(node));
-        let value = found.or_else(|| self.default.as_ref().map(Cow::Borrowed));
-        debug_assert_eq!(value, self.candidates(node).next());
-        value
+        self.first(node, Some)
     }
 
     fn text(&self, node: &Node<'_>) -> Option<SmolStr> {
@@ -311,14 +306,15 @@ impl CompiledMapping {
     /// The first date among the candidates that one of the formats reads.
     fn date(&self, finder: &Finder, name: &str, node: &Node<'_>, year: Option<i16>) -> Result<When, Problem> {
         let mut unreadable = None;
-        for candidate in finder.candidates(node) {
-            let Some(text) = candidate.text() else { continue };
-            if let Some(when) = self.formats.iter().find_map(|format| format.read(&text, year)) {
-                return Ok(when);
+        let date = finder.first(node, |candidate| {
+            let text = candidate.text()?;
+            let date = self.formats.iter().find_map(|format| format.read(&text, year));
+            if date.is_none() {
+                unreadable.get_or_insert_with(|| text.into_owned());
             }
-            unreadable.get_or_insert_with(|| text.into_owned());
-        }
-        Err(unreadable.map_or_else(|| Problem::missing(name), |text| Problem::invalid(name, &text)))
+            date
+        });
+        date.ok_or_else(|| unreadable.map_or_else(|| Problem::missing(name), |text| Problem::invalid(name, &text)))
     }
 
     fn end(&self, begin: &When, zone: &Zone, node: &Node<'_>, year: Option<i16>) -> Option<Moment> {
