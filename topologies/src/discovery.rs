@@ -188,7 +188,8 @@ struct Versioned<'a, T> {
     value: &'a T,
 }
 
-fn versioned<T: Serialize>(value: &T) -> Bytes {
+/// `value` as JSON, with the format version in front.
+pub(crate) fn versioned<T: Serialize>(value: &T) -> Bytes {
     json(&Versioned { format: FORMAT, value })
 }
 

@@ -23,6 +23,8 @@ pub(super) enum Part {
     Pipeline,
     /// One run of the floor.
     Floor,
+    /// One run of the plain program.
+    Plain,
 }
 
 /// Options of `headwater bench pipeline`.
@@ -52,7 +54,8 @@ pub struct PipelineArgs {
     /// How often to measure, each time in a new process; the run of the median rate is told
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub runs: u32,
-    /// Also run the floor: a hand-written program of the unavoidable work on the same records
+    /// Also run, on the same records, the floor (a hand-written program of the unavoidable work) and the plain
+    /// program (all of the work, by the same functions, without the dataflow)
     #[arg(long)]
     pub floor: bool,
     /// Where records come from and results go to

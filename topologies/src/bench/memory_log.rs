@@ -19,7 +19,7 @@ use super::process::{Usage, usage};
 use super::written::Written;
 
 /// Create time of the first record in ms since the Unix epoch; each is a millisecond younger.
-const BEGAN_MS: i64 = 1_780_000_000_000;
+pub(super) const BEGAN_MS: i64 = 1_780_000_000_000;
 
 /// Settings of the log.
 pub(super) struct MemoryOptions {

@@ -4,7 +4,8 @@
 //! to the engine and takes its transactions, so that what is measured is the dataflow with its
 //! sources, serialisation and committer; or a real log does (`on_log`). Every run is a process of its own (`runs`); the median of
 //! several is told with its spread (`report`), beside the [`floor`]: what a hand-written program
-//! of the unavoidable work does with the same records.
+//! of the unavoidable work does with the same records, and the plain program (`plain`): the pipeline's
+//! own functions without the dataflow.
 //!
 //! Without a rate the input is as fast as the engine takes it, and latency shows how long batches
 //! queue at full load. With one, records are due at fixed times whether or not they are taken, and
@@ -28,6 +29,7 @@ mod memory_log;
 mod observed;
 mod on_log;
 mod pipeline;
+mod plain;
 mod process;
 mod quality;
 mod report;
@@ -37,6 +39,7 @@ mod written;
 pub use args::{BenchLogKind, PipelineArgs};
 pub use floor::FloorReport;
 pub use pipeline::{Percentiles, RunReport};
+pub use plain::PlainReport;
 pub use quality::Quality;
 pub use report::{FloorComparison, Report, Spread};
 
@@ -106,6 +109,7 @@ impl BenchArgs {
         let outcome = match args.part {
             Some(Part::Pipeline) => one_run(&args).map(|report| json(&report)),
             Some(Part::Floor) => one_floor(&args).map(|report| json(&report)),
+            Some(Part::Plain) => one_plain(&args).map(|report| json(&report)),
             None => runs::measure(&args).map(|report| if args.json { json(&report) } else { report.table() }),
         };
         match outcome {
@@ -130,4 +134,8 @@ fn one_run(args: &PipelineArgs) -> Result<RunReport, Box<dyn Fault>> {
 fn one_floor(args: &PipelineArgs) -> Result<FloorReport, Box<dyn Fault>> {
     let input = pipeline::input(args, args.floor_threads.max(1))?;
     Ok(floor::floor(&input, args.warm_up(input.len()))?)
+}
+
+fn one_plain(args: &PipelineArgs) -> Result<PlainReport, Box<dyn Fault>> {
+    Ok(plain::plain(&pipeline::input(args, 1)?, &pipeline::config(args)?)?)
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::floor::FloorReport;
 use super::pipeline::RunReport;
+use super::plain::PlainReport;
 
 /// The run of the median rate, and how far the others are from it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,6 +46,10 @@ pub struct FloorComparison {
     pub processor_ratio: Option<f64>,
     /// The ratio by the slowest floor and the fastest pipeline, and the other way round.
     pub ratio_spread: Spread,
+    /// The same work without the dataflow, on one thread.
+    pub plain: PlainReport,
+    /// How many times as many records as the pipeline it does for each second of processor time.
+    pub plain_ratio: Option<f64>,
 }
 
 /// The middle one by `of`; of an even number the lower of the two.
@@ -68,20 +73,21 @@ impl Report {
         Some(Self { median, spread: spread(rates.iter().copied()), runs: rates, floor: None })
     }
 
-    /// Adds the floor, run with one thread and with as many as there are workers.
-    pub(super) fn compare(&mut self, one: &[FloorReport], same: &[FloorReport]) {
+    /// Adds the floor, run with one thread and with as many as there are workers, and the plain program.
+    pub(super) fn compare(&mut self, one: &[FloorReport], same: &[FloorReport], plain: &[PlainReport]) {
         let rate = |floor: &FloorReport| floor.records_per_second;
         let (Some(one_thread), Some(same_threads)) = (median_by(one, rate), median_by(same, rate)) else { return };
+        let Some(plain) = median_by(plain, |plain| plain.records_per_second) else { return };
+        let by_processor = |other: Option<f64>| Some(other? / self.median.records_per_cpu_second?);
         let floors = spread(same.iter().map(rate));
         self.floor = Some(FloorComparison {
             ratio: same_threads.records_per_second / self.median.records_per_second,
-            processor_ratio: same_threads
-                .records_per_cpu_second
-                .zip(self.median.records_per_cpu_second)
-                .map(|(floor, pipeline)| floor / pipeline),
+            processor_ratio: by_processor(same_threads.records_per_cpu_second),
+            plain_ratio: by_processor(plain.records_per_cpu_second),
             ratio_spread: Spread { min: floors.min / self.spread.max, max: floors.max / self.spread.min },
             one_thread,
             same_threads,
+            plain,
         });
     }
 
@@ -147,6 +153,8 @@ fn floor_rows(floor: &FloorComparison) -> Vec<(&'static str, String)> {
     let (one, same) = (&floor.one_thread, &floor.same_threads);
     let [parse, find, join, write] = same.phases;
     let ends = floor.ratio_spread;
+    let ratio = |ratio: Option<f64>| ratio.map_or("unknown".to_owned(), |ratio| format!("{ratio:.2}"));
+    let [reading, resolving, writing] = floor.plain.phases;
     vec![
         ("floor, one thread", format!("{} records/s", grouped(one.records_per_second as u64))),
         (
@@ -157,10 +165,11 @@ fn floor_rows(floor: &FloorComparison) -> Vec<(&'static str, String)> {
         ("floor bytes out, all events", grouped(same.output_bytes)),
         ("floor precision/recall", quality(same).unwrap_or_else(|| "unknown".to_owned())),
         ("floor / pipeline", format!("{:.2} ({:.2} to {:.2})", floor.ratio, ends.min, ends.max)),
-        (
-            "the same by processor time",
-            floor.processor_ratio.map_or("unknown".to_owned(), |ratio| format!("{ratio:.2}")),
-        ),
+        ("the same by processor time", ratio(floor.processor_ratio)),
+        ("plain program, one thread", format!("{} records/s", grouped(floor.plain.records_per_second as u64))),
+        ("plain read/resolve/write", format!("{reading:.2} / {resolving:.2} / {writing:.2} s")),
+        ("plain bytes out", grouped(floor.plain.output_bytes)),
+        ("plain / pipeline, processor", ratio(floor.plain_ratio)),
     ]
 }
 

@@ -10,6 +10,7 @@ use super::BenchError;
 use super::args::PipelineArgs;
 use super::floor::FloorReport;
 use super::pipeline::RunReport;
+use super::plain::PlainReport;
 use super::report::Report;
 
 /// Runs everything that `args` ask for. Pipeline and floor take turns, so that both meet the same
@@ -18,7 +19,7 @@ pub(super) fn measure(args: &PipelineArgs) -> Result<Report, Box<dyn Fault>> {
     if args.floor && args.input.is_some() {
         return Err(Box::new(BenchError::FloorSource));
     }
-    let (mut runs, mut one, mut same) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut runs, mut one, mut same, mut plain) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.runs {
         runs.push(child::<RunReport>(&["--part", "pipeline"])?);
         if args.floor {
@@ -26,11 +27,12 @@ pub(super) fn measure(args: &PipelineArgs) -> Result<Report, Box<dyn Fault>> {
             if args.workers > 1 {
                 same.push(floor(args.workers)?);
             }
+            plain.push(child::<PlainReport>(&["--part", "plain"])?);
         }
     }
     let mut report = Report::of(&runs).ok_or(BenchError::Child { reason: "nothing was run".to_owned() })?;
     let same = if args.workers > 1 { &same } else { &one };
-    report.compare(&one, same);
+    report.compare(&one, same, &plain);
     Ok(report)
 }
 
