@@ -136,7 +136,7 @@ impl Metrics {
     /// All metrics in Prometheus's text format.
     pub fn render(&self) -> String {
         if let Some(bytes) = resident_bytes() {
-            metrics::gauge!("process_resident_memory_bytes").set(bytes);
+            metrics::gauge!("process_resident_memory_bytes").set(bytes as f64);
         }
         self.0.render()
     }
@@ -155,12 +155,18 @@ fn builder() -> PrometheusBuilder {
     })
 }
 
-/// Memory held by this process, where the system tells (Linux).
-fn resident_bytes() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib * 1024.0)
+/// Memory held by this process in bytes, where the system tells (Linux).
+pub fn resident_bytes() -> Option<u64> {
+    resident_in(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// Ordinary pages, and the huge ones that were set aside beforehand: Linux does not count those as resident.
+fn resident_in(status: &str) -> Option<u64> {
+    let bytes = |field: &str| -> Option<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+    };
+    bytes("VmRSS:")?.checked_add(bytes("HugetlbPages:").unwrap_or(0))
 }
 
 /// Says what each metric means; docs/operations.md says more.
@@ -234,6 +240,14 @@ fn describe_views() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn huge_pages_are_memory_too() {
+        assert_eq!(resident_in("VmHWM:\t 999 kB\nVmRSS:\t  100 kB\nHugetlbPages:\t  2048 kB\n"), Some(2_148 << 10));
+        assert_eq!(resident_in("VmRSS:\t  100 kB\n"), Some(100 << 10));
+        assert_eq!(resident_in("HugetlbPages:\t  2048 kB\n"), None);
+        assert_eq!(resident_in("VmRSS: lots\n"), None);
+    }
 
     #[test]
     fn filters_are_levels_or_directives() {

@@ -2,10 +2,12 @@
 
 use std::fs;
 
+use headwater::telemetry::resident_bytes;
+
 /// What the process has used or uses at one moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Usage {
-    /// Resident memory in bytes.
+    /// Memory held in bytes, see [`resident_bytes`].
     pub resident: Option<u64>,
     /// Processor time of all threads in seconds.
     pub processor: Option<f64>,
@@ -23,12 +25,13 @@ const TICKS: f64 = 100.0;
 
 /// What is used now.
 pub(super) fn usage() -> Usage {
-    Usage { resident: status("VmRSS:"), processor: processor() }
+    Usage { resident: resident_bytes(), processor: processor() }
 }
 
-/// The most memory that was resident since [`forget_peak`], in bytes.
+/// The most memory that was resident since [`forget_peak`], in bytes; of huge pages, which the allocator does
+/// not give back, those that are held now.
 pub(super) fn peak() -> Option<u64> {
-    status("VmHWM:")
+    Some(status("VmHWM:")? + status("HugetlbPages:").unwrap_or(0))
 }
 
 /// Lets the peak begin anew; where that is not allowed, it stays that of the whole process.
