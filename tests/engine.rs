@@ -206,6 +206,26 @@ fn an_orderly_restart_trusts_the_outputs_and_writes_nothing() {
 }
 
 #[test]
+fn a_restart_knows_how_far_its_inputs_are_committed_before_it_commits_anything() {
+    let bench = Bench::new();
+    bench.produce(&[(Some("d1"), Some("a=A")), (None, Some("b=B")), (Some("d2"), Some("c=C"))]);
+    bench.run(1, 1);
+    let ends = bench.log.watermarks("t.raw").unwrap().unwrap();
+    let engine = bench.start(1, false, 1);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    for (partition, ends) in (0..).zip(ends).filter(|(_, ends)| ends.high > 0) {
+        let at = TopicPartition::new("t.raw", partition);
+        while engine.lifecycle().position(&at) != Some(ends.high) {
+            assert!(Instant::now() < deadline, "{at:?}: {:?} of {}", engine.lifecycle().position(&at), ends.high);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    assert_eq!(engine.lifecycle().counters.commits.load(std::sync::atomic::Ordering::Relaxed), 0);
+    engine.lifecycle().stop();
+    engine.wait().unwrap();
+}
+
+#[test]
 fn a_changed_configuration_corrects_only_what_differs() {
     let bench = Bench::new();
     bench.produce(&[(Some("d1"), Some("a=A;b=B;c=C"))]);

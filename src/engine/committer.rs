@@ -259,9 +259,12 @@ const TRANSACTION_BYTES: usize = 32 << 20;
 impl Committer {
     fn new(options: CommitterOptions, writer: Box<dyn Transactional>, lifecycle: Arc<Lifecycle>) -> Self {
         let progress = options.progress.as_ref();
+        let positions = progress.map(|progress| Positions::from(&*progress.positions)).unwrap_or_default();
+        // An input without anything new is not behind, though nothing may be committed for long.
+        lifecycle.set_positions(positions.offsets());
         Self {
             epoch: progress.map_or(0, |progress| progress.epoch),
-            positions: progress.map(|progress| Positions::from(&*progress.positions)).unwrap_or_default(),
+            positions,
             watermark: progress.and_then(|progress| progress.watermark),
             // Until the outputs are corrected they are those of the former fingerprint.
             results: progress.map_or(0, |progress| progress.results),

@@ -123,10 +123,11 @@ pub fn explain(log: &dyn Log, config: &Config, subjects: &[Subject; 2]) -> Resul
             }
         });
         if let Some(id) = ids.last().filter(|id| !listings.contains_key(id)) {
-            return Err(ToolError::Record {
-                place: "listings".to_owned(),
-                reason: format!("there is no listing {id}"),
-            });
+            let listing = match subject {
+                Subject::Known(listing) => listing.to_string(),
+                Subject::Json(_) => id.to_string(),
+            };
+            return Err(ToolError::NoListing { listing });
         }
     }
     let (Some(&a), Some(&b)) = (ids.first(), ids.get(1)) else { return Err(ToolError::OneListing) };
@@ -144,7 +145,7 @@ pub fn explain(log: &dyn Log, config: &Config, subjects: &[Subject; 2]) -> Resul
 }
 
 fn read_record(config: &Config, text: &str, letter: &str) -> Result<LiveListing, ToolError> {
-    let wrong = |reason: String| ToolError::Record { place: format!("record {letter}"), reason };
+    let wrong = |reason: String| ToolError::Truth { place: format!("record {letter}"), reason };
     let (extractor, _): (Extractor, _) = config.compile().map_err(|problems| {
         wrong(
             problems
@@ -198,7 +199,7 @@ fn compose(
     let reasons = comparison.as_ref().map(|comparison| reasons(comparison, &comparer)).unwrap_or_default();
     let same = batch.together(a, b);
     let path = path(batch, listings, (a, b), same);
-    let cut = (!same && !path.is_empty()).then(|| cut(batch, &comparer, listings, (a, b)));
+    let cut = (!same && !path.is_empty()).then(|| cut(batch, &comparer, listings, decisions, (a, b)));
     let on_pair = |decision: &&Decision| decision.pair() == Some((a.min(b), a.max(b)));
     let listing = |id: &ListingId| listings.get(id).map(LiveListing::described);
     let unknown = || Listing::new("", "", "", headwater_operators::Moment::Instant { ms: 0, offset_min: 0 });
@@ -276,12 +277,20 @@ fn cut(
     batch: &Batch,
     comparer: &Comparer,
     listings: &HashMap<ListingId, LiveListing>,
+    decisions: &[Decision],
     (a, b): (ListingId, ListingId),
 ) -> String {
     let group = |id: ListingId| {
         batch.cluster(id).map_or_else(|| vec![id], |cluster| cluster.iter().map(|member| member.node.listing).collect())
     };
     let (left, right) = (group(a), group(b));
+    let between = |(x, y): (ListingId, ListingId)| {
+        (left.contains(&x) && right.contains(&y)) || (left.contains(&y) && right.contains(&x))
+    };
+    let different = |decision: &&Decision| matches!(decision, Decision::Different(_));
+    if let Some(decision) = decisions.iter().filter(different).find(|decision| decision.pair().is_some_and(between)) {
+        return format!("decided: {}", describe(decision));
+    }
     let (mut sum, mut count) = (0.0, 0_u32);
     let mut worst: Option<(f64, String)> = None;
     for (x, y) in left.iter().flat_map(|x| right.iter().map(move |y| (*x, *y))) {
@@ -298,7 +307,14 @@ fn cut(
     }
     let mean = sum / f64::from(count.max(1));
     let (points, pair) = worst.unwrap_or_default();
-    format!("all {count} pairs between the two groups together say {mean:+.1} on average; {pair} say {points:+.1}")
+    match count {
+        0 | 1 => format!("{pair} say {points:+.1}"),
+        _ => {
+            format!(
+                "all {count} pairs between the two groups together say {mean:+.1} on average; {pair} say {points:+.1}"
+            )
+        }
+    }
 }
 
 impl fmt::Display for Explanation {
@@ -329,5 +345,39 @@ impl fmt::Display for Explanation {
             writeln!(f, "  {from} matches {to} ({similarity:.4})")?;
         }
         self.cut.as_ref().map_or(Ok(()), |cut| writeln!(f, "Kept apart although these matches connect them: {cut}."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_operators::resolve::{ListingName, Ruling};
+
+    use super::*;
+
+    fn live(source: &str) -> LiveListing {
+        let start = "2026-03-28T19:30:00+01:00".parse().unwrap();
+        let mut listing = Listing::new(source, "1", "An Evening with the Glass Orchestra", start);
+        listing.venue.name = Some("Old Mill".into());
+        listing.venue.city = Some("Berlin".into());
+        LiveListing::new(&listing, 0, 0)
+    }
+
+    #[test]
+    fn what_a_person_keeps_apart_is_said_to_be_kept_apart_by_that_person() {
+        let listings: HashMap<_, _> = [live("x"), live("y")].into_iter().map(|live| (live.id, live)).collect();
+        let [a, b] = ["x", "y"].map(|source| ListingId::of(source, "1"));
+        let name = |source| ListingName::new(source, "1").into();
+        let ruling = Ruling { a: name("x"), b: name("y"), who: "kim".into(), why: None, at: 0 };
+        let resolve = ResolveConfig::default();
+        let explained = |decisions: &[Decision]| {
+            let batch = Batch::resolve(listings.values(), decisions, &resolve);
+            compose(&listings, &batch, decisions, &resolve, (a, b), None)
+        };
+        let alone = explained(&[]);
+        assert!(alone.same && alone.cut.is_none());
+        let decided = explained(&[Decision::Different(ruling)]);
+        assert!(!decided.same && !decided.path.is_empty());
+        let cut = decided.cut.unwrap();
+        assert!(cut.starts_with("decided: ") && cut.contains("kim"), "{cut}");
     }
 }

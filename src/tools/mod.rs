@@ -81,6 +81,12 @@ pub enum ToolError {
         /// What is wrong.
         reason: String,
     },
+    /// There is no such live listing.
+    #[error("there is no live listing {listing}")]
+    NoListing {
+        /// As it was named.
+        listing: String,
+    },
     /// A decision on a listing and itself.
     #[error("a decision is on two listings, not on one and itself")]
     OneListing,
@@ -135,6 +141,7 @@ impl Fault for ToolError {
         match self {
             Self::Config(_) | Self::NoTopic { .. } | Self::ContentType { .. } | Self::Record { .. } => Domain::User,
             Self::File { .. } | Self::Truth { .. } | Self::OneListing | Self::NoDecision { .. } => Domain::User,
+            Self::NoListing { .. } => Domain::User,
             Self::NoLetter { .. } | Self::NeedsConsent { .. } | Self::Writing { .. } => Domain::User,
             Self::Damaged { .. } => Domain::External,
             Self::Log(error) => error.domain(),
@@ -149,6 +156,11 @@ impl Fault for ToolError {
             Self::NoTopic { hint, .. } => Some(hint.clone()),
             Self::ContentType { .. } => Some("name it: --content-type text/calendar".to_owned()),
             Self::Record { .. } => Some("--keep-going leaves out what cannot be written".to_owned()),
+            Self::NoListing { .. } => Some(
+                "a listing is named SOURCE/ID with the source's own id; `headwater consume listings --exit-at-end --json` \
+                 shows those there are"
+                    .to_owned(),
+            ),
             Self::NoDecision { .. } => Some("`headwater decide list` shows those there are".to_owned()),
             Self::NoLetter { .. } => Some("`headwater dead-letters list` shows those there are".to_owned()),
             Self::NeedsConsent { .. } => {
