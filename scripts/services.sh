@@ -498,6 +498,8 @@ print_env() {
     url="$(database_url)"
     [ -n "$brokers" ] && [ -n "$url" ] || fail "not up: run scripts/services.sh up"
     printf 'export KAFKA_BROKERS=%q\nexport DATABASE_URL=%q\n' "$brokers" "$url"
+    # What config/discovery.toml reads.
+    printf 'export HEADWATER_BROKERS=%q\nexport HEADWATER_DATABASE_URL=%q\n' "$brokers" "$url"
     # Others that are started beside this one need not fetch them again.
     if [ "$(recall kafka)" = native ]; then printf 'export HEADWATER_KAFKA_JARS=%q\n' "$(kafka_jars)"; fi
 }

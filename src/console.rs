@@ -4,6 +4,7 @@
 //! elsewhere the same lines are printed at a slower pace. With `--json` every line is an object.
 
 use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -55,10 +56,11 @@ pub struct Console {
     last: (Instant, u64),
     rate: f64,
     told_corrections: bool,
+    config: Option<PathBuf>,
 }
 
 /// How the console speaks.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ConsoleOptions {
     /// One JSON object a line on standard output.
     pub json: bool,
@@ -66,6 +68,8 @@ pub struct ConsoleOptions {
     pub goal: Option<u64>,
     /// Whether merged events are shown.
     pub spotlight: bool,
+    /// The file of the configuration, for commands that are suggested.
+    pub config: Option<PathBuf>,
 }
 
 impl Console {
@@ -96,6 +100,7 @@ impl Console {
             last: (now, 0),
             rate: 0.0,
             told_corrections: false,
+            config: options.config,
             lifecycle,
         })
     }
@@ -202,13 +207,13 @@ impl Console {
                 "corrections": self.lifecycle.counters.corrections.load(Ordering::Relaxed), "orderly": orderly,
             })
             .to_string(),
-            false => summary(&figures, elapsed, rate, orderly),
+            false => summary(&figures, elapsed, rate, orderly, self.config.as_deref()),
         };
         let _ = writeln!(std::io::stdout(), "{text}");
     }
 }
 
-fn summary(figures: &Figures, elapsed: Duration, rate: f64, orderly: bool) -> String {
+fn summary(figures: &Figures, elapsed: Duration, rate: f64, orderly: bool, config: Option<&Path>) -> String {
     let state = match orderly {
         true => "everything read is committed",
         false => "what was not committed is read again at the next start",
@@ -225,7 +230,8 @@ fn summary(figures: &Figures, elapsed: Duration, rate: f64, orderly: bool) -> St
         text.push_str(&format!("\n  {name:<18} {:>12}", grouped(value)));
     }
     if figures.dead_letters > 0 {
-        text.push_str("   `headwater dead-letters summary` says why");
+        let config = config.map(|file| format!(" --config {}", file.display())).unwrap_or_default();
+        text.push_str(&format!("   `headwater dead-letters summary{config}` says why"));
     }
     text
 }

@@ -279,10 +279,10 @@ impl<'i> Loader<'i> {
             Some(Text::Environment { name, value }) => {
                 let steps = name.strip_prefix(ENVIRONMENT_PREFIX).unwrap_or(name).split("__");
                 let steps: Vec<String> = steps.map(str::to_ascii_lowercase).collect();
-                self.add_value(source, &steps, value);
+                self.add_single(source, &steps, value);
             }
             Some(Text::Flag { key, value }) => match steps_of(key) {
-                Some(steps) => self.add_value(source, &steps, value),
+                Some(steps) => self.add_single(source, &steps, value),
                 None => {
                     let hint = Some("for instance --set 'engine.epoch_interval=50ms'".to_owned());
                     self.report(source, 0, String::new(), "the key cannot be read".to_owned(), hint);
@@ -290,6 +290,15 @@ impl<'i> Loader<'i> {
             },
             None => {}
         }
+    }
+
+    /// Adds the value of a variable or a flag.
+    fn add_single(&mut self, source: SourceId, steps: &[String], value: &'i str) {
+        if steps.first().is_some_and(|step| step == INCLUDE) {
+            let hint = Some("say it at the beginning of the file that --config names".to_owned());
+            return self.report(source, 0, INCLUDE.to_owned(), "only files include files".to_owned(), hint);
+        }
+        self.add_value(source, steps, value);
     }
 
     fn add_file(&mut self, source: SourceId, text: &'i str) {
@@ -562,6 +571,12 @@ mod tests {
              --set items.0.url.deeper: items[0].url: is a single value, which nothing can be set inside of\n\
              --set items.7.url: items: is a list of 2; name an element by its number, from 0"
         );
+    }
+
+    #[test]
+    fn only_files_include_files() {
+        let errors = refused("", &[("HEADWATER__INCLUDE", "a.toml")], &["include=['b.toml']"]);
+        assert_eq!(errors.matches("only files include files").count(), 2, "{errors}");
     }
 
     #[test]

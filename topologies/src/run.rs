@@ -252,6 +252,7 @@ impl Session<'_> {
             json: self.args.json,
             goal: self.args.exit_when_idle.then_some(engine.backlog),
             spotlight: !self.args.exit_when_idle,
+            config: self.args.config.sources().file,
         };
         let events = self.config.full_name(Output::Events.name());
         let mut console = Console::new(Arc::clone(engine.lifecycle()), &**self.log, &events, options)?;
