@@ -3,6 +3,7 @@
 //! On a terminal one line is kept up to date and a merged event is shown now and then above it;
 //! elsewhere the same lines are printed at a slower pace. With `--json` every line is an object.
 
+use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,10 @@ use crate::log::{Log, LogError, Polled, Reader, Start, TopicPartition};
 const SPOTLIGHT_EVERY: Duration = Duration::from_secs(3);
 /// How often the status is printed where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
+/// Over how long a rate is taken: under load records are read in bursts, with a second or two between.
+const RATE_OVER: Duration = Duration::from_secs(5);
+/// How often it is taken.
+const RATE_EVERY: Duration = Duration::from_millis(500);
 
 /// What the counters said at one moment.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
@@ -53,10 +58,35 @@ pub struct Console {
     spotlight: Option<Spotlight>,
     started: Instant,
     last_print: Instant,
-    last: (Instant, u64),
-    rate: f64,
+    rate: Rate,
     told_corrections: bool,
     config: Option<PathBuf>,
+}
+
+/// Records a second over the last [`RATE_OVER`].
+struct Rate(VecDeque<(Instant, u64)>);
+
+impl Rate {
+    fn new(began: Instant) -> Self {
+        Self(VecDeque::from([(began, 0)]))
+    }
+
+    /// Takes in how many records there have been in all.
+    fn count(&mut self, now: Instant, records: u64) {
+        if self.0.back().is_some_and(|(last, _)| now.duration_since(*last) < RATE_EVERY) {
+            return;
+        }
+        self.0.push_back((now, records));
+        while self.0.get(1).is_some_and(|(second, _)| now.duration_since(*second) >= RATE_OVER) {
+            self.0.pop_front();
+        }
+    }
+
+    fn per_second(&self) -> f64 {
+        let (Some((from, before)), Some((to, records))) = (self.0.front(), self.0.back()) else { return 0.0 };
+        let seconds = to.duration_since(*from).as_secs_f64();
+        if seconds > 0.0 { records.saturating_sub(*before) as f64 / seconds } else { 0.0 }
+    }
 }
 
 /// How the console speaks.
@@ -97,8 +127,7 @@ impl Console {
             json: options.json,
             started: now,
             last_print: now,
-            last: (now, 0),
-            rate: 0.0,
+            rate: Rate::new(now),
             told_corrections: false,
             config: options.config,
             lifecycle,
@@ -109,7 +138,7 @@ impl Console {
     pub fn tick(&mut self) {
         self.tell_corrections();
         let figures = Figures::of(&self.lifecycle);
-        self.measure(figures.records);
+        self.rate.count(Instant::now(), figures.records);
         if let Some(goal) = &self.goal {
             goal.set_position(figures.records);
         }
@@ -142,18 +171,10 @@ impl Console {
         self.say(&text);
     }
 
-    fn measure(&mut self, records: u64) {
-        let elapsed = self.last.0.elapsed();
-        if elapsed >= Duration::from_secs(1) {
-            self.rate = (records.saturating_sub(self.last.1)) as f64 / elapsed.as_secs_f64();
-            self.last = (Instant::now(), records);
-        }
-    }
-
     fn status_or_json(&self, figures: &Figures) -> String {
         match self.json {
             true => json!({
-                "figures": figures, "recordsPerSecond": self.rate.round(), "lag": self.lag(),
+                "figures": figures, "recordsPerSecond": self.rate.per_second().round(), "lag": self.lag(),
                 "bytesInFlight": self.lifecycle.counters.bytes_in_flight.load(Ordering::Relaxed),
             })
             .to_string(),
@@ -179,7 +200,7 @@ impl Console {
             grouped(figures.merged.unsigned_abs()),
             grouped(figures.events.unsigned_abs()),
             grouped(figures.dead_letters),
-            grouped(self.rate.round() as u64),
+            grouped(self.rate.per_second().round() as u64),
         )
     }
 
@@ -332,6 +353,25 @@ mod tests {
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_000), "1,000");
         assert_eq!(grouped(12_345_678), "12,345,678");
+    }
+
+    #[test]
+    fn a_rate_outlasts_the_pauses_between_bursts() {
+        let began = Instant::now();
+        let mut rate = Rate::new(began);
+        assert_eq!(rate.per_second(), 0.0);
+        for tenth in 0..200u64 {
+            let records = 20_000 * (tenth / 20);
+            rate.count(began + Duration::from_millis(100 * tenth), records);
+            if tenth > 50 {
+                assert!((6_000.0..14_000.0).contains(&rate.per_second()), "{tenth}: {}", rate.per_second());
+            }
+        }
+        assert!(rate.0.len() < 15);
+        for tenth in 200..260u64 {
+            rate.count(began + Duration::from_millis(100 * tenth), 180_000);
+        }
+        assert_eq!(rate.per_second(), 0.0, "six seconds without any");
     }
 
     #[test]
