@@ -251,10 +251,14 @@ fn summary(figures: &Figures, elapsed: Duration, rate: f64, orderly: bool, confi
         text.push_str(&format!("\n  {name:<18} {:>12}", grouped(value)));
     }
     if figures.dead_letters > 0 {
-        let config = config.map(|file| format!(" --config {}", file.display())).unwrap_or_default();
-        text.push_str(&format!("   `headwater dead-letters summary{config}` says why"));
+        text.push_str(&format!("   `headwater dead-letters summary{}` says why", config_flag(config)));
     }
     text
+}
+
+/// What makes a command that is suggested read the same configuration, with a space before it.
+pub fn config_flag(file: Option<&Path>) -> String {
+    file.map(|file| format!(" --config {}", file.display())).unwrap_or_default()
 }
 
 fn status_line() -> ProgressBar {
@@ -372,6 +376,17 @@ mod tests {
             rate.count(began + Duration::from_millis(100 * tenth), 180_000);
         }
         assert_eq!(rate.per_second(), 0.0, "six seconds without any");
+    }
+
+    #[test]
+    fn the_command_for_dead_letters_reads_the_same_configuration() {
+        let told = |dead_letters, config: Option<&str>| {
+            let figures = Figures { dead_letters, ..Figures::default() };
+            summary(&figures, Duration::from_secs(1), 0.0, true, config.map(Path::new))
+        };
+        assert!(told(1, Some("a.toml")).ends_with("`headwater dead-letters summary --config a.toml` says why"));
+        assert!(told(1, None).ends_with("`headwater dead-letters summary` says why"));
+        assert!(!told(0, Some("a.toml")).contains("summary"));
     }
 
     #[test]

@@ -157,16 +157,22 @@ fn builder() -> PrometheusBuilder {
 
 /// Memory held by this process in bytes, where the system tells (Linux).
 pub fn resident_bytes() -> Option<u64> {
-    resident_in(&std::fs::read_to_string("/proc/self/status").ok()?)
+    held_in(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
-/// Ordinary pages, and the huge ones that were set aside beforehand: Linux does not count those as resident.
-fn resident_in(status: &str) -> Option<u64> {
+/// The most that was held; of huge pages, which the allocator does not give back, those that are held now.
+pub fn peak_resident_bytes() -> Option<u64> {
+    held_in(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
+/// Ordinary pages as `field` counts them, and the huge ones that were set aside beforehand: Linux does not count
+/// those as resident.
+fn held_in(status: &str, field: &str) -> Option<u64> {
     let bytes = |field: &str| -> Option<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(field))?;
         line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
     };
-    bytes("VmRSS:")?.checked_add(bytes("HugetlbPages:").unwrap_or(0))
+    bytes(field)?.checked_add(bytes("HugetlbPages:").unwrap_or(0))
 }
 
 /// Says what each metric means; docs/operations.md says more.
@@ -243,10 +249,12 @@ mod tests {
 
     #[test]
     fn huge_pages_are_memory_too() {
-        assert_eq!(resident_in("VmHWM:\t 999 kB\nVmRSS:\t  100 kB\nHugetlbPages:\t  2048 kB\n"), Some(2_148 << 10));
-        assert_eq!(resident_in("VmRSS:\t  100 kB\n"), Some(100 << 10));
-        assert_eq!(resident_in("HugetlbPages:\t  2048 kB\n"), None);
-        assert_eq!(resident_in("VmRSS: lots\n"), None);
+        let status = "VmHWM:\t 999 kB\nVmRSS:\t  100 kB\nHugetlbPages:\t  2048 kB\n";
+        assert_eq!(held_in(status, "VmRSS:"), Some(2_148 << 10));
+        assert_eq!(held_in(status, "VmHWM:"), Some(3_047 << 10));
+        assert_eq!(held_in("VmRSS:\t  100 kB\n", "VmRSS:"), Some(100 << 10));
+        assert_eq!(held_in("HugetlbPages:\t  2048 kB\n", "VmRSS:"), None);
+        assert_eq!(held_in("VmRSS: lots\n", "VmRSS:"), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use headwater::admin::{AdminHandle, AdminServer, Phase, Readiness};
 use headwater::cli::{TopologyArgs, TopologyCommand, fail, stop_on_signals};
 use headwater::config::{Config, ConfigErrors, Invalid, Lifetime, Places, load};
-use headwater::console::{Console, ConsoleOptions, grouped};
+use headwater::console::{Console, ConsoleOptions, config_flag, grouped};
 use headwater::engine::correction::Report;
 use headwater::engine::lifecycle::Lifecycle;
 use headwater::engine::output::Output;
@@ -230,8 +230,7 @@ impl Session<'_> {
         if let Some(admin) = admin {
             lines.push(format!("  admin   http://{}/metrics", admin.address()));
         }
-        let config = self.args.config.sources().file.map(|file| format!(" --config {}", file.display()));
-        let config = config.unwrap_or_default();
+        let config = config_flag(self.args.config.sources().file.as_deref());
         lines.push(format!("  watch   cargo run --release --bin headwater -- consume events{config}"));
         lines.push(format!("  start   {}", started(&engine.recovery)));
         lines.extend(engine.recovery.notes.iter().map(|note| format!("  note    {note}")));

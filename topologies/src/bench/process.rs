@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use headwater::telemetry::resident_bytes;
+use headwater::telemetry::{peak_resident_bytes, resident_bytes};
 
 /// What the process has used or uses at one moment.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,21 +28,14 @@ pub(super) fn usage() -> Usage {
     Usage { resident: resident_bytes(), processor: processor() }
 }
 
-/// The most memory that was resident since [`forget_peak`], in bytes; of huge pages, which the allocator does
-/// not give back, those that are held now.
+/// The most memory that was held since [`forget_peak`], in bytes.
 pub(super) fn peak() -> Option<u64> {
-    Some(status("VmHWM:")? + status("HugetlbPages:").unwrap_or(0))
+    peak_resident_bytes()
 }
 
 /// Lets the peak begin anew; where that is not allowed, it stays that of the whole process.
 pub(super) fn forget_peak() {
     let _ = fs::write("/proc/self/clear_refs", "5");
-}
-
-fn status(field: &str) -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
 fn processor() -> Option<f64> {
