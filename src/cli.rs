@@ -24,7 +24,7 @@ use crate::tools::evaluate::{EvaluateOptions, evaluate};
 use crate::tools::explain::{Subject, explain};
 use crate::tools::produce::{KeyRule, ProduceOptions, SourceRule, produce};
 use crate::tools::train::{TrainOptions, train_resolve};
-use crate::tools::{ToolError, check, open_log, topics};
+use crate::tools::{ToolError, check, open_log, open_written_log, topics};
 
 /// The configuration that is used when none is named and this file is there.
 pub const USUAL_CONFIG: &str = "config/quickstart.toml";
@@ -212,8 +212,8 @@ impl<E: Fault + 'static> From<E> for Box<dyn Fault> {
 /// `headwater produce`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-JSON is written a record a line, without a key. Any other file is one record, and so is a .json
-file that is one JSON value; its key is the file's name without its extension, so that a newer
+JSON is written a record a line, without a key. Any other file is one record, and so is a .json \
+file that is one JSON value; its key is the file's name without its extension, so that a newer \
 version of the file replaces all the listings of the older one.
 
 Examples:
@@ -223,7 +223,7 @@ Examples:
     headwater produce raw.events - --source example --content-type text/calendar
   headwater produce decisions decisions.jsonl --key /id")]
 pub struct ProduceArgs {
-    /// Topic, with or without the prefix; created when missing
+    /// Topic, with or without the prefix; one that the configuration reads is created when missing
     pub topic: String,
     /// Files or folders; - or none is standard input
     pub files: Vec<PathBuf>,
@@ -255,6 +255,9 @@ pub struct ProduceArgs {
     /// Leave out records that cannot be written, instead of stopping there
     #[arg(long)]
     pub keep_going: bool,
+    /// Create the topic also where the configuration does not read it
+    #[arg(long)]
+    pub create: bool,
     /// Print the counts as JSON
     #[arg(long)]
     pub json: bool,
@@ -288,14 +291,13 @@ impl ProduceArgs {
             key,
             timestamp_ms: self.timestamp.map(jiff::Timestamp::as_millisecond),
             keep_going: self.keep_going,
+            create: self.create,
             progress: !self.json,
         }
     }
 
     fn run(self) -> Outcome {
-        self.config.start_logging("warn")?;
-        let config = self.config.load()?.config;
-        let log = open_log(&config).map_err(ToolError::from)?;
+        let (config, log) = opened_or_made(&self.config)?;
         let produced = produce(log.as_ref(), &config, &self.options())?;
         let line = if self.json { serde_json::json!(produced).to_string() } else { produced.to_string() };
         print_line(&line)
@@ -331,10 +333,8 @@ pub struct ConsumeArgs {
 
 impl ConsumeArgs {
     fn run(self) -> Outcome {
-        self.config.start_logging("warn")?;
-        let config = self.config.load()?.config;
+        let (config, log) = opened(&self.config)?;
         let stop = stop_on_signals()?;
-        let log = open_log(&config).map_err(ToolError::from)?;
         let options = ConsumeOptions {
             topic: self.topic,
             from_beginning: self.from_beginning,
@@ -351,7 +351,7 @@ impl ConsumeArgs {
 /// `headwater topics`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-FIRST..END are the first offset still there and the one after the last, partition by partition.
+FIRST..END are the first offset still there and the one after the last, partition by partition. \
 Compaction and transactions leave gaps, so the difference is not the number of records.
 
 Examples:
@@ -376,7 +376,7 @@ impl TopicsArgs {
 /// `headwater dead-letters`.
 #[derive(Debug, Clone, Subcommand)]
 #[command(after_help = "\
-A dead letter is new until it is replayed; if its record fails again, that makes another dead letter,
+A dead letter is new until it is replayed; if its record fails again, that makes another dead letter, \
 which counts the tries. One that has failed dead_letters.max_attempts times is parked.
 
 Examples:
@@ -501,8 +501,8 @@ pub struct LetterArgs {
 /// `headwater dead-letters replay`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Each record is put back once, whatever interrupts it: the same command goes on where the last one ended.
-A record is left out where its topic has a newer one of the same document or listing. Exit codes: 0 all
+Each record is put back once, whatever interrupts it: the same command goes on where the last one ended. \
+A record is left out where its topic has a newer one of the same document or listing. Exit codes: 0 all \
 is done, 130 it was stopped before, 2 something to mend in what was asked for, 3 something is down.
 
 Examples:
@@ -628,7 +628,7 @@ impl ReplayArgs {
 /// `headwater decide`.
 #[derive(Debug, Clone, Subcommand)]
 #[command(after_help = "\
-A listing is named SOURCE/ID, with the source's own id, or by its id on the topics listings and links.
+A listing is named SOURCE/ID, with the source's own id, or by its id on the topics listings and links. \
 A later decision on a pair takes the place of an earlier one, whichever way round the two are named.
 
 Examples:
@@ -690,8 +690,8 @@ pub struct WithdrawArgs {
 /// `headwater decide list`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-States: holds (followed), waits (a listing is not live), overruled (newer decisions leave no room for
-it), pending (the topology has not read it yet), superseded (a newer one is on the pair, under
+States: holds (followed), waits (a listing is not live), overruled (newer decisions leave no room for \
+it), pending (the topology has not read it yet), superseded (a newer one is on the pair, under \
 another key).")]
 pub struct DecisionsArgs {
     /// Only those that name this listing
@@ -742,8 +742,16 @@ impl DecideOn {
     }
 }
 
-/// The configuration and its log, for a tool.
+/// The configuration and its log, which has to be there already.
 fn opened(args: &ConfigArgs) -> Result<(Config, Arc<dyn Log>), Box<dyn Fault>> {
+    args.start_logging("warn")?;
+    let config = args.load()?.config;
+    let log = open_written_log(&config)?;
+    Ok((config, log))
+}
+
+/// The configuration and its log, for a tool that may do without what is in it.
+fn opened_or_made(args: &ConfigArgs) -> Result<(Config, Arc<dyn Log>), Box<dyn Fault>> {
     args.start_logging("warn")?;
     let config = args.load()?.config;
     let log = open_log(&config).map_err(ToolError::from)?;
@@ -765,8 +773,8 @@ fn print_result<T: Serialize + std::fmt::Display>(result: &T, json: bool) -> Out
 /// `headwater evaluate`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-The truth is a CSV file with the columns source_a, id_a, source_b, id_b, label (positive, negative,
-date_conflict or ambiguous) and, if wanted, how, group and note. What is judged are events: a pair
+The truth is a CSV file with the columns source_a, id_a, source_b, id_b, label (positive, negative, \
+date_conflict or ambiguous) and, if wanted, how, group and note. What is judged are events: a pair \
 counts as merged when both its listings are in one event. Pairs without a label are never counted.
 
 Examples:
@@ -808,7 +816,7 @@ pub struct EvaluateArgs {
 
 impl EvaluateArgs {
     fn run(self) -> Outcome {
-        let (config, log) = opened(&self.config)?;
+        let (config, log) = opened_or_made(&self.config)?;
         let options = EvaluateOptions {
             truth: self.truth,
             groups: self.groups,
@@ -835,7 +843,7 @@ pub enum TrainArgs {
 /// `headwater train resolve`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-The truth is a file as for `headwater evaluate`. What --out writes is a configuration with nothing
+The truth is a file as for `headwater evaluate`. What --out writes is a configuration with nothing \
 but a table resolve.model: name it under `include` in that of the topology.
 
 Examples:
@@ -873,7 +881,7 @@ pub struct TrainResolveArgs {
 
 impl TrainResolveArgs {
     fn run(self) -> Outcome {
-        let (config, log) = opened(&self.config)?;
+        let (config, log) = opened_or_made(&self.config)?;
         let options = TrainOptions {
             truth: self.truth,
             exclude_how: self.exclude_how,
@@ -913,7 +921,7 @@ pub struct ExplainArgs {
 
 impl ExplainArgs {
     fn run(self) -> Outcome {
-        let (config, log) = opened(&self.config)?;
+        let (config, log) = opened_or_made(&self.config)?;
         print_result(&explain(log.as_ref(), &config, &[self.a, self.b])?, self.json)
     }
 }

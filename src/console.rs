@@ -278,6 +278,11 @@ fn goal_bar(goal: u64) -> ProgressBar {
     bar
 }
 
+/// So many of a `noun` whose plural ends in `s`: `1 record`, `1,234 records`.
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
 /// 1234567 as `1,234,567`.
 pub fn grouped(value: u64) -> String {
     let digits = value.to_string();

@@ -624,8 +624,8 @@ mod tests {
              environment HEADWATER__INNER__OF: inner.of: unknown key\n  \
                hint: known here: on, password, shape\n\
              environment HEADWATER__RATE: rate: expected a number, found string \"fast\"\n\
-             --set tags: tags: expected a list, found string \"x\"\n\
-             --set zzz: zzz: unknown key\n  \
+             --set tags: expected a list, found string \"x\"\n\
+             --set zzz: unknown key\n  \
                hint: known here: name, count, rate, tags, inner, feeds, items, properties"
         );
     }
@@ -654,7 +654,7 @@ mod tests {
         );
         assert_eq!(
             refused("count = 1", &[], &["count=200"]),
-            "the configuration has a problem\n--set count: count: must be 100 or less"
+            "the configuration has a problem\n--set count: must be 100 or less"
         );
     }
 

@@ -78,10 +78,11 @@ pub struct Problem {
 }
 
 impl fmt::Display for Problem {
-    /// `place: key: message`, and the hint on a line of its own.
+    /// `place: key: message`, and the hint on a line of its own. A flag that names the key stands for both.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.place)?;
-        if !self.key.is_empty() {
+        let named = matches!(&self.place, Place::Flag { flag } if flag.strip_prefix("--set ") == Some(&*self.key));
+        if !self.key.is_empty() && !named {
             write!(f, "{}: ", self.key)?;
         }
         f.write_str(&self.message)?;

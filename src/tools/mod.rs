@@ -32,6 +32,35 @@ pub fn open_log(config: &Config) -> Result<Arc<dyn Log>, LogError> {
     })
 }
 
+/// Opens the log that `config` names, for a tool that only works with what is there already.
+///
+/// # Errors
+/// [`ToolError::NoLog`] where it is a file that is not there; else as [`open_log`].
+pub fn open_written_log(config: &Config) -> Result<Arc<dyn Log>, ToolError> {
+    let path = &config.log.embedded.path;
+    if config.log.kind == LogKind::Embedded && !path.exists() {
+        return Err(ToolError::NoLog { path: path.clone() });
+    }
+    Ok(open_log(config)?)
+}
+
+/// Creates the topic that a tool is to write to, where it is missing. Only those that the
+/// configuration knows are created, unless `any` are: one misspelt would never be read.
+/// Returns its full name.
+///
+/// # Errors
+/// [`ToolError::StrayTopic`] where the configuration does not know it; else when the log fails.
+pub fn ensure_topic(log: &dyn Log, config: &Config, topic: &str, any: bool) -> Result<String, ToolError> {
+    let full = config.full_name(topic);
+    let known: Vec<String> = config.topic_specs().into_iter().map(|spec| spec.name).collect();
+    if !any && !known.contains(&full) && log.watermarks(&full)?.is_none() {
+        let alike = suggest(&full, &known).map(str::to_owned);
+        return Err(ToolError::StrayTopic { topic: full, alike });
+    }
+    log.ensure_topics(&[config.topic_spec(full.strip_prefix(&config.prefix).unwrap_or(&full))])?;
+    Ok(full)
+}
+
 /// Why a tool could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
@@ -50,6 +79,20 @@ pub enum ToolError {
         log: String,
         /// The topic that may have been meant, or what topics there are.
         hint: String,
+    },
+    /// There is no embedded log.
+    #[error("there is no log at {}", path.display())]
+    NoLog {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A topic to write to is missing, and nothing would read it.
+    #[error("there is no topic {topic:?}, and the configuration does not read one of that name")]
+    StrayTopic {
+        /// Full name.
+        topic: String,
+        /// The topic that may have been meant.
+        alike: Option<String>,
     },
     /// A file cannot be written.
     #[error("cannot write {}", path.display())]
@@ -141,7 +184,7 @@ impl Fault for ToolError {
         match self {
             Self::Config(_) | Self::NoTopic { .. } | Self::ContentType { .. } | Self::Record { .. } => Domain::User,
             Self::File { .. } | Self::Truth { .. } | Self::OneListing | Self::NoDecision { .. } => Domain::User,
-            Self::NoListing { .. } => Domain::User,
+            Self::NoListing { .. } | Self::NoLog { .. } | Self::StrayTopic { .. } => Domain::User,
             Self::NoLetter { .. } | Self::NeedsConsent { .. } | Self::Writing { .. } => Domain::User,
             Self::Damaged { .. } => Domain::External,
             Self::Log(error) => error.domain(),
@@ -154,6 +197,20 @@ impl Fault for ToolError {
             Self::Config(error) => error.hint(),
             Self::Log(error) => error.hint(),
             Self::NoTopic { hint, .. } => Some(hint.clone()),
+            Self::NoLog { .. } => Some(
+                "is it the right configuration (--config)? `discovery` makes the log, and so does `headwater produce`"
+                    .to_owned(),
+            ),
+            Self::StrayTopic { alike: Some(alike), .. } => {
+                Some(format!("did you mean {alike:?}? `headwater produce --create` makes a topic all the same"))
+            }
+            Self::StrayTopic { alike: None, .. } => {
+                Some(
+                "name it under [[inputs]]; is it the right configuration (--config)? `headwater produce --create` makes \
+                 a topic all the same"
+                    .to_owned(),
+            )
+            }
             Self::ContentType { .. } => Some("name it: --content-type text/calendar".to_owned()),
             Self::Record { .. } => Some("--keep-going leaves out what cannot be written".to_owned()),
             Self::NoListing { .. } => Some(

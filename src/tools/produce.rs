@@ -11,12 +11,13 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::ToolError;
+use super::{ToolError, ensure_topic};
 use crate::config::Config;
+use crate::console::{counted, grouped};
 use crate::log::{Headers, Log, LogError, NewRecord, Producer};
 
 /// The header that names a record's source.
@@ -70,6 +71,8 @@ pub struct ProduceOptions {
     pub timestamp_ms: Option<i64>,
     /// Leave out what cannot be written, instead of stopping there.
     pub keep_going: bool,
+    /// Create the topic also where the configuration does not know it.
+    pub create: bool,
     /// Show a progress bar on a terminal.
     pub progress: bool,
 }
@@ -94,35 +97,27 @@ pub struct Produced {
 
 impl std::fmt::Display for Produced {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let plural = |n: u64, one: &'static str, more: &'static str| if n == 1 { one } else { more };
-        let records = plural(self.records, "record", "records");
-        let files = plural(self.files, "file", "files");
-        write!(
-            f,
-            "{} {records} ({}) from {} {files} to {} in {:.1} s",
-            HumanCount(self.records),
-            HumanBytes(self.bytes),
-            HumanCount(self.files),
-            self.topic,
-            self.seconds
-        )?;
+        let (records, files) = (counted(self.records, "record"), counted(self.files, "file"));
+        let bytes = HumanBytes(self.bytes);
+        write!(f, "{records} ({bytes}) from {files} to {} in {:.1} s", self.topic, self.seconds)?;
         if self.left_out > 0 {
-            write!(f, "; {} left out", HumanCount(self.left_out))?;
+            write!(f, "; {} left out", grouped(self.left_out))?;
         }
         Ok(())
     }
 }
 
-/// Writes files into a topic, which is created when missing. What was left out is told on stderr.
+/// Writes files into a topic, which is created when missing. What was left out is told on stderr,
+/// and so is, when it stops before the end, how far it came.
 ///
 /// # Errors
-/// When a file cannot be read or its content type not be told, when a record cannot be written
-/// (unless `keep_going`), or when the log fails. What was read before is written all the same.
+/// When nothing would read the topic (unless `create`), when a file cannot be read or its content
+/// type not be told, when a record cannot be written (unless `keep_going`), or when the log fails.
+/// What was read before is written all the same.
 pub fn produce(log: &dyn Log, config: &Config, options: &ProduceOptions) -> Result<Produced, ToolError> {
     let begun = Instant::now();
     let inputs = inputs(options, config)?;
-    let topic = config.full_name(&options.topic);
-    log.ensure_topics(&[config.topic_spec(topic.strip_prefix(&config.prefix).unwrap_or(&topic))])?;
+    let topic = ensure_topic(log, config, &options.topic, options.create)?;
     let mut writing = Writing {
         options,
         topic: topic.as_str().into(),
@@ -133,6 +128,10 @@ pub fn produce(log: &dyn Log, config: &Config, options: &ProduceOptions) -> Resu
     let written = inputs.iter().try_for_each(|input| writing.file(input));
     let flushed = writing.producer.flush();
     writing.bar.finish_and_clear();
+    if written.is_err() && flushed.is_ok() {
+        let Produced { records, topic, .. } = &writing.done;
+        eprintln!("written before: {} to {topic}", counted(*records, "record"));
+    }
     written?;
     flushed?;
     Ok(Produced { seconds: begun.elapsed().as_secs_f64(), ..writing.done })

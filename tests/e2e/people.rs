@@ -285,6 +285,7 @@ fn a_decision_waits_for_its_listings_and_a_malformed_one_is_a_dead_letter() {
         (&["decide", "same", "a/1", "a/1", "--by", "kim"], "two listings"),
         (&["decide", "same", "a/1", "b", "--by", "kim"], "SOURCE/ID"),
         (&["dead-letters", "show", "0/9999"], "there is no dead letter 0/9999"),
+        (&["dead-letters", "replay", "0/9999"], "there is no dead letter 0/9999"),
     ] {
         let output = workplace.run(arguments);
         let stderr = String::from_utf8_lossy(&output.stderr);

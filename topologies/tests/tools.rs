@@ -47,11 +47,12 @@ fn what_is_produced_is_listed_and_consumed() {
 #[test]
 fn errors_have_a_hint_and_an_exit_code() {
     let folder = folder();
+    std::fs::write(folder.path().join("listing.jsonl"), "{}").expect("a file");
     for (arguments, code, stderr) in [
         (
             &["topics", "--set", "nam=x"][..],
             2,
-            "error: the configuration has a problem\n--set nam: nam: unknown key\n  hint: did you mean `name`?\n",
+            "error: the configuration has a problem\n--set nam: unknown key\n  hint: did you mean `name`?\n",
         ),
         (
             &["topics", "--config", "gone.toml"],
@@ -63,7 +64,19 @@ fn errors_have_a_hint_and_an_exit_code() {
             2,
             "error: cannot read gone.ics\n  caused by: No such file or directory (os error 2)\n",
         ),
-        (&["topics", "--set", "log.embedded.path=/proc/none/log.db"], 3, "error: "),
+        (&["produce", "raw.events", "--set", "log.embedded.path=/proc/none/log.db"], 3, "error: "),
+        (
+            &["produce", "raw.evnts", "listing.jsonl"],
+            2,
+            "error: there is no topic \"headwater.raw.evnts\", and the configuration does not read one of that name\n  \
+             hint: did you mean \"headwater.raw.events\"? `headwater produce --create` makes a topic all the same\n",
+        ),
+        (
+            &["generate", "--records", "1", "--to-topic", "x"],
+            2,
+            "error: there is no topic \"headwater.x\", and the configuration does not read one of that name\n",
+        ),
+        (&["dead-letters", "replay", "0/17"], 2, "error: there is no topic"),
     ] {
         let output = run(folder.path(), arguments, "");
         let shown = text(&output.stderr);
@@ -73,6 +86,43 @@ fn errors_have_a_hint_and_an_exit_code() {
     let wrong = run(folder.path(), &["produce", "x", "--key", "id"], "");
     assert_eq!(wrong.status.code(), Some(2));
     assert!(text(&wrong.stderr).contains("a JSON Pointer begins with /"));
+}
+
+#[test]
+fn what_only_reads_a_log_does_not_make_one() {
+    let folder = folder();
+    let one = |command: &'static str, more: &[&'static str]| [&[command], more].concat();
+    for arguments in [
+        one("topics", &[]),
+        one("consume", &["events"]),
+        one("dead-letters", &["list"]),
+        one("decide", &["list"]),
+    ] {
+        let done = run(folder.path(), &arguments, "");
+        let shown = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(2), "{arguments:?}: {shown}");
+        assert!(shown.starts_with("error: there is no log at .headwater/log.db\n  hint: "), "{arguments:?}: {shown}");
+        assert!(!folder.path().join(".headwater").exists(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_topic_that_nothing_reads_is_made_on_a_persons_word() {
+    let folder = folder();
+    let done = run(folder.path(), &["produce", "elsewhere", "--create"], "1\n");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    assert!(text(&done.stdout).starts_with("1 record (1 B) from 1 file to headwater.elsewhere in "));
+    let again = run(folder.path(), &["produce", "elsewhere"], "2\n");
+    assert_eq!(again.status.code(), Some(0), "it is there now: {}", text(&again.stderr));
+}
+
+#[test]
+fn producing_that_stops_tells_how_far_it_came() {
+    let folder = folder();
+    let done = run(folder.path(), &["produce", "raw.events", "--key", "/id"], "{\"id\":1}\n{\"id\":2}\nno JSON\n");
+    let shown = text(&done.stderr);
+    assert_eq!(done.status.code(), Some(2), "{shown}");
+    assert!(shown.starts_with("written before: 2 records to headwater.raw.events\nerror: standard input:3: "), "{shown}");
 }
 
 #[test]

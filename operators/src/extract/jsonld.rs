@@ -28,7 +28,8 @@ pub(super) fn extract(record: &Record<'_>) -> Result<Output, Problem> {
     let mut found = Found::default();
     found.walk(&root, &mut Vec::new());
     if found.events.is_empty() && !found.typed && !is_empty(&root) {
-        return Err(Problem::missing("@type"));
+        let reason = "there is no @type, so it is not JSON-LD; JSON of another form needs a mapping for its source";
+        return Err(Problem::new(DeadLetterCode::MissingField, reason));
     }
     let mut output = Output::default();
     let mut slices = Slices::new(record.bytes);

@@ -56,7 +56,7 @@ features! {
     TitleOtherAny, Title, "title_other_any";
     /// Weight of the words that each has and the other lacks, the smaller of the two.
     TitleOther, Title, "title_other";
-    /// Weight of the words that only one has, beyond what is `TitleOther`.
+    /// Weight of the further words that only one has.
     TitleMore, Title, "title_more";
     /// No word in common.
     TitleNone, Title, "title_none";
@@ -98,7 +98,7 @@ features! {
     DaysOverlap, Time, "days_overlap";
     /// Points of venues nearer than `same_place_m`, or the same address.
     PlaceSame, Place, "place_same";
-    /// The venues' names are the same to the last word, beyond `VenueHeld`.
+    /// The venues' names are the same to the last word, on top of the one holding the other.
     VenueSame, Place, "venue_same";
     /// The one venue's name holds the other's: a room and its building.
     VenueHeld, Place, "venue_held";

@@ -61,7 +61,7 @@ impl Watch {
                 tracing::debug!(target: "headwater::kafka", "{reason}");
             }
             last => {
-                let unsaid = last.map_or(0, |l| l.since);
+                let unsaid = last.map(|l| l.since).filter(|unsaid| *unsaid > 0);
                 tracing::warn!(target: "headwater::kafka", unsaid, "{reason}");
                 *reported = Some(Reported { at: Instant::now(), since: 0 });
             }

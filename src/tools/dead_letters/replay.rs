@@ -26,7 +26,7 @@ use smol_str::SmolStr;
 
 use super::{Done, Filter, Letter, LetterId, Origin, ReplayNote, Standing, Version, each_letter, number, text};
 use crate::config::{Config, ConfigErrors, Place, Problem, topic};
-use crate::console::grouped;
+use crate::console::{counted, grouped};
 use crate::engine::output::{Output, dead_letter, json};
 use crate::log::{Headers, Log, LogError, LogRecord, NewRecord, Polled, Reader, Start, TopicPartition};
 use crate::log::{Transaction, Transactional};
@@ -129,7 +129,7 @@ pub struct Replayed {
 /// Replays dead letters until all that are meant are done or `stop` is set.
 ///
 /// # Errors
-/// When there are too many without consent, when another replay begins meanwhile, or when the
+/// When one that is named is not there, when there are too many without consent, when another replay begins meanwhile, or when the
 /// configuration or the log fails.
 pub fn replay(
     log: &dyn Log,
@@ -229,8 +229,10 @@ impl Plan {
         let mut works: BTreeMap<Origin, Work> = BTreeMap::new();
         // Parts that were not meant are done too when their record is replayed.
         let mut siblings: HashMap<Origin, Vec<LetterId>> = HashMap::new();
+        let mut unknown: BTreeSet<LetterId> = options.filter.ids.iter().copied().collect();
         each_letter(log, config, &done, |letter, standing| {
             let skipped = &mut plan.skipped;
+            unknown.remove(&letter.id);
             let (id, origin) = (letter.id, letter.origin.clone());
             if !options.filter.lets(&letter) {
                 if let Some(origin) = origin.filter(|_| letter.excerpt && standing != Standing::Replayed) {
@@ -253,6 +255,9 @@ impl Plan {
             work.excerpt &= letter.excerpt;
             work.order = work.order.min(order);
         })?;
+        if let Some(id) = unknown.pop_first() {
+            return Err(ToolError::NoLetter { id });
+        }
         plan.works = works.into_values().collect();
         plan.works.sort_by_key(|work| work.order);
         plan.works.truncate(options.limit.unwrap_or(usize::MAX));
@@ -702,8 +707,8 @@ fn replayed_headers(work: &Work, record: &LogRecord) -> Headers {
 impl std::fmt::Display for Replayed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let verb = if self.dry_run { "would replay" } else { "replayed" };
-        let (letters, records) = (grouped(self.letters), grouped(self.records));
-        write!(f, "{verb} {letters} dead letters as {records} records ({})", HumanBytes(self.bytes))?;
+        let (letters, records) = (counted(self.letters, "dead letter"), counted(self.records, "record"));
+        write!(f, "{verb} {letters} as {records} ({})", HumanBytes(self.bytes))?;
         for (topic, records) in &self.topics {
             write!(f, "\n  {:>9}  to {topic}", grouped(*records))?;
         }

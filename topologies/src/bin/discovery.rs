@@ -11,8 +11,8 @@ use headwater::cli::TopologyArgs;
     name = "discovery",
     version,
     after_help = "\
-Without --config, config/quickstart.toml is used where it is there: an embedded log, a SQLite view
-and a generated feed. Ctrl-C or SIGTERM ends it in order.
+Without --config, config/quickstart.toml is used where it is there: an embedded log, a SQLite view \
+and a generated feed. Where it is not, built-in defaults are: an embedded log and no view. Ctrl-C or SIGTERM ends it in order.
 
 Examples:
   discovery
@@ -23,8 +23,8 @@ Examples:
   discovery --config config/discovery.toml --rebuild --plan  the same for a rebuild from the raw topics
   discovery check --config config/discovery.toml
 
-Exit codes: 0 ended in order, 2 something to mend in configuration or usage, 3 something outside
-failed, 70 a defect."
+Exit codes: 0 ended in order, 2 something to mend in configuration or usage, 3 something outside \
+failed, 4 another instance has taken over, 70 a defect."
 )]
 struct Arguments {
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! The tools beside the topologies: write, read and list records, generate a feed, benchmark.
+//! The tools beside the topologies.
 
 use std::process::ExitCode;
 
@@ -7,10 +7,10 @@ use headwater::cli::{ConfigArgs, ToolArgs, fail, stop_on_signals};
 use headwater::console::grouped;
 use headwater::error::Fault;
 use headwater::generate::{GenerateArgs, GenerateSummary, run_generate};
-use headwater::tools::open_log;
+use headwater::tools::{ensure_topic, open_log};
 use topologies::bench::BenchArgs;
 
-/// Work with Headwater's topics: produce, consume, list, generate a feed, benchmark
+/// Work beside a topology: produce, consume, replay dead letters, decide, explain, evaluate, benchmark
 #[derive(Parser)]
 #[command(name = "headwater", version)]
 struct Arguments {
@@ -29,7 +29,7 @@ Examples:
   headwater generate --records 100000 --seed 7 --to-topic raw.events --rate 500 --truth truth.csv
   headwater generate --records 5 --out -
 
-How to read the sources is in config/generated-sources.toml: include it in the configuration of the
+How to read the sources is in config/generated-sources.toml: include it in the configuration of the \
 topology that is to read them.")]
     Generate(Generate),
     /// Measure how fast it is
@@ -66,8 +66,8 @@ fn generate(args: &Generate) -> Result<(), Box<dyn Fault>> {
     };
     let config = args.config.load()?.config;
     let log = open_log(&config)?;
-    log.ensure_topics(&[config.topic_spec(topic)])?;
-    let summary = run_generate(&args.generate, Some((&*log, &config.full_name(topic))), &stop)?;
+    let topic = ensure_topic(&*log, &config, topic, false)?;
+    let summary = run_generate(&args.generate, Some((&*log, &topic)), &stop)?;
     report(&summary);
     Ok(())
 }
