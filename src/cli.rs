@@ -775,14 +775,17 @@ fn print_result<T: Serialize + std::fmt::Display>(result: &T, json: bool) -> Out
 #[command(after_help = "\
 The truth is a CSV file with the columns source_a, id_a, source_b, id_b, label (positive, negative, \
 date_conflict or ambiguous) and, if wanted, how, group and note. What is judged are events: a pair \
-counts as merged when both its listings are in one event. Pairs without a label are never counted.
+counts as merged when both its listings are in one event. Pairs without a label are never counted. \
+Or it has the columns source, external_id and event, as `headwater generate --truth` writes them: then \
+every pair counts.
 
 Examples:
   headwater evaluate --truth pairs.csv
+  headwater evaluate --truth generated/truth.csv
   headwater evaluate --truth pairs.csv --group conf --without-urls
   headwater evaluate --truth pairs.csv --anew --set resolve.threshold=0.9 --json")]
 pub struct EvaluateArgs {
-    /// Labelled pairs, as CSV
+    /// Labelled pairs, or listings with their events, as CSV
     #[arg(long, value_name = "FILE")]
     pub truth: PathBuf,
     /// Take only the pairs of this group; may be repeated
@@ -843,7 +846,7 @@ pub enum TrainArgs {
 /// `headwater train resolve`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-The truth is a file as for `headwater evaluate`. What --out writes is a configuration with nothing \
+The truth is a file of pairs as for `headwater evaluate`. What --out writes is a configuration with nothing \
 but a table resolve.model: name it under `include` in that of the topology.
 
 Examples:

@@ -191,6 +191,32 @@ fn a_change_of_event_is_counted() {
 }
 
 #[test]
+fn known_events_are_as_good_as_the_label_of_every_pair() {
+    let files = Files::new();
+    // The truth puts other listings together than the links do.
+    let event = |n: u64| n * 3 % 8;
+    let mut of_events = "source,external_id,event\n".to_owned();
+    let mut of_pairs = "source_a,id_a,source_b,id_b,label\n".to_owned();
+    for a in 0..40 {
+        let (x, i, _) = member(a);
+        writeln!(of_events, "{x},{i},{}", event(a)).unwrap();
+        for b in a + 1..40 {
+            let (y, j, _) = member(b);
+            let label = if event(a) == event(b) { "positive" } else { "negative" };
+            writeln!(of_pairs, "{x},{i},{y},{j},{label}").unwrap();
+        }
+    }
+    let [events, pairs] = [("events.csv", of_events), ("pairs.csv", of_pairs)].map(|(name, text)| {
+        fs::write(files.path(name), text).unwrap();
+        files.evaluate(&EvaluateOptions { truth: files.path(name), ..files.options() })
+    });
+    let scores = pairs.groups[""].scores;
+    assert!(scores.found > 0 && scores.merged > 0 && scores.positives > scores.found, "{scores:?}");
+    assert_eq!(events.groups[""].scores, scores);
+    assert_eq!(events.groups[""].blocking_recall, pairs.groups[""].blocking_recall);
+}
+
+#[test]
 fn a_wrong_line_is_named() {
     let files = Files::new();
     let truth = fs::read_to_string(files.path("truth.csv")).unwrap().replacen("positive", "perhaps", 1);

@@ -92,12 +92,9 @@ fn errors_have_a_hint_and_an_exit_code() {
 fn what_only_reads_a_log_does_not_make_one() {
     let folder = folder();
     let one = |command: &'static str, more: &[&'static str]| [&[command], more].concat();
-    for arguments in [
-        one("topics", &[]),
-        one("consume", &["events"]),
-        one("dead-letters", &["list"]),
-        one("decide", &["list"]),
-    ] {
+    for arguments in
+        [one("topics", &[]), one("consume", &["events"]), one("dead-letters", &["list"]), one("decide", &["list"])]
+    {
         let done = run(folder.path(), &arguments, "");
         let shown = text(&done.stderr);
         assert_eq!(done.status.code(), Some(2), "{arguments:?}: {shown}");
@@ -122,7 +119,10 @@ fn producing_that_stops_tells_how_far_it_came() {
     let done = run(folder.path(), &["produce", "raw.events", "--key", "/id"], "{\"id\":1}\n{\"id\":2}\nno JSON\n");
     let shown = text(&done.stderr);
     assert_eq!(done.status.code(), Some(2), "{shown}");
-    assert!(shown.starts_with("written before: 2 records to headwater.raw.events\nerror: standard input:3: "), "{shown}");
+    assert!(
+        shown.starts_with("written before: 2 records to headwater.raw.events\nerror: standard input:3: "),
+        "{shown}"
+    );
 }
 
 #[test]

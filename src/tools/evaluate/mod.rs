@@ -1,9 +1,9 @@
-//! `headwater evaluate`: how well listings were resolved, by labelled pairs.
+//! `headwater evaluate`: how well listings were resolved, by labelled pairs or known events.
 //!
 //! What is judged are final clusters: a pair counts as merged when both its listings are in one
 //! event, however they came there.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -26,12 +26,12 @@ pub(super) use report::Line;
 pub use report::{Blocking, Churn, Group, Mistake, MistakeKind, Report, Scores};
 
 use measure::{Counts, b_cubed};
-use truth::{Label, Name, Names, Pair};
+use truth::{Label, Member, Name, Names, Pair, Truth};
 
 /// What to evaluate, and by what.
 #[derive(Debug, Clone, Default)]
 pub struct EvaluateOptions {
-    /// Labelled pairs, see [`truth::read_pairs`].
+    /// What is known, see [`truth::read_truth`].
     pub truth: PathBuf,
     /// Take only the pairs of these groups; all where it is empty.
     pub groups: Vec<String>,
@@ -101,6 +101,25 @@ impl Found {
             .find(|(x, y)| x == y || self.event_of.get(x).is_some_and(|event| Some(event) == self.event_of.get(y)))
     }
 
+    /// Pairs of which it is known what they are: all that are one event and, of those that are two,
+    /// the ones that are in one event here. The others are only counted, since there are far too many.
+    fn judged(&self, members: &[Member]) -> Judged {
+        let mut events: BTreeMap<&str, Vec<&Member>> = BTreeMap::new();
+        let mut here: BTreeMap<EventId, Vec<&Member>> = BTreeMap::new();
+        for member in members {
+            events.entry(&member.event).or_default().push(member);
+            let listings = self.names.find(&member.name());
+            let ids: BTreeSet<EventId> = listings.iter().filter_map(|id| self.event_of.get(id).copied()).collect();
+            ids.into_iter().for_each(|id| here.entry(id).or_default().push(member));
+        }
+        let positives = events.values().flat_map(|together| pairs_among(together, Label::Positive));
+        let merged = here.values().flat_map(|together| pairs_among(together, Label::Negative));
+        let merged = merged.filter(|(a, b, _)| a.event != b.event);
+        let pairs: Vec<Pair> = positives.chain(merged).map(|(a, b, label)| pair(a, b, label)).collect();
+        let all = members.len() * members.len().saturating_sub(1) / 2;
+        Judged { apart: all.saturating_sub(pairs.len()), pairs }
+    }
+
     fn sizes(&self) -> BTreeMap<usize, usize> {
         let mut events: HashMap<EventId, usize> = HashMap::new();
         self.event_of.values().for_each(|event| *events.entry(*event).or_default() += 1);
@@ -108,12 +127,33 @@ impl Found {
     }
 }
 
+/// Pairs to judge by.
+struct Judged {
+    pairs: Vec<Pair>,
+    /// So many more that are two events, and are kept apart.
+    apart: usize,
+}
+
+fn pairs_among<'m>(
+    members: &'m [&'m Member],
+    label: Label,
+) -> impl Iterator<Item = (&'m Member, &'m Member, Label)> + use<'m> {
+    let after = |at: usize| members.iter().skip(at + 1);
+    members.iter().enumerate().flat_map(move |(at, a)| after(at).map(move |b| (*a, *b, label)))
+}
+
+fn pair(a: &Member, b: &Member, label: Label) -> Pair {
+    let ((source_a, id_a), (source_b, id_b)) = (a.name(), b.name());
+    let (how, group, note) = (String::new(), String::new(), String::new());
+    Pair { source_a, id_a, source_b, id_b, label, how, group, note }
+}
+
 /// Evaluates what a topology, or the configuration alone, made of the listings.
 ///
 /// # Errors
 /// When a file or topic cannot be read.
 pub fn evaluate(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Result<Report, ToolError> {
-    let pairs = truth::read_pairs(&options.truth)?;
+    let truth = truth::read_truth(&options.truth)?;
     let resolve = config.resolve_config();
     let listings = read_listings(log, config, options)?;
     let batch = Batch::resolve(listings.values(), &[], &resolve);
@@ -122,7 +162,11 @@ pub fn evaluate(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Re
     } else {
         read_links(log, config, options)?
     };
-    Ok(judge(&pairs, &found, &listings, &batch, &resolve, options))
+    let judged = match truth {
+        Truth::Pairs(pairs) => Judged { pairs, apart: 0 },
+        Truth::Events(members) => found.judged(&members),
+    };
+    Ok(judge(&judged, &found, &listings, &batch, &resolve, options))
 }
 
 fn resolved_anew(listings: &Listings, batch: &Batch) -> Found {
@@ -249,7 +293,7 @@ fn each_value(
 }
 
 fn judge(
-    pairs: &[Pair],
+    Judged { pairs, apart }: &Judged,
     found: &Found,
     listings: &Listings,
     batch: &Batch,
@@ -270,7 +314,7 @@ fn judge(
         .flat_map(|pair| <[Name; 2]>::from(pair.names()))
         .filter(|name| found.names.find(name).is_empty())
         .collect();
-    let groups = groups.into_iter().map(|(name, pairs)| (name, group(&pairs, found, batch))).collect();
+    let groups = groups.into_iter().map(|(name, pairs)| (name, group(&pairs, *apart, found, batch))).collect();
     let comparer = Comparer::new(resolve);
     Report {
         listings: found.event_of.len(),
@@ -293,8 +337,8 @@ fn limits(batch: &Batch) -> BTreeMap<Stat, isize> {
     limits
 }
 
-fn group(pairs: &[&Pair], found: &Found, batch: &Batch) -> Group {
-    let mut counts = Counts::default();
+fn group(pairs: &[&Pair], apart: usize, found: &Found, batch: &Batch) -> Group {
+    let mut counts = Counts { apart, ..Counts::default() };
     let mut by_how: BTreeMap<(Label, String), Counts> = BTreeMap::new();
     let (mut positives, mut met) = (0, 0);
     for pair in pairs {

@@ -1,4 +1,4 @@
-//! Labelled pairs: what is known to be one event, and what is known not to be.
+//! The truth: what is known to be one event, and what is known not to be.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -56,20 +56,67 @@ impl Pair {
     }
 }
 
-/// Reads labelled pairs from a CSV file with the columns `source_a`, `id_a`, `source_b`, `id_b`,
-/// `label` and, if wanted, `how`, `group` and `note`.
+/// A listing and the event that it describes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Source of the listing.
+    pub source: String,
+    /// Its id there.
+    pub external_id: String,
+    /// The event; what has the same is one event.
+    pub event: String,
+}
+
+impl Member {
+    /// The listing's name.
+    pub fn name(&self) -> Name {
+        (self.source.clone(), self.external_id.clone())
+    }
+}
+
+/// What a file tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Truth {
+    /// Labelled pairs. Of other pairs nothing is known.
+    Pairs(Vec<Pair>),
+    /// Every listing with its event, so that of every two it is known what they are.
+    Events(Vec<Member>),
+}
+
+/// Reads a CSV file: labelled pairs, with the columns `source_a`, `id_a`, `source_b`, `id_b`, `label`
+/// and, if wanted, `how`, `group` and `note`; or listings with their events, with the columns
+/// `source`, `external_id` and `event`, as `headwater generate` writes them.
 ///
 /// # Errors
-/// When the file cannot be read, or a line is not a labelled pair.
-pub fn read_pairs(path: &Path) -> Result<Vec<Pair>, ToolError> {
+/// When the file cannot be read, or a line is neither.
+pub fn read_truth(path: &Path) -> Result<Truth, ToolError> {
     let bytes = std::fs::read(path).map_err(|source| ToolError::File { path: path.to_owned(), source })?;
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
-    let pairs = reader.deserialize().enumerate();
+    let of_events = reader.headers().is_ok_and(|columns| columns.iter().any(|column| column == "event"));
+    if of_events { rows(reader, path).map(Truth::Events) } else { rows(reader, path).map(Truth::Pairs) }
+}
+
+/// Reads labelled pairs alone, see [`read_truth`].
+///
+/// # Errors
+/// As [`read_truth`], and when the file has listings with their events.
+pub fn read_pairs(path: &Path) -> Result<Vec<Pair>, ToolError> {
+    match read_truth(path)? {
+        Truth::Pairs(pairs) => Ok(pairs),
+        Truth::Events(_) => Err(ToolError::Truth {
+            place: path.display().to_string(),
+            reason: "it has listings with their events; labelled pairs are needed here, negative ones among them"
+                .to_owned(),
+        }),
+    }
+}
+
+fn rows<T: serde::de::DeserializeOwned>(mut reader: csv::Reader<&[u8]>, path: &Path) -> Result<Vec<T>, ToolError> {
     let wrong = |row: usize, error: &csv::Error| ToolError::Truth {
         place: format!("{}, row {}", path.display(), row + 1),
         reason: error.to_string(),
     };
-    pairs.map(|(row, pair)| pair.map_err(|error| wrong(row, &error))).collect()
+    reader.deserialize().enumerate().map(|(row, found)| found.map_err(|error| wrong(row, &error))).collect()
 }
 
 /// Finds listings by the names that a truth calls them.
