@@ -37,6 +37,11 @@ struct Reported {
 }
 
 impl Watch {
+    /// Of a client that takes the place of one that was in trouble.
+    pub(super) fn of_trouble(at: Instant) -> Self {
+        Self { troubled: Mutex::new(Some(at)), ..Self::default() }
+    }
+
     /// The last reason why a broker could not be reached, or the like.
     pub(super) fn reason(&self) -> Option<String> {
         lock(&self.reason).clone()

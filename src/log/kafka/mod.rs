@@ -74,7 +74,7 @@ impl KafkaLog {
 /// A client for questions, and how errors are told.
 pub(crate) struct Cluster {
     config: KafkaConfig,
-    asking: BaseConsumer<Watch>,
+    asking: Mutex<Arc<BaseConsumer<Watch>>>,
     /// Topics that were found at least once.
     known: Mutex<BTreeSet<String>>,
 }
@@ -84,7 +84,7 @@ impl Cluster {
         config.validate()?;
         let asking =
             create(&config.asking(), Watch::default()).map_err(|e| LogError::Config { reason: config_reason(&e) })?;
-        Ok(Self { config, asking, known: Mutex::default() })
+        Ok(Self { config, asking: Mutex::new(Arc::new(asking)), known: Mutex::default() })
     }
 
     fn at(&self) -> String {
@@ -96,9 +96,23 @@ impl Cluster {
         LogError::Config { reason: config_reason(error) }
     }
 
+    fn asking(&self) -> Arc<BaseConsumer<Watch>> {
+        Arc::clone(&lock(&self.asking))
+    }
+
+    /// Asks by a new client from now on: the one that was not answered may have lost its way, see
+    /// [`vigil`].
+    fn ask_by_another(&self) {
+        match create(&self.config.asking(), Watch::of_trouble(Instant::now())) {
+            Ok(client) => *lock(&self.asking) = Arc::new(client),
+            Err(error) => tracing::warn!(target: "headwater::kafka", %error, "no further client can be made"),
+        }
+    }
+
     /// Turns the failure of a question into an error of the log; `topic` is what it was about.
     fn request_error(&self, doing: &'static str, error: &KafkaError, topic: Option<&str>) -> LogError {
-        serve(&self.asking);
+        let asking = self.asking();
+        serve(&asking);
         let Some(code) = error.rdkafka_error_code() else {
             return LogError::Failed { doing, reason: error.to_string() };
         };
@@ -106,19 +120,20 @@ impl Cluster {
             return LogError::UnknownTopic { topic: topic.to_owned() };
         }
         if is_transient(code) {
-            let reason = self.asking.client().context().reason().unwrap_or_else(|| code.to_string());
+            let reason = asking.client().context().reason().unwrap_or_else(|| code.to_string());
+            self.ask_by_another();
             return LogError::Unreachable { at: self.at(), reason };
         }
         LogError::Failed { doing, reason: code.to_string() }
     }
 
     fn metadata(&self, topic: Option<&str>, timeout: Duration) -> Result<Metadata, LogError> {
-        ask(&self.asking, topic, timeout).map_err(|e| self.request_error("asking for the topics", &e, topic))
+        ask(&self.asking(), topic, timeout).map_err(|e| self.request_error("asking for the topics", &e, topic))
     }
 
     fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, LogError> {
         let (low, high) = self
-            .settled(topic, || self.asking.fetch_watermarks(topic, partition, REQUEST_TIMEOUT))
+            .settled(topic, || self.asking().fetch_watermarks(topic, partition, REQUEST_TIMEOUT))
             .map_err(|e| self.request_error("asking for watermarks", &e, Some(topic)))?;
         Ok(Watermarks { low, high })
     }
@@ -126,7 +141,7 @@ impl Cluster {
     /// Number of partitions, or none when there is no such topic.
     fn partitions(&self, topic: &str) -> Result<Option<i32>, LogError> {
         let asked = self.settled(topic, || {
-            let metadata = ask(&self.asking, Some(topic), REQUEST_TIMEOUT)?;
+            let metadata = ask(&self.asking(), Some(topic), REQUEST_TIMEOUT)?;
             let found = metadata.topics().iter().find(|t| t.name() == topic);
             match found.map(|t| (t.error().map(RDKafkaErrorCode::from), t.partitions().len())) {
                 None => Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopic)),
@@ -171,12 +186,13 @@ impl Cluster {
         loop {
             let answer = question();
             let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+            // So that what has troubled the client is known before it is asked about.
+            serve(&self.asking());
             let may_pass =
                 code.is_some_and(|code| is_unsettled(code) || (is_unknown_topic(code) && self.may_be_back(topic)));
             if !may_pass || Instant::now() >= deadline {
                 return answer;
             }
-            serve(&self.asking);
             std::thread::sleep(backoff.pause());
         }
     }
@@ -184,7 +200,7 @@ impl Cluster {
     /// Whether a topic that is said to be unknown may be known again in a moment. A broker that has
     /// just come back answers before it has read all about its topics.
     fn may_be_back(&self, topic: &str) -> bool {
-        lock(&self.known).contains(topic) || self.asking.client().context().was_troubled_within(REQUEST_TIMEOUT)
+        lock(&self.known).contains(topic) || self.asking().client().context().was_troubled_within(REQUEST_TIMEOUT)
     }
 
     fn all_watermarks(&self, topic: &str, partitions: i32) -> Result<Vec<Watermarks>, LogError> {

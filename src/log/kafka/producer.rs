@@ -7,6 +7,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{Producer as _, PurgeConfig};
 
 use super::context::{Deliveries, Returned, Undelivered, is_purge};
+use super::vigil::Vigil;
 use super::writer::{FLUSH_PATIENCE, SERVE_EVERY, Sink};
 use super::{Cluster, is_unknown_topic};
 use crate::error::{Backoff, Failure, Fatal, Fault, Transient};
@@ -15,29 +16,63 @@ use crate::log::{Headers, LogError, NewRecord, Producer};
 /// Appends outside of transactions.
 ///
 /// Just after a broker has started it may say of a topic that there is none: librdkafka then returns
-/// the records. They are sent again once the topic turns out to be there, in the order of before.
+/// the records. They are sent again once the topic turns out to be there, in the order of before. So
+/// are those that are left with a client that has lost its way, by another one; some may then have been
+/// written already.
 pub(super) struct KafkaProducer {
     sink: Sink,
     sent: usize,
+    watched: Watched,
+}
+
+/// Whether what is in flight moves.
+struct Watched {
+    vigil: Vigil,
+    /// In flight when that was last looked at.
+    left: i32,
+    /// Of one of the records.
+    topic: Option<Arc<str>>,
+}
+
+impl Watched {
+    /// Whether the client of `sink` has lost its way.
+    fn is_stranded(&mut self, sink: &Sink) -> bool {
+        let (now, left) = (Instant::now(), sink.producer.in_flight_count());
+        if left < self.left || left == 0 {
+            self.vigil.moved(now);
+        }
+        self.left = left;
+        self.vigil.is_stranded(now, || sink.cluster.is_well(self.topic.as_deref()))
+    }
 }
 
 impl KafkaProducer {
     pub(super) fn open(cluster: Arc<Cluster>) -> Result<Self, LogError> {
         let config = cluster.config.producer();
-        Ok(Self { sink: Sink::open(cluster, &config, Deliveries::that_keep_records())?, sent: 0 })
+        let sink = Sink::open(cluster, &config, Deliveries::that_keep_records())?;
+        let watched = Watched { vigil: Vigil::new(Instant::now()), left: 0, topic: None };
+        Ok(Self { sink, sent: 0, watched })
     }
 
     /// Queues a record, and what has come back before it.
     fn queue(&mut self, record: NewRecord, deadline: Instant) -> Result<(), LogError> {
+        self.watched.topic = Some(Arc::clone(&record.topic));
+        if self.sink.producer.in_flight_count() == 0 {
+            self.watched.vigil.moved(Instant::now());
+        }
         loop {
-            let code = match self.sink.enqueue(&record, &Headers::new(), self.sent) {
+            let (watched, sink) = (&mut self.watched, &self.sink);
+            let code = match sink.enqueue(&record, &Headers::new(), self.sent, || watched.is_stranded(sink)) {
                 Ok(()) => break,
                 Err(error) => error.rdkafka_error_code(),
             };
             let why = Undelivered { index: self.sent, code: code.unwrap_or(RDKafkaErrorCode::Fail) };
             match code {
-                // Gave up because of an earlier one.
-                Some(RDKafkaErrorCode::QueueFull) => self.send_returned_again(deadline)?,
+                // Gave up because of an earlier one, or of the client.
+                Some(RDKafkaErrorCode::QueueFull) if self.sink.context().failed() => {
+                    self.send_returned_again(deadline)?;
+                }
+                Some(RDKafkaErrorCode::QueueFull) => self.begin_anew(deadline)?,
                 Some(code) if is_unknown_topic(code) => self.may_be_sent_again(why, &record, deadline)?,
                 _ => return Err(self.refused(why, &record)),
             }
@@ -66,6 +101,23 @@ impl KafkaProducer {
         returned.extend(purged);
         tracing::debug!(target: "headwater::kafka", records = returned.len(), "records are sent again");
         returned.into_iter().try_for_each(|returned| self.queue(returned.record, deadline))
+    }
+
+    /// Sends what is left with a client that has lost its way by another one.
+    fn begin_anew(&mut self, deadline: Instant) -> Result<(), LogError> {
+        let seconds = self.watched.vigil.quiet_for(Instant::now()).as_secs();
+        let records = self.sink.producer.in_flight_count();
+        tracing::warn!(target: "headwater::kafka", seconds, records, "this producer is not answered, but others are: it is made anew");
+        let config = self.sink.cluster.config.producer();
+        let other = Sink::in_place_of(&self.sink, &config, Deliveries::that_keep_records())?;
+        self.sink.producer.purge(PurgeConfig::default().queue().inflight());
+        if !self.drain(deadline) {
+            return Err(self.sink.unreachable("records are still waiting to be delivered"));
+        }
+        let left = self.sink.context().take_returned();
+        self.judge(&left, deadline)?;
+        self.sink = other;
+        left.into_iter().try_for_each(|returned| self.queue(returned.record, deadline))
     }
 
     /// The error of the first record that is not to be sent again.
@@ -144,6 +196,9 @@ impl Producer for KafkaProducer {
                     return Err(self.sink.unreachable("records are still waiting to be delivered"));
                 }
                 self.sink.step();
+                if self.watched.is_stranded(&self.sink) {
+                    self.begin_anew(deadline)?;
+                }
             }
             if !self.sink.context().failed() {
                 return Ok(());
@@ -235,6 +290,23 @@ mod tests {
         producer.flush().unwrap();
         let wanted: Vec<String> = (0..2_000).map(|n| n.to_string()).collect();
         assert_eq!(values(&config, 2_000), wanted);
+    }
+
+    #[test]
+    fn what_is_left_with_a_client_is_sent_by_another_one() {
+        let (mock, config) = cluster();
+        let mut producer = producer(&config);
+        producer.send(numbered(0)).unwrap();
+        producer.flush().unwrap();
+        mock.broker_down(1).unwrap();
+        (1..500).for_each(|number| producer.send(numbered(number)).unwrap());
+        producer.wait(Duration::from_millis(200));
+        producer.begin_anew(Instant::now() + FLUSH_PATIENCE).unwrap();
+        mock.broker_up(1).unwrap();
+        producer.send(numbered(500)).unwrap();
+        producer.flush().unwrap();
+        let wanted: Vec<String> = (0..=500).map(|n| n.to_string()).collect();
+        assert_eq!(values(&config, 501), wanted);
     }
 
     #[test]

@@ -15,7 +15,9 @@ use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::context::{Watch, lock};
+use super::vigil::Vigil;
 use super::{Cluster, REQUEST_TIMEOUT, create, is_transient, is_unknown_topic};
+use crate::error::{Failure, Fatal, Fault, Transient};
 use crate::log::{Headers, LogError, LogRecord, Polled, Reader, Start, TopicPartition, outside};
 
 /// At most this much of one partition before the next one has its turn.
@@ -74,16 +76,71 @@ pub(super) struct KafkaReader {
     signal: Arc<Signal>,
     /// Whose turn it is.
     turn: usize,
+    /// Since all brokers were away at once: the client may have lost its way then.
+    vigil: Option<Vigil>,
 }
 
 impl KafkaReader {
     pub(super) fn open(cluster: Arc<Cluster>, partitions: &[(TopicPartition, Start)]) -> Result<Self, LogError> {
         let consumer: BaseConsumer<Watch> =
             create(&cluster.config.reader(partitions.len()), Watch::default()).map_err(|e| cluster.config_error(&e))?;
-        let mut reader =
-            Self { assigned: Vec::new(), consumer: Arc::new(consumer), cluster, signal: Arc::default(), turn: 0 };
+        let mut reader = Self {
+            assigned: Vec::new(),
+            consumer: Arc::new(consumer),
+            cluster,
+            signal: Arc::default(),
+            turn: 0,
+            vigil: None,
+        };
         reader.add(partitions)?;
         Ok(reader)
+    }
+
+    /// Watches over a client that had lost all brokers at once; takes another one in its place
+    /// where nothing has come from it for long, although others are answered.
+    fn look_after(&mut self) -> Result<(), LogError> {
+        let now = Instant::now();
+        if self.consumer.context().take_all_down() {
+            self.vigil.get_or_insert_with(|| Vigil::new(now));
+        }
+        let Some(vigil) = &mut self.vigil else { return Ok(()) };
+        let (cluster, topic) = (&self.cluster, self.assigned.first().map(|assigned| &*assigned.partition.topic));
+        if !vigil.is_stranded(now, || cluster.is_well(topic)) {
+            return Ok(());
+        }
+        let seconds = vigil.quiet_for(now).as_secs();
+        tracing::info!(
+            target: "headwater::kafka",
+            seconds,
+            "nothing has come since all brokers were away at once: reading goes on by another client"
+        );
+        // Where that fails it is tried again in a while.
+        *vigil = Vigil::new(now);
+        match self.begin_anew().map_err(Fault::judged) {
+            Ok(()) => Ok(()),
+            Err(Failure::Transient(Transient(error))) => {
+                self.consumer.context().warn(&error.to_string());
+                Ok(())
+            }
+            Err(Failure::Fatal(Fatal(error))) => Err(error),
+        }
+    }
+
+    /// Goes on by another client where this one stands.
+    fn begin_anew(&mut self) -> Result<(), LogError> {
+        let mut other = Self::open(Arc::clone(&self.cluster), &self.stands_at()?)?;
+        for (new, old) in other.assigned.iter_mut().zip(&self.assigned) {
+            new.reported = old.reported;
+        }
+        *self = Self { turn: self.turn, ..other };
+        Ok(())
+    }
+
+    fn stands_at(&self) -> Result<Vec<(TopicPartition, Start)>, LogError> {
+        // Not to be kept: what librdkafka lists refers to its partitions, and keeps the client from ending.
+        let positions = positions(&self.consumer)?;
+        let start = |one: &Assigned| Start::Offset(found(&positions, &one.partition).unwrap_or(one.begin));
+        Ok(self.assigned.iter().map(|one| (one.partition.clone(), start(one))).collect())
     }
 
     /// Adds partitions, all at once: while one is being fetched, what concerns the next has to wait
@@ -194,8 +251,14 @@ impl Reader for KafkaReader {
                     break;
                 }
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if into.len() > before || left.is_zero() {
+            let now = Instant::now();
+            if into.len() > before {
+                self.vigil.iter_mut().for_each(|vigil| vigil.moved(now));
+                return Ok(());
+            }
+            self.look_after()?;
+            let left = deadline.saturating_duration_since(now);
+            if left.is_zero() {
                 return Ok(());
             }
             self.signal.wait(left.min(SERVE_EVERY));
@@ -259,14 +322,18 @@ fn trouble(
 
 /// The offset after the last record or marker taken, if there was one.
 fn position(consumer: &BaseConsumer<Watch>, at: &TopicPartition) -> Result<Option<i64>, LogError> {
-    let positions = consumer
-        .position()
-        .map_err(|e| LogError::Failed { doing: "asking for the position", reason: e.to_string() })?;
-    let found = positions.find_partition(&at.topic, at.partition).map(|p| p.offset());
-    Ok(match found {
-        Some(Offset::Offset(offset)) => Some(offset),
+    positions(consumer).map(|positions| found(&positions, at))
+}
+
+fn positions(consumer: &BaseConsumer<Watch>) -> Result<TopicPartitionList, LogError> {
+    consumer.position().map_err(|e| LogError::Failed { doing: "asking for the position", reason: e.to_string() })
+}
+
+fn found(positions: &TopicPartitionList, at: &TopicPartition) -> Option<i64> {
+    match positions.find_partition(&at.topic, at.partition)?.offset() {
+        Offset::Offset(offset) => Some(offset),
         _ => None,
-    })
+    }
 }
 
 fn report_end(assigned: &mut Assigned, consumer: &BaseConsumer<Watch>, into: &mut Vec<Polled>) -> Result<(), LogError> {
@@ -308,4 +375,66 @@ fn copy_headers(at: &TopicPartition, headers: &BorrowedHeaders) -> Headers {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+    use crate::log::Log as _;
+    use crate::log::kafka::{KafkaConfig, KafkaLog};
+
+    /// Partition and offset.
+    type Places = Vec<(i32, i64)>;
+
+    /// Polls until all ends were told; what came, and where each end was.
+    fn read_to_ends(reader: &mut KafkaReader) -> (Places, Places) {
+        let (mut records, mut ends) = (Vec::new(), Vec::new());
+        let until = Instant::now() + Duration::from_secs(30);
+        while ends.len() < reader.assigned.len() && Instant::now() < until {
+            let mut polled = Vec::new();
+            reader.poll(&mut polled, 1 << 20, Duration::from_millis(50)).unwrap();
+            for one in polled {
+                match one {
+                    Polled::Record(record) => records.push((record.partition, record.offset)),
+                    Polled::End { partition, next } => ends.push((partition.partition, next)),
+                }
+            }
+        }
+        (records, ends)
+    }
+
+    #[test]
+    fn another_client_goes_on_where_the_former_one_stood() {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic("t", 2, 1).unwrap();
+        let log = KafkaLog::new(KafkaConfig { brokers: mock.bootstrap_servers(), ..KafkaConfig::default() }).unwrap();
+        let produce = |keys: std::ops::Range<u32>| {
+            let config = log.cluster.config.producer();
+            let producer: rdkafka::producer::BaseProducer = config.create().unwrap();
+            for key in keys {
+                let key = key.to_string();
+                producer.send(rdkafka::producer::BaseRecord::to("t").key(&key).payload("x")).unwrap();
+            }
+            rdkafka::producer::Producer::flush(&producer, Duration::from_secs(30)).unwrap();
+        };
+        produce(0..20);
+        let all: Vec<_> = (0..2).map(|number| (TopicPartition::new("t", number), Start::Beginning)).collect();
+        let mut reader = KafkaReader::open(Arc::clone(&log.cluster), &all).unwrap();
+        let (first, ends) = read_to_ends(&mut reader);
+        assert_eq!((first.len(), ends.len()), (20, 2));
+        reader.begin_anew().unwrap();
+        // What is known is not told again.
+        let mut polled = Vec::new();
+        reader.poll(&mut polled, 1 << 20, Duration::from_secs(1)).unwrap();
+        assert!(polled.is_empty(), "{polled:?}");
+        produce(20..40);
+        let (second, _) = read_to_ends(&mut reader);
+        let mut together: Vec<_> = first.into_iter().chain(second).collect();
+        together.sort_unstable();
+        let ends: Vec<i64> = log.watermarks("t").unwrap().unwrap().iter().map(|at| at.high).collect();
+        let wanted: Vec<_> = (0..).zip(ends).flat_map(|(number, end)| (0..end).map(move |at| (number, at))).collect();
+        assert_eq!(together, wanted);
+    }
 }

@@ -1,10 +1,11 @@
 //! Tells a broker that is away from a client that has lost its way.
 //!
 //! When all brokers leave the metadata at once, as the only one of a small cluster does for a moment
-//! after a stall, librdkafka (2.12) gives up their connections. A transactional producer may hold on to
-//! the one of its coordinator, which keeps the client from beginning anew at the bootstrap servers: it
-//! asks nobody any more, for ever. Another client finds the brokers well all the while, and that
-//! is how it is told.
+//! after a start or a stall, librdkafka (2.12) gives up their connections, and is to begin anew at the
+//! bootstrap servers. That does not always come about: the end of the answer that named no broker may
+//! cancel it (<https://github.com/confluentinc/librdkafka/issues/5301>), and a transactional producer
+//! may hold on to the connection of its coordinator. Such a client asks nobody any more, for ever.
+//! Another one finds the brokers well all the while, and that is how it is told.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(3);
 /// For how long others have to have been answered: a client finds its way back by itself in less.
 const WELL_FOR: Duration = Duration::from_secs(12);
 
-/// Watches over one transaction at a time.
+/// Watches over what a client has to do.
 #[derive(Debug)]
 pub(super) struct Vigil {
     /// When something last succeeded.

@@ -60,6 +60,16 @@ impl Sink {
         self.producer.context()
     }
 
+    /// As [`open`](Self::open), with what `former` has learned.
+    pub(super) fn in_place_of(
+        former: &Self,
+        config: &rdkafka::ClientConfig,
+        deliveries: Deliveries,
+    ) -> Result<Self, LogError> {
+        let opened = Self::open(Arc::clone(&former.cluster), config, deliveries)?;
+        Ok(Self { limits: former.limits.clone(), ..opened })
+    }
+
     /// Learns the limits of topics that were not written to before.
     pub(super) fn learn<'a>(&mut self, topics: impl Iterator<Item = &'a Arc<str>>) -> Result<(), LogError> {
         let unknown: BTreeSet<&Arc<str>> = topics.filter(|topic| !self.limits.contains_key(*topic)).collect();
@@ -106,13 +116,21 @@ impl Sink {
     }
 
     /// Hands a record to librdkafka, waiting while its queue is full. Gives up when an earlier one
-    /// has failed.
-    pub(super) fn enqueue(&self, record: &NewRecord, further: &Headers, index: usize) -> Result<(), KafkaError> {
+    /// has failed, or `gives_up`.
+    pub(super) fn enqueue(
+        &self,
+        record: &NewRecord,
+        further: &Headers,
+        index: usize,
+        mut gives_up: impl FnMut() -> bool,
+    ) -> Result<(), KafkaError> {
         let mut pending = to_kafka(record, further, index);
         loop {
             pending = match self.producer.send(pending) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if !self.context().failed() => {
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                    if !self.context().failed() && !gives_up() =>
+                {
                     back
                 }
                 Err((error, _)) => return Err(error),
@@ -330,7 +348,7 @@ impl KafkaTransactional {
         FailPoint::CommitBegun.reach();
         for (index, record) in transaction.records.iter().enumerate() {
             FailPoint::CommitRecord.reach();
-            self.sink.enqueue(record, &transaction.headers, index).map_err(|e| self.after_enqueue(&e))?;
+            self.sink.enqueue(record, &transaction.headers, index, || false).map_err(|e| self.after_enqueue(&e))?;
             if index % SERVE_EVERY == 0 {
                 self.sink.producer.poll(Duration::ZERO);
                 if self.sink.context().failed() {
