@@ -215,7 +215,7 @@ impl Group {
         if self.blocking_recall.is_some() {
             writeln!(f, "{:44} {:>9} {:>9}", "  pairs that blocking lets meet", "", Percent(self.blocking_recall))?;
         }
-        for (label, how, scores) in &self.by_how {
+        for (label, how, scores) in self.by_how.iter().filter(|(_, how, _)| !how.is_empty()) {
             let (kind, hit, all) = match label {
                 Label::Positive => ("found", scores.found, scores.positives),
                 Label::Negative => ("merged", scores.merged, scores.negatives),
@@ -234,7 +234,11 @@ impl fmt::Display for Mistake {
             MistakeKind::Missed => "missed",
             MistakeKind::Merged => "merged",
         };
-        write!(f, "{kind} [{}, {}]", self.group, self.how)?;
+        f.write_str(kind)?;
+        let known: Vec<&str> = [&*self.group, &*self.how].into_iter().filter(|text| !text.is_empty()).collect();
+        if !known.is_empty() {
+            write!(f, " [{}]", known.join(", "))?;
+        }
         if !self.note.is_empty() {
             write!(f, " {}", self.note)?;
         }
