@@ -338,8 +338,10 @@ impl fmt::Display for Explanation {
         }
         self.decisions.iter().try_for_each(|decision| writeln!(f, "Decided: {decision}"))?;
         writeln!(f, "\n{}", if self.same { "One event." } else { "Two events." })?;
-        if let Some([a, b]) = self.events {
-            writeln!(f, "The topology has them in {a} and {b}.")?;
+        match self.events {
+            Some([a, b]) if a == b => writeln!(f, "The topology has them in {a}.")?,
+            Some([a, b]) => writeln!(f, "The topology has them in {a} and {b}.")?,
+            None => {}
         }
         for Step { from, to, similarity } in &self.path {
             writeln!(f, "  {from} matches {to} ({similarity:.4})")?;
