@@ -223,7 +223,7 @@ Examples:
     headwater produce raw.events - --source example --content-type text/calendar
   headwater produce decisions decisions.jsonl --key /id")]
 pub struct ProduceArgs {
-    /// Topic, with or without the prefix; one that the configuration reads is created when missing
+    /// Topic, with or without the prefix; one that the configuration knows is created when missing
     pub topic: String,
     /// Files or folders; - or none is standard input
     pub files: Vec<PathBuf>,
@@ -255,7 +255,7 @@ pub struct ProduceArgs {
     /// Leave out records that cannot be written, instead of stopping there
     #[arg(long)]
     pub keep_going: bool,
-    /// Create the topic also where the configuration does not read it
+    /// Create the topic also where the configuration does not know it
     #[arg(long)]
     pub create: bool,
     /// Print the counts as JSON

@@ -193,8 +193,8 @@ fn a_change_of_event_is_counted() {
 #[test]
 fn known_events_are_as_good_as_the_label_of_every_pair() {
     let files = Files::new();
-    // The truth puts other listings together than the links do.
-    let event = |n: u64| n * 3 % 8;
+    // The truth puts other listings together than the links do, and some are alone.
+    let event = |n: u64| if n.is_multiple_of(5) { n } else { 100 + n * 3 % 8 };
     let mut of_events = "source,external_id,event\n".to_owned();
     let mut of_pairs = "source_a,id_a,source_b,id_b,label\n".to_owned();
     for a in 0..40 {
@@ -213,6 +213,13 @@ fn known_events_are_as_good_as_the_label_of_every_pair() {
     let scores = pairs.groups[""].scores;
     assert!(scores.found > 0 && scores.merged > 0 && scores.positives > scores.found, "{scores:?}");
     assert_eq!(events.groups[""].scores, scores);
+    // To the order in which they are added up.
+    let b_cubed = |report: &Report| {
+        let of = report.groups[""].b_cubed.unwrap();
+        [of.precision, of.recall, of.f1].map(|share| (share * 1e9).round())
+    };
+    assert_eq!(b_cubed(&events), b_cubed(&pairs));
+    assert_eq!((events.missing, pairs.missing), (0, 0));
     assert_eq!(events.groups[""].blocking_recall, pairs.groups[""].blocking_recall);
 }
 

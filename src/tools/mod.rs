@@ -87,7 +87,7 @@ pub enum ToolError {
         path: PathBuf,
     },
     /// A topic to write to is missing, and nothing would read it.
-    #[error("there is no topic {topic:?}, and the configuration does not read one of that name")]
+    #[error("there is no topic {topic:?}, and the configuration knows none of that name")]
     StrayTopic {
         /// Full name.
         topic: String,

@@ -108,7 +108,7 @@ impl std::fmt::Display for Produced {
 }
 
 /// Writes files into a topic, which is created when missing. What was left out is told on stderr,
-/// and so is, when it stops before the end, how far it came.
+/// and so is, when a file or record ends it, how much was written before.
 ///
 /// # Errors
 /// When nothing would read the topic (unless `create`), when a file cannot be read or its content
@@ -128,7 +128,8 @@ pub fn produce(log: &dyn Log, config: &Config, options: &ProduceOptions) -> Resu
     let written = inputs.iter().try_for_each(|input| writing.file(input));
     let flushed = writing.producer.flush();
     writing.bar.finish_and_clear();
-    if written.is_err() && flushed.is_ok() {
+    // Where the log itself has failed, nobody knows.
+    if flushed.is_ok() && written.as_ref().is_err_and(|error| !matches!(error, ToolError::Log(_))) {
         let Produced { records, topic, .. } = &writing.done;
         eprintln!("written before: {} to {topic}", counted(*records, "record"));
     }

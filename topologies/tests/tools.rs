@@ -68,13 +68,13 @@ fn errors_have_a_hint_and_an_exit_code() {
         (
             &["produce", "raw.evnts", "listing.jsonl"],
             2,
-            "error: there is no topic \"headwater.raw.evnts\", and the configuration does not read one of that name\n  \
+            "error: there is no topic \"headwater.raw.evnts\", and the configuration knows none of that name\n  \
              hint: did you mean \"headwater.raw.events\"? `headwater produce --create` makes a topic all the same\n",
         ),
         (
             &["generate", "--records", "1", "--to-topic", "x"],
             2,
-            "error: there is no topic \"headwater.x\", and the configuration does not read one of that name\n",
+            "error: there is no topic \"headwater.x\", and the configuration knows none of that name\n",
         ),
         (&["dead-letters", "replay", "0/17"], 2, "error: there is no topic"),
     ] {

@@ -1,6 +1,6 @@
 //! What librdkafka tells while it runs: log lines, errors, and the fate of each record.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,9 +37,10 @@ struct Reported {
 }
 
 impl Watch {
-    /// Of a client that takes the place of one that was in trouble.
+    /// Of a client that is made because another one was in trouble, which has been reported.
     pub(super) fn of_trouble(at: Instant) -> Self {
-        Self { troubled: Mutex::new(Some(at)), ..Self::default() }
+        let reported = Mutex::new(Some(Reported { at, since: 0 }));
+        Self { troubled: Mutex::new(Some(at)), reported, ..Self::default() }
     }
 
     /// The last reason why a broker could not be reached, or the like.
@@ -138,6 +139,8 @@ pub(super) struct Returned {
 pub(super) struct Deliveries {
     pub(super) watch: Watch,
     failed: AtomicBool,
+    /// How many records have reached the log.
+    delivered: AtomicU64,
     first: Mutex<Option<Undelivered>>,
     /// Where whoever sends keeps no copies: every record that failed.
     returned: Option<Mutex<Vec<Returned>>>,
@@ -155,6 +158,11 @@ impl Deliveries {
         returned.sort_by_key(|r| r.why.index);
         self.take();
         returned
+    }
+
+    /// How many records have reached the log.
+    pub(super) fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
     }
 
     /// Whether a record has failed since [`Deliveries::take`].
@@ -188,7 +196,10 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
-        let Err((error, message)) = result else { return };
+        let Err((error, message)) = result else {
+            self.delivered.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         if let Some(returned) = &self.returned {
             lock(returned).push(Returned { why: Undelivered { index, code }, record: sent_again(message) });

@@ -100,12 +100,28 @@ impl Cluster {
         Arc::clone(&lock(&self.asking))
     }
 
-    /// Asks by a new client from now on: the one that was not answered may have lost its way, see
-    /// [`vigil`].
-    fn ask_by_another(&self) {
-        match create(&self.config.asking(), Watch::of_trouble(Instant::now())) {
-            Ok(client) => *lock(&self.asking) = Arc::new(client),
-            Err(error) => tracing::warn!(target: "headwater::kafka", %error, "no further client can be made"),
+    /// Asks something. Where nobody answers, the next one asks by another client: this one may have
+    /// lost its way, see [`vigil`].
+    fn asked<T>(&self, question: impl Fn(&BaseConsumer<Watch>) -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+        let client = self.asking();
+        let answer = question(&client);
+        if answer.as_ref().err().and_then(KafkaError::rdkafka_error_code).is_some_and(is_no_answer) {
+            self.ask_by_another(&client);
+        }
+        answer
+    }
+
+    fn ask_by_another(&self, former: &Arc<BaseConsumer<Watch>>) {
+        let other = match create(&self.config.asking(), Watch::of_trouble(Instant::now())) {
+            Ok(client) => Arc::new(client),
+            Err(error) => {
+                tracing::warn!(target: "headwater::kafka", %error, "no further client can be made");
+                return;
+            }
+        };
+        let mut asking = lock(&self.asking);
+        if Arc::ptr_eq(&asking, former) {
+            *asking = other;
         }
     }
 
@@ -121,19 +137,19 @@ impl Cluster {
         }
         if is_transient(code) {
             let reason = asking.client().context().reason().unwrap_or_else(|| code.to_string());
-            self.ask_by_another();
             return LogError::Unreachable { at: self.at(), reason };
         }
         LogError::Failed { doing, reason: code.to_string() }
     }
 
     fn metadata(&self, topic: Option<&str>, timeout: Duration) -> Result<Metadata, LogError> {
-        ask(&self.asking(), topic, timeout).map_err(|e| self.request_error("asking for the topics", &e, topic))
+        self.asked(|client| ask(client, topic, timeout))
+            .map_err(|e| self.request_error("asking for the topics", &e, topic))
     }
 
     fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, LogError> {
         let (low, high) = self
-            .settled(topic, || self.asking().fetch_watermarks(topic, partition, REQUEST_TIMEOUT))
+            .settled(topic, || self.asked(|client| client.fetch_watermarks(topic, partition, REQUEST_TIMEOUT)))
             .map_err(|e| self.request_error("asking for watermarks", &e, Some(topic)))?;
         Ok(Watermarks { low, high })
     }
@@ -141,7 +157,7 @@ impl Cluster {
     /// Number of partitions, or none when there is no such topic.
     fn partitions(&self, topic: &str) -> Result<Option<i32>, LogError> {
         let asked = self.settled(topic, || {
-            let metadata = ask(&self.asking(), Some(topic), REQUEST_TIMEOUT)?;
+            let metadata = self.asked(|client| ask(client, Some(topic), REQUEST_TIMEOUT))?;
             let found = metadata.topics().iter().find(|t| t.name() == topic);
             match found.map(|t| (t.error().map(RDKafkaErrorCode::from), t.partitions().len())) {
                 None => Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopic)),
@@ -169,13 +185,10 @@ impl Cluster {
 
     /// Whether a client that begins now is answered, and finds leaders for all partitions of `topic`.
     fn is_well(&self, topic: Option<&str>) -> bool {
-        let Ok(client) = create::<_, BaseConsumer<Watch>>(&self.config.asking(), Watch::default()) else {
-            return false;
-        };
+        let watch = Watch::of_trouble(Instant::now());
+        let Ok(client) = create::<_, BaseConsumer<Watch>>(&self.config.asking(), watch) else { return false };
         let Ok(metadata) = ask(&client, topic, PROBE_TIMEOUT) else { return false };
-        let led =
-            metadata.topics().iter().all(|t| t.error().is_none() && t.partitions().iter().all(|p| p.leader() >= 0));
-        led && !metadata.brokers().is_empty()
+        metadata.topics().iter().all(|t| t.error().is_none() && t.partitions().iter().all(|p| p.leader() >= 0))
     }
 
     /// Asks again while a partition's leader is not settled, as just after its topic was created or
@@ -227,7 +240,9 @@ fn ask(client: &BaseConsumer<Watch>, topic: Option<&str>, timeout: Duration) -> 
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let error = match client.fetch_metadata(topic, slice.min(left)) {
-            Ok(metadata) => return Ok(metadata),
+            Ok(metadata) if !metadata.brokers().is_empty() => return Ok(metadata),
+            // A broker that has only just started does not even know itself.
+            Ok(_) => KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerNotAvailable),
             Err(error) => error,
         };
         serve(client);
@@ -282,6 +297,15 @@ fn is_unsettled(code: RDKafkaErrorCode) -> bool {
             | Code::FencedLeaderEpoch
             | Code::UnknownLeaderEpoch
             | Code::OffsetNotAvailable
+    )
+}
+
+/// Nobody has answered at all.
+fn is_no_answer(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::RequestTimedOut
     )
 }
 

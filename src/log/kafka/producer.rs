@@ -13,6 +13,9 @@ use super::{Cluster, is_unknown_topic};
 use crate::error::{Backoff, Failure, Fatal, Fault, Transient};
 use crate::log::{Headers, LogError, NewRecord, Producer};
 
+/// How often it is looked whether the client has lost its way.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Appends outside of transactions.
 ///
 /// Just after a broker has started it may say of a topic that there is none: librdkafka then returns
@@ -25,24 +28,40 @@ pub(super) struct KafkaProducer {
     watched: Watched,
 }
 
-/// Whether what is in flight moves.
+/// Watches over the client of a producer.
 struct Watched {
-    vigil: Vigil,
-    /// In flight when that was last looked at.
-    left: i32,
-    /// Of one of the records.
+    /// Since all brokers were away at once: the client may have lost its way then.
+    vigil: Option<Vigil>,
+    /// Records delivered when that was last looked at.
+    delivered: u64,
+    /// When was that?
+    looked: Instant,
+    /// Topic of one of the records.
     topic: Option<Arc<str>>,
 }
 
 impl Watched {
+    fn new() -> Self {
+        Self { vigil: None, delivered: 0, looked: Instant::now(), topic: None }
+    }
+
     /// Whether the client of `sink` has lost its way.
     fn is_stranded(&mut self, sink: &Sink) -> bool {
-        let (now, left) = (Instant::now(), sink.producer.in_flight_count());
-        if left < self.left || left == 0 {
-            self.vigil.moved(now);
+        let now = Instant::now();
+        self.looked = now;
+        let delivered = sink.context().delivered();
+        let moved = std::mem::replace(&mut self.delivered, delivered) != delivered;
+        if sink.context().watch.take_all_down() {
+            // What was delivered until now was delivered before.
+            self.vigil.get_or_insert_with(|| Vigil::new(now));
+        } else if moved {
+            self.vigil = None;
         }
-        self.left = left;
-        self.vigil.is_stranded(now, || sink.cluster.is_well(self.topic.as_deref()))
+        let Some(vigil) = &mut self.vigil else { return false };
+        if sink.producer.in_flight_count() == 0 {
+            vigil.moved(now);
+        }
+        vigil.is_stranded(now, || sink.cluster.is_well(self.topic.as_deref()))
     }
 }
 
@@ -50,16 +69,12 @@ impl KafkaProducer {
     pub(super) fn open(cluster: Arc<Cluster>) -> Result<Self, LogError> {
         let config = cluster.config.producer();
         let sink = Sink::open(cluster, &config, Deliveries::that_keep_records())?;
-        let watched = Watched { vigil: Vigil::new(Instant::now()), left: 0, topic: None };
-        Ok(Self { sink, sent: 0, watched })
+        Ok(Self { sink, sent: 0, watched: Watched::new() })
     }
 
     /// Queues a record, and what has come back before it.
     fn queue(&mut self, record: NewRecord, deadline: Instant) -> Result<(), LogError> {
         self.watched.topic = Some(Arc::clone(&record.topic));
-        if self.sink.producer.in_flight_count() == 0 {
-            self.watched.vigil.moved(Instant::now());
-        }
         loop {
             let (watched, sink) = (&mut self.watched, &self.sink);
             let code = match sink.enqueue(&record, &Headers::new(), self.sent, || watched.is_stranded(sink)) {
@@ -103,11 +118,23 @@ impl KafkaProducer {
         returned.into_iter().try_for_each(|returned| self.queue(returned.record, deadline))
     }
 
+    /// Now and then looks whether the client has lost its way, and takes another one if so.
+    fn look_after(&mut self, deadline: Instant) -> Result<(), LogError> {
+        if self.watched.looked.elapsed() < LOOK_EVERY {
+            return Ok(());
+        }
+        self.sink.step();
+        if self.watched.is_stranded(&self.sink) { self.begin_anew(deadline) } else { Ok(()) }
+    }
+
     /// Sends what is left with a client that has lost its way by another one.
     fn begin_anew(&mut self, deadline: Instant) -> Result<(), LogError> {
-        let seconds = self.watched.vigil.quiet_for(Instant::now()).as_secs();
         let records = self.sink.producer.in_flight_count();
-        tracing::warn!(target: "headwater::kafka", seconds, records, "this producer is not answered, but others are: it is made anew");
+        tracing::warn!(
+            target: "headwater::kafka",
+            records,
+            "this producer is not answered, but others are: another one takes its place"
+        );
         let config = self.sink.cluster.config.producer();
         let other = Sink::in_place_of(&self.sink, &config, Deliveries::that_keep_records())?;
         self.sink.producer.purge(PurgeConfig::default().queue().inflight());
@@ -115,9 +142,13 @@ impl KafkaProducer {
             return Err(self.sink.unreachable("records are still waiting to be delivered"));
         }
         let left = self.sink.context().take_returned();
-        self.judge(&left, deadline)?;
         self.sink = other;
-        left.into_iter().try_for_each(|returned| self.queue(returned.record, deadline))
+        self.watched = Watched { topic: self.watched.topic.take(), ..Watched::new() };
+        let judged = self.judge(&left, deadline);
+        // One that is refused does not take the others with it.
+        let again = left.into_iter().filter(|returned| judged.is_ok() || is_purge(returned.why.code));
+        again.map(|returned| returned.record).try_for_each(|record| self.queue(record, deadline))?;
+        judged
     }
 
     /// The error of the first record that is not to be sent again.
@@ -185,7 +216,8 @@ impl Producer for KafkaProducer {
         self.sink.learn(std::iter::once(&record.topic))?;
         self.sink.check_size(&record, &Headers::new(), 0)?;
         self.send_returned_again(deadline)?;
-        self.queue(record, deadline)
+        self.queue(record, deadline)?;
+        self.look_after(deadline)
     }
 
     fn flush(&mut self) -> Result<(), LogError> {
@@ -196,9 +228,7 @@ impl Producer for KafkaProducer {
                     return Err(self.sink.unreachable("records are still waiting to be delivered"));
                 }
                 self.sink.step();
-                if self.watched.is_stranded(&self.sink) {
-                    self.begin_anew(deadline)?;
-                }
+                self.look_after(deadline)?;
             }
             if !self.sink.context().failed() {
                 return Ok(());

@@ -17,7 +17,6 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::context::{Watch, lock};
 use super::vigil::Vigil;
 use super::{Cluster, REQUEST_TIMEOUT, create, is_transient, is_unknown_topic};
-use crate::error::{Failure, Fatal, Fault, Transient};
 use crate::log::{Headers, LogError, LogRecord, Polled, Reader, Start, TopicPartition, outside};
 
 /// At most this much of one partition before the next one has its turn.
@@ -54,6 +53,8 @@ impl Signal {
 struct Assigned {
     partition: TopicPartition,
     queue: PartitionQueue<Watch>,
+    /// What was asked for.
+    start: Start,
     /// Where reading began; the end of a partition that has given nothing since.
     begin: i64,
     /// The end reported last, forgotten when a record follows.
@@ -77,7 +78,14 @@ pub(super) struct KafkaReader {
     /// Whose turn it is.
     turn: usize,
     /// Since all brokers were away at once: the client may have lost its way then.
-    vigil: Option<Vigil>,
+    watched: Option<Watched>,
+}
+
+/// Watches over a client that has lost all its brokers.
+struct Watched {
+    vigil: Vigil,
+    /// Whether all was taken since that had been fetched before: what comes now is new.
+    emptied: bool,
 }
 
 impl KafkaReader {
@@ -90,7 +98,7 @@ impl KafkaReader {
             cluster,
             signal: Arc::default(),
             turn: 0,
-            vigil: None,
+            watched: None,
         };
         reader.add(partitions)?;
         Ok(reader)
@@ -101,9 +109,10 @@ impl KafkaReader {
     fn look_after(&mut self) -> Result<(), LogError> {
         let now = Instant::now();
         if self.consumer.context().take_all_down() {
-            self.vigil.get_or_insert_with(|| Vigil::new(now));
+            self.watched = Some(Watched { vigil: Vigil::new(now), emptied: false });
         }
-        let Some(vigil) = &mut self.vigil else { return Ok(()) };
+        let Some(Watched { vigil, emptied }) = &mut self.watched else { return Ok(()) };
+        *emptied = true;
         let (cluster, topic) = (&self.cluster, self.assigned.first().map(|assigned| &*assigned.partition.topic));
         if !vigil.is_stranded(now, || cluster.is_well(topic)) {
             return Ok(());
@@ -114,15 +123,25 @@ impl KafkaReader {
             seconds,
             "nothing has come since all brokers were away at once: reading goes on by another client"
         );
-        // Where that fails it is tried again in a while.
+        // Where that fails it is tried again in a while: this client is no worse than before.
         *vigil = Vigil::new(now);
-        match self.begin_anew().map_err(Fault::judged) {
-            Ok(()) => Ok(()),
-            Err(Failure::Transient(Transient(error))) => {
+        match self.begin_anew() {
+            Err(error @ (LogError::OffsetGone { .. } | LogError::UnknownTopic { .. } | LogError::Damaged { .. })) => {
+                Err(error)
+            }
+            Err(error) => {
                 self.consumer.context().warn(&error.to_string());
                 Ok(())
             }
-            Err(Failure::Fatal(Fatal(error))) => Err(error),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Something has come: a client that was emptied before has found its way back.
+    fn came(&mut self) {
+        match &mut self.watched {
+            Some(watched) if !watched.emptied => watched.vigil.moved(Instant::now()),
+            watched => *watched = None,
         }
     }
 
@@ -139,7 +158,11 @@ impl KafkaReader {
     fn stands_at(&self) -> Result<Vec<(TopicPartition, Start)>, LogError> {
         // Not to be kept: what librdkafka lists refers to its partitions, and keeps the client from ending.
         let positions = positions(&self.consumer)?;
-        let start = |one: &Assigned| Start::Offset(found(&positions, &one.partition).unwrap_or(one.begin));
+        let start = |one: &Assigned| match (found(&positions, &one.partition), one.start) {
+            (Some(next), _) => Start::Offset(next),
+            (None, Start::Beginning) => Start::Beginning,
+            (None, _) => Start::Offset(one.begin),
+        };
         Ok(self.assigned.iter().map(|one| (one.partition.clone(), start(one))).collect())
     }
 
@@ -155,7 +178,13 @@ impl KafkaReader {
             let (begin, offset) = self.begin(at, *start)?;
             list.add_partition_offset(&at.topic, at.partition, offset)
                 .map_err(|e| LogError::Failed { doing: "assigning a partition", reason: e.to_string() })?;
-            added.push(Assigned { partition: at.clone(), queue: self.queue(at)?, begin, reported: None });
+            added.push(Assigned {
+                partition: at.clone(),
+                queue: self.queue(at)?,
+                start: *start,
+                begin,
+                reported: None,
+            });
         }
         // Else librdkafka would look for the partitions' leaders in its own time, a second or two.
         let topics: BTreeSet<&str> = partitions.iter().map(|(at, _)| &*at.topic).collect();
@@ -251,13 +280,15 @@ impl Reader for KafkaReader {
                     break;
                 }
             }
-            let now = Instant::now();
             if into.len() > before {
-                self.vigil.iter_mut().for_each(|vigil| vigil.moved(now));
+                self.came();
                 return Ok(());
             }
-            self.look_after()?;
-            let left = deadline.saturating_duration_since(now);
+            // Whoever cannot wait is not kept waiting.
+            if !wait.is_zero() {
+                self.look_after()?;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
             }

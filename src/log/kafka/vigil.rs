@@ -18,6 +18,10 @@ const PROBE_EVERY: Duration = Duration::from_secs(3);
 /// For how long others have to have been answered: a client finds its way back by itself in less.
 const WELL_FOR: Duration = Duration::from_secs(12);
 
+/// What lies between two answers that are farther apart is not known. Whoever waits for a transaction
+/// asks every ten seconds.
+const GAP: Duration = Duration::from_secs(20);
+
 /// Watches over what a client has to do.
 #[derive(Debug)]
 pub(super) struct Vigil {
@@ -51,7 +55,10 @@ impl Vigil {
         if self.quiet_for(now) < QUIET || just_probed {
             return false;
         }
-        self.probed = Some(now);
+        let probed = self.probed.replace(now);
+        if probed.is_some_and(|at| now.saturating_duration_since(at) > GAP) {
+            self.well_since = None;
+        }
         if !others_are_answered() {
             self.well_since = None;
             return false;
@@ -84,6 +91,14 @@ mod tests {
         assert_eq!(watch(Vigil::new(began), began, |_| true), Some(27));
         let came_back_at = 60;
         assert_eq!(watch(Vigil::new(began), began, |second| second >= came_back_at), Some(came_back_at + 12));
+    }
+
+    #[test]
+    fn two_answers_far_apart_say_nothing_of_the_time_between() {
+        let began = Instant::now();
+        let mut vigil = Vigil::new(began);
+        let mut at = |second| vigil.is_stranded(began + Duration::from_secs(second), || true);
+        assert_eq!([at(20), at(80), at(90), at(95)], [false, false, false, true]);
     }
 
     #[test]

@@ -77,10 +77,10 @@ pub struct BCubed {
     pub f1: f64,
 }
 
-/// B³ over the listings that `pairs` name. What is one event by the labels is followed through
+/// B³ over the listings that `pairs` name, and `further` ones. What is one event by the labels is followed through
 /// (if A is B and B is C, A is C); two listings of whose relation the labels say nothing are left
 /// out of each other's shares. `None` where there is no positive pair.
-pub fn b_cubed(pairs: &[&Pair], together: impl Fn(&Name, &Name) -> bool) -> Option<BCubed> {
+pub fn b_cubed(pairs: &[&Pair], further: &[Name], together: impl Fn(&Name, &Name) -> bool) -> Option<BCubed> {
     let mut names: Vec<Name> = Vec::new();
     let mut index: HashMap<Name, usize> = HashMap::new();
     let mut number = |name: Name| {
@@ -96,6 +96,9 @@ pub fn b_cubed(pairs: &[&Pair], together: impl Fn(&Name, &Name) -> bool) -> Opti
             (number(a), number(b), pair.label)
         })
         .collect();
+    further.iter().cloned().for_each(|name| {
+        number(name);
+    });
     let positives = || numbered.iter().filter(|(_, _, label)| *label == Label::Positive);
     positives().next()?;
     let truth = components(names.len(), positives().map(|(a, b, _)| (*a, *b)));
@@ -185,11 +188,11 @@ mod tests {
         let pairs = [pair("a", "b", Label::Positive), pair("b", "c", Label::Positive), pair("a", "d", Label::Negative)];
         let pairs: Vec<&Pair> = pairs.iter().collect();
         let found = |name: &Name| name.0 == "c";
-        let result = b_cubed(&pairs, |a, b| found(a) == found(b)).unwrap();
+        let result = b_cubed(&pairs, &[], |a, b| found(a) == found(b)).unwrap();
         // a: 2 right of 3 known; b: of d nothing is known to it; c: alone; d: 1 right, a is wrong.
         assert!((result.precision - (2.0 / 3.0 + 1.0 + 1.0 + 0.5) / 4.0).abs() < 1e-12);
         assert!((result.recall - (2.0 / 3.0 + 2.0 / 3.0 + 1.0 / 3.0 + 1.0) / 4.0).abs() < 1e-12);
-        assert_eq!(b_cubed(&[], |_, _| true), None);
+        assert_eq!(b_cubed(&[], &[], |_, _| true), None);
     }
 
     #[test]

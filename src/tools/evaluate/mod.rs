@@ -104,20 +104,25 @@ impl Found {
     /// Pairs of which it is known what they are: all that are one event and, of those that are two,
     /// the ones that are in one event here. The others are only counted, since there are far too many.
     fn judged(&self, members: &[Member]) -> Judged {
-        let mut events: BTreeMap<&str, Vec<&Member>> = BTreeMap::new();
-        let mut here: BTreeMap<EventId, Vec<&Member>> = BTreeMap::new();
-        for member in members {
-            events.entry(&member.event).or_default().push(member);
+        let mut events: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        let mut here: BTreeMap<EventId, Vec<usize>> = BTreeMap::new();
+        for (at, member) in members.iter().enumerate() {
+            events.entry(&member.event).or_default().push(at);
             let listings = self.names.find(&member.name());
             let ids: BTreeSet<EventId> = listings.iter().filter_map(|id| self.event_of.get(id).copied()).collect();
-            ids.into_iter().for_each(|id| here.entry(id).or_default().push(member));
+            ids.into_iter().for_each(|id| here.entry(id).or_default().push(at));
         }
-        let positives = events.values().flat_map(|together| pairs_among(together, Label::Positive));
-        let merged = here.values().flat_map(|together| pairs_among(together, Label::Negative));
-        let merged = merged.filter(|(a, b, _)| a.event != b.event);
-        let pairs: Vec<Pair> = positives.chain(merged).map(|(a, b, label)| pair(a, b, label)).collect();
+        let of = |at: usize| members.get(at);
+        let event = |at: usize| of(at).map(|member| &member.event);
+        let positives = events.values().flat_map(|together| pairs_among(together));
+        // A set, since two series may meet in many events.
+        let merged: BTreeSet<(usize, usize)> =
+            here.values().flat_map(|together| pairs_among(together)).filter(|(a, b)| event(*a) != event(*b)).collect();
+        let labelled = positives.map(|pair| (pair, Label::Positive));
+        let labelled = labelled.chain(merged.into_iter().map(|pair| (pair, Label::Negative)));
+        let pairs: Vec<Pair> = labelled.filter_map(|((a, b), label)| Some(pair(of(a)?, of(b)?, label))).collect();
         let all = members.len() * members.len().saturating_sub(1) / 2;
-        Judged { apart: all.saturating_sub(pairs.len()), pairs }
+        Judged { apart: all.saturating_sub(pairs.len()), pairs, names: members.iter().map(Member::name).collect() }
     }
 
     fn sizes(&self) -> BTreeMap<usize, usize> {
@@ -132,14 +137,13 @@ struct Judged {
     pairs: Vec<Pair>,
     /// So many more that are two events, and are kept apart.
     apart: usize,
+    /// Listings that are judged, whether or not one of the pairs names them.
+    names: Vec<Name>,
 }
 
-fn pairs_among<'m>(
-    members: &'m [&'m Member],
-    label: Label,
-) -> impl Iterator<Item = (&'m Member, &'m Member, Label)> + use<'m> {
-    let after = |at: usize| members.iter().skip(at + 1);
-    members.iter().enumerate().flat_map(move |(at, a)| after(at).map(move |b| (*a, *b, label)))
+fn pairs_among(numbers: &[usize]) -> impl Iterator<Item = (usize, usize)> + use<'_> {
+    let after = |at: usize| numbers.iter().skip(at + 1);
+    numbers.iter().enumerate().flat_map(move |(at, a)| after(at).map(move |b| (*a, *b)))
 }
 
 fn pair(a: &Member, b: &Member, label: Label) -> Pair {
@@ -162,8 +166,12 @@ pub fn evaluate(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Re
     } else {
         read_links(log, config, options)?
     };
+    if matches!(truth, Truth::Events(_)) && !options.groups.is_empty() {
+        let reason = "a file of listings with their events has no groups".to_owned();
+        return Err(ToolError::Truth { place: options.truth.display().to_string(), reason });
+    }
     let judged = match truth {
-        Truth::Pairs(pairs) => Judged { pairs, apart: 0 },
+        Truth::Pairs(pairs) => Judged { pairs, apart: 0, names: Vec::new() },
         Truth::Events(members) => found.judged(&members),
     };
     Ok(judge(&judged, &found, &listings, &batch, &resolve, options))
@@ -293,28 +301,33 @@ fn each_value(
 }
 
 fn judge(
-    Judged { pairs, apart }: &Judged,
+    judged: &Judged,
     found: &Found,
     listings: &Listings,
     batch: &Batch,
     resolve: &ResolveConfig,
     options: &EvaluateOptions,
 ) -> Report {
+    let pairs = &judged.pairs;
     let wanted = |pair: &&Pair| {
         let group = options.groups.is_empty() || options.groups.contains(&pair.group);
         group && pair.label != Label::Ambiguous && !options.exclude_how.contains(&pair.how)
     };
     let wanted: Vec<&Pair> = pairs.iter().filter(wanted).collect();
     let mut groups: BTreeMap<String, Vec<&Pair>> = BTreeMap::new();
+    if !judged.names.is_empty() {
+        groups.entry(String::new()).or_default();
+    }
     for pair in &wanted {
         groups.entry(pair.group.clone()).or_default().push(pair);
     }
     let missing: HashSet<Name> = wanted
         .iter()
         .flat_map(|pair| <[Name; 2]>::from(pair.names()))
+        .chain(judged.names.iter().cloned())
         .filter(|name| found.names.find(name).is_empty())
         .collect();
-    let groups = groups.into_iter().map(|(name, pairs)| (name, group(&pairs, *apart, found, batch))).collect();
+    let groups = groups.into_iter().map(|(name, pairs)| (name, group(&pairs, judged, found, batch))).collect();
     let comparer = Comparer::new(resolve);
     Report {
         listings: found.event_of.len(),
@@ -337,15 +350,17 @@ fn limits(batch: &Batch) -> BTreeMap<Stat, isize> {
     limits
 }
 
-fn group(pairs: &[&Pair], apart: usize, found: &Found, batch: &Batch) -> Group {
-    let mut counts = Counts { apart, ..Counts::default() };
+fn group(pairs: &[&Pair], judged: &Judged, found: &Found, batch: &Batch) -> Group {
+    let mut counts = Counts { apart: judged.apart, ..Counts::default() };
     let mut by_how: BTreeMap<(Label, String), Counts> = BTreeMap::new();
     let (mut positives, mut met) = (0, 0);
     for pair in pairs {
         let (a, b) = pair.names();
         let same = found.together(&a, &b).is_some();
         counts.add(pair.label, same);
-        by_how.entry((pair.label, pair.how.clone())).or_default().add(pair.label, same);
+        if !pair.how.is_empty() {
+            by_how.entry((pair.label, pair.how.clone())).or_default().add(pair.label, same);
+        }
         if pair.label == Label::Positive {
             let (a, b) = (found.names.find(&a), found.names.find(&b));
             positives += 1;
@@ -356,7 +371,7 @@ fn group(pairs: &[&Pair], apart: usize, found: &Found, batch: &Batch) -> Group {
     Group {
         scores: Scores::of(&counts),
         by_how: by_how.into_iter().map(|((label, how), counts)| (label, how, Scores::of(&counts))).collect(),
-        b_cubed: b_cubed(pairs, together),
+        b_cubed: b_cubed(pairs, &judged.names, together),
         blocking_recall: (positives > 0).then(|| met as f64 / positives as f64),
     }
 }

@@ -41,7 +41,7 @@ pub struct Group {
     /// Over all its pairs.
     #[serde(flatten)]
     pub scores: Scores,
-    /// By label and by how the label came to be known.
+    /// By label and by how the label came to be known, where that is told.
     pub by_how: Vec<(Label, String, Scores)>,
     /// Averaged over listings instead of pairs.
     pub b_cubed: Option<BCubed>,
@@ -215,7 +215,7 @@ impl Group {
         if self.blocking_recall.is_some() {
             writeln!(f, "{:44} {:>9} {:>9}", "  pairs that blocking lets meet", "", Percent(self.blocking_recall))?;
         }
-        for (label, how, scores) in self.by_how.iter().filter(|(_, how, _)| !how.is_empty()) {
+        for (label, how, scores) in &self.by_how {
             let (kind, hit, all) = match label {
                 Label::Positive => ("found", scores.found, scores.positives),
                 Label::Negative => ("merged", scores.merged, scores.negatives),

@@ -92,7 +92,8 @@ pub enum Truth {
 pub fn read_truth(path: &Path) -> Result<Truth, ToolError> {
     let bytes = std::fs::read(path).map_err(|source| ToolError::File { path: path.to_owned(), source })?;
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
-    let of_events = reader.headers().is_ok_and(|columns| columns.iter().any(|column| column == "event"));
+    let has = |columns: &csv::StringRecord, name| columns.iter().any(|column| column == name);
+    let of_events = reader.headers().is_ok_and(|columns| has(columns, "event") && !has(columns, "label"));
     if of_events { rows(reader, path).map(Truth::Events) } else { rows(reader, path).map(Truth::Pairs) }
 }
 

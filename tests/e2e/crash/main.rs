@@ -3,7 +3,8 @@
 //! the end every output topic and every table of its view are compared with an undisturbed run.
 //!
 //! `HEADWATER_CRASH_KILLS` says how often each test of kills kills (default: 100 on the embedded
-//! log, 40 on Kafka), `HEADWATER_CRASH_SEED` when and where.
+//! log, 40 on Kafka), `HEADWATER_CRASH_SEED` when and where, `HEADWATER_CRASH_OUTAGES` how often broker and
+//! database are each stopped and stalled (default: once).
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(unix)]
 

@@ -1,6 +1,7 @@
 //! The broker and the database stop, start and stall under load.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::env;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -95,11 +96,13 @@ fn outages_of_broker_and_database_leave_no_trace() {
         ("pause", "kafka", "resume"),
         ("pause", "postgres", "resume"),
     ];
-    for (down, service, up) in outages {
-        feeder.allow(STREAM.len() / 12);
+    let rounds: usize = env::var("HEADWATER_CRASH_OUTAGES").map_or(1, |rounds| rounds.parse().unwrap());
+    let portion = STREAM.len() / 12 / rounds;
+    for (down, service, up) in outages.repeat(rounds) {
+        feeder.allow(portion);
         feeder.rest();
         // So that there is something under way.
-        feeder.allow(STREAM.len() / 12);
+        feeder.allow(portion);
         services.run(&[down, service]);
         std::thread::sleep(Duration::from_secs(5));
         services.run(&[up, service]);
@@ -130,8 +133,9 @@ const MANY: (usize, i32) = (40, 6);
 /// Long enough for a client to be told that it has lost its way, and to be replaced.
 const UP: Duration = Duration::from_secs(45);
 
-/// Producers and readers of many partitions, whose broker restarts again and again. Some of
-/// their clients lose their way then, and have to be replaced.
+/// Producers and readers of many partitions, whose broker restarts again and again. Some of their
+/// clients lose their way then, and have to be replaced. librdkafka 2.12.1 itself crashes in one of some twenty
+/// such restarts (<https://github.com/confluentinc/librdkafka/issues/5280>), and this test with it: run it again.
 #[test]
 #[ignore = "takes ten minutes"]
 fn clients_find_back_from_every_restart_of_their_only_broker() {
