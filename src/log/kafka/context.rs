@@ -38,9 +38,9 @@ struct Reported {
 
 impl Watch {
     /// Of a client that is made because another one was in trouble, which has been reported.
-    pub(super) fn of_trouble(at: Instant) -> Self {
+    pub(super) fn of_trouble(at: Instant, reason: Option<String>) -> Self {
         let reported = Mutex::new(Some(Reported { at, since: 0 }));
-        Self { troubled: Mutex::new(Some(at)), reported, ..Self::default() }
+        Self { reason: Mutex::new(reason), troubled: Mutex::new(Some(at)), reported, ..Self::default() }
     }
 
     /// The last reason why a broker could not be reached, or the like.

@@ -112,7 +112,9 @@ impl Cluster {
     }
 
     fn ask_by_another(&self, former: &Arc<BaseConsumer<Watch>>) {
-        let other = match create(&self.config.asking(), Watch::of_trouble(Instant::now())) {
+        serve(former);
+        let watch = Watch::of_trouble(Instant::now(), former.context().reason());
+        let mut other = match create(&self.config.asking(), watch) {
             Ok(client) => Arc::new(client),
             Err(error) => {
                 tracing::warn!(target: "headwater::kafka", %error, "no further client can be made");
@@ -121,8 +123,11 @@ impl Cluster {
         };
         let mut asking = lock(&self.asking);
         if Arc::ptr_eq(&asking, former) {
-            *asking = other;
+            std::mem::swap(&mut *asking, &mut other);
         }
+        // A client takes a while to end: not while others wait.
+        drop(asking);
+        drop(other);
     }
 
     /// Turns the failure of a question into an error of the log; `topic` is what it was about.
@@ -185,7 +190,7 @@ impl Cluster {
 
     /// Whether a client that begins now is answered, and finds leaders for all partitions of `topic`.
     fn is_well(&self, topic: Option<&str>) -> bool {
-        let watch = Watch::of_trouble(Instant::now());
+        let watch = Watch::of_trouble(Instant::now(), None);
         let Ok(client) = create::<_, BaseConsumer<Watch>>(&self.config.asking(), watch) else { return false };
         let Ok(metadata) = ask(&client, topic, PROBE_TIMEOUT) else { return false };
         metadata.topics().iter().all(|t| t.error().is_none() && t.partitions().iter().all(|p| p.leader() >= 0))
