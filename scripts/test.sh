@@ -12,13 +12,18 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 step() { printf '\n== %s\n' "$*"; }
 
 began=$SECONDS
+complete=
 finish() {
     local code=$?
+    # A signal leaves the code of whatever ended last.
+    if [ -z "$complete" ] && [ "$code" -eq 0 ]; then code=1; fi
     scripts/services.sh down </dev/null || code=1
     printf '\n== %s after %d s\n' "$([ "$code" -eq 0 ] && echo "all is well" || echo "FAILED")" "$((SECONDS - began))"
     exit "$code"
 }
 trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 step "format"
 cargo fmt --all --check
@@ -32,3 +37,4 @@ eval "$(scripts/services.sh env)"
 
 step "tests"
 cargo test --workspace --locked --no-fail-fast -- "$@" </dev/null
+complete=yes
