@@ -290,6 +290,17 @@ fn a_signal_ends_it_in_order_and_nothing_is_lost_or_done_twice() {
     }
 }
 
+#[test]
+fn a_start_names_the_configuration_that_it_runs_on() {
+    let workplace = Workplace::new(Place::Embedded, "");
+    let said = succeeded(&workplace.discovery(&["--exit-when-idle"]));
+    assert!(said.contains("\n  config  topology.toml\n"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--exit-when-idle", "--set", "admin.listen=127.0.0.1:0"];
+    let said = succeeded(&bare(folder.path(), "discovery", &arguments).output().unwrap());
+    assert!(said.contains("\n  config  built-in defaults\n"), "{said}");
+}
+
 /// The address after `prefix` in what a topology says when it starts.
 fn announced(running: &mut Running, prefix: &str) -> String {
     let mut stdout = BufReader::new(running.0.stdout.take().unwrap());

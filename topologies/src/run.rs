@@ -212,6 +212,9 @@ impl Session<'_> {
             let process = self.config.cluster.process;
             lines.push(format!("  process {process} of 0 to {}, all are there", processes.len() - 1));
         }
+        let file = self.args.config.sources().file;
+        let config = file.as_ref().map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
+        lines.push(format!("  config  {config}"));
         lines.push(format!("  log     {}", self.log.describe()));
         let topics: Vec<&str> = self.config.inputs.iter().map(|input| input.topic.as_str()).collect();
         lines.push(format!("  input   {}   (topics begin with {:?})", topics.join(", "), self.config.prefix));
@@ -230,7 +233,7 @@ impl Session<'_> {
         if let Some(admin) = admin {
             lines.push(format!("  admin   http://{}/metrics", admin.address()));
         }
-        let config = config_flag(self.args.config.sources().file.as_deref());
+        let config = config_flag(file.as_deref());
         lines.push(format!("  watch   cargo run --release --bin headwater -- consume events{config}"));
         lines.push(format!("  start   {}", started(&engine.recovery)));
         lines.extend(engine.recovery.notes.iter().map(|note| format!("  note    {note}")));
