@@ -128,7 +128,7 @@ fn outages_of_broker_and_database_leave_no_trace() {
 
 /// Topics and partitions of [`clients_find_back_from_every_restart_of_their_only_broker`]: the more there are, the longer
 /// a client is at work on an answer that names no broker, and the oftener it loses its way.
-const MANY: (usize, i32) = (40, 6);
+const MANY: (usize, i32) = (12, 3);
 
 /// Long enough for a client to be told that it has lost its way, and to be replaced.
 const UP: Duration = Duration::from_secs(45);
