@@ -201,15 +201,12 @@ impl Fault for ToolError {
                 "is it the right configuration (--config)? `discovery` makes the log, and so does `headwater produce`"
                     .to_owned(),
             ),
-            Self::StrayTopic { alike: Some(alike), .. } => {
-                Some(format!("did you mean {alike:?}? `headwater produce --create` makes a topic all the same"))
-            }
-            Self::StrayTopic { alike: None, .. } => {
-                Some(
-                "name it under [[inputs]]; is it the right configuration (--config)? `headwater produce --create` makes \
-                 a topic all the same"
-                    .to_owned(),
-            )
+            Self::StrayTopic { alike, .. } => {
+                let mend = match alike {
+                    Some(alike) => format!("did you mean {alike:?}?"),
+                    None => "name it under [[inputs]]; is it the right configuration (--config)?".to_owned(),
+                };
+                Some(format!("{mend} `headwater produce --create` makes a topic all the same"))
             }
             Self::ContentType { .. } => Some("name it: --content-type text/calendar".to_owned()),
             Self::Record { .. } => Some("--keep-going leaves out what cannot be written".to_owned()),
