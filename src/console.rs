@@ -1,6 +1,6 @@
 //! The console: what a running topology tells the person who started it.
 //!
-//! On a terminal one line is kept up to date and a merged event is shown now and then above it;
+//! On a terminal one line is kept up to date and a record that is worth it is shown now and then above it;
 //! elsewhere the same lines are printed at a slower pace. With `--json` every line is an object.
 
 use std::collections::VecDeque;
@@ -11,12 +11,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::{Value, json};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::json;
 
 use crate::engine::lifecycle::{Lifecycle, Totals};
-use crate::log::{Log, LogError, Polled, Reader, Start, TopicPartition};
+use crate::log::{Log, LogError, LogRecord, Polled, Reader, Start, TopicPartition};
+use crate::words::grouped;
 
-/// How often a merged event is shown at most.
+/// How often a record is shown at most.
 const SPOTLIGHT_EVERY: Duration = Duration::from_secs(3);
 /// How often the status is printed where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -25,18 +27,13 @@ const RATE_OVER: Duration = Duration::from_secs(5);
 /// How often it is taken.
 const RATE_EVERY: Duration = Duration::from_millis(500);
 
-/// What the counters said at one moment.
-#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// What a running topology counts, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Raw records read since the start.
     pub records: u64,
-    /// Live listings.
-    pub listings: i64,
-    /// Live listings that are not alone in their event.
-    pub merged: i64,
-    /// Events.
-    pub events: i64,
+    /// The topology's own figures: key in JSON, what people read after the number, the number.
+    pub own: Vec<(&'static str, &'static str, i64)>,
     /// Dead letters written since the start.
     pub dead_letters: u64,
 }
@@ -44,8 +41,33 @@ pub struct Figures {
 impl Figures {
     /// Reads the counters of all processes.
     pub fn of(lifecycle: &Lifecycle) -> Self {
-        let Totals { records, dead_letters, listings, events } = lifecycle.totals();
-        Self { records, listings, merged: (listings - events).max(0), events, dead_letters }
+        let Totals { records, dead_letters, gauges } = lifecycle.totals();
+        let own = lifecycle.catalog().figures().iter();
+        let own = own.map(|figure| (figure.key, figure.label, figure.value(&gauges))).collect();
+        Self { records, own, dead_letters }
+    }
+
+    /// One of the topology's own figures, by its key.
+    pub fn get(&self, key: &str) -> Option<i64> {
+        self.own.iter().find(|(known, ..)| *known == key).map(|(.., value)| *value)
+    }
+
+    /// Every number with what people read after it, dead letters last.
+    fn rows(&self) -> impl Iterator<Item = (u64, &'static str)> {
+        let own = self.own.iter().map(|(_, label, value)| (value.unsigned_abs(), *label));
+        [(self.records, "records")].into_iter().chain(own).chain([(self.dead_letters, "dead letters")])
+    }
+}
+
+impl Serialize for Figures {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.own.len() + 2))?;
+        map.serialize_entry("records", &self.records)?;
+        for (key, _, value) in &self.own {
+            map.serialize_entry(key, value)?;
+        }
+        map.serialize_entry("deadLetters", &self.dead_letters)?;
+        map.end()
     }
 }
 
@@ -89,6 +111,9 @@ impl Rate {
     }
 }
 
+/// A few lines for people about a record, where it is worth them.
+pub type Highlight = fn(&LogRecord) -> Option<String>;
+
 /// How the console speaks.
 #[derive(Debug, Clone, Default)]
 pub struct ConsoleOptions {
@@ -96,27 +121,26 @@ pub struct ConsoleOptions {
     pub json: bool,
     /// Records to go until the engine stops by itself: shown as a progress bar.
     pub goal: Option<u64>,
-    /// Whether merged events are shown.
-    pub spotlight: bool,
+    /// Which topic is worth a look now and then (full name), and what is shown of its records.
+    pub highlight: Option<(String, Highlight)>,
     /// The file of the configuration, for commands that are suggested.
     pub config: Option<PathBuf>,
 }
 
 impl Console {
-    /// A console for the engine behind `lifecycle`; merged events are read from `events` (full name).
+    /// A console for the engine behind `lifecycle`.
     ///
     /// # Errors
     /// When the topic cannot be read.
     pub fn new(
         lifecycle: Arc<Lifecycle>,
         log: &dyn Log,
-        events: &str,
         options: ConsoleOptions,
     ) -> Result<Self, LogError> {
         let terminal = std::io::stderr().is_terminal() && !options.json;
-        let spotlight = match options.spotlight && !options.json {
-            true => Some(Spotlight::new(log, events)?),
-            false => None,
+        let spotlight = match options.highlight.filter(|_| !options.json) {
+            Some((topic, highlight)) => Some(Spotlight::new(log, &topic, highlight)?),
+            None => None,
         };
         let now = Instant::now();
         let goal = options.goal.filter(|_| terminal).map(goal_bar);
@@ -192,14 +216,11 @@ impl Console {
             0 => String::new(),
             lag => format!(" · {} behind", grouped(lag.unsigned_abs())),
         };
+        let rows = figures.rows().map(|(value, label)| format!("{} {label}", grouped(value)));
         format!(
-            "{}  {} records · {} listings · {} duplicates merged · {} events · {} dead letters · {}/s{behind}",
+            "{}  {} · {}/s{behind}",
             clock(self.started.elapsed()),
-            grouped(figures.records),
-            grouped(figures.listings.unsigned_abs()),
-            grouped(figures.merged.unsigned_abs()),
-            grouped(figures.events.unsigned_abs()),
-            grouped(figures.dead_letters),
+            rows.collect::<Vec<_>>().join(" · "),
             grouped(self.rate.per_second().round() as u64),
         )
     }
@@ -239,15 +260,8 @@ fn summary(figures: &Figures, elapsed: Duration, rate: f64, orderly: bool, confi
         true => "everything read is committed",
         false => "what was not committed is read again at the next start",
     };
-    let rows = [
-        ("records in", figures.records),
-        ("live listings", figures.listings.unsigned_abs()),
-        ("duplicates merged", figures.merged.unsigned_abs()),
-        ("events", figures.events.unsigned_abs()),
-        ("dead letters", figures.dead_letters),
-    ];
     let mut text = format!("Stopped after {} ({:.0} records/s); {state}.", clock(elapsed), rate);
-    for (name, value) in rows {
+    for (value, name) in figures.rows() {
         text.push_str(&format!("\n  {name:<18} {:>12}", grouped(value)));
     }
     if figures.dead_letters > 0 {
@@ -278,24 +292,6 @@ fn goal_bar(goal: u64) -> ProgressBar {
     bar
 }
 
-/// So many of a `noun` whose plural ends in `s`: `1 record`, `1,234 records`.
-pub fn counted(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
-}
-
-/// 1234567 as `1,234,567`.
-pub fn grouped(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 fn clock(elapsed: Duration) -> String {
     let seconds = elapsed.as_secs();
     match seconds / 3600 {
@@ -304,18 +300,19 @@ fn clock(elapsed: Duration) -> String {
     }
 }
 
-/// Finds events merged from several sources on the events topic.
+/// Finds records that are worth a look.
 struct Spotlight {
     reader: Box<dyn Reader>,
+    highlight: Highlight,
     shown: Option<Instant>,
     batch: Vec<Polled>,
 }
 
 impl Spotlight {
-    fn new(log: &dyn Log, events: &str) -> Result<Self, LogError> {
-        let partitions = log.watermarks(events)?.map_or(0, |partitions| partitions.len());
-        let starts: Vec<_> = (0..partitions).map(|p| (TopicPartition::new(events, p as i32), Start::End)).collect();
-        Ok(Self { reader: log.reader(&starts)?, shown: None, batch: Vec::new() })
+    fn new(log: &dyn Log, topic: &str, highlight: Highlight) -> Result<Self, LogError> {
+        let partitions = log.watermarks(topic)?.map_or(0, |partitions| partitions.len());
+        let starts: Vec<_> = (0..partitions).map(|p| (TopicPartition::new(topic, p as i32), Start::End)).collect();
+        Ok(Self { reader: log.reader(&starts)?, highlight, shown: None, batch: Vec::new() })
     }
 
     fn next(&mut self) -> Option<String> {
@@ -324,45 +321,18 @@ impl Spotlight {
         if self.shown.is_some_and(|shown| shown.elapsed() < SPOTLIGHT_EVERY) {
             return None;
         }
-        let text = self.batch.iter().rev().find_map(merged_event)?;
+        let text = self.batch.iter().rev().find_map(|polled| match polled {
+            Polled::Record(record) => (self.highlight)(record),
+            Polled::End { .. } => None,
+        })?;
         self.shown = Some(Instant::now());
         Some(text)
     }
 }
 
-fn merged_event(polled: &Polled) -> Option<String> {
-    let Polled::Record(record) = polled else { return None };
-    let event: Value = serde_json::from_slice(record.value.as_deref()?).ok()?;
-    let listings = event["listings"].as_array()?;
-    let mut sources: Vec<&str> = listings.iter().filter_map(|listing| listing["source"].as_str()).collect();
-    sources.sort_unstable();
-    sources.dedup();
-    if sources.len() < 2 {
-        return None;
-    }
-    let place: Vec<&str> = ["name", "city"].iter().filter_map(|field| event["venue"][field].as_str()).collect();
-    Some(format!(
-        "  ◆ {} · {} · {}\n    {} listings of {} are one event, grade {}",
-        event["title"].as_str()?,
-        event["startTime"].as_str()?,
-        if place.is_empty() { "place unknown".to_owned() } else { place.join(", ") },
-        listings.len(),
-        sources.join(", "),
-        event["qualityGrade"].as_str().unwrap_or("?"),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped_in_threes() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(1_000), "1,000");
-        assert_eq!(grouped(12_345_678), "12,345,678");
-    }
 
     #[test]
     fn a_rate_outlasts_the_pauses_between_bursts() {

@@ -14,14 +14,12 @@ pub mod gazetteer;
 pub mod geocode;
 pub mod ids;
 pub mod listing;
-pub mod meter;
 pub mod moment;
 mod packed;
 pub mod raw;
 pub mod resolve;
 pub mod sanitize;
 pub mod score;
-pub mod shared;
 mod web;
 pub mod window;
 mod words;
@@ -32,7 +30,4 @@ pub use ids::ListingId;
 pub use listing::{Listing, LiveListing, PackedListing};
 pub use moment::Moment;
 pub use raw::{DeadLetter, Document, RawRecord};
-pub use shared::Shared;
-
-/// The dataflow timestamp: an epoch, in milliseconds since the Unix epoch.
-pub type Epoch = u64;
+pub use headwater_flow::{Epoch, Shared, meter, shared};

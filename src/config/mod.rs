@@ -17,7 +17,6 @@ use headwater_operators::score::Gates;
 use headwater_operators::window::WindowConfig;
 use serde::Deserialize;
 
-use crate::engine::output::Output;
 use crate::generate::{FeedConfig, GenerateError};
 use crate::log::embedded::EmbeddedConfig;
 use crate::log::kafka::KafkaConfig;
@@ -329,10 +328,13 @@ pub mod topic {
     pub const TABLES: [&str; 3] = [PLACES, DECISIONS, CONTROL];
 }
 
+const OUTPUTS: [&str; 9] = [
+    "events", "listings", "links", "redirects", "decision-reports", "metrics", "dead-letters", "place-requests", "progress",
+];
+
 /// The topics that a topology uses whatever its inputs are.
 fn own_topics<'t>() -> impl Iterator<Item = &'t str> {
-    let outputs = Output::ALL.into_iter().map(|output| -> &'t str { output.name() });
-    outputs.chain(topic::TABLES).chain([topic::REPLAYS])
+    OUTPUTS.into_iter().chain(topic::TABLES).chain([topic::REPLAYS])
 }
 
 /// How a topic is used, which decides how it is kept.
@@ -346,9 +348,9 @@ enum Role {
 
 impl Role {
     fn of(topic: &str) -> Self {
-        match Output::ALL.into_iter().find(|output| output.name() == topic) {
-            Some(Output::DeadLetters) => Self::DeadLetters,
-            Some(Output::Progress) => Self::Progress,
+        match OUTPUTS.into_iter().find(|output| *output == topic) {
+            Some("dead-letters") => Self::DeadLetters,
+            Some("progress") => Self::Progress,
             Some(_) => Self::Table,
             None if topic::TABLES.contains(&topic) => Self::Table,
             // Kept as long as what it tells of.
@@ -630,10 +632,10 @@ mod tests {
     fn dead_letters_take_every_raw_record() {
         let config = Config::default();
         let raw = config.topic_spec("raw.events");
-        let dead = config.topic_spec(Output::DeadLetters.name());
+        let dead = config.topic_spec("dead-letters");
         assert!(dead.max_record_bytes > raw.max_record_bytes);
-        assert_eq!(config.topic_spec(Output::Events.name()).cleanup, Cleanup::Compact);
-        assert_eq!(config.topic_spec(Output::Progress.name()).partitions, 1);
+        assert_eq!(config.topic_spec("events").cleanup, Cleanup::Compact);
+        assert_eq!(config.topic_spec("progress").partitions, 1);
     }
 
     #[test]

@@ -11,117 +11,30 @@
 //! content is bounded by the sources' limit on bytes in flight.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use headwater_operators::Epoch;
-use headwater_operators::raw::DeadLetterCode;
-use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::{Scope, StreamVec};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use headwater_flow::{DeadLetterCode, Epoch};
 
-use super::correction::{Corrections, Held, Report};
+use super::correction::{Corrections, Report};
+use super::error::EngineError;
 use super::lifecycle::{Lifecycle, PanicGuard};
-use super::ordered::least;
-use super::output::dead_letter::EXCERPT;
-use super::output::{OutRecord, Output};
-use super::progress::{FORMAT, PROGRESS_KEY, Positions, Progress, Rebuilding};
+use super::marks::{MARK, Marks};
+use super::members::Members;
+use super::progress::{FORMAT, OutputEnd, PROGRESS_KEY, Positions, Progress, Rebuilding};
 use super::recovery::{last_progress_record, output_ends, parse_progress};
-use super::source::{PositionReport, Restored};
-use super::{EngineError, Fingerprints, TopicNames};
+use super::seal::Sealed;
+use super::shrink::shrink;
+use crate::dataflow::dead_letter::header;
+use crate::dataflow::{EPOCH, HeldRows, OutRecord, TopicNames};
 use crate::error::{Backoff, Failure, Fatal, Fault, Transient};
 use crate::fail_point::FailPoint;
 use crate::log::{Log, LogError, LogRecord, NewRecord, TopicPartition, Transaction, Transactional};
-
-/// Everything between two frontiers.
-#[derive(Debug, Default)]
-pub struct Sealed {
-    /// The frontier: everything before it is here or has been sealed before. `None`: the end.
-    pub frontier: Option<Epoch>,
-    /// Records of the restored epoch.
-    pub restored: Vec<OutRecord>,
-    /// Records of later epochs, in the order of epochs.
-    pub records: Vec<OutRecord>,
-    /// Positions reached.
-    pub positions: Vec<PositionReport>,
-    /// The watermark, where it moved.
-    pub watermark: Option<i64>,
-    /// The greatest epoch in here.
-    pub epoch: Epoch,
-    /// The smallest one, the restored one left out.
-    pub first: Option<Epoch>,
-    /// How many sources have read their whole shares of the state.
-    pub sources_restored: usize,
-}
-
-#[derive(Default)]
-struct EpochContent {
-    records: Vec<OutRecord>,
-    positions: Vec<PositionReport>,
-    watermark: Option<i64>,
-    sources_restored: usize,
-}
-
-/// Brings outputs, positions and watermark to worker 0 and seals complete epochs there.
-pub fn commit<'s>(
-    scope: Scope<'s, Epoch>,
-    records: StreamVec<'s, Epoch, OutRecord>,
-    positions: StreamVec<'s, Epoch, PositionReport>,
-    watermark: StreamVec<'s, Epoch, i64>,
-    restored: StreamVec<'s, Epoch, Restored>,
-    restored_epoch: Epoch,
-    sealed: Sender<Sealed>,
-) {
-    let mut builder = OperatorBuilder::new("Commit".to_owned(), scope);
-    let mut records = builder.new_input(records, Exchange::new(|_: &OutRecord| 0));
-    let mut positions = builder.new_input(positions, Exchange::new(|_: &PositionReport| 0));
-    let mut watermark = builder.new_input(watermark, Exchange::new(|_: &i64| 0));
-    let mut restored = builder.new_input(restored, Exchange::new(|_: &Restored| 0));
-    let mine = scope.index() == 0;
-    builder.build(move |_capabilities| {
-        let mut waiting: BTreeMap<Epoch, EpochContent> = BTreeMap::new();
-        let mut sealed_to = Some(0);
-        move |frontiers| {
-            records.for_each(|at, data| waiting.entry(*at.time()).or_default().records.append(data));
-            positions.for_each(|at, data| waiting.entry(*at.time()).or_default().positions.append(data));
-            watermark.for_each(|at, data| {
-                let content = waiting.entry(*at.time()).or_default();
-                content.watermark = content.watermark.max(data.drain(..).max());
-            });
-            restored.for_each(|at, data| waiting.entry(*at.time()).or_default().sources_restored += data.len());
-            let frontier = frontiers.iter().filter_map(|frontier| least(frontier.frontier())).min();
-            if !mine || sealed_to.is_none() || frontier == sealed_to {
-                return;
-            }
-            sealed_to = frontier;
-            // The receiver is gone only when the committer has failed; the failure is reported there.
-            let _ = sealed.send(seal(&mut waiting, frontier, restored_epoch));
-        }
-    });
-}
-
-fn seal(waiting: &mut BTreeMap<Epoch, EpochContent>, frontier: Option<Epoch>, restored_epoch: Epoch) -> Sealed {
-    let later = frontier.map(|frontier| waiting.split_off(&frontier)).unwrap_or_default();
-    let complete = std::mem::replace(waiting, later);
-    let mut sealed = Sealed { frontier, ..Sealed::default() };
-    for (epoch, mut content) in complete {
-        if epoch != restored_epoch {
-            sealed.first.get_or_insert(epoch);
-        }
-        let records = if epoch == restored_epoch { &mut sealed.restored } else { &mut sealed.records };
-        records.append(&mut content.records);
-        sealed.positions.append(&mut content.positions);
-        sealed.watermark = sealed.watermark.max(content.watermark);
-        sealed.sources_restored += content.sources_restored;
-        sealed.epoch = epoch;
-    }
-    sealed
-}
+use crate::program::Fingerprints;
+use crate::schema::{Catalog, TopicId};
 
 /// Settings of the committer thread.
 pub struct CommitterOptions {
@@ -129,14 +42,18 @@ pub struct CommitterOptions {
     pub name: String,
     /// The log.
     pub log: Arc<dyn Log>,
-    /// Topic names.
+    /// What the topology has declared.
+    pub catalog: Arc<Catalog>,
+    /// Full names of its topics.
     pub names: Arc<TopicNames>,
+    /// How topics of families are made.
+    pub members: Members,
     /// Fingerprints to record.
     pub fingerprints: Fingerprints,
     /// What was committed last.
     pub progress: Option<Progress>,
     /// What the tables hold; `None` where they are trusted.
-    pub held: Option<Arc<Held>>,
+    pub held: Option<Arc<HeldRows>>,
     /// Whether the state is computed anew from the raw topics.
     pub rebuilding: bool,
     /// Corrections in one transaction, at most.
@@ -185,7 +102,7 @@ struct Committer {
     positions: Positions,
     watermark: Option<i64>,
     results: u64,
-    ends: Vec<super::progress::OutputEnd>,
+    ends: Vec<OutputEnd>,
     ends_are_current: bool,
     rebuilding: Option<Rebuilding>,
     agreed: Option<u64>,
@@ -199,30 +116,6 @@ struct Committer {
     /// When the log was last heard to know this instance as the newest.
     last_heard: Instant,
     marks: Marks,
-}
-
-/// Header of progress records by which an instance knows its own again.
-const MARK: &str = "commit";
-
-/// What this instance's progress records are marked with.
-struct Marks {
-    instance: u64,
-    committed: u64,
-}
-
-impl Marks {
-    fn new() -> Self {
-        Self { instance: RandomState::new().hash_one(std::process::id()), committed: 0 }
-    }
-
-    fn of(&self, commit: u64) -> Vec<u8> {
-        format!("{:016x}-{commit}", self.instance).into_bytes()
-    }
-
-    /// The mark of the transaction under way, or to come.
-    fn next(&self) -> Vec<u8> {
-        self.of(self.committed + 1)
-    }
 }
 
 /// What the log says of a transaction whose writer was lost.
@@ -349,7 +242,7 @@ impl Committer {
         while all.frontier.is_some() && bytes < TRANSACTION_BYTES {
             let Ok(next) = more.try_recv() else { break };
             bytes += next.records.iter().map(OutRecord::size).sum::<usize>();
-            all = joined(all, next);
+            all = all.joined(next);
         }
         let restored_is_complete = all.frontier.is_none_or(|frontier| frontier > self.epoch);
         if !restored_is_complete {
@@ -395,7 +288,7 @@ impl Committer {
     /// Brings the tables to what the restored state implies, if they are to be compared.
     fn correct(&mut self, implied: Vec<OutRecord>) -> Result<(), EngineError> {
         let Some(held) = self.options.held.take() else { return Ok(()) };
-        let Corrections { records, mut report } = held.corrections(implied);
+        let Corrections { records, mut report } = Corrections::of(&held, implied, &self.options.catalog);
         let batches = Corrections::batches(records, self.options.correction_batch.max(1), TRANSACTION_BYTES);
         report.transactions = batches.len();
         FailPoint::CorrectionCompared.reach();
@@ -450,7 +343,7 @@ impl Committer {
         // after the commit has returned; the next transaction has to wait for that.
         self.commit(Vec::new())?;
         FailPoint::EndsSettled.reach();
-        match output_ends(&*self.options.log, &self.options.names).map_err(Fault::judged) {
+        match output_ends(&*self.options.log, &self.options.catalog, &self.options.names).map_err(Fault::judged) {
             Ok(ends) => self.ends = ends,
             // They are recorded after the next quiet second.
             Err(Failure::Transient(error)) => {
@@ -472,11 +365,12 @@ impl Committer {
         self.count(&records);
         let mut transaction = Transaction {
             records: Vec::with_capacity(records.len() + 1),
-            headers: vec![("epoch".to_owned(), self.epoch.to_string().into_bytes())],
+            headers: vec![(EPOCH.to_owned(), self.epoch.to_string().into_bytes())],
             positions: self.published(),
         };
         transaction.records.extend(records.into_iter().map(|record| self.new_record(record)));
         transaction.records.push(self.progress_record());
+        self.make_members()?;
         FailPoint::CommitPrepared.reach();
         self.append(&mut transaction)?;
         self.marks.committed += 1;
@@ -488,6 +382,16 @@ impl Committer {
         metrics::counter!("headwater_commits_total").increment(1);
         metrics::histogram!("headwater_transaction_records").record(transaction.records.len() as f64);
         Ok(())
+    }
+
+    /// Makes the topics of families that are written to for the first time.
+    fn make_members(&mut self) -> Result<(), EngineError> {
+        let missing = self.options.members.take_new();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let log = Arc::clone(&self.options.log);
+        self.patiently(|| Ok(log.ensure_topics(&missing)?))
     }
 
     /// Appends the transaction; a record that the log finds too large is replaced by a dead letter.
@@ -520,7 +424,7 @@ impl Committer {
             };
             let LogError::TooLarge { index, .. } = error else { return Err(error.into()) };
             let Some(record) = transaction.records.get_mut(index) else { return Err(error.into()) };
-            let letter = self.shrink(record, error)?;
+            let letter = shrink(record, &self.options.names.shared(TopicId::DEAD_LETTERS), error)?;
             transaction.records.extend(letter);
         }
     }
@@ -603,62 +507,34 @@ impl Committer {
         Ok(())
     }
 
-    /// Turns a table record into a tombstone and returns the dead letter that says so; halves a
-    /// dead letter in place. An error where neither is possible.
-    fn shrink(&self, record: &mut NewRecord, too_large: LogError) -> Result<Option<NewRecord>, EngineError> {
-        let letters = self.options.names.output(Output::DeadLetters);
-        let value = record.value.take().filter(|value| !value.is_empty());
-        let is_letter = &*record.topic == letters;
-        let Some(mut value) = value else {
-            let before = record.headers.len();
-            record.headers.retain(|(name, _)| name.starts_with("dead-letter-"));
-            record.value = Some(Bytes::new());
-            return if is_letter && record.headers.len() < before { Ok(None) } else { Err(too_large.into()) };
-        };
-        if is_letter {
-            value.truncate(value.len() / 2);
-            record.value = Some(value);
-            record.headers.retain(|(name, _)| name != EXCERPT);
-            record.headers.push((EXCERPT.to_owned(), b"true".to_vec()));
-            return Ok(None);
-        }
-        Ok(Some(NewRecord {
-            topic: letters.into(),
-            key: record.key.clone(),
-            headers: vec![
-                ("dead-letter-code".to_owned(), DeadLetterCode::OutputTooLarge.as_str().into()),
-                ("dead-letter-reason".to_owned(), too_large.to_string().into_bytes()),
-                ("dead-letter-topic".to_owned(), record.topic.as_bytes().to_vec()),
-            ],
-            value: Some(value),
-            timestamp_ms: None,
-        }))
-    }
-
     fn count(&mut self, records: &[OutRecord]) {
         let counters = &self.lifecycle.counters;
-        let letters = records.iter().filter(|record| record.output == Output::DeadLetters).count();
+        let letters = records.iter().filter(|record| record.topic == TopicId::DEAD_LETTERS).count();
         counters.dead_letters.fetch_add(letters as u64, Ordering::Relaxed);
         counters.outputs.fetch_add(records.len() as u64, Ordering::Relaxed);
-        let mut by_topic: BTreeMap<Output, (u64, u64)> = BTreeMap::new();
+        let mut by_topic: BTreeMap<TopicId, (u64, u64)> = BTreeMap::new();
         for record in records {
-            let (count, bytes) = by_topic.entry(record.output).or_default();
+            let (count, bytes) = by_topic.entry(record.topic).or_default();
             *count += 1;
             *bytes += record.size() as u64;
         }
         metrics::histogram!("headwater_transaction_bytes")
             .record(by_topic.values().map(|(_, bytes)| *bytes).sum::<u64>() as f64);
-        for (output, (count, bytes)) in by_topic {
-            metrics::counter!("headwater_output_records_total", "topic" => output.name()).increment(count);
-            metrics::counter!("headwater_output_bytes_total", "topic" => output.name()).increment(bytes);
+        for (topic, (count, bytes)) in by_topic {
+            let of = |name: &'static str| {
+                let topic = Arc::clone(&self.options.catalog.topic(topic).name);
+                metrics::counter!(name, "topic" => topic)
+            };
+            of("headwater_output_records_total").increment(count);
+            of("headwater_output_bytes_total").increment(bytes);
         }
-        for record in records.iter().filter(|record| record.output == Output::DeadLetters) {
-            let header = |wanted: &str| {
+        for record in records.iter().filter(|record| record.topic == TopicId::DEAD_LETTERS) {
+            let text = |wanted: &str| {
                 let found = record.headers.iter().find(|(name, _)| name == wanted);
                 found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
             };
-            let code = header("dead-letter-code").unwrap_or_default();
-            let source = bounded(&mut self.letter_sources, header("source").unwrap_or_else(|| "unknown".to_owned()));
+            let code = text(header::CODE).unwrap_or_default();
+            let source = bounded(&mut self.letter_sources, text("source").unwrap_or_else(|| "unknown".to_owned()));
             self.oversized |= code == DeadLetterCode::OutputTooLarge.as_str();
             metrics::counter!("headwater_dead_letters_total", "code" => code, "source" => source).increment(1);
         }
@@ -675,9 +551,12 @@ impl Committer {
         }
     }
 
-    fn new_record(&self, record: OutRecord) -> NewRecord {
+    fn new_record(&mut self, record: OutRecord) -> NewRecord {
         NewRecord {
-            topic: self.options.names.shared(record.output),
+            topic: match record.member {
+                Some(member) => self.options.members.topic(record.topic, &member),
+                None => self.options.names.shared(record.topic),
+            },
             key: record.key,
             value: record.value,
             headers: record.headers,
@@ -698,9 +577,9 @@ impl Committer {
             agreed: self.agreed,
         };
         NewRecord {
-            topic: self.options.names.shared(Output::Progress),
+            topic: self.options.names.shared(TopicId::PROGRESS),
             key: Some(PROGRESS_KEY.into()),
-            value: Some(super::output::json(&progress)),
+            value: Some(crate::dataflow::buffer::json(&progress)),
             headers: vec![(MARK.to_owned(), self.marks.next())],
             timestamp_ms: None,
         }
@@ -720,16 +599,4 @@ fn bounded(known: &mut BTreeSet<String>, source: String) -> String {
     }
     known.insert(source.clone());
     source
-}
-
-fn joined(mut first: Sealed, next: Sealed) -> Sealed {
-    first.frontier = next.frontier;
-    first.restored.extend(next.restored);
-    first.records.extend(next.records);
-    first.positions.extend(next.positions);
-    first.watermark = first.watermark.max(next.watermark);
-    first.epoch = first.epoch.max(next.epoch);
-    first.first = first.first.or(next.first);
-    first.sources_restored += next.sources_restored;
-    first
 }

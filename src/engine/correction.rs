@@ -1,133 +1,24 @@
-//! Corrections: what the output tables hold against what the state implies.
+//! Corrections: what a start has to write so that the outputs say what the state implies.
+//!
+//! Invariants:
+//!
+//! 1. A row comes after the row that it refers to, and leaves before it, so that between two transactions
+//!    none names a row that is not there. (`what_is_referred_to_comes_first_and_leaves_last`)
+//! 2. Dead letters are never corrected: they belong to records, not to the state.
+//!    (`only_differences_are_corrected`)
+//! 3. Batches lose nothing, and each is bounded. (`batches_are_bounded_and_lose_nothing`)
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
-use headwater_operators::Epoch;
 use serde::Serialize;
-use xxhash_rust::xxh3::xxh3_128;
 
-use super::output::{OutRecord, Output};
-use super::{EngineError, TopicNames};
-use crate::console::grouped;
-use crate::log::{Log, LogRecord, Polled, Start, TopicPartition};
+use crate::dataflow::{Change, HeldRows, OutRecord};
+use crate::schema::{Catalog, Guard, TopicId};
+use crate::words::grouped;
 
 /// How many examples of each topic a report names.
 const EXAMPLES: usize = 3;
-
-/// What the output tables hold: a digest of the value for each key.
-#[derive(Debug, Default)]
-pub struct Held {
-    tables: HashMap<Output, HashMap<Box<[u8]>, Row>>,
-}
-
-#[derive(Debug)]
-struct Row {
-    /// `None` for a tombstone, while the table is being read.
-    digest: Option<u128>,
-    /// Where and when it was written: a topic may have gained partitions since.
-    partition: i32,
-    epoch: Epoch,
-    /// Whether the state said something of this key.
-    met: AtomicBool,
-}
-
-/// How one row has to change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Change {
-    /// It is missing.
-    New,
-    /// It says something else.
-    Changed,
-    /// The state does not imply it.
-    Removed,
-}
-
-impl Held {
-    /// Reads all output tables to their committed ends, each on a thread of its own. Records of
-    /// epochs after `cut` are left out.
-    pub(super) fn read(log: &dyn Log, names: &TopicNames, cut: Option<Epoch>) -> Result<Self, EngineError> {
-        let read = |output: Output| move || Ok((output, read_table(log, names.output(output), cut)?));
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = Output::TABLES.into_iter().map(|output| scope.spawn(read(output))).collect();
-            let tables = threads.into_iter().map(|thread| {
-                let panicked = |_| EngineError::Panic { reason: "reading the outputs panicked".to_owned() };
-                thread.join().map_err(panicked)?
-            });
-            Ok(Self { tables: tables.collect::<Result<_, EngineError>>()? })
-        })
-    }
-
-    /// Rows held.
-    pub fn len(&self) -> usize {
-        self.tables.values().map(HashMap::len).sum()
-    }
-
-    /// Whether nothing is held.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Rows of one table.
-    pub fn rows(&self, output: Output) -> usize {
-        self.tables.get(&output).map_or(0, HashMap::len)
-    }
-
-    /// How many keys of `output` are not among the keys of `of`.
-    pub fn missing(&self, output: Output, of: Output) -> usize {
-        let Some(table) = self.tables.get(&output) else { return 0 };
-        let other = self.tables.get(&of);
-        table.keys().filter(|key| !other.is_some_and(|other| other.contains_key(*key))).count()
-    }
-
-    /// Notes that the state implies `record`; says how its row has to change, if at all.
-    pub fn meet(&self, record: &OutRecord) -> Option<Change> {
-        let row = record.key.as_deref().and_then(|key| self.tables.get(&record.output)?.get(key));
-        match (row, &record.value) {
-            (None, None) => None,
-            (None, Some(_)) => Some(Change::New),
-            (Some(row), value) => {
-                row.met.store(true, Ordering::Relaxed);
-                let Some(value) = value else { return Some(Change::Removed) };
-                (row.digest != Some(xxh3_128(value))).then_some(Change::Changed)
-            }
-        }
-    }
-
-    /// Of what the state implies, what has to be written: rows that are missing or differ, and
-    /// tombstones for rows that the state does not imply.
-    ///
-    /// Listings come first and leave last, so that between two transactions no other table names a
-    /// listing that is not there.
-    pub fn corrections(&self, implied: Vec<OutRecord>) -> Corrections {
-        // Dead letters belong to the records they came from, not to the state.
-        let implied = implied.into_iter().filter(|record| record.output != Output::DeadLetters);
-        let mut records: Vec<_> =
-            implied.filter_map(|record| self.meet(&record).map(|change| (change, record))).collect();
-        for (output, table) in &self.tables {
-            for (key, _) in table.iter().filter(|(_, row)| !row.met.load(Ordering::Relaxed)) {
-                let key = Some(Bytes::copy_from_slice(key));
-                records.push((Change::Removed, OutRecord { output: *output, key, value: None, headers: Vec::new() }));
-            }
-        }
-        let turn = |record: &OutRecord| match (record.output, record.value.is_some()) {
-            (Output::Listings, true) => 0,
-            (_, true) => 1,
-            (_, false) => 2 + u8::from(record.output == Output::Listings),
-        };
-        let order = |record: &OutRecord| (turn(record), record.output);
-        records.sort_unstable_by(|(_, a), (_, b)| order(a).cmp(&order(b)).then_with(|| a.key.cmp(&b.key)));
-        let mut report = Report::new(self);
-        records.iter().for_each(|(change, record)| report.count(record, *change));
-        Corrections { records: records.into_iter().map(|(_, record)| record).collect(), report }
-    }
-}
 
 /// What has to be written so that the outputs say what the state implies.
 #[derive(Debug)]
@@ -139,6 +30,25 @@ pub struct Corrections {
 }
 
 impl Corrections {
+    /// Of what the state implies, what has to be written: rows that are missing or differ, and
+    /// tombstones for rows that the state does not imply.
+    pub fn of(held: &HeldRows, implied: Vec<OutRecord>, catalog: &Catalog) -> Self {
+        let implied = implied.into_iter().filter(|record| record.topic != TopicId::DEAD_LETTERS);
+        let mut records: Vec<_> =
+            implied.filter_map(|record| held.meet(&record).map(|change| (change, record))).collect();
+        let unmet = held.unmet().map(|(topic, key)| OutRecord::row(topic, Bytes::copy_from_slice(key), None));
+        records.extend(unmet.map(|record| (Change::Removed, record)));
+        let order = |record: &OutRecord| {
+            let depth = catalog.depth(record.topic) as isize;
+            let removed = record.value.is_none();
+            (removed, if removed { -depth } else { depth }, record.topic)
+        };
+        records.sort_unstable_by(|(_, a), (_, b)| order(a).cmp(&order(b)).then_with(|| a.key.cmp(&b.key)));
+        let mut report = Report::new(held, catalog);
+        records.iter().for_each(|(change, record)| report.count(record, *change, catalog));
+        Self { records: records.into_iter().map(|(_, record)| record).collect(), report }
+    }
+
     /// The records in batches of at most `rows` records and about `bytes` bytes; a record that is
     /// larger is a batch of its own.
     pub fn batches(records: Vec<OutRecord>, rows: usize, bytes: usize) -> Vec<Vec<OutRecord>> {
@@ -165,7 +75,7 @@ impl Corrections {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// Each output table, in the order of [`Output::TABLES`].
+    /// Each topic that is compared, in the order in which they were declared.
     pub topics: Vec<TopicReport>,
     /// Rows that all tables held before.
     pub rows: usize,
@@ -178,7 +88,10 @@ pub struct Report {
 #[serde(rename_all = "camelCase")]
 pub struct TopicReport {
     /// Topic name without the prefix.
-    pub topic: &'static str,
+    pub topic: String,
+    /// Which of the corrections need consent.
+    #[serde(skip)]
+    guard: Guard,
     /// Rows held before.
     pub rows: usize,
     /// Rows that are missing.
@@ -199,7 +112,7 @@ pub struct Example {
     pub change: Change,
     /// Its key.
     pub key: String,
-    /// The title in what it is to say, where there is one.
+    /// A few words on what it is to say, where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
 }
@@ -210,27 +123,35 @@ impl TopicReport {
         self.new + self.changed + self.removed
     }
 
-    fn share(&self, rows: usize) -> f64 {
+    /// Of the rows held, the share of those whose corrections need consent, 0 to 1.
+    fn share(&self) -> f64 {
+        let rows = match self.guard {
+            Guard::None => 0,
+            Guard::Removed => self.removed,
+            Guard::ChangedOrRemoved => self.changed + self.removed,
+        };
         rows as f64 / self.rows.max(1) as f64
     }
 }
 
 impl Report {
     /// Nothing to correct yet.
-    pub fn new(held: &Held) -> Self {
-        let topic = |output: Output| TopicReport {
-            topic: output.name(),
-            rows: held.rows(output),
+    fn new(held: &HeldRows, catalog: &Catalog) -> Self {
+        let topic = |topic: TopicId| TopicReport {
+            topic: catalog.name(topic).to_owned(),
+            guard: catalog.guard(topic),
+            rows: held.rows(topic),
             new: 0,
             changed: 0,
             removed: 0,
             examples: Vec::new(),
         };
-        Self { topics: Output::TABLES.into_iter().map(topic).collect(), rows: held.len(), transactions: 0 }
+        Self { topics: catalog.compared().map(topic).collect(), rows: held.len(), transactions: 0 }
     }
 
-    fn count(&mut self, record: &OutRecord, change: Change) {
-        let Some(topic) = self.topics.iter_mut().find(|topic| topic.topic == record.output.name()) else { return };
+    fn count(&mut self, record: &OutRecord, change: Change, catalog: &Catalog) {
+        let declared = catalog.topic(record.topic);
+        let Some(topic) = self.topics.iter_mut().find(|topic| *topic.topic == *declared.name) else { return };
         let count = match change {
             Change::New => &mut topic.new,
             Change::Changed => &mut topic.changed,
@@ -240,7 +161,8 @@ impl Report {
         let alike = topic.examples.iter().filter(|example| example.change == change).count();
         if alike < EXAMPLES {
             let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
-            topic.examples.push(Example { change, key, title: title(record) });
+            let title = declared.spec.example.zip(record.value.as_deref()).and_then(|(words, value)| words(value));
+            topic.examples.push(Example { change, key, title });
         }
     }
 
@@ -249,14 +171,21 @@ impl Report {
         self.topics.iter().map(TopicReport::total).sum()
     }
 
-    /// The share that the guard looks at, 0 to 1: of the events held, those that change or go, or of
-    /// the listings held, those that go, whichever is greater. To fill in what is missing harms
-    /// nobody, and why listings are linked is told to few.
+    /// The share that the guard looks at, 0 to 1: that of the topic of which the greatest share changes in
+    /// a way that needs consent.
     pub fn share(&self) -> f64 {
-        let of = |output: Output| self.topics.iter().find(|topic| topic.topic == output.name());
-        let events = of(Output::Events).map_or(0.0, |topic| topic.share(topic.changed + topic.removed));
-        let listings = of(Output::Listings).map_or(0.0, |topic| topic.share(topic.removed));
-        events.max(listings)
+        self.worst().map_or(0.0, TopicReport::share)
+    }
+
+    /// What changes most, for people: `12.5 % of events would change or go`.
+    pub fn extent(&self) -> String {
+        let Some(worst) = self.worst() else { return "nothing would change".to_owned() };
+        let how = if worst.guard == Guard::Removed { "go" } else { "change or go" };
+        format!("{:.1} % of {} would {how}", worst.share() * 100.0, worst.topic)
+    }
+
+    fn worst(&self) -> Option<&TopicReport> {
+        self.topics.iter().max_by(|a, b| a.share().total_cmp(&b.share()))
     }
 
     /// A table of all topics, with examples where `examples` says so.
@@ -294,7 +223,7 @@ impl fmt::Display for Report {
             .iter()
             .filter(|topic| topic.total() > 0)
             .map(|topic| match topic.total() {
-                1 => format!("1 {}", topic.topic.strip_suffix('s').unwrap_or(topic.topic)),
+                1 => format!("1 {}", topic.topic.strip_suffix('s').unwrap_or(&topic.topic)),
                 total => format!("{} {}", grouped(total as u64), topic.topic),
             })
             .collect();
@@ -307,141 +236,90 @@ impl fmt::Display for Report {
     }
 }
 
-fn title(record: &OutRecord) -> Option<String> {
-    let value: serde_json::Value = serde_json::from_slice(record.value.as_deref()?).ok()?;
-    let title = value.get("title").or_else(|| value.get("listing")?.get("title"))?;
-    title.as_str().map(str::to_owned)
-}
-
-/// The epoch that wrote `record`, as its header says.
-pub(super) fn epoch_of(record: &LogRecord) -> Option<Epoch> {
-    std::str::from_utf8(record.header("epoch")?).ok()?.parse().ok()
-}
-
-fn read_table(log: &dyn Log, topic: &str, cut: Option<Epoch>) -> Result<HashMap<Box<[u8]>, Row>, EngineError> {
-    let mut table = HashMap::new();
-    read_to_end(log, topic, |record| {
-        if cut.is_some_and(|cut| epoch_of(&record).is_some_and(|epoch| epoch > cut)) {
-            return;
-        }
-        let epoch = epoch_of(&record).unwrap_or(0);
-        let Some(key) = record.key else { return };
-        let row = Row {
-            digest: record.value.as_deref().map(xxh3_128),
-            partition: record.partition,
-            epoch,
-            met: AtomicBool::new(false),
-        };
-        match table.entry(key.into_boxed_slice()) {
-            Entry::Occupied(mut known) => {
-                let known: &mut Row = known.get_mut();
-                if row.partition == known.partition || row.epoch > known.epoch {
-                    *known = row;
-                }
-            }
-            Entry::Vacant(vacant) => {
-                vacant.insert(row);
-            }
-        }
-    })?;
-    table.retain(|_, row| row.digest.is_some());
-    Ok(table)
-}
-
-/// Reads a topic from the beginning to its committed end.
-pub(super) fn read_to_end(log: &dyn Log, topic: &str, mut each: impl FnMut(LogRecord)) -> Result<(), EngineError> {
-    let count = log.watermarks(topic)?.map_or(0, |partitions| partitions.len());
-    let topic: Arc<str> = topic.into();
-    let mut open: Vec<_> =
-        (0..).take(count).map(|partition| TopicPartition::new(Arc::clone(&topic), partition)).collect();
-    if open.is_empty() {
-        return Ok(());
-    }
-    let starts: Vec<_> = open.iter().map(|at| (at.clone(), Start::Beginning)).collect();
-    let mut reader = log.reader(&starts)?;
-    let mut batch = Vec::new();
-    while !open.is_empty() {
-        reader.poll(&mut batch, 4 << 20, Duration::from_millis(200))?;
-        for polled in batch.drain(..) {
-            match polled {
-                Polled::Record(record) => each(record),
-                Polled::End { partition, .. } => open.retain(|at| *at != partition),
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::schema::{RowTopic, Schema, Spec, json_codec};
 
-    fn row(output: Output, key: &str, value: Option<&str>) -> OutRecord {
+    /// A catalog of events, of listings, and of links that refer to listings.
+    fn catalog() -> (Arc<Catalog>, [TopicId; 3]) {
+        let mut schema = Schema::default();
+        let codec = || json_codec::<String, i64>().0;
+        let events = schema.rows("events", codec(), Spec { guard: Guard::ChangedOrRemoved, ..Spec::default() }).id();
+        let listings = schema.rows("listings", codec(), Spec { guard: Guard::Removed, ..Spec::default() }).id();
+        let links = schema.rows("links", codec(), Spec { refers_to: Some(listings), ..Spec::default() }).id();
+        (schema.freeze().unwrap(), [events, listings, links])
+    }
+
+    fn row(topic: TopicId, key: &str, value: Option<&str>) -> OutRecord {
         let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-        OutRecord { output, key: Some(bytes(key)), value: value.map(bytes), headers: Vec::new() }
+        OutRecord::row(topic, bytes(key), value.map(bytes))
     }
 
-    fn event(key: &str, value: Option<&str>) -> OutRecord {
-        row(Output::Events, key, value)
-    }
-
-    fn held(rows: &[OutRecord]) -> Held {
-        let mut held = Held::default();
-        for row in rows {
-            let digest = row.value.as_deref().map(xxh3_128);
-            let key = row.key.clone().unwrap().to_vec().into_boxed_slice();
-            let row = (row.output, Row { digest, partition: 0, epoch: 0, met: AtomicBool::new(false) });
-            held.tables.entry(row.0).or_default().insert(key, row.1);
-        }
-        held
+    fn held(rows: &[OutRecord]) -> HeldRows {
+        rows.iter().cloned().collect()
     }
 
     #[test]
     fn only_differences_are_corrected() {
+        let (catalog, [events, ..]) = catalog();
+        let event = |key, value| row(events, key, value);
         let held = held(&["same", "other", "gone"].map(|key| event(key, Some("1"))));
-        let implied = vec![event("same", Some("1")), event("other", Some("2")), event("new", Some("3"))];
+        let letter = row(TopicId::DEAD_LETTERS, "same", Some("bytes"));
+        let implied = vec![event("same", Some("1")), event("other", Some("2")), event("new", Some("3")), letter];
         // Workers have met the rows before the committer does.
-        let met: Vec<_> = implied.iter().map(|record| held.meet(record)).collect();
+        let met: Vec<_> = implied.iter().take(3).map(|record| held.meet(record)).collect();
         assert_eq!(met, [None, Some(Change::Changed), Some(Change::New)]);
-        let corrections = held.corrections(implied);
+        let corrections = Corrections::of(&held, implied, &catalog);
         assert_eq!(corrections.records, [event("new", Some("3")), event("other", Some("2")), event("gone", None)]);
-        let events = &corrections.report.topics[0];
-        assert_eq!((events.new, events.changed, events.removed), (1, 1, 1));
+        let of_events = &corrections.report.topics[0];
+        assert_eq!((of_events.new, of_events.changed, of_events.removed), (1, 1, 1));
         assert_eq!(corrections.report.share(), 2.0 / 3.0);
+        assert_eq!(corrections.report.extent(), "66.7 % of events would change or go");
         let report = Report { transactions: 2, ..corrections.report };
         assert_eq!(report.to_string(), "3 events of 3 rows, in 2 transactions");
     }
 
     #[test]
     fn a_tombstone_for_what_is_not_there_is_no_correction() {
-        let corrections = Held::default().corrections(vec![event("x", None)]);
+        let (catalog, [events, ..]) = catalog();
+        let corrections = Corrections::of(&HeldRows::default(), vec![row(events, "x", None)], &catalog);
         assert_eq!((corrections.records.len(), corrections.report.to_string().as_str()), (0, "nothing of 0 rows"));
     }
 
     #[test]
-    fn filling_an_empty_topic_needs_no_consent() {
-        let held = held(&[row(Output::Links, "a", Some("1"))]);
-        let report = held.corrections(vec![event("a", Some("1")), row(Output::Links, "a", Some("1"))]).report;
-        assert_eq!((report.total(), report.share()), (1, 0.0));
+    fn consent_is_needed_for_what_a_topic_guards() {
+        let (catalog, [events, listings, links]) = catalog();
+        let report = |held: &[OutRecord], implied| Corrections::of(&self::held(held), implied, &catalog).report;
+        let (link, event) = (row(links, "a", Some("1")), row(events, "a", Some("1")));
+        let filled = report(std::slice::from_ref(&link), vec![event, link.clone()]);
+        assert_eq!((filled.total(), filled.share()), (1, 0.0));
+        assert_eq!(report(&[link], vec![]).share(), 0.0);
+        let listing = row(listings, "a", Some("1"));
+        assert_eq!(report(std::slice::from_ref(&listing), vec![row(listings, "a", Some("2"))]).share(), 0.0);
+        let gone = report(&[listing], vec![]);
+        assert_eq!((gone.share(), gone.extent().as_str()), (1.0, "100.0 % of listings would go"));
     }
 
     #[test]
-    fn listings_come_first_and_leave_last() {
-        let old = [Output::Listings, Output::Links].map(|output| row(output, "old", Some("1")));
-        let new = vec![row(Output::Links, "new", Some("1")), row(Output::Listings, "new", Some("1"))];
-        let order: Vec<_> =
-            held(&old).corrections(new).records.into_iter().map(|one| (one.output, one.value.is_some())).collect();
-        let expected =
-            [(Output::Listings, true), (Output::Links, true), (Output::Links, false), (Output::Listings, false)];
+    fn what_is_referred_to_comes_first_and_leaves_last() {
+        let (catalog, [events, listings, links]) = catalog();
+        let old = [listings, links].map(|topic| row(topic, "old", Some("1")));
+        let new = [links, events, listings].map(|topic| row(topic, "new", Some("1")));
+        let corrections = Corrections::of(&held(&old), new.to_vec(), &catalog);
+        let order: Vec<_> = corrections.records.iter().map(|one| (one.topic, one.value.is_some())).collect();
+        let expected = [(events, true), (listings, true), (links, true), (links, false), (listings, false)];
         assert_eq!(order, expected);
     }
 
     proptest! {
         #[test]
         fn batches_are_bounded_and_lose_nothing(sizes in prop::collection::vec(0usize..50, 0..60), rows in 1usize..9, bytes in 1usize..99) {
-            let records: Vec<_> = sizes.iter().map(|size| event("k", Some(&"x".repeat(*size)))).collect();
+            let records: Vec<_> = sizes.iter().map(|size| row(TopicId::PROGRESS, "k", Some(&"x".repeat(*size)))).collect();
             let batches = Corrections::batches(records.clone(), rows, bytes);
             for batch in &batches {
                 prop_assert!(!batch.is_empty() && batch.len() <= rows);

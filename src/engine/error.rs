@@ -22,9 +22,8 @@ pub enum EngineError {
     },
     /// The outputs would be corrected more than was agreed to.
     #[error(
-        "{:.1} % of the events would change or go, more than engine.correction_guard allows ({:.1} %); \
-         nothing was written\n{}",
-        report.share() * 100.0, guard * 100.0, report.table(false)
+        "{}, more than engine.correction_guard allows ({:.1} %); nothing was written\n{}",
+        report.extent(), guard * 100.0, report.table(false)
     )]
     TooManyCorrections {
         /// What would be written.

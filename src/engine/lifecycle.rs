@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use headwater_operators::meter::Held;
+use headwater_flow::meter::EntryMeter;
 use serde::{Deserialize, Serialize};
 use timely::scheduling::SyncActivator;
 
@@ -13,9 +13,9 @@ use super::EngineError;
 use super::correction::Report;
 use super::meters::Stages;
 use crate::log::TopicPartition;
+use crate::schema::{Catalog, Gauges};
 
 /// Shared by workers, committer and the thread that waits for them.
-#[derive(Default)]
 pub struct Lifecycle {
     committed: AtomicU64,
     stopping: AtomicBool,
@@ -33,7 +33,11 @@ pub struct Lifecycle {
     elsewhere: Mutex<BTreeMap<usize, Totals>>,
     /// Committed positions of the inputs.
     positions: Mutex<BTreeMap<TopicPartition, i64>>,
-    held: Mutex<Vec<Held>>,
+    meters: Mutex<Vec<EntryMeter>>,
+    /// What the topology has declared.
+    catalog: Arc<Catalog>,
+    /// The numbers that the topology counts.
+    pub gauges: Gauges,
     /// Time and records by stage.
     pub stages: Arc<Stages>,
     corrections: Mutex<Option<Report>>,
@@ -41,19 +45,13 @@ pub struct Lifecycle {
     pub counters: Counters,
 }
 
-/// Running totals since the start of the process, and gauges of what is live.
+/// Running totals since the start of the process, and what is under way.
 #[derive(Default)]
 pub struct Counters {
     /// Raw records read.
     pub records: AtomicU64,
     /// Dead letters written.
     pub dead_letters: AtomicU64,
-    /// Live listings.
-    pub listings: AtomicI64,
-    /// Events.
-    pub events: AtomicI64,
-    /// Decisions that newer ones leave no room for.
-    pub overruled_decisions: AtomicI64,
     /// Transactions committed.
     pub commits: AtomicU64,
     /// Records written to output topics.
@@ -72,41 +70,29 @@ pub struct Counters {
     pub lag: AtomicI64,
 }
 
-/// What [`Counters`] say at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What counters and gauges say at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// See [`Counters::records`].
     pub records: u64,
     /// See [`Counters::dead_letters`].
     pub dead_letters: u64,
-    /// See [`Counters::listings`].
-    pub listings: i64,
-    /// See [`Counters::events`].
-    pub events: i64,
+    /// The topology's gauges, in the order of the catalog.
+    pub gauges: Vec<i64>,
 }
 
 impl Totals {
-    fn plus(self, other: Self) -> Self {
-        Self {
-            records: self.records + other.records,
-            dead_letters: self.dead_letters + other.dead_letters,
-            listings: self.listings + other.listings,
-            events: self.events + other.events,
+    fn plus(mut self, other: &Self) -> Self {
+        self.records += other.records;
+        self.dead_letters += other.dead_letters;
+        for (sum, value) in self.gauges.iter_mut().zip(&other.gauges) {
+            *sum += value;
         }
+        self
     }
 }
 
 impl Counters {
-    /// What they say now.
-    pub fn totals(&self) -> Totals {
-        Totals {
-            records: self.records.load(Ordering::Relaxed),
-            dead_letters: self.dead_letters.load(Ordering::Relaxed),
-            listings: self.listings.load(Ordering::Relaxed),
-            events: self.events.load(Ordering::Relaxed),
-        }
-    }
-
     /// Gives the figures to the metrics recorder.
     pub fn publish(&self) {
         let total = |value: &AtomicU64| value.load(Ordering::Relaxed);
@@ -114,15 +100,41 @@ impl Counters {
         metrics::counter!("headwater_restored_records_total").absolute(total(&self.restored));
         metrics::counter!("headwater_reread_records_total").absolute(total(&self.reread));
         metrics::counter!("headwater_corrections_total").absolute(total(&self.corrections));
-        metrics::gauge!("headwater_listings").set(level(&self.listings));
-        metrics::gauge!("headwater_events").set(level(&self.events));
-        metrics::gauge!("headwater_overruled_decisions").set(level(&self.overruled_decisions));
         metrics::gauge!("headwater_bytes_in_flight").set(level(&self.bytes_in_flight));
         metrics::gauge!("headwater_epochs_in_flight").set(level(&self.epochs_in_flight));
     }
 }
 
 impl Lifecycle {
+    /// Nothing has begun yet; the numbers are those that `catalog` declares.
+    pub fn new(catalog: Arc<Catalog>) -> Self {
+        Self {
+            committed: AtomicU64::default(),
+            stopping: AtomicBool::default(),
+            stopped_at: Mutex::default(),
+            failure: Mutex::default(),
+            failed: AtomicBool::default(),
+            heard: Mutex::default(),
+            activators: Mutex::default(),
+            changes: Mutex::default(),
+            changed: Condvar::default(),
+            clock_ahead_ms: AtomicI64::default(),
+            elsewhere: Mutex::default(),
+            positions: Mutex::default(),
+            meters: Mutex::default(),
+            gauges: Gauges::new(catalog.gauges().len()),
+            catalog,
+            stages: Arc::default(),
+            corrections: Mutex::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// What the topology has declared.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
     /// Every epoch up to this one is committed.
     pub fn committed(&self) -> u64 {
         self.committed.load(Ordering::Acquire)
@@ -145,17 +157,20 @@ impl Lifecycle {
     }
 
     /// Takes the meters of a worker's operators.
-    pub fn add_held(&self, held: Vec<Held>) {
-        locked(&self.held).extend(held);
+    pub fn add_meters(&self, meters: Vec<EntryMeter>) {
+        locked(&self.meters).extend(meters);
     }
 
     /// Gives all figures to the metrics recorder.
     pub fn publish(&self) {
         self.counters.publish();
         self.stages.publish();
+        for (gauge, value) in self.catalog.gauges().iter().zip(self.gauges.values()) {
+            metrics::gauge!(gauge.metric).set(value as f64);
+        }
         let mut entries: BTreeMap<&'static str, i64> = BTreeMap::new();
-        for held in locked(&self.held).iter() {
-            *entries.entry(held.name()).or_default() += held.entries();
+        for meter in locked(&self.meters).iter() {
+            *entries.entry(meter.name()).or_default() += meter.entries();
         }
         for (what, entries) in entries {
             metrics::gauge!("headwater_held_entries", "what" => what).set(entries as f64);
@@ -250,9 +265,19 @@ impl Lifecycle {
         locked(&self.elsewhere).insert(process, totals);
     }
 
+    /// What this process has counted.
+    pub fn own_totals(&self) -> Totals {
+        let total = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        Totals {
+            records: total(&self.counters.records),
+            dead_letters: total(&self.counters.dead_letters),
+            gauges: self.gauges.values(),
+        }
+    }
+
     /// What all processes have counted.
     pub fn totals(&self) -> Totals {
-        locked(&self.elsewhere).values().fold(self.counters.totals(), |sum, totals| sum.plus(*totals))
+        locked(&self.elsewhere).values().fold(self.own_totals(), Totals::plus)
     }
 
     /// Waits until something has changed since `seen`, the last value returned, for at most `timeout`.

@@ -2,8 +2,8 @@
 //!
 //! docs/operations.md says what each metric means.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::Counter;
@@ -70,86 +70,39 @@ impl InputMeters {
     }
 }
 
-/// The parts of a topology for which time and records are told, by the names of their operators.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Read,
-    Restore,
-    Extract,
-    Upsert,
-    Geocode,
-    Fingerprint,
-    Block,
-    Cluster,
-    Merge,
-    Score,
-    Window,
-    Encode,
-    Commit,
-    Other,
+/// The stage of an operator: what its name says before the `/`, such as `score` of `score/Events`.
+fn stage_of(operator: &str) -> &str {
+    operator.split_once('/').map_or(OTHER, |(stage, _)| stage)
 }
 
-const STAGES: [(Stage, &str); 14] = [
-    (Stage::Read, "read"),
-    (Stage::Restore, "restore"),
-    (Stage::Extract, "extract"),
-    (Stage::Upsert, "upsert"),
-    (Stage::Geocode, "geocode"),
-    (Stage::Fingerprint, "fingerprint"),
-    (Stage::Block, "block"),
-    (Stage::Cluster, "cluster"),
-    (Stage::Merge, "merge"),
-    (Stage::Score, "score"),
-    (Stage::Window, "window"),
-    (Stage::Encode, "encode"),
-    (Stage::Commit, "commit"),
-    (Stage::Other, "other"),
-];
+/// The stage of operators whose names say none.
+const OTHER: &str = "other";
 
-impl Stage {
-    fn of(operator: &str) -> Self {
-        match operator {
-            "Source" | "Identify" => Self::Read,
-            "Latest" | "Table" | "NewFailures" => Self::Restore,
-            "Documents" => Self::Extract,
-            "Register" => Self::Upsert,
-            "GeocodePlaces" | "OkErr" => Self::Geocode,
-            "ResolveFingerprint" => Self::Fingerprint,
-            "ResolveBlocks" => Self::Block,
-            "ResolveClusters" => Self::Cluster,
-            "ResolvePlaces" | "ResolveMerge" => Self::Merge,
-            "ScoreEvents" => Self::Score,
-            "Window" | "SumTallies" | "SumMeasures" => Self::Window,
-            "Commit" => Self::Commit,
-            name if name.starts_with("Encode") => Self::Encode,
-            _ => Self::Other,
-        }
-    }
-}
-
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 struct StageTotals {
-    busy_ns: AtomicU64,
-    records_in: AtomicU64,
-    records_out: AtomicU64,
+    busy: Duration,
+    records_in: u64,
+    records_out: u64,
 }
 
-/// Time and records by stage, of all workers of this process.
+/// Time and records by stage, of all workers of this process. A stage is a part of a topology: the operators
+/// whose names begin alike, see [`stage_of`].
 #[derive(Debug, Default)]
-pub struct Stages([StageTotals; STAGES.len()]);
+pub struct Stages(Mutex<BTreeMap<String, StageTotals>>);
 
 impl Stages {
     /// Gives the figures to the metrics recorder.
     pub fn publish(&self) {
-        for ((_, stage), totals) in STAGES.iter().zip(&self.0) {
-            let total = |value: &AtomicU64| value.load(Ordering::Relaxed);
-            let busy = total(&totals.busy_ns) / 1_000_000;
-            metrics::counter!("headwater_stage_busy_milliseconds_total", "stage" => *stage).absolute(busy);
-            let records_in = total(&totals.records_in);
-            metrics::counter!("headwater_stage_records_in_total", "stage" => *stage).absolute(records_in);
-            let records_out = total(&totals.records_out);
-            metrics::counter!("headwater_stage_records_out_total", "stage" => *stage).absolute(records_out);
+        for (stage, totals) in &*self.lock() {
+            let of = |name: &'static str| metrics::counter!(name, "stage" => stage.clone());
+            of("headwater_stage_busy_milliseconds_total").absolute(totals.busy.as_millis() as u64);
+            of("headwater_stage_records_in_total").absolute(totals.records_in);
+            of("headwater_stage_records_out_total").absolute(totals.records_out);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, StageTotals>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Watches the operators of `worker`, which has none yet, by timely's own log.
@@ -167,22 +120,16 @@ impl Stages {
 /// Follows what one worker's log says.
 #[derive(Default)]
 struct Observer {
-    /// The stage of each operator by its id: only of those that are directly in the dataflow, since
-    /// the dataflow itself is an operator around them.
-    by_id: Vec<Option<Stage>>,
+    /// The stages of this worker's operators, and what they have done since it was handed over.
+    stages: Vec<(String, StageTotals)>,
+    /// The stage of each operator by its id, as an index of `stages`: only of those that are directly in the
+    /// dataflow, since the dataflow itself is an operator around them.
+    by_id: Vec<Option<usize>>,
     /// The same by the operator's index in the dataflow.
-    by_index: Vec<Option<Stage>>,
+    by_index: Vec<Option<usize>>,
     /// For each channel the indexes of the operators that it joins.
     channels: Vec<Option<(usize, usize)>>,
     began: Duration,
-    since: [Seen; STAGES.len()],
-}
-
-#[derive(Default, Clone, Copy)]
-struct Seen {
-    busy: Duration,
-    records_in: u64,
-    records_out: u64,
 }
 
 impl Observer {
@@ -190,18 +137,17 @@ impl Observer {
         match event {
             TimelyEvent::Operates(operator) => {
                 if let [_, index] = *operator.addr.as_slice() {
-                    put(&mut self.by_id, operator.id, Stage::of(&operator.name));
-                    put(&mut self.by_index, index, Stage::of(&operator.name));
+                    let stage = self.stage(stage_of(&operator.name));
+                    put(&mut self.by_id, operator.id, stage);
+                    put(&mut self.by_index, index, stage);
                 }
             }
             TimelyEvent::Channels(channel) if channel.scope_addr.len() == 1 => {
                 put(&mut self.channels, channel.id, (channel.source.0, channel.target.0));
             }
             TimelyEvent::Schedule(schedule) => {
-                let Some(seen) = get(&self.by_id, schedule.id).and_then(|stage| self.since.get_mut(stage as usize))
-                else {
-                    return;
-                };
+                let Some(stage) = get(&self.by_id, schedule.id) else { return };
+                let Some((_, seen)) = self.stages.get_mut(stage) else { return };
                 match schedule.start_stop {
                     StartStop::Start => self.began = at,
                     StartStop::Stop => seen.busy += at.saturating_sub(self.began),
@@ -212,10 +158,8 @@ impl Observer {
                 let (from, to) = (get(&self.by_index, from), get(&self.by_index, to));
                 // What passes between the operators of one stage neither enters nor leaves it.
                 let stage = if message.is_send { from } else { to };
-                let Some(seen) = stage.filter(|_| from != to).and_then(|stage| self.since.get_mut(stage as usize))
-                else {
-                    return;
-                };
+                let Some(stage) = stage.filter(|_| from != to) else { return };
+                let Some((_, seen)) = self.stages.get_mut(stage) else { return };
                 let records = u64::try_from(message.record_count).unwrap_or(0);
                 *(if message.is_send { &mut seen.records_out } else { &mut seen.records_in }) += records;
             }
@@ -223,14 +167,26 @@ impl Observer {
         }
     }
 
-    fn hand_over(&mut self, totals: &Stages) {
-        for (seen, totals) in self.since.iter_mut().zip(&totals.0) {
-            let Seen { busy, records_in, records_out } = std::mem::take(seen);
-            if !busy.is_zero() {
-                totals.busy_ns.fetch_add(busy.as_nanos() as u64, Ordering::Relaxed);
-                totals.records_in.fetch_add(records_in, Ordering::Relaxed);
-                totals.records_out.fetch_add(records_out, Ordering::Relaxed);
-            }
+    /// The index of a stage.
+    fn stage(&mut self, name: &str) -> usize {
+        if let Some(known) = self.stages.iter().position(|(stage, _)| stage == name) {
+            return known;
+        }
+        self.stages.push((name.to_owned(), StageTotals::default()));
+        self.stages.len() - 1
+    }
+
+    fn hand_over(&mut self, all: &Stages) {
+        let mut all = all.lock();
+        for (stage, seen) in self.stages.iter_mut().filter(|(_, seen)| !seen.busy.is_zero()) {
+            let StageTotals { busy, records_in, records_out } = std::mem::take(seen);
+            let totals = match all.get_mut(stage) {
+                Some(totals) => totals,
+                None => all.entry(stage.clone()).or_default(),
+            };
+            totals.busy += busy;
+            totals.records_in += records_in;
+            totals.records_out += records_out;
         }
     }
 }
@@ -255,11 +211,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stages_are_listed_in_the_order_of_their_numbers() {
-        assert!(STAGES.iter().enumerate().all(|(index, (stage, _))| *stage as usize == index));
-    }
-
-    #[test]
     fn time_and_records_go_to_the_stage_of_an_operator() {
         let mut observer = Observer::default();
         let operator = |id, addr: &[usize], name: &str| {
@@ -274,8 +225,8 @@ mod tests {
         };
         let events = [
             (0, operator(7, &[0], "Topology")),
-            (0, operator(8, &[0, 1], "Documents")),
-            (0, operator(9, &[0, 2], "Register")),
+            (0, operator(8, &[0, 1], "extract/Documents")),
+            (0, operator(9, &[0, 2], "upsert/Register")),
             (0, operator(10, &[0, 3], "Commit")),
             (0, channel(1, 1, 2)),
             (0, channel(2, 2, 3)),
@@ -292,13 +243,13 @@ mod tests {
         events.into_iter().for_each(|(ms, event)| observer.observe(Duration::from_millis(ms), event));
         let stages = Stages::default();
         observer.hand_over(&stages);
-        let told = |stage: Stage| {
-            let totals = &stages.0[stage as usize];
-            [&totals.busy_ns, &totals.records_in, &totals.records_out].map(|value| value.load(Ordering::Relaxed))
-        };
-        assert_eq!(told(Stage::Extract), [30_000_000, 0, 3]);
-        assert_eq!(told(Stage::Upsert), [5_000_000, 3, 4]);
-        assert_eq!(told(Stage::Other), [0, 0, 0]);
+        let told: Vec<_> = stages
+            .lock()
+            .iter()
+            .map(|(stage, totals)| (stage.clone(), totals.busy.as_millis(), totals.records_in, totals.records_out))
+            .collect();
+        assert_eq!(told, [("extract".to_owned(), 30, 0, 3), ("upsert".to_owned(), 5, 3, 4)]);
+        assert_eq!(stage_of("Concatenate"), OTHER);
     }
 
     #[test]

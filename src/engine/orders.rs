@@ -5,15 +5,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use headwater_operators::Epoch;
+use headwater_flow::Epoch;
 use serde::{Deserialize, Serialize};
 
-use super::output::{Output, Recovery};
+use super::error::EngineError;
+use super::options::EngineOptions;
 use super::progress::Positions;
-use super::recovery::Plan;
+use super::recovery::{Plan, partitions};
 use super::source::Share;
 use super::watermark::Behind;
-use super::{EngineError, EngineOptions, partitions};
+use crate::dataflow::Recovery;
 use crate::log::{Log, TopicPartition};
 
 /// See the module's documentation.
@@ -23,7 +24,7 @@ pub struct Orders {
     pub restored_epoch: Epoch,
     /// How the restored epoch is treated.
     pub recovery: Recovery,
-    /// Whether the listings come from the raw topics, read again up to the positions.
+    /// Whether the raw topics are read again up to the positions.
     pub rebuilding: bool,
     /// Whether state records of later epochs than the restored one are left out.
     pub cut: bool,
@@ -66,9 +67,9 @@ impl Orders {
             }
         }
         let rebuilding = plan.rebuild.is_some();
-        let state = Output::STATE.into_iter().filter(|output| !rebuilding || *output != Output::Listings);
-        for output in state {
-            for (at, _) in partitions(log, options.names.output(output))? {
+        let states = options.catalog.states().filter(|(_, topic)| !rebuilding || !topic.spec.rebuilt);
+        for (id, _) in states {
+            for (at, _) in partitions(log, options.names.of(id))? {
                 deal.give(|share| share.state.push(at));
             }
         }

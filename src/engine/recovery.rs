@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use headwater_operators::Epoch;
+use headwater_flow::Epoch;
 use serde::Deserialize;
 
-use super::correction::{Held, epoch_of, read_to_end};
-use super::output::{Output, Recovery};
+use super::error::EngineError;
+use super::options::EngineOptions;
 use super::progress::{FORMAT, OutputEnd, PROGRESS_KEY, Position, Positions, Progress, Rebuilding};
-use super::state::{Version, topic_digest};
-use super::{EngineError, EngineOptions, Fingerprints, TopicNames};
-use crate::console::grouped;
+use crate::dataflow::dead_letter::header;
+use crate::dataflow::{HeldRows, Recovery, TopicNames, epoch_of};
 use crate::fail_point::FailPoint;
-use crate::log::{Log, LogRecord, Start, TopicPartition, Watermarks};
+use crate::log::{Log, LogRecord, Start, TopicPartition, Watermarks, read_to_end};
+use crate::program::Fingerprints;
+use crate::schema::{Catalog, InputPosition, Kind, Topic, TopicId, WhenLost, topic_digest};
+use crate::words::grouped;
 
 /// How to start.
 pub struct Plan {
@@ -31,7 +33,7 @@ pub struct Plan {
     /// Where the raw topics are read again from the beginning; `None` where the state is read back.
     pub rebuild: Option<Rebuild>,
     /// What the output tables hold, where they are compared.
-    pub held: Held,
+    pub held: HeldRows,
 }
 
 /// How the state is computed anew.
@@ -73,14 +75,14 @@ pub fn plan(
         return plan_rebuild(log, options, found, access);
     }
     let progress = found?;
-    let ends = output_ends(log, names)?;
+    let ends = output_ends(log, &options.catalog, names)?;
     let Some(progress) = progress else {
         return plan_first(log, options, &ends);
     };
-    let mut notes = emptied(&progress, &ends, names)?;
+    let mut notes = emptied(&progress, &ends, &options.catalog, names)?;
     let reason = if progress.results != fingerprints.results {
         Some("configuration or operators changed")
-    } else if progress.ends != ends {
+    } else if !same_ends(&progress.ends, &ends) {
         Some("output topics differ from the last stop")
     } else if tables_moved(log, options, &progress)? {
         // Compaction may have removed what a newer record of a key replaces, and with it what the
@@ -91,11 +93,11 @@ pub fn plan(
     };
     let restored_epoch = progress.epoch;
     let (recovery, held) = match reason {
-        Some(_) => (Recovery::Compare, Held::read(log, names, access.cut(restored_epoch))?),
-        None => (Recovery::Trust, Held::default()),
+        Some(_) => (Recovery::Compare, HeldRows::read(log, &options.catalog, names, access.cut(restored_epoch))?),
+        None => (Recovery::Trust, HeldRows::default()),
     };
     FailPoint::RecoveryHeld.reach();
-    notes.extend(missing_listings(&held, options)?);
+    notes.extend(missing_targets(&held, options)?);
     Ok(Plan { progress: Some(progress), restored_epoch, recovery, reason, notes, rebuild: None, held })
 }
 
@@ -113,12 +115,13 @@ fn plan_first(log: &dyn Log, options: &EngineOptions, ends: &[OutputEnd]) -> Res
         let mut first = None;
         read_to_end(log, topic, |record| {
             first.get_or_insert((record.partition, record.offset));
+            Ok::<(), EngineError>(())
         })?;
         if let Some((partition, offset)) = first {
             let reason = format!(
                 "it has no progress record, although topic {topic:?} holds records (partition {partition}, offset {offset})"
             );
-            return Err(EngineError::State { topic: options.names.output(Output::Progress).to_owned(), reason });
+            return Err(EngineError::State { topic: options.names.of(TopicId::PROGRESS).to_owned(), reason });
         }
     }
     Ok(Plan {
@@ -128,56 +131,77 @@ fn plan_first(log: &dyn Log, options: &EngineOptions, ends: &[OutputEnd]) -> Res
         reason: Some("no progress record"),
         notes: Vec::new(),
         rebuild: None,
-        held: Held::read(log, &options.names, None)?,
+        held: HeldRows::read(log, &options.catalog, &options.names, None)?,
     })
 }
 
-/// Which topics end before they did: an error for the state, notes for what can be filled again.
-fn emptied(progress: &Progress, ends: &[OutputEnd], names: &TopicNames) -> Result<Vec<String>, EngineError> {
+/// Whether the ends are those that were recorded, in whatever order of the topics.
+fn same_ends(recorded: &[OutputEnd], found: &[OutputEnd]) -> bool {
+    let sorted = |ends: &[OutputEnd]| {
+        let mut ends: Vec<_> = ends.iter().map(|end| (end.topic.clone(), end.partition, end.watermarks)).collect();
+        ends.sort_unstable_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        ends
+    };
+    sorted(recorded) == sorted(found)
+}
+
+/// Which topics end before they did: an error for state that nothing else tells, notes for what can be
+/// filled again.
+fn emptied(
+    progress: &Progress,
+    ends: &[OutputEnd],
+    catalog: &Catalog,
+    names: &TopicNames,
+) -> Result<Vec<String>, EngineError> {
     let now: BTreeMap<(&str, i32), i64> =
         ends.iter().map(|end| ((end.topic.as_str(), end.partition), end.watermarks.high)).collect();
+    let declared: BTreeMap<&str, &Topic> = catalog.topics().map(|(id, topic)| (names.of(id), topic)).collect();
     let mut notes = BTreeMap::new();
     for end in &progress.ends {
         let high = now.get(&(end.topic.as_str(), end.partition)).copied().unwrap_or(0);
-        if high >= end.watermarks.high {
-            continue;
-        }
-        let reason = format!(
-            "partition {} ends at offset {high}, but {} had been written: it was emptied or made anew",
-            end.partition, end.watermarks.high
-        );
-        if end.topic == names.output(Output::Listings) {
+        // What a former version of the topology wrote is nobody's loss.
+        let Some(topic) = declared.get(end.topic.as_str()).filter(|_| high < end.watermarks.high) else { continue };
+        if topic.is_essential() {
+            let reason = format!(
+                "partition {} ends at offset {high}, but {} had been written: it was emptied or made anew",
+                end.partition, end.watermarks.high
+            );
             return Err(EngineError::State { topic: end.topic.clone(), reason });
         }
-        let lost = [(Output::Links, LINKS_LOST), (Output::Redirects, REDIRECTS_LOST), (Output::Metrics, METRICS_LOST)];
-        let lost = lost.into_iter().find(|(output, _)| names.output(*output) == end.topic).map_or("", |(_, text)| text);
+        let lost = match topic.spec.when_lost {
+            WhenLost::Note(lost) if topic.kind == Kind::State && !lost.is_empty() => format!(": {lost}"),
+            _ => String::new(),
+        };
         notes.insert(end.topic.clone(), format!("topic {:?} was emptied or made anew{lost}", end.topic));
     }
     Ok(notes.into_values().collect())
 }
 
-const LINKS_LOST: &str = ": event ids that merged events took over from former ones are given anew";
-const REDIRECTS_LOST: &str = ": redirects from retired event ids are gone";
-const METRICS_LOST: &str = ": the counts of past windows are gone";
-
-/// Links and listings are written together; a link without its listing is a listing that was lost.
-fn missing_listings(held: &Held, options: &EngineOptions) -> Result<Option<String>, EngineError> {
-    let missing = held.missing(Output::Links, Output::Listings);
-    if missing == 0 {
-        return Ok(None);
+/// A row and the row that it refers to are written together; a row without its target is a target that
+/// was lost.
+fn missing_targets(held: &HeldRows, options: &EngineOptions) -> Result<Vec<String>, EngineError> {
+    let mut notes = Vec::new();
+    for (id, topic) in options.catalog.topics() {
+        let Some(target) = topic.spec.refers_to else { continue };
+        let missing = held.missing(id, target);
+        if missing == 0 {
+            continue;
+        }
+        let (rows, of) = (held.rows(id), options.catalog.name(target));
+        let lost = options.names.of(target).to_owned();
+        let reason = format!("it lacks {missing} of the {rows} {of} that {:?} names", options.names.of(id));
+        match options.correction_guard {
+            Some(guard) if missing as f64 > guard * rows as f64 => {
+                return Err(EngineError::State { topic: lost, reason });
+            }
+            _ => notes.push(format!("topic {lost:?}: {reason}; their rows are removed")),
+        }
     }
-    let links = held.rows(Output::Links);
-    let topic = options.names.output(Output::Listings).to_owned();
-    let reason =
-        format!("it lacks {missing} of the {links} listings that {:?} names", options.names.output(Output::Links));
-    match options.correction_guard {
-        Some(guard) if missing as f64 > guard * links as f64 => Err(EngineError::State { topic, reason }),
-        _ => Ok(Some(format!("topic {topic:?}: {reason}; their rows are removed"))),
-    }
+    Ok(notes)
 }
 
-/// A rebuild: the listings come from the raw topics, from their beginning up to where they had
-/// been read; whatever else can be read is kept.
+/// A rebuild: the states that a rebuild makes come from the raw topics, from their beginning up to where
+/// they had been read; whatever else can be read is kept.
 fn plan_rebuild(
     log: &dyn Log,
     options: &EngineOptions,
@@ -203,7 +227,7 @@ fn plan_rebuild(
         }
     }
     let restored_epoch = progress.epoch;
-    let held = Held::read(log, names, access.cut(restored_epoch))?;
+    let held = HeldRows::read(log, &options.catalog, names, access.cut(restored_epoch))?;
     Ok(Plan {
         progress: Some(progress),
         restored_epoch,
@@ -264,17 +288,6 @@ fn first_timestamp(log: &dyn Log, at: &TopicPartition, ends: Watermarks) -> Resu
     }))
 }
 
-/// What a listing's state says of how far the raw topics have been read.
-#[derive(Deserialize)]
-struct SeenListing {
-    claims: Vec<SeenClaim>,
-}
-
-#[derive(Deserialize)]
-struct SeenClaim {
-    version: Version,
-}
-
 /// What any progress record says, whatever its format.
 #[derive(Deserialize)]
 struct SeenProgress {
@@ -282,7 +295,7 @@ struct SeenProgress {
 }
 
 /// What can be said of the progress where its record cannot be used. No output was written by a
-/// record beyond what this finds: older progress records, dead letters and listings name records
+/// record beyond what this finds: older progress records, dead letters and states name records
 /// that had been read, and nothing is committed out of order within a partition. So what had been
 /// counted or was a dead letter before is so only once.
 fn found_progress(log: &dyn Log, options: &EngineOptions) -> Result<Progress, EngineError> {
@@ -290,12 +303,13 @@ fn found_progress(log: &dyn Log, options: &EngineOptions) -> Result<Progress, En
     let mut read = Positions::default();
     let mut epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let digests: BTreeMap<u32, &str> = options.inputs.keys().map(|topic| (topic_digest(topic), &**topic)).collect();
-    for output in Output::ALL {
-        read_to_end(log, names.output(output), |record| {
+    for (id, topic) in options.catalog.topics().filter(|(_, topic)| topic.kind != Kind::Family) {
+        read_to_end(log, names.of(id), |record| {
             epoch = epoch.max(epoch_of(&record).unwrap_or(0));
-            for (topic, partition, offset) in records_read(output, &record, &digests) {
+            for (topic, partition, offset) in records_read(id, topic, &record, &digests) {
                 read.advance(TopicPartition::new(topic, partition), offset + 1, None);
             }
+            Ok::<(), EngineError>(())
         })?;
     }
     for topic in options.inputs.keys() {
@@ -303,8 +317,8 @@ fn found_progress(log: &dyn Log, options: &EngineOptions) -> Result<Progress, En
             read.advance(TopicPartition::new(topic.clone(), partition), ends.low, None);
         }
     }
-    for table in &options.tables {
-        for (at, high) in super::partitions(log, &names.full(table))? {
+    for table in options.table_topics() {
+        for (at, high) in partitions(log, &table)? {
             read.advance(at, high, None);
         }
     }
@@ -321,36 +335,39 @@ fn found_progress(log: &dyn Log, options: &EngineOptions) -> Result<Progress, En
     })
 }
 
-/// Input records that had been read when `record` was written: topic, partition, offset.
-fn records_read(output: Output, record: &LogRecord, digests: &BTreeMap<u32, &str>) -> Vec<(String, i32, i64)> {
-    let header = |name: &str| record.header(name).and_then(|value| std::str::from_utf8(value).ok());
+/// Input records that had been read when `record` of `topic` was written: topic, partition, offset.
+fn records_read(
+    id: TopicId,
+    topic: &Topic,
+    record: &LogRecord,
+    digests: &BTreeMap<u32, &str>,
+) -> Vec<(String, i32, i64)> {
+    let text = |name: &str| record.header(name).and_then(|value| std::str::from_utf8(value).ok());
     let value = record.value.as_deref().unwrap_or_default();
-    match output {
-        Output::Progress => {
+    match (id, topic.spec.positions) {
+        (TopicId::PROGRESS, _) => {
             let seen = serde_json::from_slice::<SeenProgress>(value).map(|seen| seen.positions).unwrap_or_default();
             seen.into_iter().map(|one| (one.topic, one.partition, one.next - 1)).collect()
         }
-        Output::DeadLetters => {
-            let number = |name: &str| header(name)?.parse().ok();
-            let topic = header("dead-letter-topic").map(str::to_owned);
-            let (partition, offset) = (number("dead-letter-partition"), number("dead-letter-offset"));
+        (TopicId::DEAD_LETTERS, _) => {
+            let number = |name: &str| text(name)?.parse::<i64>().ok();
+            let topic = text(header::TOPIC).map(str::to_owned);
+            let (partition, offset) = (number(header::PARTITION), number(header::OFFSET));
             let known = topic.zip(partition).zip(offset);
             known.map(|((topic, partition), offset)| (topic, partition as i32, offset)).into_iter().collect()
         }
-        Output::Listings => {
-            let seen = serde_json::from_slice::<SeenListing>(value).map(|seen| seen.claims).unwrap_or_default();
-            let versions = seen.into_iter().map(|claim| claim.version);
-            let known = versions.filter_map(|v| Some(((*digests.get(&v.topic)?).to_owned(), v.partition, v.offset)));
-            known.collect()
+        (_, Some(positions)) => {
+            let known = |at: InputPosition| Some(((*digests.get(&at.topic)?).to_owned(), at.partition, at.offset));
+            positions(value).into_iter().filter_map(known).collect()
         }
-        _ => Vec::new(),
+        (_, None) => Vec::new(),
     }
 }
 
 fn tables_moved(log: &dyn Log, options: &EngineOptions, progress: &Progress) -> Result<bool, EngineError> {
     let known = Positions::from(&*progress.positions);
-    for table in &options.tables {
-        for (at, high) in super::partitions(log, &options.names.full(table))? {
+    for table in options.table_topics() {
+        for (at, high) in partitions(log, &table)? {
             if high > known.next(&at).unwrap_or(0) {
                 return Ok(true);
             }
@@ -365,16 +382,17 @@ fn tables_moved(log: &dyn Log, options: &EngineOptions, progress: &Progress) -> 
 /// When the log fails.
 pub fn last_progress_record(log: &dyn Log, names: &TopicNames) -> Result<Option<LogRecord>, EngineError> {
     let mut last = None;
-    read_to_end(log, names.output(Output::Progress), |record| {
+    read_to_end(log, names.of(TopicId::PROGRESS), |record| {
         if record.key.as_deref() == Some(PROGRESS_KEY) {
             last = Some(record);
         }
+        Ok::<(), EngineError>(())
     })?;
     Ok(last)
 }
 
 fn last_progress(log: &dyn Log, names: &TopicNames) -> Result<Option<Progress>, EngineError> {
-    let topic = names.output(Output::Progress);
+    let topic = names.of(TopicId::PROGRESS);
     let Some(record) = last_progress_record(log, names)? else { return Ok(None) };
     let Some(bytes) = &record.value else { return Ok(None) };
     parse_progress(bytes).map(Some).map_err(|reason| {
@@ -408,28 +426,38 @@ pub fn last_epoch(log: &dyn Log, names: &TopicNames) -> Result<Option<Epoch>, En
     Ok(last_progress(log, names)?.map(|progress| progress.epoch))
 }
 
-/// The ends of all output partitions but those of `progress`.
+/// The ends of all output partitions but those of `progress` and of families.
 ///
 /// # Errors
 /// When the log fails.
-pub fn output_ends(log: &dyn Log, names: &TopicNames) -> Result<Vec<OutputEnd>, EngineError> {
+pub fn output_ends(log: &dyn Log, catalog: &Catalog, names: &TopicNames) -> Result<Vec<OutputEnd>, EngineError> {
     let mut ends = Vec::new();
-    for output in Output::ALL.into_iter().filter(|output| *output != Output::Progress) {
-        let topic = names.output(output);
-        for (partition, mut watermarks) in (0..).zip(log.watermarks(topic)?.unwrap_or_default()) {
-            if output == Output::DeadLetters {
+    for (id, topic) in catalog.topics().filter(|(_, topic)| !matches!(topic.kind, Kind::Progress | Kind::Family)) {
+        let name = names.of(id);
+        for (partition, mut watermarks) in (0..).zip(log.watermarks(name)?.unwrap_or_default()) {
+            if !topic.is_compacted() {
                 // Retention moves it, and nothing follows from that.
                 watermarks.low = 0;
             }
-            ends.push(OutputEnd { topic: topic.to_owned(), partition, watermarks });
+            ends.push(OutputEnd { topic: name.to_owned(), partition, watermarks });
         }
     }
     Ok(ends)
 }
 
+/// The partitions of a topic with their ends; none where there is no such topic.
+///
+/// # Errors
+/// When the log fails.
+pub fn partitions(log: &dyn Log, topic: &str) -> Result<Vec<(TopicPartition, i64)>, EngineError> {
+    let ends = log.watermarks(topic)?.unwrap_or_default();
+    Ok((0..).zip(ends).map(|(partition, ends)| (TopicPartition::new(topic, partition), ends.high)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::{Schema, Spec, json_codec};
 
     #[test]
     fn progress_of_the_former_format_is_read_and_of_a_newer_one_refused() {
@@ -442,9 +470,21 @@ mod tests {
         assert!(parse_progress(b"\xff").is_err());
     }
 
+    /// A catalog of a state that nothing can replace, of one that can be filled again, and of rows.
+    fn catalog() -> std::sync::Arc<Catalog> {
+        let mut schema = Schema::default();
+        let (codec, reader) = json_codec::<String, i64>();
+        schema.state("listings", codec.clone(), reader.clone(), Spec::default());
+        let when_lost = WhenLost::Note("ids are given anew");
+        schema.state("links", codec.clone(), reader, Spec { when_lost, ..Spec::default() });
+        schema.rows("events", codec, Spec::default());
+        schema.freeze().unwrap()
+    }
+
     #[test]
     fn an_emptied_topic_is_noted_and_emptied_state_is_an_error() {
-        let names = TopicNames::new("t.");
+        let catalog = catalog();
+        let names = TopicNames::new("t.", &catalog);
         let end = |topic: &str, high| OutputEnd {
             topic: topic.to_owned(),
             partition: 0,
@@ -454,10 +494,26 @@ mod tests {
             br#"{"format":1,"epoch":7,"positions":[],"watermark":null,"results":1,"extraction":2,"ends":[]}"#,
         )
         .unwrap();
-        progress.ends = vec![end("t.events", 9), end("t.links", 9), end("t.listings", 9)];
-        let now = [end("t.events", 0), end("t.links", 9), end("t.listings", 12)];
-        assert_eq!(emptied(&progress, &now, &names).unwrap(), ["topic \"t.events\" was emptied or made anew"]);
-        let error = emptied(&progress, &now[..2], &names).unwrap_err().to_string();
+        progress.ends = vec![end("t.events", 9), end("t.links", 9), end("t.listings", 9), end("t.former", 9)];
+        let now = [end("t.events", 0), end("t.links", 8), end("t.listings", 12)];
+        let expected = [
+            "topic \"t.events\" was emptied or made anew",
+            "topic \"t.links\" was emptied or made anew: ids are given anew",
+        ];
+        assert_eq!(emptied(&progress, &now, &catalog, &names).unwrap(), expected);
+        let error = emptied(&progress, &now[..2], &catalog, &names).unwrap_err().to_string();
         assert!(error.contains("t.listings") && error.contains("offset 0, but 9"), "{error}");
+    }
+
+    #[test]
+    fn ends_are_the_same_in_any_order() {
+        let end = |topic: &str, high| OutputEnd {
+            topic: topic.to_owned(),
+            partition: 0,
+            watermarks: Watermarks { low: 0, high },
+        };
+        assert!(same_ends(&[end("a", 1), end("b", 2)], &[end("b", 2), end("a", 1)]));
+        assert!(!same_ends(&[end("a", 1), end("b", 2)], &[end("b", 2), end("a", 2)]));
+        assert!(!same_ends(&[end("a", 1)], &[end("a", 1), end("b", 0)]));
     }
 }

@@ -21,8 +21,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
-use headwater_operators::raw::Origin;
-use headwater_operators::{Epoch, RawRecord};
+use headwater_flow::{Epoch, Origin, RawRecord};
 use smol_str::SmolStr;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
@@ -32,11 +31,11 @@ use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::SyncActivator;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::EngineError;
-use super::correction::epoch_of;
+use super::error::EngineError;
 use super::lifecycle::{Lifecycle, PanicGuard};
 use super::meters::InputMeters;
 use super::timestamps::Timestamps;
+use crate::dataflow::epoch_of;
 use crate::error::Fault;
 use crate::fail_point::FailPoint;
 use crate::log::{Log, LogRecord, Polled, Reader, Start, TopicPartition};
@@ -183,7 +182,7 @@ pub fn source<'s>(
     options: SourceOptions,
     lifecycle: Arc<Lifecycle>,
 ) -> SourceStreams<'s> {
-    let mut builder = OperatorBuilder::new("Source".to_owned(), scope);
+    let mut builder = OperatorBuilder::new("read/Source".to_owned(), scope);
     let info = builder.operator_info();
     let (raw_out, raw) = builder.new_output();
     let (state_out, state) = builder.new_output();

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use headwater_operators::Epoch;
+use headwater_flow::Epoch;
 
 /// 9999-01-01T00:00:00Z in milliseconds: near the end of the times that can be written, with room
 /// for what is added to them.

@@ -9,12 +9,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use headwater_operators::Epoch;
+use headwater_flow::Epoch;
+use headwater_flow::epochs::{CompleteEpochs, least};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use super::ordered::{Stash, least};
 use super::source::PositionReport;
 
 /// Topic and partition.
@@ -101,29 +101,26 @@ pub fn watermark<'s>(
     let exchange = Exchange::new(|_: &PositionReport| 0);
     let (restored_epoch, restored) = restored;
     let mine = positions.scope().index() == 0;
-    positions.unary_frontier(exchange, "Watermark", move |mut capability, _info| {
+    positions.unary_frontier(exchange, "read/Watermark", move |mut capability, _info| {
         capability.downgrade(&restored_epoch);
         // Windows have to know where it was before the first record is counted.
         let mut known = restored.filter(|_| mine);
         let mut held = Some(capability);
-        let mut stash = Stash::default();
+        let mut epochs: CompleteEpochs<Vec<PositionReport>> = CompleteEpochs::new(1);
         let mut state = Watermark::new(restored, idle_after_ms, behind);
         move |(input, frontier), out| {
-            input.for_each(|capability, data| {
-                stash.push(*capability.time(), || vec![capability.retain(0)], data.drain(..));
-            });
+            input.for_each(|capability, data| epochs.now(&capability).append(data));
             if let (Some(value), Some(capability)) = (known.take(), &held) {
                 out.session(capability).give(value);
             }
-            let frontier = frontier.frontier();
-            while let Some((epoch, capabilities, reports)) = stash.next_complete(frontier) {
-                reports.iter().for_each(|report| state.observe(report, epoch));
-                if let (Some(value), Some(capability)) = (state.advance(epoch), capabilities.first()) {
+            while let Some(complete) = epochs.next([frontier]) {
+                complete.input.iter().for_each(|report| state.observe(report, complete.epoch));
+                if let (Some(value), Some(capability)) = (state.advance(complete.epoch), complete.capabilities.first()) {
                     out.session(capability).give(value);
                 }
             }
             // A partition may fall idle without any report: then the clock alone moves the watermark.
-            let (Some(now), Some(capability)) = (least(frontier), held.as_mut()) else {
+            let (Some(now), Some(capability)) = (least(frontier.frontier()), held.as_mut()) else {
                 held = None;
                 return;
             };

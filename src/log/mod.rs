@@ -24,8 +24,18 @@ use bytes::Bytes;
 pub mod embedded;
 mod error;
 pub mod kafka;
+mod read;
 
 pub use error::LogError;
+pub use read::read_to_end;
+
+/// Longest name of a topic, as Kafka has it.
+pub const LONGEST_TOPIC: usize = 249;
+
+/// Whether a topic's name may hold these characters, as Kafka has it: letters, digits, `.`, `_` and `-`.
+pub fn is_legal_topic(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+}
 
 /// Name, value pairs carried beside a record; names may repeat, order is kept.
 pub type Headers = Vec<(String, Vec<u8>)>;

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::{ToolError, ensure_topic};
 use crate::config::Config;
-use crate::console::{counted, grouped};
+use crate::words::{counted, grouped};
 use crate::log::{Headers, Log, LogError, NewRecord, Producer};
 
 /// The header that names a record's source.

@@ -21,7 +21,7 @@ use timely::communication::allocator::zero_copy::initialize::{CommsGuard, initia
 use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 use timely::communication::initialize::Hooks;
 
-use super::EngineError;
+use super::error::EngineError;
 use super::lifecycle::Lifecycle;
 use super::orders::Orders;
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Done, Filter, Letter, LetterId, Standing, each_letter};
 use crate::config::Config;
-use crate::console::grouped;
+use crate::words::grouped;
 use crate::engine::output::{Output, dead_letter};
 use crate::log::{Log, LogRecord, Polled, Start, TopicPartition};
 use crate::tools::{ToolError, no_topic};

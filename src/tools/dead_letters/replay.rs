@@ -26,7 +26,7 @@ use smol_str::SmolStr;
 
 use super::{Done, Filter, Letter, LetterId, Origin, ReplayNote, Standing, Version, each_letter, number, text};
 use crate::config::{Config, ConfigErrors, Place, Problem, topic};
-use crate::console::{counted, grouped};
+use crate::words::{counted, grouped};
 use crate::engine::output::{Output, dead_letter, json};
 use crate::log::{Headers, Log, LogError, LogRecord, NewRecord, Polled, Reader, Start, TopicPartition};
 use crate::log::{Transaction, Transactional};

@@ -1,6 +1,6 @@
 //! What is told of all runs together.
 
-use headwater::console::grouped;
+use headwater::words::grouped;
 use serde::{Deserialize, Serialize};
 
 use super::floor::FloorReport;

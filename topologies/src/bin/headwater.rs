@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use headwater::cli::{ConfigArgs, ToolArgs, fail, stop_on_signals};
-use headwater::console::grouped;
+use headwater::words::grouped;
 use headwater::error::Fault;
 use headwater::generate::{GenerateArgs, GenerateSummary, run_generate};
 use headwater::tools::{ensure_topic, open_log};

@@ -1,4 +1,4 @@
-//! [`Held`]: how much a stateful operator holds, for whoever runs the dataflow to look at.
+//! [`EntryMeter`]: how much a stateful operator holds, for whoever runs the dataflow to look at.
 //!
 //! Operators have no way out but their streams, and sizes are no data. So each operator makes its
 //! meters where it is built, and whoever built the dataflow on this thread [`collect`]s them.
@@ -9,27 +9,30 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 /// A number of entries that an operator holds on one worker.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub struct EntryMeter {
     name: &'static str,
     entries: Arc<AtomicI64>,
 }
 
+/// Former name, for operators.
+pub use EntryMeter as Held;
+
 thread_local! {
-    static MADE: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
+    static MADE: RefCell<Vec<EntryMeter>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Takes the meters that were made on this thread since this was called last.
-pub fn collect() -> Vec<Held> {
+pub fn collect() -> Vec<EntryMeter> {
     MADE.with_borrow_mut(std::mem::take)
 }
 
-impl Held {
+impl EntryMeter {
     /// A meter that says 0, to be found by [`collect`]. Names are in kebab case, and say of which
     /// operator what is counted.
     pub fn new(name: &'static str) -> Self {
-        let held = Self { name, entries: Arc::default() };
-        MADE.with_borrow_mut(|made| made.push(held.clone()));
-        held
+        let meter = Self { name, entries: Arc::default() };
+        MADE.with_borrow_mut(|made| made.push(meter.clone()));
+        meter
     }
 
     /// What is counted.
@@ -60,13 +63,13 @@ mod tests {
     #[test]
     fn meters_are_collected_once_by_the_thread_that_made_them() {
         collect();
-        let made = Held::new("window-rows");
+        let made = EntryMeter::new("window-rows");
         std::thread::spawn(|| assert!(collect().is_empty())).join().unwrap();
         let collected = collect();
         made.set(7);
         made.add(-2);
         assert_eq!(
-            collected.iter().map(|held| (held.name(), held.entries())).collect::<Vec<_>>(),
+            collected.iter().map(|meter| (meter.name(), meter.entries())).collect::<Vec<_>>(),
             [("window-rows", 5)]
         );
         assert!(collect().is_empty());

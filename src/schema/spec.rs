@@ -1,0 +1,92 @@
+//! How a topic is treated: what a topology says of it beside its name.
+
+use super::catalog::TopicId;
+
+/// How a topic is treated. Every field has a default that suits most topics.
+///
+/// ```
+/// use headwater::schema::{Guard, Spec};
+///
+/// let spec = Spec { guard: Guard::ChangedOrRemoved, ..Spec::default() };
+/// assert!(spec.compared && !spec.rebuilt);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Largest record of the topic in bytes: key, value and headers. `None`: `topics.max_record`.
+    pub limit: Option<usize>,
+    /// Of a state: whether the topology gives all its rows again at a start, so that they are compared
+    /// with those that the topic holds. Rows always are.
+    pub compared: bool,
+    /// Of a state: whether a rebuild makes it from the raw topics, so that it is not read back then.
+    pub rebuilt: bool,
+    /// The topic whose keys the keys of this one name. Its rows are written after those that they name
+    /// and leave before them. A row whose target is missing at a start shows that the target was lost.
+    pub refers_to: Option<TopicId>,
+    /// Which changes at a start need a person's consent.
+    pub guard: Guard,
+    /// Of a state: what its loss means.
+    pub when_lost: WhenLost,
+    /// Of a state: which input records a record of it proves to have been read. Used where the progress
+    /// was lost.
+    pub positions: Option<fn(value: &[u8]) -> Vec<InputPosition>>,
+    /// A few words that tell a person what a row is, such as its title, from its value.
+    pub example: Option<fn(value: &[u8]) -> Option<String>>,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            limit: None,
+            compared: true,
+            rebuilt: false,
+            refers_to: None,
+            guard: Guard::None,
+            when_lost: WhenLost::Refuse,
+            positions: None,
+            example: None,
+        }
+    }
+}
+
+/// Which corrections of a topic at a start need consent, where they are more than a configured share of
+/// its rows. Rows that are missing never do: to fill them in harms nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// None.
+    None,
+    /// Those that remove rows.
+    Removed,
+    /// Those that change or remove rows.
+    ChangedOrRemoved,
+}
+
+/// What it means that a state topic was emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenLost {
+    /// The start is refused: nothing else tells what it held.
+    Refuse,
+    /// The start goes on, with this note for people: what is lost beside the rows, such as "the counts of
+    /// past windows are gone". Empty where the rows are all there was.
+    Note(&'static str),
+}
+
+/// Where an input record stands that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputPosition {
+    /// [`topic_digest`] of its topic.
+    pub topic: u32,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+}
+
+/// What stands for a topic (full name) in state records: the low half of its XXH3 digest.
+///
+/// ```
+/// use headwater::schema::topic_digest;
+/// assert_ne!(topic_digest("raw.events"), topic_digest("raw.event"));
+/// ```
+pub fn topic_digest(topic: &str) -> u32 {
+    xxhash_rust::xxh3::xxh3_64(topic.as_bytes()) as u32
+}
