@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_operators::Epoch;
@@ -15,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::output::{OutRecord, Output};
 use super::{EngineError, TopicNames};
 use crate::console::grouped;
-use crate::log::{Log, LogRecord, Polled, Start, TopicPartition};
+use crate::log::{Log, LogRecord};
 
 /// How many examples of each topic a report names.
 const EXAMPLES: usize = 3;
@@ -350,26 +348,10 @@ fn read_table(log: &dyn Log, topic: &str, cut: Option<Epoch>) -> Result<HashMap<
 
 /// Reads a topic from the beginning to its committed end.
 pub(super) fn read_to_end(log: &dyn Log, topic: &str, mut each: impl FnMut(LogRecord)) -> Result<(), EngineError> {
-    let count = log.watermarks(topic)?.map_or(0, |partitions| partitions.len());
-    let topic: Arc<str> = topic.into();
-    let mut open: Vec<_> =
-        (0..).take(count).map(|partition| TopicPartition::new(Arc::clone(&topic), partition)).collect();
-    if open.is_empty() {
-        return Ok(());
-    }
-    let starts: Vec<_> = open.iter().map(|at| (at.clone(), Start::Beginning)).collect();
-    let mut reader = log.reader(&starts)?;
-    let mut batch = Vec::new();
-    while !open.is_empty() {
-        reader.poll(&mut batch, 4 << 20, Duration::from_millis(200))?;
-        for polled in batch.drain(..) {
-            match polled {
-                Polled::Record(record) => each(record),
-                Polled::End { partition, .. } => open.retain(|at| *at != partition),
-            }
-        }
-    }
-    Ok(())
+    crate::log::read_to_end(log, topic, |record| {
+        each(record);
+        Ok(())
+    })
 }
 
 #[cfg(test)]

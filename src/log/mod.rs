@@ -24,8 +24,10 @@ use bytes::Bytes;
 pub mod embedded;
 mod error;
 pub mod kafka;
+mod read;
 
 pub use error::LogError;
+pub use read::read_to_end;
 
 /// Name, value pairs carried beside a record; names may repeat, order is kept.
 pub type Headers = Vec<(String, Vec<u8>)>;
