@@ -12,9 +12,9 @@ use headwater::error::{Domain, Fault};
 use headwater::log::embedded::EmbeddedLog;
 use headwater::tools::check::check;
 use headwater::tools::consume::{ConsumeOptions, consume};
-use headwater::tools::produce::{KeyRule, ProduceOptions, Produced, SourceRule, produce};
+use headwater::tools::open_log;
+use headwater::tools::produce::{KeyRule, ProduceError, ProduceOptions, Produced, SourceRule, produce};
 use headwater::tools::topics::topics;
-use headwater::tools::{ToolError, open_log};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -39,7 +39,7 @@ impl Bench {
         path
     }
 
-    fn produce(&self, options: ProduceOptions) -> Result<Produced, ToolError> {
+    fn produce(&self, options: ProduceOptions) -> Result<Produced, ProduceError> {
         produce(&self.log, &self.config, &ProduceOptions { topic: "raw.events".to_owned(), ..options })
     }
 
@@ -157,7 +157,7 @@ fn an_unknown_kind_of_file_stops_everything_before_anything_is_written() {
     let bench = Bench::new();
     let files = vec![bench.file("a.jsonl", "1\n"), bench.file("b.dat", "x")];
     let error = bench.produce(ProduceOptions { files, ..Default::default() }).unwrap_err();
-    assert!(matches!(error, ToolError::ContentType { .. }), "{error}");
+    assert!(matches!(error, ProduceError::ContentType { .. }), "{error}");
     assert!(headwater::log::Log::topics(&bench.log, "").unwrap().is_empty());
 }
 

@@ -2,11 +2,13 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::open_log;
+use super::{open_log, still_read};
+use crate::cli::fail;
 use crate::config::{Attempt, Config, Loaded, LogKind, Places, Problem, Sources, attempt};
 use crate::error::{Domain, Fault};
 use crate::log::LogError;
@@ -64,6 +66,15 @@ impl Report {
         let problem =
             Problem { place: places.locate(key), key: key.to_owned(), message: fault.to_string(), hint: fault.hint() };
         self.add(fault.domain(), problem);
+    }
+}
+
+/// Checks everything, prints what was found, as JSON with `json`, and gives the exit code.
+pub fn run(sources: &Sources, json: bool) -> ExitCode {
+    let report = check(sources);
+    match still_read(report.print(json, &mut io::stdout(), &mut io::stderr())) {
+        Err(error) => fail(&error),
+        Ok(_) => ExitCode::from(report.exit_code()),
     }
 }
 

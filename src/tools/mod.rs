@@ -1,25 +1,130 @@
 //! The tools beside a topology: write records, read records, list topics. They work on either log.
 
-use std::io;
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::config::{Config, ConfigErrors, LogKind, suggest};
-use crate::error::{Domain, Fault};
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::cli::{ConfigArgs, fail};
+use crate::config::{Config, LogKind, suggest};
+use crate::error::Fault;
 use crate::log::embedded::EmbeddedLog;
 use crate::log::kafka::KafkaLog;
-use crate::log::{Log, LogError, LogRecord, Polled, Start, TopicPartition};
+use crate::log::{Log, LogError};
 
 pub mod check;
 pub mod consume;
 pub mod dead_letters;
 pub mod decide;
+mod error;
 pub mod evaluate;
 pub mod explain;
 pub mod produce;
 pub mod topics;
 pub mod train;
+
+pub use error::ToolError;
+
+/// The tools that work on a log.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ToolArgs {
+    /// Write files into a topic
+    Produce(produce::ProduceArgs),
+    /// Print the records of a topic
+    Consume(consume::ConsumeArgs),
+    /// List the topics
+    Topics(topics::TopicsArgs),
+    /// List, show and replay what could not be used
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLettersArgs),
+    /// Say that two listings are one event or not, take it back, list what was said
+    #[command(subcommand)]
+    Decide(decide::DecideArgs),
+    /// Tell how well listings were resolved, by labelled pairs
+    Evaluate(evaluate::EvaluateArgs),
+    /// Train what comparisons count by labelled pairs
+    #[command(subcommand)]
+    Train(train::TrainArgs),
+    /// Explain why two listings are one event, or why they are not
+    Explain(explain::ExplainArgs),
+}
+
+impl ToolArgs {
+    /// Runs the tool; errors are printed. The exit code is 0, that of the error's domain, or 130
+    /// for a replay that was stopped.
+    pub fn run(self) -> ExitCode {
+        let done = |()| ExitCode::SUCCESS;
+        let outcome = match self {
+            Self::Produce(args) => args.run().map(done),
+            Self::Consume(args) => args.run().map(done),
+            Self::Topics(args) => args.run().map(done),
+            Self::Decide(args) => args.run().map(done),
+            Self::Evaluate(args) => args.run().map(done),
+            Self::Train(args) => args.run().map(done),
+            Self::Explain(args) => args.run().map(done),
+            Self::DeadLetters(args) => args.run(),
+        };
+        outcome.unwrap_or_else(|error| fail(error.as_ref()))
+    }
+}
+
+/// What a tool of the command line came to.
+pub type Outcome = Result<(), Box<dyn Fault>>;
+
+/// The configuration and its log, which has to be there already.
+///
+/// # Errors
+/// What is wrong with the configuration, and as [`open_written_log`].
+pub fn opened(args: &ConfigArgs) -> Result<(Config, Arc<dyn Log>), Box<dyn Fault>> {
+    args.start_logging("warn")?;
+    let config = args.load()?.config;
+    let log = open_written_log(&config)?;
+    Ok((config, log))
+}
+
+/// The configuration and its log, for a tool that may do without what is in it.
+///
+/// # Errors
+/// What is wrong with the configuration, and as [`open_log`].
+pub fn opened_or_made(args: &ConfigArgs) -> Result<(Config, Arc<dyn Log>), Box<dyn Fault>> {
+    args.start_logging("warn")?;
+    let config = args.load()?.config;
+    let log = open_log(&config).map_err(ToolError::from)?;
+    Ok((config, log))
+}
+
+/// Prints a line.
+///
+/// # Errors
+/// When it cannot be printed.
+pub fn print_line(line: &str) -> Outcome {
+    still_read(writeln!(io::stdout(), "{line}"))?;
+    Ok(())
+}
+
+/// Prints a result, as text or as JSON.
+///
+/// # Errors
+/// When it cannot be printed.
+pub fn print_result<T: Serialize + Display>(result: &T, json: bool) -> Outcome {
+    print_line(&if json { serde_json::json!(result).to_string() } else { result.to_string() })
+}
+
+/// Whether somebody still takes what is printed. Whoever reads it may have enough of it and go, which
+/// is no error.
+///
+/// # Errors
+/// When it cannot be printed for another reason.
+pub fn still_read(printed: io::Result<()>) -> Result<bool, ToolError> {
+    match printed {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(ToolError::Output(error)),
+    }
+}
 
 /// Opens the log that `config` names. Kafka is not connected to yet; [`Log::check`] does that.
 ///
@@ -61,203 +166,8 @@ pub fn ensure_topic(log: &dyn Log, config: &Config, topic: &str, any: bool) -> R
     Ok(full)
 }
 
-/// Why a tool could not do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum ToolError {
-    /// The configuration is wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigErrors),
-    /// The log failed.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// There is no such topic.
-    #[error("there is no topic {topic:?} on {log}")]
-    NoTopic {
-        /// Full name.
-        topic: String,
-        /// The log.
-        log: String,
-        /// The topic that may have been meant, or what topics there are.
-        hint: String,
-    },
-    /// There is no embedded log.
-    #[error("there is no log at {}", path.display())]
-    NoLog {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A topic to write to is missing, and nothing would read it.
-    #[error("there is no topic {topic:?}, and the configuration knows none of that name")]
-    StrayTopic {
-        /// Full name.
-        topic: String,
-        /// The topic that may have been meant.
-        alike: Option<String>,
-    },
-    /// A file cannot be written.
-    #[error("cannot write {}", path.display())]
-    Writing {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file cannot be read.
-    #[error("cannot read {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// It cannot be told what a file holds.
-    #[error("{}: cannot tell its content type by its name", path.display())]
-    ContentType {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A record of a file cannot be written to the topic.
-    #[error("{place}: {reason}")]
-    Record {
-        /// File and line.
-        place: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// There is no such live listing.
-    #[error("there is no live listing {listing}")]
-    NoListing {
-        /// As it was named.
-        listing: String,
-    },
-    /// A decision on a listing and itself.
-    #[error("a decision is on two listings, not on one and itself")]
-    OneListing,
-    /// There is no decision to take back.
-    #[error("there is no decision on {a} and {b}")]
-    NoDecision {
-        /// One listing.
-        a: String,
-        /// The other one.
-        b: String,
-    },
-    /// A line of a file, or a record of a topic, is not what it should be.
-    #[error("{place}: {reason}")]
-    Truth {
-        /// File or topic, and where in it.
-        place: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// There is no such dead letter.
-    #[error("there is no dead letter {id}")]
-    NoLetter {
-        /// Its place.
-        id: dead_letters::LetterId,
-    },
-    /// More is to be replayed than is done without being told twice.
-    #[error("{records} records would be replayed")]
-    NeedsConsent {
-        /// How many.
-        records: usize,
-    },
-    /// A record of a topic of our own cannot be read.
-    #[error("{topic}, record {at}: {reason}")]
-    Damaged {
-        /// Full name.
-        topic: String,
-        /// Partition and offset.
-        at: dead_letters::LetterId,
-        /// What is wrong.
-        reason: String,
-    },
-    /// Nobody takes what is printed, for another reason than that the reader has gone.
-    #[error("cannot write to standard output")]
-    Output(#[source] io::Error),
-    /// Signals cannot be caught.
-    #[error("cannot listen for signals")]
-    Signals(#[source] io::Error),
-}
-
-impl Fault for ToolError {
-    fn domain(&self) -> Domain {
-        match self {
-            Self::Config(_) | Self::NoTopic { .. } | Self::ContentType { .. } | Self::Record { .. } => Domain::User,
-            Self::File { .. } | Self::Truth { .. } | Self::OneListing | Self::NoDecision { .. } => Domain::User,
-            Self::NoListing { .. } | Self::NoLog { .. } | Self::StrayTopic { .. } => Domain::User,
-            Self::NoLetter { .. } | Self::NeedsConsent { .. } | Self::Writing { .. } => Domain::User,
-            Self::Damaged { .. } => Domain::External,
-            Self::Log(error) => error.domain(),
-            Self::Output(_) | Self::Signals(_) => Domain::External,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Config(error) => error.hint(),
-            Self::Log(error) => error.hint(),
-            Self::NoTopic { hint, .. } => Some(hint.clone()),
-            Self::NoLog { .. } => Some(
-                "is it the right configuration (--config)? `discovery` makes the log, and so does `headwater produce`"
-                    .to_owned(),
-            ),
-            Self::StrayTopic { alike, .. } => {
-                let mend = match alike {
-                    Some(alike) => format!("did you mean {alike:?}?"),
-                    None => "name it under [[inputs]]; is it the right configuration (--config)?".to_owned(),
-                };
-                Some(format!("{mend} `headwater produce --create` makes a topic all the same"))
-            }
-            Self::ContentType { .. } => Some("name it: --content-type text/calendar".to_owned()),
-            Self::Record { .. } => Some("--keep-going leaves out what cannot be written".to_owned()),
-            Self::NoListing { .. } => Some(
-                "a listing is named SOURCE/ID with the source's own id; `headwater consume listings --exit-at-end --json` \
-                 shows those there are"
-                    .to_owned(),
-            ),
-            Self::NoDecision { .. } => Some("`headwater decide list` shows those there are".to_owned()),
-            Self::NoLetter { .. } => Some("`headwater dead-letters list` shows those there are".to_owned()),
-            Self::NeedsConsent { .. } => {
-                Some("--dry-run says more; --yes replays them; --limit and the filters make them fewer".to_owned())
-            }
-            Self::Damaged { .. } => Some("was it written by a newer version?".to_owned()),
-            Self::File { .. }
-            | Self::Truth { .. }
-            | Self::Writing { .. }
-            | Self::OneListing
-            | Self::Output(_)
-            | Self::Signals(_) => None,
-        }
-    }
-}
-
-/// Reads a topic from the beginning to its committed end; nothing where there is no such topic.
-fn read_to_end(
-    log: &dyn Log,
-    topic: &str,
-    mut each: impl FnMut(LogRecord) -> Result<(), ToolError>,
-) -> Result<(), ToolError> {
-    const BATCH_BYTES: usize = 4 << 20;
-    const WAIT: Duration = Duration::from_millis(100);
-    let partitions = log.watermarks(topic)?.unwrap_or_default().len();
-    let mut open: Vec<TopicPartition> = (0..).take(partitions).map(|n| TopicPartition::new(topic, n)).collect();
-    let assigned: Vec<_> = open.iter().map(|at| (at.clone(), Start::Beginning)).collect();
-    let mut reader = log.reader(&assigned)?;
-    let mut polled = Vec::new();
-    while !open.is_empty() {
-        reader.poll(&mut polled, BATCH_BYTES, WAIT)?;
-        for one in polled.drain(..) {
-            match one {
-                Polled::Record(record) => each(record)?,
-                Polled::End { partition, .. } => open.retain(|at| *at != partition),
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The error for a topic that is not there, with a suggestion from those that are.
-fn no_topic(log: &dyn Log, config: &Config, topic: String) -> ToolError {
+pub fn no_topic(log: &dyn Log, config: &Config, topic: String) -> ToolError {
     let names: Vec<String> = match log.topics(&config.prefix) {
         Ok(topics) => topics.into_iter().map(|topic| topic.name).collect(),
         Err(error) => return error.into(),

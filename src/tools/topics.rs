@@ -1,8 +1,11 @@
 //! Lists topics.
 
-use std::io::Write;
+use std::io::{self, Write};
 
-use super::ToolError;
+use clap::Args;
+
+use super::{Outcome, ToolError, opened, still_read};
+use crate::cli::ConfigArgs;
 use crate::config::Config;
 use crate::log::{Log, TopicInfo, Watermarks};
 
@@ -19,10 +22,40 @@ pub fn topics(log: &dyn Log, config: &Config, json: bool, out: &mut dyn Write) -
     if found.is_empty() && !json {
         eprintln!("no topic of {} begins with {:?} yet", log.describe(), config.prefix);
     }
-    printed.map_err(ToolError::Output)
+    still_read(printed)?;
+    Ok(())
 }
 
-fn print_json(topics: &[TopicInfo], out: &mut dyn Write) -> std::io::Result<()> {
+/// `headwater topics`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+FIRST..END are the first offset still there and the one after the last, partition by partition. \
+Compaction and transactions leave gaps, so the difference is not the number of records.
+
+Examples:
+  headwater topics
+  headwater topics --json --config config/discovery.toml")]
+pub struct TopicsArgs {
+    /// One JSON object a topic
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl TopicsArgs {
+    /// Runs the tool.
+    ///
+    /// # Errors
+    /// When it cannot do its work.
+    pub fn run(self) -> Outcome {
+        let (config, log) = opened(&self.config)?;
+        Ok(topics(log.as_ref(), &config, self.json, &mut io::stdout())?)
+    }
+}
+
+fn print_json(topics: &[TopicInfo], out: &mut dyn Write) -> io::Result<()> {
     for topic in topics {
         serde_json::to_writer(&mut *out, topic)?;
         writeln!(out)?;
@@ -30,7 +63,7 @@ fn print_json(topics: &[TopicInfo], out: &mut dyn Write) -> std::io::Result<()> 
     Ok(())
 }
 
-fn print_table(topics: &[TopicInfo], out: &mut dyn Write) -> std::io::Result<()> {
+fn print_table(topics: &[TopicInfo], out: &mut dyn Write) -> io::Result<()> {
     const TOPIC: &str = "TOPIC";
     const CLEANUP: &str = "CLEANUP";
     if topics.is_empty() {

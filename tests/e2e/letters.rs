@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use headwater::config::Config;
 use headwater::log::{Headers, LogRecord, NewRecord};
-use headwater::tools::ToolError;
 use headwater::tools::dead_letters::{
-    Filter, LetterId, ListOptions, ReplayOptions, Replayed, ShowForm, Skipped, Standing, list, replay, show,
+    Filter, LetterId, LettersError, ListOptions, ReplayOptions, Replayed, ShowForm, Skipped, Standing, list, replay,
+    show,
 };
 use serde_json::{Value, json};
 
@@ -218,7 +218,7 @@ fn many_records_need_a_word_and_a_stop_is_heeded() {
     producer.flush().unwrap();
     harness.run(2);
     let refused = replay(&*harness.log, &harness.config, &ReplayOptions::default(), &AtomicBool::new(false));
-    assert!(matches!(refused, Err(ToolError::NeedsConsent { records: 1_500 })));
+    assert!(matches!(refused, Err(LettersError::NeedsConsent { records: 1_500 })));
     let limited = again(&harness, &harness.config, ReplayOptions { limit: Some(40), ..ReplayOptions::default() });
     assert_eq!((limited.records, limited.complete), (40, true));
     let yes = ReplayOptions { yes: true, ..ReplayOptions::default() };

@@ -22,7 +22,7 @@ use headwater::generate::LiveFeed;
 use headwater::log::{Log, TopicPartition};
 use headwater::monitor::{Monitor, Watched};
 use headwater::telemetry::Metrics;
-use headwater::tools::open_log;
+use headwater::tools::{check, open_log};
 use headwater::view::{OpenStore, View, ViewError, ViewHandle, ViewOptions, ViewTopics};
 
 use crate::discovery::{Discovery, TABLES};
@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Runs the binary of the discovery topology.
 pub fn discovery(args: &TopologyArgs) -> ExitCode {
     if args.command == Some(TopologyCommand::Check) {
-        return args.check();
+        return check::run(&args.sources(), args.json);
     }
     let outcome = if args.plan { plan(args) } else { run(args) };
     match outcome {

@@ -13,14 +13,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{ToolError, no_topic, read_to_end};
+use super::no_topic;
 use crate::config::{Config, Period, topic};
 use crate::engine::output::{Output, dead_letter};
-use crate::log::{Log, LogRecord};
+use crate::log::{Log, LogRecord, read_to_end};
 
+mod args;
+mod error;
 mod print;
 mod replay;
 
+pub use args::{DeadLettersArgs, FilterArgs, LetterArgs, LettersArgs, LettersSummaryArgs, ReplayArgs};
+pub use error::LettersError;
 pub use print::{ListOptions, ShowForm, list, show, summary};
 pub use replay::{Outlook, ReplayOptions, Replayed, Skipped, replay};
 
@@ -273,12 +277,12 @@ impl ReplayNote {
 struct Done(BTreeSet<LetterId>);
 
 impl Done {
-    fn read(log: &dyn Log, config: &Config) -> Result<Self, ToolError> {
+    fn read(log: &dyn Log, config: &Config) -> Result<Self, LettersError> {
         let mut done = Self::default();
         let topic = config.full_name(topic::REPLAYS);
-        read_to_end(log, &topic, |record| {
+        read_to_end(log, &topic, |record| -> Result<(), LettersError> {
             let value = record.value.as_deref().unwrap_or_default();
-            let note: ReplayNote = serde_json::from_slice(value).map_err(|error| ToolError::Damaged {
+            let note: ReplayNote = serde_json::from_slice(value).map_err(|error| LettersError::Damaged {
                 topic: topic.clone(),
                 at: LetterId { partition: record.partition, offset: record.offset },
                 reason: error.to_string(),
@@ -306,10 +310,10 @@ fn each_letter(
     config: &Config,
     done: &Done,
     mut each: impl FnMut(Letter, Standing),
-) -> Result<(), ToolError> {
+) -> Result<(), LettersError> {
     let topic = config.full_name(Output::DeadLetters.name());
     if log.watermarks(&topic)?.is_none() {
-        return Err(no_topic(log, config, topic));
+        return Err(no_topic(log, config, topic).into());
     }
     read_to_end(log, &topic, |record| {
         let letter = Letter::of(&record);

@@ -24,7 +24,9 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use super::{Done, Filter, Letter, LetterId, Origin, ReplayNote, Standing, Version, each_letter, number, text};
+use super::{
+    Done, Filter, Letter, LetterId, LettersError, Origin, ReplayNote, Standing, Version, each_letter, number, text,
+};
 use crate::config::{Config, ConfigErrors, Place, Problem, topic};
 use crate::console::{counted, grouped};
 use crate::engine::output::{Output, dead_letter, json};
@@ -136,7 +138,7 @@ pub fn replay(
     config: &Config,
     options: &ReplayOptions,
     stop: &AtomicBool,
-) -> Result<Replayed, ToolError> {
+) -> Result<Replayed, LettersError> {
     let begun = Instant::now();
     let (extractor, _) = config.compile().map_err(|invalid| {
         let problem = |one: crate::config::Invalid| Problem {
@@ -145,11 +147,11 @@ pub fn replay(
             message: one.message,
             hint: one.hint,
         };
-        ConfigErrors(invalid.into_iter().map(problem).collect())
+        ToolError::Config(ConfigErrors(invalid.into_iter().map(problem).collect()))
     })?;
     let mut plan = Plan::read(log, config, options)?;
     if plan.works.len() > CONSENT_ABOVE && !options.yes && !options.dry_run {
-        return Err(ToolError::NeedsConsent { records: plan.works.len() });
+        return Err(LettersError::NeedsConsent { records: plan.works.len() });
     }
     let writer = match options.dry_run {
         true => None,
@@ -223,7 +225,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn read(log: &dyn Log, config: &Config, options: &ReplayOptions) -> Result<Self, ToolError> {
+    fn read(log: &dyn Log, config: &Config, options: &ReplayOptions) -> Result<Self, LettersError> {
         let done = Done::read(log, config)?;
         let mut plan = Self::default();
         let mut works: BTreeMap<Origin, Work> = BTreeMap::new();
@@ -256,7 +258,7 @@ impl Plan {
             work.order = work.order.min(order);
         })?;
         if let Some(id) = unknown.pop_first() {
-            return Err(ToolError::NoLetter { id });
+            return Err(LettersError::NoLetter { id });
         }
         plan.works = works.into_values().collect();
         plan.works.sort_by_key(|work| work.order);
@@ -335,7 +337,7 @@ impl<'a> Newest<'a> {
         plan: &Plan,
         options: &ReplayOptions,
         to_topic: Option<&str>,
-    ) -> Result<Self, ToolError> {
+    ) -> Result<Self, LettersError> {
         let mut newest = Self {
             config,
             extractor,
@@ -373,7 +375,7 @@ impl<'a> Newest<'a> {
     }
 
     /// Reads on to the ends of the topics, or until `stop` is set.
-    fn catch_up(&mut self, stop: &AtomicBool) -> Result<(), ToolError> {
+    fn catch_up(&mut self, stop: &AtomicBool) -> Result<(), LettersError> {
         let Some(mut reader) = self.reader.take() else { return Ok(()) };
         let mut polled = Vec::new();
         let begun = Instant::now();
@@ -471,7 +473,7 @@ impl Feed {
     fn new(
         log: &dyn Log,
         wanted: impl Iterator<Item = (TopicPartition, i64, usize)>,
-    ) -> Result<Option<Self>, ToolError> {
+    ) -> Result<Option<Self>, LettersError> {
         let mut by_partition: BTreeMap<TopicPartition, BTreeMap<i64, usize>> = BTreeMap::new();
         for (at, offset, number) in wanted {
             by_partition.entry(at).or_default().insert(offset, number);
@@ -496,7 +498,7 @@ impl Feed {
     }
 
     /// The next of the records, each with its number.
-    fn next(&mut self) -> Result<Vec<(usize, LogRecord)>, ToolError> {
+    fn next(&mut self) -> Result<Vec<(usize, LogRecord)>, LettersError> {
         self.reader.poll(&mut self.polled, BATCH_BYTES, WAIT)?;
         let mut found = Vec::new();
         for one in self.polled.drain(..) {
@@ -544,7 +546,7 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    fn run(&mut self, log: &dyn Log, stop: &AtomicBool) -> Result<(), ToolError> {
+    fn run(&mut self, log: &dyn Log, stop: &AtomicBool) -> Result<(), LettersError> {
         let letters = self.config.full_name(Output::DeadLetters.name());
         let numbered = || self.works.iter().enumerate();
         let whole = numbered().filter(|(_, work)| !work.excerpt).filter_map(|(number, work)| {
@@ -576,7 +578,7 @@ impl Sending<'_> {
         Ok(())
     }
 
-    fn take(&mut self, number: usize, record: LogRecord, stop: &AtomicBool) -> Result<(), ToolError> {
+    fn take(&mut self, number: usize, record: LogRecord, stop: &AtomicBool) -> Result<(), LettersError> {
         let Some(work) = self.works.get(number) else { return Ok(()) };
         let headers = replayed_headers(work, &record);
         let size = record.size();
@@ -604,7 +606,7 @@ impl Sending<'_> {
         Ok(())
     }
 
-    fn flush(&mut self, stop: &AtomicBool) -> Result<(), ToolError> {
+    fn flush(&mut self, stop: &AtomicBool) -> Result<(), LettersError> {
         self.newest.catch_up(stop)?;
         let begun = *self.begun.get_or_insert_with(Instant::now);
         if stop.load(Ordering::Relaxed) {
@@ -640,7 +642,7 @@ impl Sending<'_> {
     }
 
     /// Writes the records with a note of their dead letters. What its topic does not take is left out.
-    fn commit(&mut self, writer: &mut dyn Transactional, batch: &mut Vec<Outgoing>) -> Result<(), ToolError> {
+    fn commit(&mut self, writer: &mut dyn Transactional, batch: &mut Vec<Outgoing>) -> Result<(), LettersError> {
         while !batch.is_empty() {
             let letters = batch.iter().filter_map(|out| self.works.get(out.work)).flat_map(|work| work.letters.clone());
             let note = NewRecord {

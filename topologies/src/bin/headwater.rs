@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use headwater::cli::{ConfigArgs, ToolArgs, fail, stop_on_signals};
+use headwater::cli::{ConfigArgs, fail, stop_on_signals};
 use headwater::console::grouped;
 use headwater::error::Fault;
 use headwater::generate::{GenerateArgs, GenerateSummary, run_generate};
-use headwater::tools::{ensure_topic, open_log};
+use headwater::tools::{ToolArgs, ensure_topic, open_log};
 use topologies::bench::BenchArgs;
 
 /// Work beside a topology: produce, consume, replay dead letters, decide, explain, evaluate, benchmark
