@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{open_log, still_read};
+use super::open::open_log;
+use super::print::still_read;
 use crate::cli::fail;
 use crate::config::{Attempt, Config, Loaded, LogKind, Places, Problem, Sources, attempt};
 use crate::error::{Domain, Fault};

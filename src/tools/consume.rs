@@ -12,7 +12,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Outcome, ToolError, no_topic, opened};
+use super::error::ToolError;
+use super::open::{no_topic, opened};
+use super::print::Outcome;
 use crate::cli::{ConfigArgs, stop_on_signals};
 use crate::config::Config;
 use crate::log::{Headers, Log, LogRecord, Polled, Reader, Start, TopicPartition};

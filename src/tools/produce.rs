@@ -16,7 +16,9 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Outcome, ToolError, ensure_topic, opened_or_made, print_result};
+use super::error::ToolError;
+use super::open::{ensure_topic, opened_or_made};
+use super::print::{Outcome, print_result};
 use crate::cli::ConfigArgs;
 use crate::config::Config;
 use crate::console::{counted, grouped};

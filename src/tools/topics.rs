@@ -4,7 +4,9 @@ use std::io::{self, Write};
 
 use clap::Args;
 
-use super::{Outcome, ToolError, opened, still_read};
+use super::error::ToolError;
+use super::open::opened;
+use super::print::{Outcome, still_read};
 use crate::cli::ConfigArgs;
 use crate::config::Config;
 use crate::log::{Log, TopicInfo, Watermarks};

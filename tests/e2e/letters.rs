@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 mod support;
 
 use support::{Harness, Place, header, tests_folder};
+use topologies::tools::Examiner;
 
 /// Where records without a content type of their own cannot be read.
 fn harness(place: Place) -> Harness {
@@ -51,7 +52,8 @@ fn say(harness: &Harness, key: Option<&str>, source: &str, id: &str, title: &str
 }
 
 fn again(harness: &Harness, config: &Config, options: ReplayOptions) -> Replayed {
-    replay(&*harness.log, config, &options, &AtomicBool::new(false)).unwrap()
+    let examine = Examiner::of(config).unwrap();
+    replay(&*harness.log, config, examine.as_deref(), &options, &AtomicBool::new(false)).unwrap()
 }
 
 /// The records of the raw topic that a replay has written.
@@ -217,12 +219,12 @@ fn many_records_need_a_word_and_a_stop_is_heeded() {
     }
     producer.flush().unwrap();
     harness.run(2);
-    let refused = replay(&*harness.log, &harness.config, &ReplayOptions::default(), &AtomicBool::new(false));
+    let refused = replay(&*harness.log, &harness.config, None, &ReplayOptions::default(), &AtomicBool::new(false));
     assert!(matches!(refused, Err(LettersError::NeedsConsent { records: 1_500 })));
     let limited = again(&harness, &harness.config, ReplayOptions { limit: Some(40), ..ReplayOptions::default() });
     assert_eq!((limited.records, limited.complete), (40, true));
     let yes = ReplayOptions { yes: true, ..ReplayOptions::default() };
-    let stopped = replay(&*harness.log, &harness.config, &yes, &AtomicBool::new(true)).unwrap();
+    let stopped = replay(&*harness.log, &harness.config, None, &yes, &AtomicBool::new(true)).unwrap();
     assert_eq!((stopped.records, stopped.complete), (0, false));
     let done = again(&harness, &harness.config, yes);
     assert_eq!((done.records, done.skipped.replayed), (1_460, 40));

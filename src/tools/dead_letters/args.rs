@@ -6,13 +6,18 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{
-    Filter, LetterId, ListOptions, ReplayOptions, ShowForm, Standing, list, parse_time, replay, show, summary,
-};
+use super::examine::MakeExamine;
+use super::id::LetterId;
+use super::letter::{Filter, Standing, parse_time};
+use super::plan::ReplayOptions;
+use super::print::{ListOptions, ShowForm, list, show, summary};
+use super::replay::replay;
 use crate::cli::{ConfigArgs, stop_on_signals};
-use crate::config::Config;
+use crate::config::{Config, ConfigErrors, Invalid, Loaded};
 use crate::error::Fault;
-use crate::tools::{Outcome, ToolError, opened, print_result};
+use crate::tools::error::ToolError;
+use crate::tools::open::{open_written_log, opened};
+use crate::tools::print::{Outcome, print_result};
 
 /// `headwater dead-letters`.
 #[derive(Debug, Clone, Subcommand)]
@@ -189,11 +194,11 @@ pub struct ReplayArgs {
 }
 
 impl DeadLettersArgs {
-    /// Runs the tool.
+    /// Runs the tool. `examiner` gives what the topology knows of records.
     ///
     /// # Errors
     /// When it cannot do its work.
-    pub fn run(self) -> Result<ExitCode, Box<dyn Fault>> {
+    pub fn run(self, examiner: MakeExamine) -> Result<ExitCode, Box<dyn Fault>> {
         match self {
             Self::List(args) => args.run()?,
             Self::Summary(args) => {
@@ -202,7 +207,7 @@ impl DeadLettersArgs {
                 summary(log.as_ref(), &config, &filter, args.json, &mut io::stdout())?;
             }
             Self::Show(args) => args.run()?,
-            Self::Replay(args) => return args.run(),
+            Self::Replay(args) => return args.run(examiner),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -249,9 +254,13 @@ impl LetterArgs {
 }
 
 impl ReplayArgs {
-    fn run(self) -> Result<ExitCode, Box<dyn Fault>> {
+    fn run(self, examiner: MakeExamine) -> Result<ExitCode, Box<dyn Fault>> {
         const STOPPED: u8 = 130;
-        let (config, log) = opened(&self.config)?;
+        self.config.start_logging("warn")?;
+        let Loaded { config, places } = self.config.load()?;
+        let log = open_written_log(&config)?;
+        let problems = |invalid: Vec<Invalid>| invalid.into_iter().map(|one| places.problem(one)).collect();
+        let examine = examiner(&config).map_err(|invalid| ConfigErrors(problems(invalid)))?;
         let stop = stop_on_signals()?;
         let options = ReplayOptions {
             filter: self.filter.filter(&config, self.ids),
@@ -265,7 +274,7 @@ impl ReplayArgs {
             rate: self.rate,
             progress: !self.json,
         };
-        let replayed = replay(log.as_ref(), &config, &options, &stop)?;
+        let replayed = replay(log.as_ref(), &config, examine.as_deref(), &options, &stop)?;
         print_result(&replayed, self.json)?;
         Ok(if replayed.complete { ExitCode::SUCCESS } else { ExitCode::from(STOPPED) })
     }

@@ -1,9 +1,9 @@
 //! What can go wrong with dead letters.
 
-use super::LetterId;
+use super::id::LetterId;
 use crate::error::{Domain, Fault};
 use crate::log::LogError;
-use crate::tools::ToolError;
+use crate::tools::error::ToolError;
 
 /// Why dead letters could not be listed, shown or replayed.
 #[derive(Debug, thiserror::Error)]

@@ -9,12 +9,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Done, Filter, Letter, LetterId, LettersError, Standing, each_letter};
+use super::error::LettersError;
+use super::id::LetterId;
+use super::letter::{Done, Filter, Letter, Standing, each_letter};
 use crate::config::Config;
 use crate::console::grouped;
 use crate::engine::output::{Output, dead_letter};
 use crate::log::{Log, LogRecord, Polled, Start, TopicPartition};
-use crate::tools::{no_topic, still_read};
+use crate::tools::open::no_topic;
+use crate::tools::print::still_read;
 
 /// Widest reason in the table, in characters.
 const REASON_WIDTH: usize = 80;
@@ -429,7 +432,7 @@ fn hex_dump(bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::letter;
+    use super::super::letter::tests::letter;
     use super::*;
 
     fn shown(value: &[u8]) -> String {

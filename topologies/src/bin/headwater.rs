@@ -9,6 +9,7 @@ use headwater::error::Fault;
 use headwater::generate::{GenerateArgs, GenerateSummary, run_generate};
 use headwater::tools::{ToolArgs, ensure_topic, open_log};
 use topologies::bench::BenchArgs;
+use topologies::tools::{DiscoveryTools, Examiner};
 
 /// Work beside a topology: produce, consume, replay dead letters, decide, explain, evaluate, benchmark
 #[derive(Parser)]
@@ -22,6 +23,8 @@ struct Arguments {
 enum Command {
     #[command(flatten)]
     Tool(ToolArgs),
+    #[command(flatten)]
+    Discovery(DiscoveryTools),
     /// Generate realistic listings of several sources, with the truth about what is one event
     #[command(after_help = "\
 Examples:
@@ -47,7 +50,8 @@ struct Generate {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Tool(tool) => tool.run(),
+        Command::Tool(tool) => tool.run(Examiner::of),
+        Command::Discovery(tool) => tool.run(),
         Command::Bench(bench) => bench.run(),
         Command::Generate(args) => match generate(&args) {
             Ok(()) => ExitCode::SUCCESS,

@@ -14,10 +14,10 @@ use serde::Serialize;
 use super::evaluate::measure::Counts;
 use super::evaluate::truth::{Label, Pair, read_pairs};
 use super::evaluate::{self, EvaluateError, EvaluateOptions, Resolved, Scores};
-use super::{Outcome, ToolError, opened_or_made, print_result};
-use crate::cli::ConfigArgs;
-use crate::config::Config;
-use crate::log::Log;
+use headwater::cli::ConfigArgs;
+use headwater::config::Config;
+use headwater::log::Log;
+use headwater::tools::{Outcome, ToolError, opened_or_made, print_result};
 
 /// What to train on.
 #[derive(Debug, Clone, Default)]

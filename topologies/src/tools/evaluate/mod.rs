@@ -13,10 +13,10 @@ use headwater_operators::listing::{Geo, Texts, Venue};
 use headwater_operators::resolve::{Batch, Comparer, Link, ResolveConfig, Stat};
 use headwater_operators::{EventId, Listing, ListingId, LiveListing, PackedListing, Shared};
 
-use super::{ToolError, no_topic};
-use crate::config::Config;
-use crate::engine::state::ListingState;
-use crate::log::{Log, read_to_end};
+use headwater::config::Config;
+use headwater::engine::state::ListingState;
+use headwater::log::{Log, read_to_end};
+use headwater::tools::{ToolError, no_topic};
 
 mod args;
 mod error;

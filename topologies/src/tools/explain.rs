@@ -12,13 +12,14 @@ use headwater_operators::sanitize::sanitize;
 use headwater_operators::{EventId, Listing, ListingId, LiveListing};
 use serde::Serialize;
 
+use super::decide;
 use super::decide::describe;
 use super::evaluate::{self, EvaluateError, EvaluateOptions, Line};
-use super::{Outcome, ToolError, decide, opened_or_made, print_result};
-use crate::cli::ConfigArgs;
-use crate::config::Config;
-use crate::error::{Domain, Fault};
-use crate::log::Log;
+use headwater::cli::ConfigArgs;
+use headwater::config::Config;
+use headwater::error::{Domain, Fault};
+use headwater::log::Log;
+use headwater::tools::{Outcome, ToolError, opened_or_made, print_result};
 
 /// One of the two listings, as the command line names it.
 #[derive(Debug, Clone, PartialEq)]

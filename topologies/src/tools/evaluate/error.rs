@@ -1,8 +1,8 @@
 //! What can go wrong when listings are evaluated.
 
-use crate::error::{Domain, Fault};
-use crate::log::LogError;
-use crate::tools::ToolError;
+use headwater::error::{Domain, Fault};
+use headwater::log::LogError;
+use headwater::tools::ToolError;
 
 /// Why listings, links or labels could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{EvaluateOptions, evaluate};
-use crate::cli::ConfigArgs;
-use crate::tools::{Outcome, opened_or_made, print_line};
+use headwater::cli::ConfigArgs;
+use headwater::tools::{Outcome, opened_or_made, print_line};
 
 /// `headwater evaluate`.
 #[derive(Debug, Clone, Args)]

@@ -15,12 +15,12 @@ use headwater_operators::resolve::{
 };
 use serde::Serialize;
 
-use super::{Outcome, ToolError, opened, print_result, still_read};
-use crate::cli::ConfigArgs;
-use crate::config::{Config, topic};
-use crate::engine::output::{Output, json};
-use crate::error::{Domain, Fault};
-use crate::log::{Log, LogError, NewRecord, Producer, read_to_end};
+use headwater::cli::ConfigArgs;
+use headwater::config::{Config, topic};
+use headwater::engine::output::{Output, json};
+use headwater::error::{Domain, Fault};
+use headwater::log::{Log, LogError, NewRecord, Producer, read_to_end};
+use headwater::tools::{Outcome, ToolError, opened, print_result, still_read};
 
 /// Why a decision could not be made, taken back or listed.
 #[derive(Debug, thiserror::Error)]

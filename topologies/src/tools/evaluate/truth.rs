@@ -6,8 +6,8 @@ use std::path::Path;
 use headwater_operators::ListingId;
 use serde::{Deserialize, Serialize};
 
-use super::super::ToolError;
 use super::EvaluateError;
+use headwater::tools::ToolError;
 
 /// What a labelled pair is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
