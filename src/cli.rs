@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use clap::{Args, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::config::{Config, ConfigErrors, Loaded, Sources, load};
+use crate::config::{ConfigErrors, Loaded, Section, Sources, load};
 use crate::error::{Domain, Fault};
 use crate::telemetry::{LogFormat, TelemetryError, start_logging};
 
@@ -65,7 +65,7 @@ impl ConfigArgs {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn load(&self) -> Result<Loaded<Config>, ConfigErrors> {
+    pub fn load<S: Section>(&self) -> Result<Loaded<S>, ConfigErrors> {
         load(&self.sources())
     }
 

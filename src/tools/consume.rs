@@ -13,10 +13,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::error::ToolError;
-use super::open::{no_topic, opened};
+use super::open::{Opened, no_topic, opened};
 use super::print::Outcome;
 use crate::cli::{ConfigArgs, stop_on_signals};
-use crate::config::Config;
+use crate::config::{Runtime, Section};
 use crate::log::{Headers, Log, LogRecord, Polled, Reader, Start, TopicPartition};
 
 /// How much is read at a time.
@@ -47,7 +47,7 @@ pub struct ConsumeOptions {
 /// When there is no such topic, the log fails, or nothing can be printed.
 pub fn consume(
     log: &dyn Log,
-    config: &Config,
+    config: &Runtime,
     options: &ConsumeOptions,
     stop: &AtomicBool,
     out: &mut dyn Write,
@@ -98,8 +98,8 @@ impl ConsumeArgs {
     ///
     /// # Errors
     /// When it cannot do its work.
-    pub fn run(self) -> Outcome {
-        let (config, log) = opened(&self.config)?;
+    pub fn run<S: Section>(self) -> Outcome {
+        let Opened { config, log, .. } = opened::<S>(&self.config)?;
         let stop = stop_on_signals()?;
         let options = ConsumeOptions {
             topic: self.topic,
@@ -109,7 +109,7 @@ impl ConsumeArgs {
             json: self.json,
         };
         let stdout = io::stdout().lock();
-        consume(log.as_ref(), &config, &options, &stop, &mut io::BufWriter::with_capacity(1 << 16, stdout))?;
+        consume(log.as_ref(), &config.runtime, &options, &stop, &mut io::BufWriter::with_capacity(1 << 16, stdout))?;
         Ok(())
     }
 }

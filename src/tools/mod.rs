@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::cli::fail;
+use crate::config::Section;
 use dead_letters::MakeExamine;
 
 pub mod check;
@@ -17,7 +18,7 @@ pub mod produce;
 pub mod topics;
 
 pub use error::ToolError;
-pub use open::{ensure_topic, no_topic, open_log, open_written_log, opened, opened_or_made};
+pub use open::{Opened, ensure_topic, no_topic, open_log, open_written_log, opened, opened_or_made};
 pub use print::{Outcome, print_line, print_result, still_read};
 
 /// The tools that work on a log.
@@ -37,12 +38,12 @@ pub enum ToolArgs {
 impl ToolArgs {
     /// Runs the tool; errors are printed. `examiner` gives what the topology knows of records. The
     /// exit code is 0, that of the error's domain, or 130 for a replay that was stopped.
-    pub fn run(self, examiner: MakeExamine) -> ExitCode {
+    pub fn run<S: Section>(self, examiner: MakeExamine<S>) -> ExitCode {
         let done = |()| ExitCode::SUCCESS;
         let outcome = match self {
-            Self::Produce(args) => args.run().map(done),
-            Self::Consume(args) => args.run().map(done),
-            Self::Topics(args) => args.run().map(done),
+            Self::Produce(args) => args.run::<S>().map(done),
+            Self::Consume(args) => args.run::<S>().map(done),
+            Self::Topics(args) => args.run::<S>().map(done),
             Self::DeadLetters(args) => args.run(examiner),
         };
         outcome.unwrap_or_else(|error| fail(error.as_ref()))

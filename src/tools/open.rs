@@ -4,39 +4,49 @@ use std::sync::Arc;
 
 use super::error::ToolError;
 use crate::cli::ConfigArgs;
-use crate::config::{Config, LogKind, suggest};
+use crate::config::{Config, Loaded, LogKind, Places, Runtime, Section, suggest};
 use crate::error::Fault;
 use crate::log::embedded::EmbeddedLog;
 use crate::log::kafka::KafkaLog;
 use crate::log::{Log, LogError};
 
-/// The configuration and its log, which has to be there already.
+/// What a tool works on.
+pub struct Opened<S> {
+    /// The configuration.
+    pub config: Config<S>,
+    /// Where each of its values was written.
+    pub places: Places,
+    /// The log that it names.
+    pub log: Arc<dyn Log>,
+}
+
+/// Starts log lines, reads the configuration, and opens its log, which has to be there already.
 ///
 /// # Errors
 /// What is wrong with the configuration, and as [`open_written_log`].
-pub fn opened(args: &ConfigArgs) -> Result<(Config, Arc<dyn Log>), Box<dyn Fault>> {
+pub fn opened<S: Section>(args: &ConfigArgs) -> Result<Opened<S>, Box<dyn Fault>> {
     args.start_logging("warn")?;
-    let config = args.load()?.config;
-    let log = open_written_log(&config)?;
-    Ok((config, log))
+    let Loaded { config, places } = args.load::<S>()?;
+    let log = open_written_log(&config.runtime)?;
+    Ok(Opened { config, places, log })
 }
 
-/// The configuration and its log, for a tool that may do without what is in it.
+/// As [`opened`], for a tool that may do without what is in the log.
 ///
 /// # Errors
 /// What is wrong with the configuration, and as [`open_log`].
-pub fn opened_or_made(args: &ConfigArgs) -> Result<(Config, Arc<dyn Log>), Box<dyn Fault>> {
+pub fn opened_or_made<S: Section>(args: &ConfigArgs) -> Result<Opened<S>, Box<dyn Fault>> {
     args.start_logging("warn")?;
-    let config = args.load()?.config;
-    let log = open_log(&config).map_err(ToolError::from)?;
-    Ok((config, log))
+    let Loaded { config, places } = args.load::<S>()?;
+    let log = open_log(&config.runtime).map_err(ToolError::from)?;
+    Ok(Opened { config, places, log })
 }
 
 /// Opens the log that `config` names. Kafka is not connected to yet; [`Log::check`] does that.
 ///
 /// # Errors
 /// As [`EmbeddedLog::new`] and [`KafkaLog::new`].
-pub fn open_log(config: &Config) -> Result<Arc<dyn Log>, LogError> {
+pub fn open_log(config: &Runtime) -> Result<Arc<dyn Log>, LogError> {
     Ok(match config.log.kind {
         LogKind::Embedded => Arc::new(EmbeddedLog::new(&config.log.embedded)?),
         LogKind::Kafka => Arc::new(KafkaLog::new(config.log.kafka.clone())?),
@@ -47,7 +57,7 @@ pub fn open_log(config: &Config) -> Result<Arc<dyn Log>, LogError> {
 ///
 /// # Errors
 /// [`ToolError::NoLog`] where it is a file that is not there; else as [`open_log`].
-pub fn open_written_log(config: &Config) -> Result<Arc<dyn Log>, ToolError> {
+pub fn open_written_log(config: &Runtime) -> Result<Arc<dyn Log>, ToolError> {
     let path = &config.log.embedded.path;
     if config.log.kind == LogKind::Embedded && !path.exists() {
         return Err(ToolError::NoLog { path: path.clone() });
@@ -61,7 +71,7 @@ pub fn open_written_log(config: &Config) -> Result<Arc<dyn Log>, ToolError> {
 ///
 /// # Errors
 /// [`ToolError::StrayTopic`] where the configuration does not know it; else when the log fails.
-pub fn ensure_topic(log: &dyn Log, config: &Config, topic: &str, any: bool) -> Result<String, ToolError> {
+pub fn ensure_topic(log: &dyn Log, config: &Runtime, topic: &str, any: bool) -> Result<String, ToolError> {
     let full = config.full_name(topic);
     let known: Vec<String> = config.topic_specs().into_iter().map(|spec| spec.name).collect();
     if !any && !known.contains(&full) && log.watermarks(&full)?.is_none() {
@@ -73,7 +83,7 @@ pub fn ensure_topic(log: &dyn Log, config: &Config, topic: &str, any: bool) -> R
 }
 
 /// The error for a topic that is not there, with a suggestion from those that are.
-pub fn no_topic(log: &dyn Log, config: &Config, topic: String) -> ToolError {
+pub fn no_topic(log: &dyn Log, config: &Runtime, topic: String) -> ToolError {
     let names: Vec<String> = match log.topics(&config.prefix) {
         Ok(topics) => topics.into_iter().map(|topic| topic.name).collect(),
         Err(error) => return error.into(),

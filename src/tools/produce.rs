@@ -17,10 +17,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::error::ToolError;
-use super::open::{ensure_topic, opened_or_made};
+use super::open::{Opened, ensure_topic, opened_or_made};
 use super::print::{Outcome, print_result};
 use crate::cli::ConfigArgs;
-use crate::config::Config;
+use crate::config::{Runtime, Section};
 use crate::console::{counted, grouped};
 use crate::error::{Domain, Fault};
 use crate::log::{Headers, Log, LogError, NewRecord, Producer};
@@ -164,7 +164,7 @@ impl Fault for ProduceError {
 /// When nothing would read the topic (unless `create`), when a file cannot be read or its content
 /// type not be told, when a record cannot be written (unless `keep_going`), or when the log fails.
 /// What was read before is written all the same.
-pub fn produce(log: &dyn Log, config: &Config, options: &ProduceOptions) -> Result<Produced, ProduceError> {
+pub fn produce(log: &dyn Log, config: &Runtime, options: &ProduceOptions) -> Result<Produced, ProduceError> {
     let begun = Instant::now();
     let inputs = inputs(options, config)?;
     let topic = ensure_topic(log, config, &options.topic, options.create)?;
@@ -279,9 +279,9 @@ impl ProduceArgs {
     ///
     /// # Errors
     /// When it cannot do its work.
-    pub fn run(self) -> Outcome {
-        let (config, log) = opened_or_made(&self.config)?;
-        let produced = produce(log.as_ref(), &config, &self.options())?;
+    pub fn run<S: Section>(self) -> Outcome {
+        let Opened { config, log, .. } = opened_or_made::<S>(&self.config)?;
+        let produced = produce(log.as_ref(), &config.runtime, &self.options())?;
         print_result(&produced, self.json)
     }
 }
@@ -330,7 +330,7 @@ impl Input {
 
 /// All files, with folders opened, and what is in them. Nothing is read yet, so that a name that
 /// is wrong stops everything before anything is written.
-fn inputs(options: &ProduceOptions, config: &Config) -> Result<Vec<Input>, ProduceError> {
+fn inputs(options: &ProduceOptions, config: &Runtime) -> Result<Vec<Input>, ProduceError> {
     let full = config.full_name(&options.topic);
     let configured = config.inputs.iter().find(|input| config.full_name(&input.topic) == full);
     let known = configured.is_some_and(|input| input.content_type.is_some());

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use clap::Args;
 
 use super::error::ToolError;
-use super::open::opened;
+use super::open::{Opened, opened};
 use super::print::{Outcome, still_read};
 use crate::cli::ConfigArgs;
-use crate::config::Config;
+use crate::config::{Runtime, Section};
 use crate::log::{Log, TopicInfo, Watermarks};
 
 /// More partitions than these are not shown one by one.
@@ -18,7 +18,7 @@ const PARTITIONS_SHOWN: usize = 8;
 ///
 /// # Errors
 /// When the log cannot be asked, or nothing can be printed.
-pub fn topics(log: &dyn Log, config: &Config, json: bool, out: &mut dyn Write) -> Result<(), ToolError> {
+pub fn topics(log: &dyn Log, config: &Runtime, json: bool, out: &mut dyn Write) -> Result<(), ToolError> {
     let found = log.topics(&config.prefix)?;
     let printed = if json { print_json(&found, out) } else { print_table(&found, out) };
     if found.is_empty() && !json {
@@ -51,9 +51,9 @@ impl TopicsArgs {
     ///
     /// # Errors
     /// When it cannot do its work.
-    pub fn run(self) -> Outcome {
-        let (config, log) = opened(&self.config)?;
-        Ok(topics(log.as_ref(), &config, self.json, &mut io::stdout())?)
+    pub fn run<S: Section>(self) -> Outcome {
+        let Opened { config, log, .. } = opened::<S>(&self.config)?;
+        Ok(topics(log.as_ref(), &config.runtime, self.json, &mut io::stdout())?)
     }
 }
 

@@ -5,6 +5,7 @@
 //! tools and benchmarks.
 
 pub mod bench;
+pub mod config;
 pub mod discovery;
 pub mod run;
 pub mod tools;

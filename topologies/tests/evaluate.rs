@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use headwater::config::Config;
 use headwater::error::{Domain, Fault};
 use headwater::log::embedded::EmbeddedLog;
 use headwater_operators::{EventId, Listing, ListingId};
 use serde_json::{Value, json};
+use topologies::config::Config;
 use topologies::tools::evaluate::{EvaluateOptions, MistakeKind, Report, evaluate};
 
 /// Precision, recall, F1 and false-positive rate of the fixture as score.py gives them.

@@ -13,10 +13,10 @@ use super::plan::ReplayOptions;
 use super::print::{ListOptions, ShowForm, list, show, summary};
 use super::replay::replay;
 use crate::cli::{ConfigArgs, stop_on_signals};
-use crate::config::{Config, ConfigErrors, Invalid, Loaded};
+use crate::config::{ConfigErrors, Invalid, Runtime, Section};
 use crate::error::Fault;
 use crate::tools::error::ToolError;
-use crate::tools::open::{open_written_log, opened};
+use crate::tools::open::{Opened, opened};
 use crate::tools::print::{Outcome, print_result};
 
 /// `headwater dead-letters`.
@@ -68,7 +68,7 @@ pub struct FilterArgs {
 }
 
 impl FilterArgs {
-    fn filter(self, config: &Config, ids: Vec<LetterId>) -> Filter {
+    fn filter(self, config: &Runtime, ids: Vec<LetterId>) -> Filter {
         Filter {
             ids,
             codes: self.code,
@@ -198,15 +198,15 @@ impl DeadLettersArgs {
     ///
     /// # Errors
     /// When it cannot do its work.
-    pub fn run(self, examiner: MakeExamine) -> Result<ExitCode, Box<dyn Fault>> {
+    pub fn run<S: Section>(self, examiner: MakeExamine<S>) -> Result<ExitCode, Box<dyn Fault>> {
         match self {
-            Self::List(args) => args.run()?,
+            Self::List(args) => args.run::<S>()?,
             Self::Summary(args) => {
-                let (config, log) = opened(&args.config)?;
-                let filter = args.filter.filter(&config, Vec::new());
-                summary(log.as_ref(), &config, &filter, args.json, &mut io::stdout())?;
+                let Opened { config, log, .. } = opened::<S>(&args.config)?;
+                let filter = args.filter.filter(&config.runtime, Vec::new());
+                summary(log.as_ref(), &config.runtime, &filter, args.json, &mut io::stdout())?;
             }
-            Self::Show(args) => args.run()?,
+            Self::Show(args) => args.run::<S>()?,
             Self::Replay(args) => return args.run(examiner),
         }
         Ok(ExitCode::SUCCESS)
@@ -214,8 +214,8 @@ impl DeadLettersArgs {
 }
 
 impl LettersArgs {
-    fn run(self) -> Outcome {
-        let (config, log) = opened(&self.config)?;
+    fn run<S: Section>(self) -> Outcome {
+        let Opened { config, log, .. } = opened::<S>(&self.config)?;
         let standing = match (self.new, self.replayed, self.parked) {
             (true, _, _) => Some(Standing::New),
             (_, true, _) => Some(Standing::Replayed),
@@ -223,44 +223,43 @@ impl LettersArgs {
             _ => None,
         };
         let options = ListOptions {
-            filter: self.filter.filter(&config, Vec::new()),
+            filter: self.filter.filter(&config.runtime, Vec::new()),
             standing,
             oldest_first: self.oldest_first,
             limit: Some(self.limit).filter(|limit| *limit > 0),
             json: self.json,
         };
         let stdout = io::stdout().lock();
-        list(log.as_ref(), &config, &options, &mut io::BufWriter::new(stdout))?;
+        list(log.as_ref(), &config.runtime, &options, &mut io::BufWriter::new(stdout))?;
         Ok(())
     }
 }
 
 impl LetterArgs {
-    fn run(self) -> Outcome {
-        let (config, log) = opened(&self.config)?;
+    fn run<S: Section>(self) -> Outcome {
+        let Opened { config, log, .. } = opened::<S>(&self.config)?;
         let form = match (self.raw || self.out.is_some(), self.json) {
             (true, _) => ShowForm::Raw,
             (false, true) => ShowForm::Json,
             (false, false) => ShowForm::Text,
         };
         let Some(path) = self.out else {
-            return Ok(show(log.as_ref(), &config, self.id, form, &mut io::stdout())?);
+            return Ok(show(log.as_ref(), &config.runtime, self.id, form, &mut io::stdout())?);
         };
         let mut bytes = Vec::new();
-        show(log.as_ref(), &config, self.id, form, &mut bytes)?;
+        show(log.as_ref(), &config.runtime, self.id, form, &mut bytes)?;
         std::fs::write(&path, bytes).map_err(|source| ToolError::Writing { path, source })?;
         Ok(())
     }
 }
 
 impl ReplayArgs {
-    fn run(self, examiner: MakeExamine) -> Result<ExitCode, Box<dyn Fault>> {
+    fn run<S: Section>(self, examiner: MakeExamine<S>) -> Result<ExitCode, Box<dyn Fault>> {
         const STOPPED: u8 = 130;
-        self.config.start_logging("warn")?;
-        let Loaded { config, places } = self.config.load()?;
-        let log = open_written_log(&config)?;
+        let Opened { config, places, log } = opened::<S>(&self.config)?;
         let problems = |invalid: Vec<Invalid>| invalid.into_iter().map(|one| places.problem(one)).collect();
         let examine = examiner(&config).map_err(|invalid| ConfigErrors(problems(invalid)))?;
+        let config = config.runtime;
         let stop = stop_on_signals()?;
         let options = ReplayOptions {
             filter: self.filter.filter(&config, self.ids),

@@ -18,4 +18,4 @@ pub trait Examine {
 }
 
 /// Makes the [`Examine`] of a topology; `None` where it has none.
-pub type MakeExamine = fn(&Config) -> Result<Option<Box<dyn Examine>>, Vec<Invalid>>;
+pub type MakeExamine<S> = fn(&Config<S>) -> Result<Option<Box<dyn Examine>>, Vec<Invalid>>;

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::LettersError;
 use super::id::LetterId;
-use crate::config::{Config, Period, topic};
-use crate::engine::output::{Output, dead_letter};
+use crate::config::{Period, Runtime, topic};
+use crate::engine::output::dead_letter;
 use crate::log::{Log, LogRecord, read_to_end};
 use crate::tools::open::no_topic;
 
@@ -234,7 +234,7 @@ impl ReplayNote {
 pub(super) struct Done(BTreeSet<LetterId>);
 
 impl Done {
-    pub(super) fn read(log: &dyn Log, config: &Config) -> Result<Self, LettersError> {
+    pub(super) fn read(log: &dyn Log, config: &Runtime) -> Result<Self, LettersError> {
         let mut done = Self::default();
         let topic = config.full_name(topic::REPLAYS);
         read_to_end(log, &topic, |record| -> Result<(), LettersError> {
@@ -264,11 +264,11 @@ impl Done {
 /// Hands every dead letter to `each`, with what is left to be done with it.
 pub(super) fn each_letter(
     log: &dyn Log,
-    config: &Config,
+    config: &Runtime,
     done: &Done,
     mut each: impl FnMut(Letter, Standing),
 ) -> Result<(), LettersError> {
-    let topic = config.full_name(Output::DeadLetters.name());
+    let topic = config.full_name(topic::DEAD_LETTERS);
     if log.watermarks(&topic)?.is_none() {
         return Err(no_topic(log, config, topic).into());
     }

@@ -12,7 +12,7 @@ use super::error::LettersError;
 use super::examine::Examine;
 use super::letter::{REPLAY_OF, Version, number};
 use super::plan::{Plan, ReplayOptions, Work};
-use crate::config::Config;
+use crate::config::Runtime;
 use crate::log::{Log, LogRecord, Polled, Reader, Start, TopicPartition};
 use crate::tools::produce::{CONTENT_TYPE_HEADER, SOURCE_HEADER};
 
@@ -26,7 +26,7 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 const LONGEST_LOOK: Duration = Duration::from_millis(500);
 
 /// The record as a topology takes it.
-pub(super) fn raw_record(record: &LogRecord, config: &Config) -> RawRecord {
+pub(super) fn raw_record(record: &LogRecord, config: &Runtime) -> RawRecord {
     let input = config.inputs.iter().find(|input| config.full_name(&input.topic) == *record.topic);
     let or_input = |name: &str, configured: Option<&String>| -> Option<SmolStr> {
         let header = record.header(name).and_then(|value| std::str::from_utf8(value).ok());
@@ -50,7 +50,7 @@ pub(super) fn raw_record(record: &LogRecord, config: &Config) -> RawRecord {
 
 /// The newest records of some documents and subjects, as far as they were looked for.
 pub(super) struct Newest<'a> {
-    config: &'a Config,
+    config: &'a Runtime,
     examine: Option<&'a dyn Examine>,
     /// None where nothing has to be looked for.
     reader: Option<Box<dyn Reader>>,
@@ -68,7 +68,7 @@ type Document = (Arc<str>, Option<String>, Vec<u8>);
 impl<'a> Newest<'a> {
     pub(super) fn new(
         log: &dyn Log,
-        config: &'a Config,
+        config: &'a Runtime,
         examine: Option<&'a dyn Examine>,
         plan: &Plan,
         options: &ReplayOptions,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::error::LettersError;
 use super::id::LetterId;
 use super::letter::{Done, Filter, Letter, Origin, Standing, Version, each_letter};
-use crate::config::Config;
+use crate::config::Runtime;
 use crate::log::{Log, TopicPartition};
 
 /// What to replay, and how.
@@ -79,7 +79,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn read(log: &dyn Log, config: &Config, options: &ReplayOptions) -> Result<Self, LettersError> {
+    pub(super) fn read(log: &dyn Log, config: &Runtime, options: &ReplayOptions) -> Result<Self, LettersError> {
         let done = Done::read(log, config)?;
         let mut plan = Self::default();
         let mut works: BTreeMap<Origin, Work> = BTreeMap::new();

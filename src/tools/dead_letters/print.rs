@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 use super::error::LettersError;
 use super::id::LetterId;
 use super::letter::{Done, Filter, Letter, Standing, each_letter};
-use crate::config::Config;
+use crate::config::{Runtime, topic};
 use crate::console::grouped;
-use crate::engine::output::{Output, dead_letter};
+use crate::engine::output::dead_letter;
 use crate::log::{Log, LogRecord, Polled, Start, TopicPartition};
 use crate::tools::open::no_topic;
 use crate::tools::print::still_read;
@@ -45,7 +45,7 @@ pub struct ListOptions {
 ///
 /// # Errors
 /// When there is no such topic, the log fails, or nothing can be printed.
-pub fn list(log: &dyn Log, config: &Config, options: &ListOptions, out: &mut dyn Write) -> Result<(), LettersError> {
+pub fn list(log: &dyn Log, config: &Runtime, options: &ListOptions, out: &mut dyn Write) -> Result<(), LettersError> {
     let done = Done::read(log, config)?;
     let mut found: Vec<(Letter, Standing)> = Vec::new();
     let mut total = 0_u64;
@@ -224,7 +224,7 @@ struct Tally {
 /// As [`list`].
 pub fn summary(
     log: &dyn Log,
-    config: &Config,
+    config: &Runtime,
     filter: &Filter,
     json: bool,
     out: &mut dyn Write,
@@ -313,7 +313,7 @@ pub enum ShowForm {
 /// When there is no such topic or dead letter, the log fails, or nothing can be printed.
 pub fn show(
     log: &dyn Log,
-    config: &Config,
+    config: &Runtime,
     id: LetterId,
     form: ShowForm,
     out: &mut dyn Write,
@@ -329,8 +329,8 @@ pub fn show(
     Ok(())
 }
 
-fn record_at(log: &dyn Log, config: &Config, id: LetterId) -> Result<LogRecord, LettersError> {
-    let topic = config.full_name(Output::DeadLetters.name());
+fn record_at(log: &dyn Log, config: &Runtime, id: LetterId) -> Result<LogRecord, LettersError> {
+    let topic = config.full_name(topic::DEAD_LETTERS);
     let Some(partitions) = log.watermarks(&topic)? else { return Err(no_topic(log, config, topic).into()) };
     let ends = usize::try_from(id.partition).ok().and_then(|partition| partitions.get(partition));
     let Some(_) = ends.filter(|ends| (ends.low..ends.high).contains(&id.offset)) else {

@@ -25,9 +25,9 @@ use super::examine::Examine;
 use super::letter::{REPLAY_OF, ReplayNote, text};
 use super::newest::{BATCH_BYTES, Newest, WAIT, raw_record};
 use super::plan::{Plan, ReplayOptions, Skipped, Work};
-use crate::config::{Config, topic};
+use crate::config::{Runtime, topic};
 use crate::console::{counted, grouped};
-use crate::engine::output::{Output, dead_letter, json};
+use crate::engine::output::{dead_letter, json};
 use crate::log::{Headers, Log, LogError, LogRecord, NewRecord, Polled, Reader, Start, TopicPartition};
 use crate::log::{Transaction, Transactional};
 
@@ -77,7 +77,7 @@ pub struct Replayed {
 /// meanwhile, or when the log fails.
 pub fn replay(
     log: &dyn Log,
-    config: &Config,
+    config: &Runtime,
     examine: Option<&dyn Examine>,
     options: &ReplayOptions,
     stop: &AtomicBool,
@@ -201,7 +201,7 @@ struct Outgoing {
 }
 
 struct Sending<'a> {
-    config: &'a Config,
+    config: &'a Runtime,
     options: &'a ReplayOptions,
     examine: Option<&'a dyn Examine>,
     works: &'a [Work],
@@ -221,7 +221,7 @@ struct Sending<'a> {
 
 impl Sending<'_> {
     fn run(&mut self, log: &dyn Log, stop: &AtomicBool) -> Result<(), LettersError> {
-        let letters = self.config.full_name(Output::DeadLetters.name());
+        let letters = self.config.full_name(topic::DEAD_LETTERS);
         let numbered = || self.works.iter().enumerate();
         let whole = numbered().filter(|(_, work)| !work.excerpt).filter_map(|(number, work)| {
             let letter = work.letters.first()?;

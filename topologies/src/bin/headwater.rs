@@ -9,6 +9,7 @@ use headwater::error::Fault;
 use headwater::generate::{GenerateArgs, GenerateSummary, run_generate};
 use headwater::tools::{ToolArgs, ensure_topic, open_log};
 use topologies::bench::BenchArgs;
+use topologies::config::Sections;
 use topologies::tools::{DiscoveryTools, Examiner};
 
 /// Work beside a topology: produce, consume, replay dead letters, decide, explain, evaluate, benchmark
@@ -68,7 +69,7 @@ fn generate(args: &Generate) -> Result<(), Box<dyn Fault>> {
         report(&summary);
         return Ok(());
     };
-    let config = args.config.load()?.config;
+    let config = args.config.load::<Sections>()?.config.runtime;
     let log = open_log(&config)?;
     let topic = ensure_topic(&*log, &config, topic, false)?;
     let summary = run_generate(&args.generate, Some((&*log, &topic)), &stop)?;

@@ -15,12 +15,13 @@ use headwater_operators::resolve::{
 };
 use serde::Serialize;
 
+use crate::config::{Sections, topic};
 use headwater::cli::ConfigArgs;
-use headwater::config::{Config, topic};
+use headwater::config::Runtime;
 use headwater::engine::output::{Output, json};
 use headwater::error::{Domain, Fault};
 use headwater::log::{Log, LogError, NewRecord, Producer, read_to_end};
-use headwater::tools::{Outcome, ToolError, opened, print_result, still_read};
+use headwater::tools::{Opened, Outcome, ToolError, opened, print_result, still_read};
 
 /// Why a decision could not be made, taken back or listed.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +120,7 @@ pub fn parse_listing(text: &str) -> Result<ListingRef, String> {
 ///
 /// # Errors
 /// When it is on a listing and itself, or the log fails.
-pub fn decide(log: &dyn Log, config: &Config, new: NewDecision) -> Result<Decided, DecideError> {
+pub fn decide(log: &dyn Log, config: &Runtime, new: NewDecision) -> Result<Decided, DecideError> {
     let [a, b] = new.listings;
     let ruling = Ruling { a, b, who: new.who.into(), why: new.why, at: new.at_ms };
     let decision = match new.say {
@@ -142,7 +143,7 @@ pub fn decide(log: &dyn Log, config: &Config, new: NewDecision) -> Result<Decide
 ///
 /// # Errors
 /// When nothing was, or the log fails.
-pub fn withdraw(log: &dyn Log, config: &Config, listings: [ListingRef; 2]) -> Result<Decided, DecideError> {
+pub fn withdraw(log: &dyn Log, config: &Runtime, listings: [ListingRef; 2]) -> Result<Decided, DecideError> {
     let [a, b] = &listings;
     let pair = ordered(a, b).ok_or(DecideError::OneListing)?;
     let before = on_pair(log, config, pair)?;
@@ -249,14 +250,14 @@ impl DecideArgs {
             Self::Same(on) => on.run(Say::Same),
             Self::Different(on) => on.run(Say::Different),
             Self::Withdraw(args) => {
-                let (config, log) = opened(&args.config)?;
-                let changed = withdraw(log.as_ref(), &config, [args.a, args.b])?;
+                let Opened { config, log, .. } = opened::<Sections>(&args.config)?;
+                let changed = withdraw(log.as_ref(), &config.runtime, [args.a, args.b])?;
                 print_result(&changed, args.json)
             }
             Self::List(args) => {
-                let (config, log) = opened(&args.config)?;
+                let Opened { config, log, .. } = opened::<Sections>(&args.config)?;
                 let options = ListOptions { listing: args.listing, open: args.open, json: args.json };
-                Ok(list(log.as_ref(), &config, &options, &mut io::stdout())?)
+                Ok(list(log.as_ref(), &config.runtime, &options, &mut io::stdout())?)
             }
         }
     }
@@ -264,7 +265,7 @@ impl DecideArgs {
 
 impl DecideOn {
     fn run(self, say: Say) -> Outcome {
-        let (config, log) = opened(&self.config)?;
+        let Opened { config, log, .. } = opened::<Sections>(&self.config)?;
         let new = NewDecision {
             say,
             listings: [self.a, self.b],
@@ -272,7 +273,7 @@ impl DecideOn {
             why: self.because,
             at_ms: jiff::Timestamp::now().as_millisecond(),
         };
-        let changed = decide(log.as_ref(), &config, new)?;
+        let changed = decide(log.as_ref(), &config.runtime, new)?;
         print_result(&changed, self.json)
     }
 }
@@ -298,7 +299,7 @@ impl OnPair {
     }
 }
 
-fn on_pair(log: &dyn Log, config: &Config, pair: Pair) -> Result<OnPair, ToolError> {
+fn on_pair(log: &dyn Log, config: &Runtime, pair: Pair) -> Result<OnPair, ToolError> {
     log.ensure_topics(&[config.topic_spec(topic::DECISIONS)])?;
     let mut records = known(log, config)?.records;
     records.retain(|(_, decision)| decision.pair() == Some(pair));
@@ -331,7 +332,7 @@ struct KnownDecisions {
     unreadable: usize,
 }
 
-fn known(log: &dyn Log, config: &Config) -> Result<KnownDecisions, ToolError> {
+fn known(log: &dyn Log, config: &Runtime) -> Result<KnownDecisions, ToolError> {
     let mut known = KnownDecisions { records: Vec::new(), unreadable: 0 };
     for (key, value) in table(log, &config.full_name(topic::DECISIONS))? {
         match serde_json::from_slice::<Decision>(&value) {
@@ -402,7 +403,7 @@ pub struct Listed {
 ///
 /// # Errors
 /// When the log fails.
-pub fn decisions(log: &dyn Log, config: &Config) -> Result<(Vec<Listed>, usize), ToolError> {
+pub fn decisions(log: &dyn Log, config: &Runtime) -> Result<(Vec<Listed>, usize), ToolError> {
     let known = known(log, config)?;
     let reports: HashMap<Vec<u8>, DecisionReport> = table(log, &config.full_name(Output::DecisionReports.name()))?
         .into_iter()
@@ -458,7 +459,7 @@ pub struct ListOptions {
 ///
 /// # Errors
 /// When the log fails, or nothing can be printed.
-pub fn list(log: &dyn Log, config: &Config, options: &ListOptions, out: &mut dyn Write) -> Result<(), ToolError> {
+pub fn list(log: &dyn Log, config: &Runtime, options: &ListOptions, out: &mut dyn Write) -> Result<(), ToolError> {
     let (mut listed, unreadable) = decisions(log, config)?;
     listed.retain(|one| {
         let ruling = one.decision.ruling();

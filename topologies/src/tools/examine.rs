@@ -1,6 +1,7 @@
 //! What discovery knows of the records of dead letters.
 
-use headwater::config::{Config, Invalid};
+use crate::config::Config;
+use headwater::config::Invalid;
 use headwater::tools::dead_letters::Examine;
 use headwater_operators::extract::Extractor;
 use headwater_operators::raw::RawRecord;
@@ -14,7 +15,7 @@ impl Examiner {
     /// # Errors
     /// Everything that is wrong with the sections of extraction.
     pub fn of(config: &Config) -> Result<Option<Box<dyn Examine>>, Vec<Invalid>> {
-        let (extractor, _) = config.compile()?;
+        let (extractor, _) = config.topology.compile()?;
         Ok(Some(Box::new(Self(extractor))))
     }
 }

@@ -15,11 +15,11 @@ use serde::Serialize;
 use super::decide;
 use super::decide::describe;
 use super::evaluate::{self, EvaluateError, EvaluateOptions, Line};
+use crate::config::Config;
 use headwater::cli::ConfigArgs;
-use headwater::config::Config;
 use headwater::error::{Domain, Fault};
 use headwater::log::Log;
-use headwater::tools::{Outcome, ToolError, opened_or_made, print_result};
+use headwater::tools::{Opened, Outcome, ToolError, opened_or_made, print_result};
 
 /// One of the two listings, as the command line names it.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,7 +133,7 @@ impl ExplainArgs {
     /// # Errors
     /// When it cannot do its work.
     pub fn run(self) -> Outcome {
-        let (config, log) = opened_or_made(&self.config)?;
+        let Opened { config, log, .. } = opened_or_made(&self.config)?;
         print_result(&explain(log.as_ref(), &config, &[self.a, self.b])?, self.json)
     }
 }
@@ -194,7 +194,7 @@ impl Fault for ExplainError {
 /// # Errors
 /// When a listing is unknown, a record cannot be read, or the log fails.
 pub fn explain(log: &dyn Log, config: &Config, subjects: &[Subject; 2]) -> Result<Explanation, ExplainError> {
-    let resolve = config.resolve_config();
+    let resolve = config.topology.resolve_config();
     let known = subjects.iter().any(|subject| matches!(subject, Subject::Known(_)));
     let options = EvaluateOptions::default();
     let mut listings = if known { evaluate::read_listings(log, config, &options)? } else { HashMap::new() };
@@ -222,7 +222,7 @@ pub fn explain(log: &dyn Log, config: &Config, subjects: &[Subject; 2]) -> Resul
         return Err(ExplainError::OneListing);
     }
     let decisions: Vec<Decision> = if known {
-        decide::decisions(log, config)?.0.into_iter().map(|listed| listed.decision).collect()
+        decide::decisions(log, &config.runtime)?.0.into_iter().map(|listed| listed.decision).collect()
     } else {
         Vec::new()
     };
@@ -233,7 +233,7 @@ pub fn explain(log: &dyn Log, config: &Config, subjects: &[Subject; 2]) -> Resul
 
 fn read_record(config: &Config, text: &str, letter: &'static str) -> Result<LiveListing, ExplainError> {
     let wrong = |reason: String| ExplainError::Record { letter, reason };
-    let (extractor, _): (Extractor, _) = config.compile().map_err(|problems| {
+    let (extractor, _): (Extractor, _) = config.topology.compile().map_err(|problems| {
         wrong(
             problems
                 .iter()
@@ -259,8 +259,8 @@ fn read_record(config: &Config, text: &str, letter: &'static str) -> Result<Live
     }
     let first = extraction.document.and_then(|document| document.listings.into_iter().next());
     let mut listing = first.ok_or_else(|| wrong("it gives no listing".to_owned()))?.listing;
-    sanitize(&mut listing, &config.sanitize);
-    listing.venue.geo = headwater_operators::geocode::locate(&listing.venue.view(), &config.geocode);
+    sanitize(&mut listing, &config.topology.sanitize);
+    listing.venue.geo = headwater_operators::geocode::locate(&listing.venue.view(), &config.topology.geocode);
     Ok(LiveListing::new(&listing, now, now))
 }
 

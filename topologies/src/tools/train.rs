@@ -14,10 +14,10 @@ use serde::Serialize;
 use super::evaluate::measure::Counts;
 use super::evaluate::truth::{Label, Pair, read_pairs};
 use super::evaluate::{self, EvaluateError, EvaluateOptions, Resolved, Scores};
+use crate::config::Config;
 use headwater::cli::ConfigArgs;
-use headwater::config::Config;
 use headwater::log::Log;
-use headwater::tools::{Outcome, ToolError, opened_or_made, print_result};
+use headwater::tools::{Opened, Outcome, ToolError, opened_or_made, print_result};
 
 /// What to train on.
 #[derive(Debug, Clone, Default)]
@@ -72,7 +72,7 @@ pub struct Trained {
 pub fn train_resolve(log: &dyn Log, config: &Config, options: &TrainOptions) -> Result<Trained, EvaluateError> {
     let mut pairs = read_pairs(&options.truth)?;
     pairs.retain(|pair| pair.label != Label::Ambiguous && !options.exclude_how.contains(&pair.how));
-    let resolve = config.resolve_config();
+    let resolve = config.topology.resolve_config();
     let read = |without_urls| {
         let options =
             EvaluateOptions { listings: options.listings.clone(), without_urls, ..EvaluateOptions::default() };
@@ -156,7 +156,7 @@ impl TrainArgs {
 
 impl TrainResolveArgs {
     fn run(self) -> Outcome {
-        let (config, log) = opened_or_made(&self.config)?;
+        let Opened { config, log, .. } = opened_or_made(&self.config)?;
         let options = TrainOptions {
             truth: self.truth,
             exclude_how: self.exclude_how,

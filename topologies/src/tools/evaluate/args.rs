@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{EvaluateOptions, evaluate};
 use headwater::cli::ConfigArgs;
-use headwater::tools::{Outcome, opened_or_made, print_line};
+use headwater::tools::{Opened, Outcome, opened_or_made, print_line};
 
 /// `headwater evaluate`.
 #[derive(Debug, Clone, Args)]
@@ -61,7 +61,7 @@ impl EvaluateArgs {
     /// # Errors
     /// When it cannot do its work.
     pub fn run(self) -> Outcome {
-        let (config, log) = opened_or_made(&self.config)?;
+        let Opened { config, log, .. } = opened_or_made(&self.config)?;
         let options = EvaluateOptions {
             truth: self.truth,
             groups: self.groups,

@@ -13,7 +13,8 @@ use headwater_operators::listing::{Geo, Texts, Venue};
 use headwater_operators::resolve::{Batch, Comparer, Link, ResolveConfig, Stat};
 use headwater_operators::{EventId, Listing, ListingId, LiveListing, PackedListing, Shared};
 
-use headwater::config::Config;
+use crate::config::Config;
+use headwater::config::Runtime;
 use headwater::engine::state::ListingState;
 use headwater::log::{Log, read_to_end};
 use headwater::tools::{ToolError, no_topic};
@@ -162,7 +163,7 @@ fn pair(a: &Member, b: &Member, label: Label) -> Pair {
 /// When a file or topic cannot be read.
 pub fn evaluate(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Result<Report, EvaluateError> {
     let truth = truth::read_truth(&options.truth)?;
-    let resolve = config.resolve_config();
+    let resolve = config.topology.resolve_config();
     let listings = read_listings(log, config, options)?;
     let batch = Batch::resolve(listings.values(), &[], &resolve);
     let found = if options.anew || options.without_urls {
@@ -195,7 +196,7 @@ fn resolved_anew(listings: &Listings, batch: &Batch) -> Found {
 fn read_links(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Result<Found, EvaluateError> {
     let mut links: HashMap<ListingId, Link> = HashMap::new();
     let mut churn = Churn::default();
-    each_value(log, config, "links", options.links.as_deref(), |place, key, value| {
+    each_value(log, &config.runtime, "links", options.links.as_deref(), |place, key, value| {
         let Some(value) = value else {
             if let Some(listing) = key.and_then(|key| key.parse().ok()) {
                 links.remove(&listing);
@@ -234,7 +235,7 @@ pub(super) fn read_listings(
     options: &EvaluateOptions,
 ) -> Result<Listings, EvaluateError> {
     let mut listings = HashMap::new();
-    each_value(log, config, "listings", options.listings.as_deref(), |place, key, value| {
+    each_value(log, &config.runtime, "listings", options.listings.as_deref(), |place, key, value| {
         let Some(value) = value else {
             if let Some(listing) = key.and_then(|key| key.parse().ok()) {
                 listings.remove(&listing);
@@ -245,7 +246,7 @@ pub(super) fn read_listings(
         listings.insert(state.live.id, state.live.into_inner());
         Ok(())
     })?;
-    let mut places = Places::new(&config.geocode);
+    let mut places = Places::new(&config.topology.geocode);
     for live in listings.values_mut() {
         places.locate(live);
         if options.without_urls {
@@ -284,7 +285,7 @@ fn parse<T: serde::de::DeserializeOwned>(place: &str, bytes: &[u8]) -> Result<T,
 /// Visits each record of a topic, or each line of a file that holds its values.
 fn each_value(
     log: &dyn Log,
-    config: &Config,
+    config: &Runtime,
     topic: &str,
     file: Option<&Path>,
     mut visit: impl FnMut(&str, Option<&str>, Option<&[u8]>) -> Result<(), EvaluateError>,
