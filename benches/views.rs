@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use headwater::config::{Config, Lifetime};
+use headwater::config::Lifetime;
 use headwater::engine::start;
 use headwater::generate::{GenerateConfig, Shape, bench_records, source_config_toml};
 use headwater::log::{
@@ -30,6 +30,7 @@ use headwater::view::{
     BatchConfig, OpenStore, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore, View, ViewOptions, ViewTopics,
 };
 use topologies::Discovery;
+use topologies::config::Config;
 use topologies::run::engine_options;
 
 const SOURCES: u32 = 6;
@@ -110,7 +111,7 @@ struct Outputs {
 impl Outputs {
     fn of(written: &Topics, wanted: impl Fn(&str) -> bool) -> Self {
         let mut topics = Topics::new();
-        for topic in ViewTopics::with_prefix(&Config::default().prefix).all() {
+        for topic in ViewTopics::with_prefix(&Config::default().runtime.prefix).all() {
             let records = if wanted(topic) { written.get(topic).cloned() } else { None };
             topics.insert(Arc::clone(topic), records.unwrap_or_else(no_records));
         }
@@ -157,7 +158,7 @@ fn measure(store: &str, outputs: &Outputs, options: &Options) -> Measured {
     };
     let log = Arc::new(outputs.log.clone());
     let ends = log.ends();
-    let topics = ViewTopics::with_prefix(&Config::default().prefix);
+    let topics = ViewTopics::with_prefix(&Config::default().runtime.prefix);
     let view_options = ViewOptions { batch: options.batch.clone(), ..ViewOptions::default() };
     let (started, cpu_before) = (Instant::now(), cpu_seconds());
     let view = View::start(store, log, topics, view_options, open, Arc::new(AtomicBool::new(false))).unwrap();
@@ -180,8 +181,10 @@ fn run_engine(records: u64) -> Topics {
         sources: BTreeMap<String, headwater_operators::extract::SourceConfig>,
     }
     let sources: Sources = toml::from_str(&source_config_toml(SOURCES, &[Shape::Mapped])).unwrap();
-    let mut config = Config { sources: sources.sources, workers: 2, ..Config::default() };
-    config.retention.past_events = Lifetime::Forever;
+    let mut config = Config::default();
+    config.topology.sources = sources.sources;
+    config.runtime.workers = 2;
+    config.topology.retention.past_events = Lifetime::Forever;
     let generate = GenerateConfig {
         sources: SOURCES,
         update_share: 0.3,
@@ -192,7 +195,7 @@ fn run_engine(records: u64) -> Topics {
         days: 730,
         ..GenerateConfig::default()
     };
-    let raw: Arc<str> = config.full_name("raw.events").into();
+    let raw: Arc<str> = config.runtime.full_name("raw.events").into();
     let inputs = bench_records(records, generate).unwrap().zip(0..).map(|(generated, offset)| LogRecord {
         topic: Arc::clone(&raw),
         partition: 0,
@@ -216,7 +219,7 @@ fn run_engine(records: u64) -> Topics {
 type Topics = BTreeMap<Arc<str>, Vec<Vec<LogRecord>>>;
 
 fn no_records() -> Vec<Vec<LogRecord>> {
-    vec![Vec::new(); Config::default().topics.partitions as usize]
+    vec![Vec::new(); Config::default().runtime.topics.partitions as usize]
 }
 
 /// A log in memory.

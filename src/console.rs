@@ -132,11 +132,7 @@ impl Console {
     ///
     /// # Errors
     /// When the topic cannot be read.
-    pub fn new(
-        lifecycle: Arc<Lifecycle>,
-        log: &dyn Log,
-        options: ConsoleOptions,
-    ) -> Result<Self, LogError> {
+    pub fn new(lifecycle: Arc<Lifecycle>, log: &dyn Log, options: ConsoleOptions) -> Result<Self, LogError> {
         let terminal = std::io::stderr().is_terminal() && !options.json;
         let spotlight = match options.highlight.filter(|_| !options.json) {
             Some((topic, highlight)) => Some(Spotlight::new(log, &topic, highlight)?),

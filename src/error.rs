@@ -53,6 +53,12 @@ pub trait Fault: std::error::Error {
     }
 }
 
+impl<E: Fault + 'static> From<E> for Box<dyn Fault> {
+    fn from(error: E) -> Self {
+        Box::new(error)
+    }
+}
+
 /// An error that may pass: the same call may succeed later.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]

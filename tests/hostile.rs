@@ -9,11 +9,6 @@ mod runtime;
 use drive::drive;
 
 #[test]
-fn configuration_files() {
-    drive("config", runtime::config);
-}
-
-#[test]
 fn cells_of_the_embedded_log() {
     drive("stored_log", runtime::stored_log);
 }

@@ -1,27 +1,50 @@
 //! The tools against the embedded log.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use headwater::config::{Config, Input, Size, Sources};
+use headwater::config::{Config, Input, Invalid, Role, Runtime, Section, Size, Sources};
 use headwater::error::{Domain, Fault};
 use headwater::log::embedded::EmbeddedLog;
 use headwater::tools::check::check;
 use headwater::tools::consume::{ConsumeOptions, consume};
-use headwater::tools::produce::{KeyRule, ProduceOptions, Produced, SourceRule, produce};
+use headwater::tools::open_log;
+use headwater::tools::produce::{KeyRule, ProduceError, ProduceOptions, Produced, SourceRule, produce};
 use headwater::tools::topics::topics;
-use headwater::tools::{ToolError, open_log};
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// A topology without sections of its own.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Plain {}
+
+impl Section for Plain {
+    const NAME: &'static str = "plain";
+    const INPUT: &'static str = "raw.events";
+
+    fn topics(&self) -> Vec<(Cow<'static, str>, Role)> {
+        vec![("events".into(), Role::Compacted)]
+    }
+
+    fn validate(&self, _runtime: &Runtime) -> Vec<Invalid> {
+        Vec::new()
+    }
+}
+
+fn runtime() -> Runtime {
+    Config::<Plain>::default().runtime
+}
 
 /// A folder with a log and files to produce.
 struct Bench {
     folder: TempDir,
-    config: Config,
+    config: Runtime,
     log: EmbeddedLog,
 }
 
@@ -29,7 +52,7 @@ impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = EmbeddedLog::open(&folder.path().join("log.db")).unwrap();
-        Self { config: Config::default(), log, folder }
+        Self { config: runtime(), log, folder }
     }
 
     fn file(&self, name: &str, text: &str) -> PathBuf {
@@ -39,7 +62,7 @@ impl Bench {
         path
     }
 
-    fn produce(&self, options: ProduceOptions) -> Result<Produced, ToolError> {
+    fn produce(&self, options: ProduceOptions) -> Result<Produced, ProduceError> {
         produce(&self.log, &self.config, &ProduceOptions { topic: "raw.events".to_owned(), ..options })
     }
 
@@ -143,7 +166,8 @@ fn a_record_that_is_too_large_is_named() {
 #[test]
 fn a_configured_content_type_is_not_overruled_by_a_guess() {
     let mut bench = Bench::new();
-    bench.config.inputs = vec![Input { content_type: Some("application/ld+json".to_owned()), ..Input::default() }];
+    bench.config.inputs =
+        vec![Input { content_type: Some("application/ld+json".to_owned()), ..Input::of("raw.events") }];
     let file = bench.file("a.jsonl", "1\n");
     let options = ProduceOptions { files: vec![file], ..Default::default() };
     bench.produce(options.clone()).unwrap();
@@ -157,7 +181,7 @@ fn an_unknown_kind_of_file_stops_everything_before_anything_is_written() {
     let bench = Bench::new();
     let files = vec![bench.file("a.jsonl", "1\n"), bench.file("b.dat", "x")];
     let error = bench.produce(ProduceOptions { files, ..Default::default() }).unwrap_err();
-    assert!(matches!(error, ToolError::ContentType { .. }), "{error}");
+    assert!(matches!(error, ProduceError::ContentType { .. }), "{error}");
     assert!(headwater::log::Log::topics(&bench.log, "").unwrap().is_empty());
 }
 
@@ -211,7 +235,7 @@ fn a_missing_topic_is_an_error_with_a_suggestion() {
 fn checked(folder: &Path, text: &str) -> (u8, String) {
     let file = folder.join("c.toml");
     fs::write(&file, text).unwrap();
-    let report = check(&Sources { file: Some(file), ..Sources::default() });
+    let report = check::<Plain>(&Sources { file: Some(file), ..Sources::default() });
     let (mut out, mut err) = (Vec::new(), Vec::new());
     report.print(false, &mut out, &mut err).unwrap();
     let shown = String::from_utf8([out, err].concat()).unwrap();
@@ -227,11 +251,8 @@ fn a_check_lists_what_is_right() {
     assert_eq!(code, 0, "{shown}");
     assert_eq!(shown, "ok: c.toml: the configuration is right\nok: embedded://log.db: to be created\n");
     assert!(!log.exists(), "a check makes nothing");
-    open_log(&Config {
-        log: toml::from_str(&text.replace("[log.embedded]", "[embedded]")).unwrap(),
-        ..Config::default()
-    })
-    .unwrap();
+    let log = toml::from_str(&text.replace("[log.embedded]", "[embedded]")).unwrap();
+    open_log(&Runtime { log, ..runtime() }).unwrap();
     let (code, shown) = checked(folder.path(), &text);
     assert_eq!((code, shown.contains("0 topics begin with \"headwater.\"")), (0, true), "{shown}");
 }

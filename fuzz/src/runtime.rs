@@ -1,4 +1,4 @@
-//! Targets of the crate `headwater`: configuration, and everything that is read back from the log.
+//! Targets of the crate `headwater`: everything that is read back from the log.
 //!
 //! What the log holds may be damaged, or written by somebody else: it must be taken as it is or
 //! refused with an error, and never end the process.
@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use headwater::config::{Config, Sources, load};
 use headwater::engine::documents::Documents;
 use headwater::engine::progress::{Position, Positions, Progress};
 use headwater::engine::state::{LinkState, ListingState, RedirectState};
@@ -36,36 +35,6 @@ static FOLDER: LazyLock<TempDir> = LazyLock::new(|| {
 fn file(name: &str) -> PathBuf {
     let thread = format!("{:?}", std::thread::current().id());
     FOLDER.path().join(format!("{name}{}", thread.replace(|c: char| !c.is_ascii_digit(), "")))
-}
-
-/// A configuration file and, in its first line, a flag.
-pub fn config(data: &[u8]) {
-    const SECRET: &str = "correct-horse-battery";
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    // These read other files or ask for the addresses of hosts.
-    if ["include", "from_file", "listen"].iter().any(|word| text.contains(word)) || text.contains('\\') {
-        return;
-    }
-    let path = file("config.toml");
-    fs::write(&path, text).unwrap();
-    let flag = text.lines().next().unwrap_or_default().to_owned();
-    let sources = Sources {
-        file: Some(path),
-        environment: BTreeMap::from([("SECRET".to_owned(), SECRET.to_owned())]),
-        flags: if text.len() % 2 == 0 { vec![flag] } else { Vec::new() },
-    };
-    match load::<Config>(&sources) {
-        Ok(loaded) => {
-            assert!(loaded.config.compile().is_ok());
-            assert!(loaded.config.topic_specs().len() > 10);
-        }
-        Err(errors) => {
-            assert!(!errors.0.is_empty());
-            let shown = errors.to_string();
-            assert!(!shown.contains(SECRET), "{shown}");
-            assert!(errors.0.iter().all(|problem| !problem.message.is_empty()), "{shown}");
-        }
-    }
 }
 
 fn one_topic(path: &Path) -> EmbeddedLog {

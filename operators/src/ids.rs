@@ -1,7 +1,7 @@
 //! Identities of the domain, see [`headwater_flow::ids`].
 
-pub use headwater_flow::ids::{DocumentId, digest};
 use headwater_flow::id_type;
+pub use headwater_flow::ids::{DocumentId, digest};
 
 id_type! {
     /// Stand-in for a listing's identity (source, external id). Shown as 32 hexadecimal digits.

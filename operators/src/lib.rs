@@ -26,8 +26,8 @@ mod words;
 mod zones;
 
 pub use event::{Event, EventId};
+pub use headwater_flow::{Epoch, Shared, meter, shared};
 pub use ids::ListingId;
 pub use listing::{Listing, LiveListing, PackedListing};
 pub use moment::Moment;
 pub use raw::{DeadLetter, Document, RawRecord};
-pub use headwater_flow::{Epoch, Shared, meter, shared};

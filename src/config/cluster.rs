@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
-use super::Period;
+use super::values::Period;
 use crate::engine::ClusterOptions;
 
 /// `[cluster]`: the topology as several processes, on one machine or on several.

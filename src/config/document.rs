@@ -70,9 +70,38 @@ impl<'i> Document<'i> {
         self.root.remove(key)
     }
 
-    /// A deserialiser whose errors carry node numbers as spans.
-    pub fn deserializer(&self) -> Deserializer<'i> {
-        Deserializer::from(Spanned::new(number_span(ROOT), self.root.clone()))
+    /// The keys of the root, each with its number.
+    pub fn root_keys(&self) -> Vec<(String, NodeId)> {
+        self.root.keys().map(|key| (key.get_ref().clone().into_owned(), key.span().start)).collect()
+    }
+
+    /// Gives what a topology has defaults for of its own where nothing was written: its name, and the
+    /// topic of an input that does not say. Nothing leads to where these were written.
+    pub fn complete(&mut self, name: &str, topic: &str) {
+        let topic = || text(topic);
+        set_missing(&mut self.root, "name", || text(name));
+        set_missing(&mut self.root, "inputs", || {
+            let mut input = DeTable::new();
+            set_missing(&mut input, "topic", topic);
+            let input = Spanned::new(number_span(ROOT), DeValue::Table(input));
+            DeValue::Array(std::iter::once(input).collect::<DeArray<'i>>())
+        });
+        if let Some(inputs) = self.root.get_mut("inputs")
+            && let DeValue::Array(inputs) = inputs.get_mut()
+        {
+            for input in inputs.iter_mut() {
+                if let DeValue::Table(input) = input.get_mut() {
+                    set_missing(input, "topic", topic);
+                }
+            }
+        }
+    }
+
+    /// A deserialiser of the keys that `keep` names, whose errors carry node numbers as spans.
+    pub fn deserializer(&self, keep: &dyn Fn(&str) -> bool) -> Deserializer<'i> {
+        let kept = self.root.iter().filter(|(key, _)| keep(key.get_ref()));
+        let kept: DeTable<'i> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
+        Deserializer::from(Spanned::new(number_span(ROOT), kept))
     }
 
     /// Lays `table` over what is there: tables merge, everything else is replaced.
@@ -157,6 +186,18 @@ pub fn join(path: &str, key: &str) -> String {
 
 fn number_span(id: NodeId) -> Range<usize> {
     id..id + 1
+}
+
+fn text<'i>(text: &str) -> DeValue<'i> {
+    DeValue::String(DeString::Owned(text.to_owned()))
+}
+
+/// Sets a key that is not there.
+fn set_missing<'i>(table: &mut DeTable<'i>, key: &str, value: impl FnOnce() -> DeValue<'i>) {
+    if !table.contains_key(key) {
+        let key = Spanned::new(number_span(ROOT), DeString::from(key.to_owned()));
+        table.insert(key, Spanned::new(number_span(ROOT), value()));
+    }
 }
 
 fn key_number(table: &DeTable<'_>, key: &str) -> Option<NodeId> {

@@ -2,7 +2,7 @@
 //!
 //! Layers, each over the one before:
 //!
-//! 1. the defaults of the configuration's types;
+//! 1. the defaults of the configuration's two types, the runtime's and the topology's own;
 //! 2. the files that the file includes (`include = ["feeds.toml"]`, relative to it), then the file;
 //! 3. environment variables, `HEADWATER__SECTION__KEY=value`: two underscores between levels,
 //!    capitals for small letters, `_` also for `-`;
@@ -24,8 +24,11 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::document::{self, Document, NodeId, ROOT, SetError, SourceId};
 use super::explain::Complaint;
-use super::problem::{ConfigErrors, Invalid, Place, Position, Problem, Validate};
+use super::keys::keys_of;
+use super::problem::{ConfigErrors, Invalid, Place, Position, Problem};
 use super::reference::{self, Resolved, is_secret_name};
+use super::runtime::Runtime;
+use super::section::{Config, Section};
 
 /// What the names of environment variables that configure something begin with.
 pub const ENVIRONMENT_PREFIX: &str = "HEADWATER__";
@@ -55,9 +58,9 @@ impl Sources {
 
 /// A configuration, and where each of its values was written.
 #[derive(Debug, Clone)]
-pub struct Loaded<T> {
+pub struct Loaded<S> {
     /// The configuration.
-    pub config: T,
+    pub config: Config<S>,
     /// Where each value was written.
     pub places: Places,
 }
@@ -90,9 +93,9 @@ impl Places {
 
 /// What reading came to: all problems, and what could be made of the rest.
 #[derive(Debug, Clone)]
-pub struct Attempt<T> {
+pub struct Attempt<S> {
     /// The configuration without what is wrong in it; `None` when nothing could be made of it.
-    pub loaded: Option<Loaded<T>>,
+    pub loaded: Option<Loaded<S>>,
     /// Everything that is wrong; empty when the configuration can be used.
     pub problems: Vec<Problem>,
 }
@@ -101,8 +104,8 @@ pub struct Attempt<T> {
 ///
 /// # Errors
 /// Everything that is wrong: files that cannot be read, syntax, unknown keys, wrong types, missing
-/// variables, and what [`Validate::validate`] says.
-pub fn load<T: DeserializeOwned + Validate>(sources: &Sources) -> Result<Loaded<T>, ConfigErrors> {
+/// variables, and what [`Config::validate`] says.
+pub fn load<S: Section>(sources: &Sources) -> Result<Loaded<S>, ConfigErrors> {
     match attempt(sources) {
         Attempt { loaded: Some(loaded), problems } if problems.is_empty() => Ok(loaded),
         Attempt { problems, .. } => Err(ConfigErrors(problems)),
@@ -110,7 +113,7 @@ pub fn load<T: DeserializeOwned + Validate>(sources: &Sources) -> Result<Loaded<
 }
 
 /// As [`load`], but keeps what is right beside what is wrong, so that it can be checked further.
-pub fn attempt<T: DeserializeOwned + Validate>(sources: &Sources) -> Attempt<T> {
+pub fn attempt<S: Section>(sources: &Sources) -> Attempt<S> {
     let mut gathered = Gathered::default();
     if let Some(file) = &sources.file {
         gathered.file(file, &mut Vec::new());
@@ -131,9 +134,10 @@ pub fn attempt<T: DeserializeOwned + Validate>(sources: &Sources) -> Attempt<T> 
     }
 
     loader.document.take(INCLUDE);
+    loader.document.complete(S::NAME, S::INPUT);
     let resolved = loader.resolve_references(&sources.environment);
     let places = loader.places();
-    let (config, removed) = loader.deserialize::<T>(&resolved);
+    let (config, removed) = loader.both(&resolved);
     let mut problems = loader.problems;
     if let Some(config) = &config {
         let untouched = |invalid: &Invalid| !removed.iter().any(|path| is_within(&invalid.key, path));
@@ -385,13 +389,45 @@ impl<'i> Loader<'i> {
         resolved
     }
 
-    /// Deserialises, taking out what cannot be used until the rest can. Returns the paths that
-    /// were taken out, and `None` for the configuration when nothing could be made of it.
-    fn deserialize<T: DeserializeOwned>(&mut self, resolved: &Resolved) -> (Option<T>, Vec<String>) {
+    /// Reads the runtime's sections from their keys, and the topology's from all others. Returns the
+    /// paths that were taken out as well.
+    fn both<S: Section>(&mut self, resolved: &Resolved) -> (Option<Config<S>>, Vec<String>) {
+        let of_runtime = keys_of::<Runtime>().unwrap_or_default();
+        let own = keys_of::<S>();
+        debug_assert!(own.iter().copied().flatten().all(|key| !of_runtime.contains(key)), "a key is in both types");
+        if let Some(own) = own {
+            self.take_unknown(of_runtime.iter().chain(own).map(|key| (*key).to_owned()).collect());
+        }
+        let (runtime, mut removed) = self.deserialize::<Runtime>(resolved, &|key| of_runtime.contains(&key));
+        let (topology, more) = self.deserialize::<S>(resolved, &|key| !of_runtime.contains(&key));
+        removed.extend(more);
+        (runtime.zip(topology).map(|(runtime, topology)| Config::new(runtime, topology)), removed)
+    }
+
+    /// Takes out the keys of the root that are not `known`: neither of the two types could tell what
+    /// the other one knows.
+    fn take_unknown(&mut self, known: Vec<String>) {
+        for (key, id) in self.document.root_keys() {
+            if !known.contains(&key) {
+                let complaint = Complaint::UnknownKey { key: key.clone(), known: known.clone() };
+                self.report_node(id, self.path_of(id), complaint.message(false), complaint.hint());
+                self.document.take(&key);
+            }
+        }
+    }
+
+    /// Deserialises the keys of the root that `keep` names, taking out what cannot be used until the
+    /// rest can. Returns the paths that were taken out, and `None` for the sections when nothing
+    /// could be made of them.
+    fn deserialize<T: DeserializeOwned>(
+        &mut self,
+        resolved: &Resolved,
+        keep: &dyn Fn(&str) -> bool,
+    ) -> (Option<T>, Vec<String>) {
         let mut removed: Vec<String> = self.problems.iter().map(|problem| problem.key.clone()).collect();
         let mut last_try: BTreeMap<NodeId, Problem> = BTreeMap::new();
         loop {
-            let error = match T::deserialize(self.document.deserializer()) {
+            let error = match T::deserialize(self.document.deserializer(keep)) {
                 Ok(config) => return (Some(config), removed),
                 Err(error) => error,
             };
@@ -461,12 +497,12 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Period, Role};
 
-    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields, default)]
     struct Small {
-        name: String,
+        label: String,
         count: u32,
         rate: f64,
         tags: Vec<String>,
@@ -476,7 +512,7 @@ mod tests {
         properties: BTreeMap<String, String>,
     }
 
-    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields, default)]
     struct Inner {
         on: bool,
@@ -484,7 +520,7 @@ mod tests {
         shape: Shape,
     }
 
-    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
     #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
     enum Shape {
         #[default]
@@ -494,7 +530,7 @@ mod tests {
         },
     }
 
-    #[derive(Debug, PartialEq, Deserialize)]
+    #[derive(Debug, Clone, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Feed {
         url: String,
@@ -502,9 +538,16 @@ mod tests {
         every: Option<u32>,
     }
 
-    impl Validate for Small {
-        fn validate(&self) -> Vec<Invalid> {
-            let large = self.count > 100;
+    impl Section for Small {
+        const NAME: &'static str = "small";
+        const INPUT: &'static str = "raw.small";
+
+        fn topics(&self) -> Vec<(std::borrow::Cow<'static, str>, Role)> {
+            vec![("sums".into(), Role::Compacted)]
+        }
+
+        fn validate(&self, runtime: &Runtime) -> Vec<Invalid> {
+            let large = self.count > 100 && runtime.workers < 1000;
             large.then(|| Invalid::new("count", "must be 100 or less")).into_iter().collect()
         }
     }
@@ -523,7 +566,7 @@ mod tests {
     }
 
     fn loaded(text: &str, environment: &[(&str, &str)], flags: &[&str]) -> Small {
-        load_text(text, environment, flags).unwrap().config
+        load_text(text, environment, flags).unwrap().config.topology
     }
 
     fn refused(text: &str, environment: &[(&str, &str)], flags: &[&str]) -> String {
@@ -532,30 +575,31 @@ mod tests {
 
     #[test]
     fn layers_lie_over_each_other() {
-        let text = "name = 'file'\ncount = 1\nrate = 0.5\n[inner]\non = true";
+        let text = "label = 'file'\ncount = 1\nrate = 0.5\n[inner]\non = true";
         let environment = [("HEADWATER__COUNT", "2"), ("HEADWATER__RATE", "1"), ("OTHER", "x")];
         let config = loaded(text, &environment, &["rate=2.5", "inner.password = p"]);
-        assert_eq!((config.name.as_str(), config.count, config.rate), ("file", 2, 2.5));
+        assert_eq!((config.label.as_str(), config.count, config.rate), ("file", 2, 2.5));
         assert_eq!((config.inner.on, config.inner.password.as_str()), (true, "p"));
     }
 
     #[test]
     fn without_a_file_there_are_defaults() {
         let config = load::<Small>(&Sources::default()).unwrap().config;
-        assert_eq!(config, Small::default());
+        assert_eq!(config.topology, Small::default());
+        assert_eq!(format!("{config:?}"), format!("{:?}", Config::<Small>::default()));
     }
 
     #[test]
     fn values_of_flags_are_toml_or_text() {
-        let config = loaded("", &[], &["tags=['a', 'b']", "name=127.0.0.1:80", "feeds.x={url='u', every=3}"]);
-        assert_eq!((config.tags.len(), config.name.as_str()), (2, "127.0.0.1:80"));
+        let config = loaded("", &[], &["tags=['a', 'b']", "label=127.0.0.1:80", "feeds.x={url='u', every=3}"]);
+        assert_eq!((config.tags.len(), config.label.as_str()), (2, "127.0.0.1:80"));
         assert_eq!(config.feeds.get("x").unwrap().every, Some(3));
     }
 
     #[test]
     fn text_that_looks_like_a_number_may_be_text() {
-        let config = loaded("", &[("HEADWATER__NAME", "12345")], &["inner.password=true", "properties.\"a.b\"=5"]);
-        assert_eq!((config.name.as_str(), config.inner.password.as_str()), ("12345", "true"));
+        let config = loaded("", &[("HEADWATER__LABEL", "12345")], &["inner.password=true", "properties.\"a.b\"=5"]);
+        assert_eq!((config.label.as_str(), config.inner.password.as_str()), ("12345", "true"));
         assert_eq!(config.properties.get("a.b").unwrap(), "5");
     }
 
@@ -588,8 +632,9 @@ mod tests {
     #[test]
     fn an_unknown_key_is_an_error_with_a_suggestion() {
         assert_eq!(
-            refused("nam = 'x'", &[], &[]),
-            "the configuration has a problem\nc.toml:1:1: nam: unknown key\n  hint: did you mean `name`?"
+            refused("lable = 'x'\nworker = 2", &[], &[]),
+            "the configuration has 2 problems\nc.toml:1:1: lable: unknown key\n  hint: did you mean `label`?\n\
+             c.toml:2:1: worker: unknown key\n  hint: did you mean `workers`?"
         );
     }
 
@@ -604,16 +649,17 @@ mod tests {
 
     #[test]
     fn all_problems_are_listed_at_once() {
-        let text = "count = -1\nname = '${NOT_SET}'\ncolour = 1\n[inner]\non = 'yes'\npasswort = 'x'\n\
+        let text = "count = -1\nlabel = '${NOT_SET}'\ncolour = 1\n[inner]\non = 'yes'\npasswort = 'x'\n\
                     [feeds.a]\nevery = 'x'\n[[items]]\nurl = 'u'\n[[items]]\nurl = 3";
         assert_eq!(
             refused(text, &[("HEADWATER__RATE", "fast"), ("HEADWATER__INNER__OF", "1")], &["tags=x", "zzz=1"]),
             "the configuration has 12 problems\n\
              c.toml:1:9: count: expected a whole number, 0 or more, found integer -1\n\
-             c.toml:2:8: name: environment variable NOT_SET is not set\n  \
+             c.toml:2:9: label: environment variable NOT_SET is not set\n  \
                hint: set NOT_SET, or give a default: ${NOT_SET:-…}\n\
              c.toml:3:1: colour: unknown key\n  \
-               hint: known here: name, count, rate, tags, inner, feeds, items, properties\n\
+               hint: known here: name, prefix, workers, cluster, log, topics, inputs, engine, dead_letters, admin, views, \
+               label, count, rate, tags, inner, feeds, items, properties\n\
              c.toml:5:6: inner.on: expected true or false, found string \"yes\"\n\
              c.toml:6:1: inner.passwort: unknown key\n  \
                hint: did you mean `password`?\n\
@@ -626,7 +672,8 @@ mod tests {
              environment HEADWATER__RATE: rate: expected a number, found string \"fast\"\n\
              --set tags: expected a list, found string \"x\"\n\
              --set zzz: unknown key\n  \
-               hint: known here: name, count, rate, tags, inner, feeds, items, properties"
+               hint: known here: name, prefix, workers, cluster, log, topics, inputs, engine, dead_letters, admin, views, \
+               label, count, rate, tags, inner, feeds, items, properties"
         );
     }
 
@@ -647,9 +694,9 @@ mod tests {
     #[test]
     fn validation_is_reported_with_its_line_beside_other_problems() {
         assert_eq!(
-            refused("nam = 'x'\ncount = 101", &[], &[]),
+            refused("lable = 'x'\ncount = 101", &[], &[]),
             "the configuration has 2 problems\n\
-             c.toml:1:1: nam: unknown key\n  hint: did you mean `name`?\n\
+             c.toml:1:1: lable: unknown key\n  hint: did you mean `label`?\n\
              c.toml:2:9: count: must be 100 or less"
         );
         assert_eq!(
@@ -659,14 +706,46 @@ mod tests {
     }
 
     #[test]
+    fn both_types_are_read_from_one_document() {
+        let text = "name = 'n'\ncount = 7\n[engine]\nepoch_interval = '20ms'\n[inner]\non = true\n\
+                    [[inputs]]\nsource = 'a'\n[[inputs]]\ntopic = 'raw.b'";
+        let loaded = load_text(text, &[("HEADWATER__WORKERS", "3")], &["topics.only.sums.partitions=2"]).unwrap();
+        let Config { runtime, topology } = loaded.config;
+        assert_eq!((runtime.name.as_str(), runtime.workers, topology.count), ("n", 3, 7));
+        assert_eq!(runtime.engine.epoch_interval, Period::from_millis(20));
+        let inputs: Vec<(&str, Option<&str>)> =
+            runtime.inputs.iter().map(|input| (input.topic.as_str(), input.source.as_deref())).collect();
+        assert_eq!(inputs, [("raw.small", Some("a")), ("raw.b", None)]);
+        assert_eq!(runtime.topic_spec("sums").partitions, 2);
+        // What the topology filled in stands nowhere; the table around it does.
+        assert!(loaded.places.locate("inputs[0].topic").to_string().ends_with("c.toml:7:1"));
+    }
+
+    #[test]
+    fn what_is_wrong_in_either_type_is_told_at_once() {
+        let text = "name = ''\ncount = 101\n[engine]\nepoch_intervall = 1\n[inner]\non = 1\n\
+                    [[inputs]]\ntopic = ''\ntopc = 1";
+        assert_eq!(
+            refused(text, &[], &[]),
+            "the configuration has 6 problems\n\
+             c.toml:1:8: name: is empty\n\
+             c.toml:2:9: count: must be 100 or less\n\
+             c.toml:4:1: engine.epoch_intervall: unknown key\n  hint: did you mean `epoch_interval`?\n\
+             c.toml:6:6: inner.on: expected true or false, found integer 1\n\
+             c.toml:8:9: inputs[0].topic: is empty\n\
+             c.toml:9:1: inputs[0].topc: unknown key\n  hint: did you mean `topic`?"
+        );
+    }
+
+    #[test]
     fn syntax_errors_are_located() {
         assert_eq!(
-            refused("name = 'x\n[inner\n", &[], &[])
+            refused("label = 'x\n[inner\n", &[], &[])
                 .lines()
                 .skip(1)
                 .map(|line| line.split(": ").next().unwrap())
                 .collect::<Vec<_>>(),
-            ["c.toml:1:10", "c.toml:2:7"]
+            ["c.toml:1:11", "c.toml:2:7"]
         );
     }
 
@@ -681,11 +760,11 @@ mod tests {
     fn references_are_replaced() {
         let environment = [("USER_NAME", "ann"), ("SECRET", "s3cret")];
         let config = loaded(
-            "name = '${USER_NAME}@${HOST:-home}'\nproperties = { a = '$${SECRET}', b = '${EMPTY:-}', c = '${SECRET}' }",
+            "label = '${USER_NAME}@${HOST:-home}'\nproperties = { a = '$${SECRET}', b = '${EMPTY:-}', c = '${SECRET}' }",
             &environment,
             &[],
         );
-        assert_eq!(config.name, "ann@home");
+        assert_eq!(config.label, "ann@home");
         let values: Vec<&str> = config.properties.values().map(String::as_str).collect();
         assert_eq!(values, ["${SECRET}", "", "s3cret"]);
     }
@@ -696,7 +775,7 @@ mod tests {
         fs::write(folder.path().join("secret"), "s3cret\n").unwrap();
         fs::write(folder.path().join("c.toml"), "[inner]\npassword = { from_file = 'secret' }").unwrap();
         let sources = Sources { file: Some(folder.path().join("c.toml")), ..Sources::default() };
-        assert_eq!(load::<Small>(&sources).unwrap().config.inner.password, "s3cret");
+        assert_eq!(load::<Small>(&sources).unwrap().config.topology.inner.password, "s3cret");
         assert!(
             refused("[inner]\npassword = { from_file = 'gone' }", &[], &[]).contains("inner.password: cannot read")
         );
@@ -705,9 +784,9 @@ mod tests {
     #[test]
     fn broken_references_are_explained() {
         assert_eq!(
-            refused("name = '${A'\ntags = ['${a b}']", &[], &[]),
+            refused("label = '${A'\ntags = ['${a b}']", &[], &[]),
             "the configuration has 2 problems\n\
-             c.toml:1:8: name: a reference `${` without its `}`\n  hint: write `$${` for a plain `${`\n\
+             c.toml:1:9: label: a reference `${` without its `}`\n  hint: write `$${` for a plain `${`\n\
              c.toml:2:9: tags[0]: `${a b}` does not name an environment variable\n  \
                hint: write `$${` for a plain `${`"
         );
@@ -728,15 +807,15 @@ mod tests {
     fn files_may_be_included() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        write("c.toml", "include = ['feeds.toml']\nname = 'outer'");
-        write("feeds.toml", "name = 'inner'\ncount = 7\n[feeds.a]\nurl = 'u'");
+        write("c.toml", "include = ['feeds.toml']\nlabel = 'outer'");
+        write("feeds.toml", "label = 'inner'\ncount = 7\n[feeds.a]\nurl = 'u'");
         let sources = Sources { file: Some(folder.path().join("c.toml")), ..Sources::default() };
-        let Loaded { config, places } = load::<Small>(&sources).unwrap();
-        assert_eq!((config.name.as_str(), config.count, config.feeds.len()), ("outer", 7, 1));
+        let Loaded { config: Config { topology: config, .. }, places } = load::<Small>(&sources).unwrap();
+        assert_eq!((config.label.as_str(), config.count, config.feeds.len()), ("outer", 7, 1));
         let at = |path: &str| places.locate(path).to_string().rsplit('/').next().unwrap().to_owned();
         assert_eq!(at("feeds.a.url"), "feeds.toml:4:7");
         assert_eq!(at("feeds.a.every"), "feeds.toml:3:1");
-        assert_eq!(at("name"), "c.toml:2:8");
+        assert_eq!(at("label"), "c.toml:2:9");
         assert_eq!(at("rate"), "default");
 
         write("feeds.toml", "include = ['c.toml', 'gone.toml', 3]");
@@ -749,7 +828,9 @@ mod tests {
     /// Pieces that make TOML of every kind, right and wrong.
     fn toml_text() -> impl Strategy<Value = String> {
         let piece = prop_oneof![
-            Just("name".to_owned()),
+            Just("label".to_owned()),
+            Just("workers".to_owned()),
+            Just("[[inputs]]\n".to_owned()),
             Just("inner.on".to_owned()),
             Just("[feeds.a]\n".to_owned()),
             Just("[[items]]\n".to_owned()),
@@ -777,7 +858,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("c.toml");
             fs::write(&file, &text).unwrap();
-            let _ = load::<Config>(&Sources { file: Some(file), ..Sources::default() });
+            let _ = load::<Small>(&Sources { file: Some(file), ..Sources::default() });
         }
     }
 }

@@ -118,12 +118,6 @@ impl Invalid {
     }
 }
 
-/// A configuration that can say what is wrong with it.
-pub trait Validate {
-    /// Everything that is wrong; empty when it can be used.
-    fn validate(&self) -> Vec<Invalid>;
-}
-
 /// Everything that is wrong with a configuration; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<Problem>);

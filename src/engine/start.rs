@@ -189,10 +189,11 @@ impl Run {
             }
             None => timely::CommunicationConfig::Process(threads).try_build().map_err(thread)?,
         };
+        let context = self.context(&orders, held);
         let setup = WorkerSetup {
             logs: Mutex::new(vec![self.log; threads]),
             inputs: Arc::new(self.options.inputs.clone()),
-            context: self.context(&orders, held),
+            context,
             options: self.options,
             lifecycle: self.lifecycle,
             orders,

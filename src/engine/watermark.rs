@@ -115,7 +115,8 @@ pub fn watermark<'s>(
             }
             while let Some(complete) = epochs.next([frontier]) {
                 complete.input.iter().for_each(|report| state.observe(report, complete.epoch));
-                if let (Some(value), Some(capability)) = (state.advance(complete.epoch), complete.capabilities.first()) {
+                if let (Some(value), Some(capability)) = (state.advance(complete.epoch), complete.capabilities.first())
+                {
                     out.session(capability).give(value);
                 }
             }

@@ -92,13 +92,7 @@ impl Schema {
     /// let totals = schema.state("totals", codec, reader, Spec::default());
     /// assert_eq!(schema.freeze().unwrap().states().count(), 1);
     /// ```
-    pub fn state<K, V, R>(
-        &mut self,
-        name: &str,
-        codec: Codec<K, V>,
-        reader: Reader<R>,
-        spec: Spec,
-    ) -> State<K, V, R> {
+    pub fn state<K, V, R>(&mut self, name: &str, codec: Codec<K, V>, reader: Reader<R>, spec: Spec) -> State<K, V, R> {
         State { id: self.topic(name, Kind::State, spec), codec, reader, counted: None }
     }
 
@@ -110,12 +104,7 @@ impl Schema {
     /// let sold = schema.facts("sold", |seat: u32| Fact { value: Some(seat.to_string().into()), ..Fact::default() }, Spec::default());
     /// assert!(!schema.freeze().unwrap().topics().last().unwrap().1.is_compacted());
     /// ```
-    pub fn facts<T>(
-        &mut self,
-        name: &str,
-        encode: impl Fn(T) -> Fact + Send + Sync + 'static,
-        spec: Spec,
-    ) -> Facts<T> {
+    pub fn facts<T>(&mut self, name: &str, encode: impl Fn(T) -> Fact + Send + Sync + 'static, spec: Spec) -> Facts<T> {
         Facts { id: self.topic(name, Kind::Facts, spec), encode: Arc::new(encode) }
     }
 

@@ -2,12 +2,15 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::open_log;
-use crate::config::{Attempt, Config, Loaded, LogKind, Places, Problem, Sources, attempt};
+use super::open::open_log;
+use super::print::still_read;
+use crate::cli::fail;
+use crate::config::{Attempt, Loaded, LogKind, Places, Problem, Runtime, Section, Sources, attempt};
 use crate::error::{Domain, Fault};
 use crate::log::LogError;
 use crate::view::ViewError;
@@ -67,16 +70,26 @@ impl Report {
     }
 }
 
+/// Checks everything, prints what was found, as JSON with `json`, and gives the exit code.
+pub fn run<S: Section>(sources: &Sources, json: bool) -> ExitCode {
+    let report = check::<S>(sources);
+    match still_read(report.print(json, &mut io::stdout(), &mut io::stderr())) {
+        Err(error) => fail(&error),
+        Ok(_) => ExitCode::from(report.exit_code()),
+    }
+}
+
 /// Checks configuration, log and databases, each as far as the others' problems allow. Changes
 /// nothing.
-pub fn check(sources: &Sources) -> Report {
+pub fn check<S: Section>(sources: &Sources) -> Report {
     let mut report = Report::default();
-    let Attempt { loaded, problems } = attempt::<Config>(sources);
+    let Attempt { loaded, problems } = attempt::<S>(sources);
     let right = problems.is_empty();
     for problem in problems {
         report.add(Domain::User, problem);
     }
     let Some(Loaded { config, places }) = loaded else { return report };
+    let config = config.runtime;
     if right {
         report.fine.push(match &sources.file {
             Some(file) => format!("{}: the configuration is right", file.display()),
@@ -98,7 +111,7 @@ fn concerns(report: &Report, section: &str) -> bool {
     report.problems.iter().any(|problem| inside(&problem.key))
 }
 
-fn check_log(config: &Config, places: &Places, report: &mut Report) {
+fn check_log(config: &Runtime, places: &Places, report: &mut Report) {
     let key = match config.log.kind {
         LogKind::Embedded => "log.embedded.path",
         LogKind::Kafka => "log.kafka.brokers",
@@ -111,7 +124,7 @@ fn check_log(config: &Config, places: &Places, report: &mut Report) {
 }
 
 /// Says which log was reached. A log file that is not there yet is not made.
-fn reach_log(config: &Config) -> Result<String, LogError> {
+fn reach_log(config: &Runtime) -> Result<String, LogError> {
     let path: &PathBuf = &config.log.embedded.path;
     if config.log.kind == LogKind::Embedded && !path.exists() {
         return Ok(format!("embedded://{}: to be created", path.display()));
@@ -122,7 +135,7 @@ fn reach_log(config: &Config) -> Result<String, LogError> {
     Ok(format!("{}: {} topics begin with {:?}", log.describe(), topics.len(), config.prefix))
 }
 
-fn check_views(config: &Config, places: &Places, report: &mut Report) {
+fn check_views(config: &Runtime, places: &Places, report: &mut Report) {
     let postgres = config.views.postgres.as_ref().map(|view| ("views.postgres.url", view.check()));
     let sqlite = config.views.sqlite.as_ref().map(|view| ("views.sqlite.path", view.check()));
     let checked: Vec<(&str, Result<String, ViewError>)> = postgres.into_iter().chain(sqlite).collect();

@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{ToolError, no_topic};
-use crate::config::Config;
+use super::error::ToolError;
+use super::open::{Opened, no_topic, opened};
+use super::print::Outcome;
+use crate::cli::{ConfigArgs, stop_on_signals};
+use crate::config::{Runtime, Section};
 use crate::log::{Headers, Log, LogRecord, Polled, Reader, Start, TopicPartition};
 
 /// How much is read at a time.
@@ -43,7 +47,7 @@ pub struct ConsumeOptions {
 /// When there is no such topic, the log fails, or nothing can be printed.
 pub fn consume(
     log: &dyn Log,
-    config: &Config,
+    config: &Runtime,
     options: &ConsumeOptions,
     stop: &AtomicBool,
     out: &mut dyn Write,
@@ -59,6 +63,54 @@ pub fn consume(
     match printing.run(reader, stop) {
         Err(ToolError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(printing.printed),
         ended => ended.map(|()| printing.printed),
+    }
+}
+
+/// `headwater consume`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  headwater consume events                                  events as they come
+  headwater consume events --json --exit-at-end | jq .value.title
+  headwater consume dead-letters --exit-at-end --json --max 10")]
+pub struct ConsumeArgs {
+    /// Topic, with or without the prefix
+    pub topic: String,
+    /// Begin with the first record that is there, instead of the next to come
+    #[arg(long)]
+    pub from_beginning: bool,
+    /// Print what is there, from the beginning, and stop
+    #[arg(long)]
+    pub exit_at_end: bool,
+    /// Stop after so many records
+    #[arg(long, value_name = "N")]
+    pub max: Option<u64>,
+    /// One JSON object a record: topic, partition, offset, timestamp, key, headers, value
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl ConsumeArgs {
+    /// Runs the tool.
+    ///
+    /// # Errors
+    /// When it cannot do its work.
+    pub fn run<S: Section>(self) -> Outcome {
+        let Opened { config, log, .. } = opened::<S>(&self.config)?;
+        let stop = stop_on_signals()?;
+        let options = ConsumeOptions {
+            topic: self.topic,
+            from_beginning: self.from_beginning,
+            exit_at_end: self.exit_at_end,
+            max: self.max,
+            json: self.json,
+        };
+        let stdout = io::stdout().lock();
+        consume(log.as_ref(), &config.runtime, &options, &stop, &mut io::BufWriter::with_capacity(1 << 16, stdout))?;
+        Ok(())
     }
 }
 

@@ -11,14 +11,19 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{ToolError, ensure_topic};
-use crate::config::Config;
-use crate::words::{counted, grouped};
+use super::error::ToolError;
+use super::open::{Opened, ensure_topic, opened_or_made};
+use super::print::{Outcome, print_result};
+use crate::cli::ConfigArgs;
+use crate::config::{Runtime, Section};
+use crate::error::{Domain, Fault};
 use crate::log::{Headers, Log, LogError, NewRecord, Producer};
+use crate::words::{counted, grouped};
 
 /// The header that names a record's source.
 pub const SOURCE_HEADER: &str = "source";
@@ -107,6 +112,51 @@ impl std::fmt::Display for Produced {
     }
 }
 
+/// Why files could not be written into a topic.
+#[derive(Debug, thiserror::Error)]
+pub enum ProduceError {
+    /// What any tool may fail at.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// It cannot be told what a file holds.
+    #[error("{}: cannot tell its content type by its name", path.display())]
+    ContentType {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A record of a file cannot be written to the topic.
+    #[error("{place}: {reason}")]
+    Record {
+        /// File and line.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl From<LogError> for ProduceError {
+    fn from(error: LogError) -> Self {
+        Self::Tool(error.into())
+    }
+}
+
+impl Fault for ProduceError {
+    fn domain(&self) -> Domain {
+        match self {
+            Self::Tool(error) => error.domain(),
+            Self::ContentType { .. } | Self::Record { .. } => Domain::User,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Tool(error) => error.hint(),
+            Self::ContentType { .. } => Some("name it: --content-type text/calendar".to_owned()),
+            Self::Record { .. } => Some("--keep-going leaves out what cannot be written".to_owned()),
+        }
+    }
+}
+
 /// Writes files into a topic, which is created when missing. What was left out is told on stderr,
 /// and so is, when a file or record ends it, how much was written before.
 ///
@@ -114,7 +164,7 @@ impl std::fmt::Display for Produced {
 /// When nothing would read the topic (unless `create`), when a file cannot be read or its content
 /// type not be told, when a record cannot be written (unless `keep_going`), or when the log fails.
 /// What was read before is written all the same.
-pub fn produce(log: &dyn Log, config: &Config, options: &ProduceOptions) -> Result<Produced, ToolError> {
+pub fn produce(log: &dyn Log, config: &Runtime, options: &ProduceOptions) -> Result<Produced, ProduceError> {
     let begun = Instant::now();
     let inputs = inputs(options, config)?;
     let topic = ensure_topic(log, config, &options.topic, options.create)?;
@@ -129,13 +179,111 @@ pub fn produce(log: &dyn Log, config: &Config, options: &ProduceOptions) -> Resu
     let flushed = writing.producer.flush();
     writing.bar.finish_and_clear();
     // Where the log itself has failed, nobody knows.
-    if flushed.is_ok() && written.as_ref().is_err_and(|error| !matches!(error, ToolError::Log(_))) {
+    if flushed.is_ok() && written.as_ref().is_err_and(|error| !matches!(error, ProduceError::Tool(ToolError::Log(_)))) {
         let Produced { records, topic, .. } = &writing.done;
         eprintln!("written before: {} to {topic}", counted(*records, "record"));
     }
     written?;
     flushed?;
     Ok(Produced { seconds: begun.elapsed().as_secs_f64(), ..writing.done })
+}
+
+/// `headwater produce`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+JSON is written a record a line, without a key. Any other file is one record, and so is a .json \
+file that is one JSON value; its key is the file's name without its extension, so that a newer \
+version of the file replaces all the listings of the older one.
+
+Examples:
+  headwater produce raw.events listings.jsonl --source meetup
+  headwater produce raw.events calendars/*.ics --source-from-file-name
+  curl -s https://example.org/events.ics |
+    headwater produce raw.events - --source example --content-type text/calendar
+  headwater produce decisions decisions.jsonl --key /id")]
+pub struct ProduceArgs {
+    /// Topic, with or without the prefix; one that the configuration knows is created when missing
+    pub topic: String,
+    /// Files or folders; - or none is standard input
+    pub files: Vec<PathBuf>,
+    /// A file, as among FILES; may be repeated
+    #[arg(long = "file", value_name = "FILE")]
+    pub more_files: Vec<PathBuf>,
+    /// Source of the records
+    #[arg(long, value_name = "NAME", conflicts_with = "source_from_file_name")]
+    pub source: Option<String>,
+    /// Take each file's name without its extension as the source of its records
+    #[arg(long)]
+    pub source_from_file_name: bool,
+    /// Content type of the records [default: by each file's name]
+    #[arg(long, value_name = "TYPE")]
+    pub content_type: Option<String>,
+    /// Take the key from this place in each JSON record, a JSON Pointer such as /id
+    #[arg(long, value_name = "POINTER", group = "key_rule", value_parser = pointer)]
+    pub key: Option<String>,
+    /// Give all records this key
+    #[arg(long, value_name = "TEXT", group = "key_rule")]
+    pub key_value: Option<String>,
+    /// Give no record a key
+    #[arg(long, group = "key_rule")]
+    pub no_key: bool,
+    /// Say that the records were written at this time, such as 2026-03-26T00:00:00Z; on Kafka the
+    /// retention of the topic counts from it [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub timestamp: Option<jiff::Timestamp>,
+    /// Leave out records that cannot be written, instead of stopping there
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Create the topic also where the configuration does not know it
+    #[arg(long)]
+    pub create: bool,
+    /// Print the counts as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+fn pointer(text: &str) -> Result<String, String> {
+    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("a JSON Pointer begins with /".to_owned()) }
+}
+
+impl ProduceArgs {
+    fn options(&self) -> ProduceOptions {
+        let source = match (&self.source, self.source_from_file_name) {
+            (Some(name), _) => SourceRule::Name(name.clone()),
+            (None, true) => SourceRule::FileName,
+            (None, false) => SourceRule::Topic,
+        };
+        let key = match (&self.key, &self.key_value, self.no_key) {
+            (Some(pointer), _, _) => KeyRule::Pointer(pointer.clone()),
+            (None, Some(text), _) => KeyRule::Text(text.clone()),
+            (None, None, true) => KeyRule::None,
+            (None, None, false) => KeyRule::Usual,
+        };
+        ProduceOptions {
+            topic: self.topic.clone(),
+            files: self.files.iter().chain(&self.more_files).cloned().collect(),
+            source,
+            content_type: self.content_type.clone(),
+            key,
+            timestamp_ms: self.timestamp.map(jiff::Timestamp::as_millisecond),
+            keep_going: self.keep_going,
+            create: self.create,
+            progress: !self.json,
+        }
+    }
+
+    /// Runs the tool.
+    ///
+    /// # Errors
+    /// When it cannot do its work.
+    pub fn run<S: Section>(self) -> Outcome {
+        let Opened { config, log, .. } = opened_or_made::<S>(&self.config)?;
+        let produced = produce(log.as_ref(), &config.runtime, &self.options())?;
+        print_result(&produced, self.json)
+    }
 }
 
 /// How a file is cut into records.
@@ -175,14 +323,14 @@ impl Input {
         }
     }
 
-    fn unreadable(&self, source: io::Error) -> ToolError {
-        ToolError::File { path: self.path.clone().unwrap_or_else(|| "-".into()), source }
+    fn unreadable(&self, source: io::Error) -> ProduceError {
+        ToolError::Reading { path: self.path.clone().unwrap_or_else(|| "-".into()), source }.into()
     }
 }
 
 /// All files, with folders opened, and what is in them. Nothing is read yet, so that a name that
 /// is wrong stops everything before anything is written.
-fn inputs(options: &ProduceOptions, config: &Config) -> Result<Vec<Input>, ToolError> {
+fn inputs(options: &ProduceOptions, config: &Runtime) -> Result<Vec<Input>, ProduceError> {
     let full = config.full_name(&options.topic);
     let configured = config.inputs.iter().find(|input| config.full_name(&input.topic) == full);
     let known = configured.is_some_and(|input| input.content_type.is_some());
@@ -195,7 +343,7 @@ fn inputs(options: &ProduceOptions, config: &Config) -> Result<Vec<Input>, ToolE
             inputs.push(input(None, options, known)?);
             continue;
         }
-        let metadata = std::fs::metadata(path).map_err(|source| ToolError::File { path: path.clone(), source })?;
+        let metadata = std::fs::metadata(path).map_err(|source| ToolError::Reading { path: path.clone(), source })?;
         let files = if metadata.is_dir() { files_in(path)? } else { vec![path.clone()] };
         for file in files {
             inputs.push(input(Some(file), options, known)?);
@@ -207,7 +355,7 @@ fn inputs(options: &ProduceOptions, config: &Config) -> Result<Vec<Input>, ToolE
 /// The files in a folder and its folders, by path, without hidden ones. Links to folders are not
 /// followed.
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>, ToolError> {
-    let unreadable = |source| ToolError::File { path: folder.to_owned(), source };
+    let unreadable = |source| ToolError::Reading { path: folder.to_owned(), source };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
@@ -225,7 +373,7 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, ToolError> {
 }
 
 /// `known`: the topic's content type is configured, so that a guess must not overrule it.
-fn input(path: Option<PathBuf>, options: &ProduceOptions, known: bool) -> Result<Input, ToolError> {
+fn input(path: Option<PathBuf>, options: &ProduceOptions, known: bool) -> Result<Input, ProduceError> {
     let extension = path.as_ref().and_then(|path| path.extension()).map(|e| e.to_string_lossy().to_ascii_lowercase());
     let by_name = match (&path, extension.as_deref()) {
         (None, _) => Some((JSON, Framing::Lines)),
@@ -240,7 +388,7 @@ fn input(path: Option<PathBuf>, options: &ProduceOptions, known: bool) -> Result
     };
     let Some(given) = &options.content_type else {
         let Some((content_type, framing)) = by_name else {
-            return Err(ToolError::ContentType { path: path.unwrap_or_default() });
+            return Err(ProduceError::ContentType { path: path.unwrap_or_default() });
         };
         return Ok(Input { path, framing, content_type: (!known).then(|| content_type.to_owned()) });
     };
@@ -278,7 +426,7 @@ struct Writing<'o> {
 }
 
 impl Writing<'_> {
-    fn file(&mut self, input: &Input) -> Result<(), ToolError> {
+    fn file(&mut self, input: &Input) -> Result<(), ProduceError> {
         self.bar.set_message(input.name());
         let headers = self.headers(input);
         let file = input.open().map_err(|error| input.unreadable(error))?;
@@ -301,7 +449,7 @@ impl Writing<'_> {
         source.into_iter().chain(content_type).collect()
     }
 
-    fn lines(&mut self, input: &Input, headers: &Headers, reader: &mut dyn BufRead) -> Result<(), ToolError> {
+    fn lines(&mut self, input: &Input, headers: &Headers, reader: &mut dyn BufRead) -> Result<(), ProduceError> {
         for number in 1u64.. {
             let mut line = Vec::new();
             let read = reader.read_until(b'\n', &mut line).map_err(|error| input.unreadable(error))?;
@@ -322,7 +470,7 @@ impl Writing<'_> {
         Ok(())
     }
 
-    fn whole(&mut self, input: &Input, headers: &Headers, mut file: Box<dyn Read>) -> Result<(), ToolError> {
+    fn whole(&mut self, input: &Input, headers: &Headers, mut file: Box<dyn Read>) -> Result<(), ProduceError> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|error| input.unreadable(error))?;
         let one = input.framing == Framing::Whole || serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok();
@@ -368,7 +516,7 @@ impl Writing<'_> {
         value: Vec<u8>,
         headers: &Headers,
         place: &dyn Fn() -> String,
-    ) -> Result<(), ToolError> {
+    ) -> Result<(), ProduceError> {
         let bytes = value.len() as u64;
         let topic = self.topic.clone();
         let timestamp_ms = self.options.timestamp_ms;
@@ -388,9 +536,9 @@ impl Writing<'_> {
         }
     }
 
-    fn leave_out(&mut self, place: &dyn Fn() -> String, reason: String) -> Result<(), ToolError> {
+    fn leave_out(&mut self, place: &dyn Fn() -> String, reason: String) -> Result<(), ProduceError> {
         if !self.options.keep_going {
-            return Err(ToolError::Record { place: place(), reason });
+            return Err(ProduceError::Record { place: place(), reason });
         }
         self.done.left_out += 1;
         self.bar.suspend(|| eprintln!("left out: {}: {reason}", place()));

@@ -1,9 +1,14 @@
 //! Lists topics.
 
-use std::io::Write;
+use std::io::{self, Write};
 
-use super::ToolError;
-use crate::config::Config;
+use clap::Args;
+
+use super::error::ToolError;
+use super::open::{Opened, opened};
+use super::print::{Outcome, still_read};
+use crate::cli::ConfigArgs;
+use crate::config::{Runtime, Section};
 use crate::log::{Log, TopicInfo, Watermarks};
 
 /// More partitions than these are not shown one by one.
@@ -13,16 +18,46 @@ const PARTITIONS_SHOWN: usize = 8;
 ///
 /// # Errors
 /// When the log cannot be asked, or nothing can be printed.
-pub fn topics(log: &dyn Log, config: &Config, json: bool, out: &mut dyn Write) -> Result<(), ToolError> {
+pub fn topics(log: &dyn Log, config: &Runtime, json: bool, out: &mut dyn Write) -> Result<(), ToolError> {
     let found = log.topics(&config.prefix)?;
     let printed = if json { print_json(&found, out) } else { print_table(&found, out) };
     if found.is_empty() && !json {
         eprintln!("no topic of {} begins with {:?} yet", log.describe(), config.prefix);
     }
-    printed.map_err(ToolError::Output)
+    still_read(printed)?;
+    Ok(())
 }
 
-fn print_json(topics: &[TopicInfo], out: &mut dyn Write) -> std::io::Result<()> {
+/// `headwater topics`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+FIRST..END are the first offset still there and the one after the last, partition by partition. \
+Compaction and transactions leave gaps, so the difference is not the number of records.
+
+Examples:
+  headwater topics
+  headwater topics --json --config config/discovery.toml")]
+pub struct TopicsArgs {
+    /// One JSON object a topic
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl TopicsArgs {
+    /// Runs the tool.
+    ///
+    /// # Errors
+    /// When it cannot do its work.
+    pub fn run<S: Section>(self) -> Outcome {
+        let Opened { config, log, .. } = opened::<S>(&self.config)?;
+        Ok(topics(log.as_ref(), &config.runtime, self.json, &mut io::stdout())?)
+    }
+}
+
+fn print_json(topics: &[TopicInfo], out: &mut dyn Write) -> io::Result<()> {
     for topic in topics {
         serde_json::to_writer(&mut *out, topic)?;
         writeln!(out)?;
@@ -30,7 +65,7 @@ fn print_json(topics: &[TopicInfo], out: &mut dyn Write) -> std::io::Result<()> 
     Ok(())
 }
 
-fn print_table(topics: &[TopicInfo], out: &mut dyn Write) -> std::io::Result<()> {
+fn print_table(topics: &[TopicInfo], out: &mut dyn Write) -> io::Result<()> {
     const TOPIC: &str = "TOPIC";
     const CLEANUP: &str = "CLEANUP";
     if topics.is_empty() {

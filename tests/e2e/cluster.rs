@@ -162,7 +162,7 @@ fn size(harness: &Harness, topic: &str) -> i64 {
 fn marks(harness: &Harness, topic: &str) -> Vec<Watermarks> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match harness.log.watermarks(&harness.config.full_name(topic)) {
+        match harness.log.watermarks(&harness.config.runtime.full_name(topic)) {
             Err(error) if error.may_pass() && Instant::now() < deadline => {}
             marks => return marks.unwrap().unwrap_or_default(),
         }
@@ -297,7 +297,7 @@ fn committed(harness: &Harness, topic: &str) -> bool {
     let Some(last) = records.last().and_then(|record| record.value.as_deref()) else { return false };
     let progress: Value = serde_json::from_slice(last).unwrap();
     let marks = marks(harness, topic);
-    let topic = harness.config.full_name(topic);
+    let topic = harness.config.runtime.full_name(topic);
     let positions = progress["positions"].as_array().unwrap();
     (0..).zip(marks).all(|(partition, marks)| {
         let at = TopicPartition::new(topic.as_str(), partition);
@@ -309,7 +309,7 @@ fn committed(harness: &Harness, topic: &str) -> bool {
 fn grow(brokers: &str, harness: &Harness, topics: &[&str], partitions: usize) {
     let mut client = rdkafka::ClientConfig::new();
     let admin: AdminClient<DefaultClientContext> = client.set("bootstrap.servers", brokers).create().unwrap();
-    let names: Vec<String> = topics.iter().map(|topic| harness.config.full_name(topic)).collect();
+    let names: Vec<String> = topics.iter().map(|topic| harness.config.runtime.full_name(topic)).collect();
     let wanted: Vec<NewPartitions<'_>> = names.iter().map(|name| NewPartitions::new(name, partitions)).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let done = runtime.block_on(admin.create_partitions(&wanted, &AdminOptions::new())).unwrap();

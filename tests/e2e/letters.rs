@@ -4,18 +4,19 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use headwater::config::Config;
 use headwater::log::{Headers, LogRecord, NewRecord};
-use headwater::tools::ToolError;
 use headwater::tools::dead_letters::{
-    Filter, LetterId, ListOptions, ReplayOptions, Replayed, ShowForm, Skipped, Standing, list, replay, show,
+    Filter, LetterId, LettersError, ListOptions, ReplayOptions, Replayed, ShowForm, Skipped, Standing, list, replay,
+    show,
 };
 use serde_json::{Value, json};
+use topologies::config::Config;
 
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
 use support::{Harness, Place, header, tests_folder};
+use topologies::tools::Examiner;
 
 /// Where records without a content type of their own cannot be read.
 fn harness(place: Place) -> Harness {
@@ -35,7 +36,7 @@ fn headers(pairs: &[(&str, &[u8])]) -> Headers {
 
 fn produce(harness: &Harness, key: Option<&str>, value: Option<&[u8]>, headers: Headers) {
     let mut producer = harness.log.producer().unwrap();
-    let topic: Arc<str> = harness.config.full_name("raw.events").into();
+    let topic: Arc<str> = harness.config.runtime.full_name("raw.events").into();
     let (key, value) = (key.map(|key| key.as_bytes().to_vec()), value.map(<[u8]>::to_vec));
     producer
         .send(NewRecord { topic, key: key.map(Into::into), value: value.map(Into::into), headers, timestamp_ms: None })
@@ -51,7 +52,8 @@ fn say(harness: &Harness, key: Option<&str>, source: &str, id: &str, title: &str
 }
 
 fn again(harness: &Harness, config: &Config, options: ReplayOptions) -> Replayed {
-    replay(&*harness.log, config, &options, &AtomicBool::new(false)).unwrap()
+    let examine = Examiner::of(config).unwrap();
+    replay(&*harness.log, &config.runtime, examine.as_deref(), &options, &AtomicBool::new(false)).unwrap()
 }
 
 /// The records of the raw topic that a replay has written.
@@ -64,7 +66,7 @@ fn replayed(harness: &Harness) -> Vec<LogRecord> {
 fn letters(harness: &Harness, options: &ListOptions) -> Vec<Value> {
     let mut out = Vec::new();
     let options = ListOptions { json: true, ..options.clone() };
-    list(&*harness.log, &harness.config, &options, &mut out).unwrap();
+    list(&*harness.log, &harness.config.runtime, &options, &mut out).unwrap();
     String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -112,7 +114,7 @@ fn what_is_replayed_is_what_was_sent() {
         for letter in letters(&harness, &ListOptions::default()) {
             let id: LetterId = letter["id"].as_str().unwrap().parse().unwrap();
             let mut out = Vec::new();
-            show(&*harness.log, &harness.config, id, ShowForm::Raw, &mut out).unwrap();
+            show(&*harness.log, &harness.config.runtime, id, ShowForm::Raw, &mut out).unwrap();
             let key = letter["key"].as_str().map(|key| key.as_bytes().to_vec());
             assert!(sent.iter().any(|record| record.0 == key && record.1.as_ref() == Some(&out)), "{letter}");
         }
@@ -145,7 +147,7 @@ fn a_record_that_keeps_failing_is_parked() {
 fn nothing_newer_is_undone() {
     kafka_too(|place| {
         let mut harness = harness(place);
-        harness.config.extract.unknown_sources = serde_json::from_value(json!("reject")).unwrap();
+        harness.config.topology.extract.unknown_sources = serde_json::from_value(json!("reject")).unwrap();
         say(&harness, Some("one"), "a", "1", "Old One");
         say(&harness, Some("two"), "a", "2", "Two");
         say(&harness, None, "a", "3", "Old Three");
@@ -153,7 +155,7 @@ fn nothing_newer_is_undone() {
         harness.run(2);
         let results = harness.results();
         assert_eq!((results.events.len(), results.dead_letters.len()), (0, 4));
-        harness.config.extract.unknown_sources = serde_json::from_value(json!("accept")).unwrap();
+        harness.config.topology.extract.unknown_sources = serde_json::from_value(json!("accept")).unwrap();
         say(&harness, Some("one"), "a", "1", "New One");
         say(&harness, None, "a", "3", "New Three");
         harness.run(2);
@@ -207,7 +209,7 @@ fn many_records_need_a_word_and_a_stop_is_heeded() {
     for n in 0..1_500 {
         producer
             .send(NewRecord {
-                topic: harness.config.full_name("raw.events").into(),
+                topic: harness.config.runtime.full_name("raw.events").into(),
                 key: Some(format!("k{n}").into()),
                 value: Some("x".into()),
                 headers: headers(&[("source", b"a"), ("content-type", b"application/x-unknown")]),
@@ -217,12 +219,13 @@ fn many_records_need_a_word_and_a_stop_is_heeded() {
     }
     producer.flush().unwrap();
     harness.run(2);
-    let refused = replay(&*harness.log, &harness.config, &ReplayOptions::default(), &AtomicBool::new(false));
-    assert!(matches!(refused, Err(ToolError::NeedsConsent { records: 1_500 })));
+    let refused =
+        replay(&*harness.log, &harness.config.runtime, None, &ReplayOptions::default(), &AtomicBool::new(false));
+    assert!(matches!(refused, Err(LettersError::NeedsConsent { records: 1_500 })));
     let limited = again(&harness, &harness.config, ReplayOptions { limit: Some(40), ..ReplayOptions::default() });
     assert_eq!((limited.records, limited.complete), (40, true));
     let yes = ReplayOptions { yes: true, ..ReplayOptions::default() };
-    let stopped = replay(&*harness.log, &harness.config, &yes, &AtomicBool::new(true)).unwrap();
+    let stopped = replay(&*harness.log, &harness.config.runtime, None, &yes, &AtomicBool::new(true)).unwrap();
     assert_eq!((stopped.records, stopped.complete), (0, false));
     let done = again(&harness, &harness.config, yes);
     assert_eq!((done.records, done.skipped.replayed), (1_460, 40));

@@ -89,7 +89,7 @@ impl Recount {
 /// Reads the feed record by record in order, with nothing shared with the engine but extraction.
 fn recount() -> Recount {
     let harness = harness(Place::Embedded);
-    let (extractor, _) = harness.config.compile().unwrap();
+    let (extractor, _) = harness.config.topology.compile().unwrap();
     let mut recount = Recount::default();
     for (offset, input) in (0..).zip(&FEED.inputs) {
         let origin = Origin {
@@ -116,7 +116,7 @@ fn recount() -> Recount {
             .filter(|(_, known)| document.kept.contains(&known.id()))
             .map(|(n, _)| n.clone())
             .collect();
-        document.listings.iter_mut().for_each(|one| sanitize(&mut one.listing, &harness.config.sanitize));
+        document.listings.iter_mut().for_each(|one| sanitize(&mut one.listing, &harness.config.topology.sanitize));
         let listings = document.listings.into_iter().map(|one| one.listing).collect();
         recount.take(source, input.key.clone().filter(|_| document.id.is_some()), listings, &kept);
     }

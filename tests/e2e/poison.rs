@@ -14,8 +14,8 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use headwater::config::Config;
 use headwater::log::{LogRecord, NewRecord};
+use topologies::config::Config;
 
 #[path = "poison/kinds.rs"]
 mod kinds;
@@ -72,7 +72,7 @@ fn record(config: &Config, kind: &Kind, number: usize) -> NewRecord {
     headers.push(("kind".to_owned(), kind.name.as_bytes().to_vec()));
     headers.push(("number".to_owned(), number.to_string().into_bytes()));
     NewRecord {
-        topic: config.full_name(topic).into(),
+        topic: config.runtime.full_name(topic).into(),
         key: key.map(Into::into),
         value: value.map(Into::into),
         headers,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use headwater::config::{Config, Sources, load};
+use headwater::config::{Sources, load};
 use headwater::console::Figures;
 use headwater::engine::correction::Report;
 use headwater::engine::output::Output;
@@ -17,6 +17,7 @@ use headwater::log::{LogRecord, NewRecord};
 use headwater_operators::listing::Ratio;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use topologies::config::{Config, Sections};
 use topologies::discovery::Discovery;
 use topologies::run::engine_options;
 
@@ -108,7 +109,7 @@ fn plan(harness: &Harness, way: Way) -> Result<Preview, EngineError> {
 fn refused(harness: &Harness, way: Way, topic: &str, words: &[&str]) {
     for error in [run(harness, way).unwrap_err(), plan(harness, way).unwrap_err()] {
         let said = format!("{error}; {}", error.hint().unwrap_or_default());
-        assert!(said.contains(&harness.config.full_name(topic)), "{topic}: {said}");
+        assert!(said.contains(&harness.config.runtime.full_name(topic)), "{topic}: {said}");
         assert!(said.contains("--rebuild"), "{said}");
         words.iter().for_each(|word| assert!(said.contains(word), "{word:?} in {said}"));
     }
@@ -116,7 +117,7 @@ fn refused(harness: &Harness, way: Way, topic: &str, words: &[&str]) {
 
 fn ends(harness: &Harness) -> Vec<(&'static str, i64)> {
     let end = |output: Output| {
-        let ends = harness.log.watermarks(&harness.config.full_name(output.name())).unwrap().unwrap();
+        let ends = harness.log.watermarks(&harness.config.runtime.full_name(output.name())).unwrap().unwrap();
         (output.name(), ends.iter().map(|ends| ends.high).sum())
     };
     Output::ALL.into_iter().map(end).collect()
@@ -169,7 +170,7 @@ fn assert_changes_exactly_what_differs(what: &str, change: impl Fn(&mut Config))
     let before = harness.results();
     let written: BTreeMap<&str, i64> = ends(&harness).into_iter().collect();
     change(&mut harness.config);
-    harness.config.engine.correction_batch = 10;
+    harness.config.runtime.engine.correction_batch = 10;
     let planned = plan(&harness, UNASKED).unwrap().report.unwrap();
     let report = run(&harness, Way { consent: true, ..UNASKED }).unwrap().unwrap();
     let now: BTreeMap<&str, i64> = ends(&harness).into_iter().collect();
@@ -208,21 +209,21 @@ fn assert_changes_exactly_what_differs(what: &str, change: impl Fn(&mut Config))
 #[test]
 fn changed_gates_correct_exactly_the_events_that_differ() {
     assert_changes_exactly_what_differs("another pass mark and weight", |config| {
-        config.score.pass = Ratio::new(0.9);
-        config.score.content_quality.weight = Ratio::new(0.15);
+        config.topology.score.pass = Ratio::new(0.9);
+        config.topology.score.content_quality.weight = Ratio::new(0.15);
     });
 }
 
 #[test]
 fn a_changed_threshold_corrects_exactly_the_rows_that_differ() {
-    assert_changes_exactly_what_differs("a lower threshold", |config| config.resolve.threshold = 0.01);
-    assert_changes_exactly_what_differs("a higher threshold", |config| config.resolve.threshold = 0.999);
+    assert_changes_exactly_what_differs("a lower threshold", |config| config.topology.resolve.threshold = 0.01);
+    assert_changes_exactly_what_differs("a higher threshold", |config| config.topology.resolve.threshold = 0.999);
 }
 
 #[test]
 fn a_changed_taxonomy_corrects_exactly_the_rows_that_differ() {
     assert_changes_exactly_what_differs("another taxonomy", |config| {
-        config.taxonomy.categories.retain(|category| category.name != "Music");
+        config.topology.taxonomy.categories.retain(|category| category.name != "Music");
     });
 }
 
@@ -230,11 +231,11 @@ fn a_changed_taxonomy_corrects_exactly_the_rows_that_differ() {
 fn above_the_guard_nothing_is_written_without_consent() {
     let mut harness = fed(Place::Embedded);
     let before = harness.results();
-    harness.config.score.grades.a = Ratio::new(0.999);
-    harness.config.score.grades.b = Ratio::new(0.998);
-    harness.config.score.grades.c = Ratio::new(0.997);
+    harness.config.topology.score.grades.a = Ratio::new(0.999);
+    harness.config.topology.score.grades.b = Ratio::new(0.998);
+    harness.config.topology.score.grades.c = Ratio::new(0.997);
     let share = plan(&harness, UNASKED).unwrap().report.unwrap().share();
-    assert!(share > harness.config.engine.correction_guard, "{share}");
+    assert!(share > harness.config.runtime.engine.correction_guard, "{share}");
     let error = run(&harness, UNASKED).unwrap_err();
     let said = format!("{error}; {}", error.hint().unwrap());
     assert!(matches!(error, EngineError::TooManyCorrections { .. }), "{said}");
@@ -250,7 +251,7 @@ fn a_plan_disturbs_no_running_instance() {
     let config = harness.config.clone();
     let running = EngineOptions { exit_when_idle: false, ..options(&harness, UNASKED) };
     let engine = start(Arc::clone(&harness.log), running, discovery(&config)).unwrap();
-    harness.config.score.pass = Ratio::new(0.9);
+    harness.config.topology.score.pass = Ratio::new(0.9);
     let settled = ends(&harness)[0];
     let planned = plan(&harness, UNASKED).unwrap();
     assert!(planned.report.unwrap().total() > 0);
@@ -275,7 +276,7 @@ fn bury(harness: &Harness, topic: &str, share: usize) {
 fn append(harness: &Harness, topic: &str, records: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>) {
     let mut producer = harness.log.producer().unwrap();
     for (key, value) in records {
-        let topic = harness.config.full_name(topic).into();
+        let topic = harness.config.runtime.full_name(topic).into();
         producer
             .send(NewRecord {
                 topic,
@@ -314,13 +315,13 @@ fn output_topics_made_anew_on_kafka_are_filled_again() {
     let Place::Kafka(brokers) = place.clone() else { return };
     let harness = fed(place);
     let before = harness.results();
-    let names = ["events", "place-requests"].map(|topic| harness.config.full_name(topic));
+    let names = ["events", "place-requests"].map(|topic| harness.config.runtime.full_name(topic));
     remake(&harness, &brokers, &names);
     let planned = plan(&harness, UNASKED).unwrap();
     assert_eq!(planned.recovery.notes.len(), 2, "{:?}", planned.recovery.notes);
     run(&harness, UNASKED).unwrap();
     assert_same(&before, &harness.results(), "after topics were made anew");
-    remake(&harness, &brokers, &[harness.config.full_name("listings")]);
+    remake(&harness, &brokers, &[harness.config.runtime.full_name("listings")]);
     refused(&harness, UNASKED, "listings", &["made anew"]);
     run(&harness, REBUILD).unwrap();
     assert_same(&before, &harness.results(), "after a rebuild");
@@ -335,7 +336,7 @@ fn remake(harness: &Harness, brokers: &str, names: &[String]) {
         assert!(Instant::now() < deadline, "{names:?} are not deleted");
         std::thread::sleep(Duration::from_millis(100));
     }
-    harness.log.ensure_topics(&harness.config.topic_specs()).unwrap();
+    harness.log.ensure_topics(&harness.config.runtime.topic_specs()).unwrap();
 }
 
 /// Topic, key, what is written there, and a word that the error must hold.
@@ -459,8 +460,8 @@ fn what_raw_topics_no_longer_hold_is_gone_after_consent() {
 
 /// Removes the older part of every raw partition, as retention does.
 fn forget_raw_records(harness: &Harness, share: f64) {
-    let file = rusqlite::Connection::open(&harness.config.log.embedded.path).unwrap();
-    let topic = harness.config.full_name("raw.events");
+    let file = rusqlite::Connection::open(&harness.config.runtime.log.embedded.path).unwrap();
+    let topic = harness.config.runtime.full_name("raw.events");
     let mut query =
         file.prepare("SELECT p.id, p.next FROM partitions p JOIN topics t ON t.id = p.topic WHERE t.name = ?").unwrap();
     let partitions: Vec<(i64, i64)> =
@@ -488,18 +489,18 @@ struct Stored {
 fn left_behind(folder: &str) -> Harness {
     let folder = tests_folder(folder);
     let mut harness = Harness::new(Place::Embedded, &folder.join("topology.toml"), &[]);
-    let config = load::<Config>(&Sources {
+    let config = load::<Sections>(&Sources {
         file: Some(folder.join("topology.toml")),
         environment: BTreeMap::new(),
-        flags: vec![format!("log.embedded.path={}", harness.config.log.embedded.path.display())],
+        flags: vec![format!("log.embedded.path={}", harness.config.runtime.log.embedded.path.display())],
     });
     harness.config = config.unwrap_or_else(|errors| panic!("{errors}")).config;
-    harness.log.ensure_topics(&harness.config.topic_specs()).unwrap();
+    harness.log.ensure_topics(&harness.config.runtime.topic_specs()).unwrap();
     let mut producer = harness.log.producer().unwrap();
     let mut next: BTreeMap<String, i64> = BTreeMap::new();
     for line in std::fs::read_to_string(folder.join("records.jsonl")).unwrap().lines() {
         let stored: Stored = serde_json::from_str(line).unwrap();
-        let topic: Arc<str> = harness.config.full_name(&stored.topic).into();
+        let topic: Arc<str> = harness.config.runtime.full_name(&stored.topic).into();
         let next = next.entry(stored.topic).or_insert(0);
         while *next < stored.offset {
             // What compaction had removed.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::config::{Config, topic};
 use bytes::Bytes;
 use differential_dataflow::VecCollection;
-use headwater::config::{Config, Invalid, Lifetime};
+use headwater::config::{Invalid, Lifetime};
 use headwater::engine::lifecycle::Counters;
 use headwater::engine::output::{OutRecord, Output, Outputs, Rows, json, records_of, text};
 use headwater::engine::state::{FORMAT, ListingState};
@@ -28,9 +29,6 @@ use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Topics that hold tables which people and programs write.
-pub const TABLES: [&str; 3] = ["places", "decisions", "control"];
-
 /// Changes whenever the same configuration and input would give other outputs than before.
 const OPERATORS_VERSION: u64 = 4;
 
@@ -53,29 +51,30 @@ impl Discovery {
     /// # Errors
     /// Everything that is wrong with the sections of the operators.
     pub fn new(config: &Config) -> Result<Self, Vec<Invalid>> {
-        let (extractor, taxonomy) = config.compile()?;
-        let resolve = config.resolve_config();
+        let (extractor, taxonomy) = config.topology.compile()?;
+        let resolve = config.topology.resolve_config();
         let limits: Vec<usize> =
-            Output::ALL.iter().map(|output| config.topic_spec(output.name()).max_record_bytes).collect();
-        let operators = (&config.geocode, &config.score, resolve.fingerprint(), taxonomy.fingerprint());
-        let results = (operators, &config.window, limits);
+            Output::ALL.iter().map(|output| config.runtime.topic_spec(output.name()).max_record_bytes).collect();
+        let operators =
+            (&config.topology.geocode, &config.topology.score, resolve.fingerprint(), taxonomy.fingerprint());
+        let results = (operators, &config.topology.window, limits);
         let fingerprints = Fingerprints {
             results: xxh3_64(&json(&results)) ^ OPERATORS_VERSION,
-            extraction: extractor.fingerprint() ^ xxh3_64(&json(&config.sanitize)),
+            extraction: extractor.fingerprint() ^ xxh3_64(&json(&config.topology.sanitize)),
         };
-        let past_events_ms = match config.retention.past_events {
+        let past_events_ms = match config.topology.retention.past_events {
             Lifetime::Forever => None,
             Lifetime::For(period) => Some(i64::try_from(period.get().as_millis()).unwrap_or(i64::MAX)),
         };
         Ok(Self {
             extractor: Arc::new(extractor),
-            sanitize: config.sanitize.clone(),
+            sanitize: config.topology.sanitize.clone(),
             taxonomy: Arc::new(taxonomy),
             retention: Retention { past_events_ms, assumed_duration_ms: ASSUMED_DURATION_MS },
-            geocode: config.geocode.clone(),
+            geocode: config.topology.geocode.clone(),
             resolve: Arc::new(resolve),
-            gates: config.score.clone(),
-            window: config.window,
+            gates: config.topology.score.clone(),
+            window: config.topology.window,
             fingerprints,
         })
     }
@@ -91,9 +90,9 @@ impl Topology for Discovery {
 
     fn build<'s>(&self, inputs: Inputs<'s>) -> Outputs<'s> {
         let mut outputs = inputs.outputs();
-        let places = inputs.table::<Place>("places");
-        let decisions = inputs.table::<Decision>("decisions");
-        let control = inputs.table::<Control>("control");
+        let places = inputs.table::<Place>(topic::PLACES);
+        let decisions = inputs.table::<Decision>(topic::DECISIONS);
+        let control = inputs.table::<Control>(topic::CONTROL);
         let gates = latest_gates(inputs.constant(self.gates.clone()), control.rows);
 
         let upserted = inputs.raw.clone().upsert(inputs.restored_listings(), self.upsert_options(&inputs));

@@ -5,8 +5,10 @@
 //! tools and benchmarks.
 
 pub mod bench;
+pub mod config;
 pub mod discovery;
 pub mod run;
+pub mod tools;
 
 pub use discovery::Discovery;
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::config::{Config, Sections, topic};
 use headwater::admin::{AdminHandle, AdminServer, Phase, Readiness};
 use headwater::cli::{TopologyArgs, TopologyCommand, fail, stop_on_signals};
-use headwater::config::{Config, ConfigErrors, Invalid, Lifetime, Places, load};
+use headwater::config::{ConfigErrors, Invalid, Lifetime, Places, load};
 use headwater::console::{Console, ConsoleOptions, config_flag, grouped};
 use headwater::engine::correction::Report;
 use headwater::engine::lifecycle::Lifecycle;
@@ -22,10 +23,10 @@ use headwater::generate::LiveFeed;
 use headwater::log::{Log, TopicPartition};
 use headwater::monitor::{Monitor, Watched};
 use headwater::telemetry::Metrics;
-use headwater::tools::open_log;
+use headwater::tools::{check, open_log};
 use headwater::view::{OpenStore, View, ViewError, ViewHandle, ViewOptions, ViewTopics};
 
-use crate::discovery::{Discovery, TABLES};
+use crate::discovery::Discovery;
 
 type Outcome<T> = Result<T, Box<dyn Fault>>;
 
@@ -38,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Runs the binary of the discovery topology.
 pub fn discovery(args: &TopologyArgs) -> ExitCode {
     if args.command == Some(TopologyCommand::Check) {
-        return args.check();
+        return check::run::<Sections>(&args.sources(), args.json);
     }
     let outcome = if args.plan { plan(args) } else { run(args) };
     match outcome {
@@ -49,20 +50,20 @@ pub fn discovery(args: &TopologyArgs) -> ExitCode {
 
 fn run(args: &TopologyArgs) -> Outcome<()> {
     args.config.start_logging("warn")?;
-    let loaded = load::<Config>(&args.sources())?;
+    let loaded = load::<Sections>(&args.sources())?;
     let config = loaded.config;
     let stop = stop_on_signals()?;
     let readiness = Arc::new(Readiness::default());
-    let admin = match config.admin.address() {
+    let admin = match config.runtime.admin.address() {
         Some(address) => Some(AdminServer::start(address, Arc::clone(&readiness), Metrics::install()?)?),
         None => None,
     };
-    let log = open_log(&config)?;
-    if config.cluster.leads() {
-        log.ensure_topics(&config.topic_specs())?;
+    let log = open_log(&config.runtime)?;
+    if config.runtime.cluster.leads() {
+        log.ensure_topics(&config.runtime.topic_specs())?;
     }
     let discovery = discovery_of(&config, &loaded.places)?;
-    let cluster = config.cluster.options(&stop);
+    let cluster = config.runtime.cluster.options(&stop);
     let options =
         EngineOptions { cluster, rebuild: args.rebuild, ..engine_options(&config, args.exit_when_idle, args.yes) };
     let engine = match start(Arc::clone(&log), options, discovery) {
@@ -72,7 +73,7 @@ fn run(args: &TopologyArgs) -> Outcome<()> {
     readiness.set(Phase::Running);
     let session = Session { config: &config, args, log: &log, stop: &stop };
     session.greet(&engine, admin.as_ref());
-    let outcome = if config.cluster.leads() { session.follow(engine) } else { session.assist(engine) };
+    let outcome = if config.runtime.cluster.leads() { session.follow(engine) } else { session.assist(engine) };
     if let Some(admin) = admin {
         admin.stop();
     }
@@ -87,14 +88,14 @@ fn discovery_of(config: &Config, places: &Places) -> Outcome<Arc<Discovery>> {
 /// Says what a start would correct.
 fn plan(args: &TopologyArgs) -> Outcome<()> {
     args.config.start_logging("warn")?;
-    let loaded = load::<Config>(&args.sources())?;
+    let loaded = load::<Sections>(&args.sources())?;
     let config = loaded.config;
-    let log = open_log(&config)?;
+    let log = open_log(&config.runtime)?;
     let discovery = discovery_of(&config, &loaded.places)?;
     let mut options = engine_options(&config, false, args.yes);
     options.rebuild = args.rebuild;
     let preview = preview(log, options, discovery)?;
-    let guard = config.engine.correction_guard;
+    let guard = config.runtime.engine.correction_guard;
     let text = match args.json {
         true => planned_json(&preview, guard).to_string(),
         false => planned(&preview, guard),
@@ -147,16 +148,16 @@ pub fn engine_options(config: &Config, exit_when_idle: bool, consent: bool) -> E
             source: input.source.as_deref().map(Into::into),
             content_type: input.content_type.as_deref().map(Into::into),
         };
-        (Arc::from(config.full_name(&input.topic)), topic)
+        (Arc::from(config.runtime.full_name(&input.topic)), topic)
     };
-    let limit = |output: Output| (output, config.topic_spec(output.name()).max_record_bytes);
-    let engine = &config.engine;
+    let limit = |output: Output| (output, config.runtime.topic_spec(output.name()).max_record_bytes);
+    let engine = &config.runtime.engine;
     EngineOptions {
-        name: config.name.clone(),
-        names: TopicNames::new(&config.prefix),
-        inputs: config.inputs.iter().map(input).collect(),
-        tables: TABLES.iter().map(|table| (*table).to_owned()).collect(),
-        workers: config.workers,
+        name: config.runtime.name.clone(),
+        names: TopicNames::new(&config.runtime.prefix),
+        inputs: config.runtime.inputs.iter().map(input).collect(),
+        tables: topic::TABLES.iter().map(|table| (*table).to_owned()).collect(),
+        workers: config.runtime.workers,
         pace: Pace {
             interval: engine.epoch_interval.get(),
             max_epochs: engine.max_epochs_in_flight,
@@ -206,28 +207,29 @@ impl Session<'_> {
         if self.args.json {
             return;
         }
-        let mut lines = vec![format!("Headwater {} · topology {:?}", env!("CARGO_PKG_VERSION"), self.config.name)];
-        let processes = self.config.cluster.addresses();
+        let mut lines =
+            vec![format!("Headwater {} · topology {:?}", env!("CARGO_PKG_VERSION"), self.config.runtime.name)];
+        let processes = self.config.runtime.cluster.addresses();
         if processes.len() > 1 {
-            let process = self.config.cluster.process;
+            let process = self.config.runtime.cluster.process;
             lines.push(format!("  process {process} of 0 to {}, all are there", processes.len() - 1));
         }
         let file = self.args.config.sources().file;
         let config = file.as_ref().map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
         lines.push(format!("  config  {config}"));
         lines.push(format!("  log     {}", self.log.describe()));
-        let topics: Vec<&str> = self.config.inputs.iter().map(|input| input.topic.as_str()).collect();
-        lines.push(format!("  input   {}   (topics begin with {:?})", topics.join(", "), self.config.prefix));
-        if !self.config.cluster.leads() {
+        let topics: Vec<&str> = self.config.runtime.inputs.iter().map(|input| input.topic.as_str()).collect();
+        lines.push(format!("  input   {}   (topics begin with {:?})", topics.join(", "), self.config.runtime.prefix));
+        if !self.config.runtime.cluster.leads() {
             lines.push("  figures and views are those of process 0".to_owned());
             let _ = writeln!(std::io::stdout(), "{}\n", lines.join("\n"));
             return;
         }
-        if let Some(sqlite) = &self.config.views.sqlite {
+        if let Some(sqlite) = &self.config.runtime.views.sqlite {
             let query = "select title, start_time, listing_count, quality_grade from events limit 10";
             lines.push(format!("  view    sqlite3 {} \"{query}\"", sqlite.path.display()));
         }
-        if let Some(postgres) = &self.config.views.postgres {
+        if let Some(postgres) = &self.config.runtime.views.postgres {
             lines.push(format!("  view    {} schema {:?}", postgres.describe(), postgres.schema));
         }
         if let Some(admin) = admin {
@@ -246,7 +248,7 @@ impl Session<'_> {
     fn follow(&self, engine: Engine) -> Outcome<()> {
         let mut views = self.start_views()?;
         let mut _monitor = Monitor::start(self.watched(&engine, &views))?;
-        let feed = match self.config.generate.clone().filter(|_| !self.args.exit_when_idle) {
+        let feed = match self.config.topology.generate.clone().filter(|_| !self.args.exit_when_idle) {
             Some(feed) => Some(LiveFeed::start(&**self.log, &self.first_input(), feed)?),
             None => None,
         };
@@ -256,7 +258,7 @@ impl Session<'_> {
             spotlight: !self.args.exit_when_idle,
             config: self.args.config.sources().file,
         };
-        let events = self.config.full_name(Output::Events.name());
+        let events = self.config.runtime.full_name(Output::Events.name());
         let mut console = Console::new(Arc::clone(engine.lifecycle()), &**self.log, &events, options)?;
         while !engine.settled() {
             if self.stop.load(Ordering::Relaxed) {
@@ -296,7 +298,8 @@ impl Session<'_> {
     }
 
     fn watched(&self, engine: &Engine, views: &[KeptView]) -> Watched {
-        let inputs = self.config.inputs.iter().map(|input| Arc::from(self.config.full_name(&input.topic)));
+        let inputs =
+            self.config.runtime.inputs.iter().map(|input| Arc::from(self.config.runtime.full_name(&input.topic)));
         Watched {
             log: Arc::clone(self.log),
             inputs: inputs.collect(),
@@ -306,17 +309,17 @@ impl Session<'_> {
     }
 
     fn first_input(&self) -> String {
-        let input = self.config.inputs.first().map_or("raw.events", |input| input.topic.as_str());
-        self.config.full_name(input)
+        let input = self.config.runtime.inputs.first().map_or("raw.events", |input| input.topic.as_str());
+        self.config.runtime.full_name(input)
     }
 
     fn start_views(&self) -> Outcome<Vec<KeptView>> {
         let start = |view| Ok(KeptView { handle: self.start_view(view)?, superseded: None, reclaims: RECLAIMS });
-        self.config.views.views().into_iter().map(start).collect()
+        self.config.runtime.views.views().into_iter().map(start).collect()
     }
 
     fn start_view(&self, (name, open, options): (&'static str, OpenStore, ViewOptions)) -> Outcome<ViewHandle> {
-        let topics = ViewTopics::with_prefix(&self.config.prefix);
+        let topics = ViewTopics::with_prefix(&self.config.runtime.prefix);
         Ok(View::start(name, Arc::clone(self.log), topics, options, open, Arc::default())?)
     }
 
@@ -332,7 +335,7 @@ impl Session<'_> {
                 continue;
             }
             let since = *view.superseded.get_or_insert_with(Instant::now);
-            let own = self.config.views.views().into_iter().find(|(name, ..)| *name == view.handle.name());
+            let own = self.config.runtime.views.views().into_iter().find(|(name, ..)| *name == view.handle.name());
             if let Some(own) = own.filter(|_| lifecycle.heard().is_some_and(|heard| heard > since)) {
                 tracing::warn!(view = own.0, "an older instance had taken the view over; taking it back");
                 *view = KeptView { handle: self.start_view(own)?, superseded: None, reclaims: view.reclaims - 1 };
@@ -363,7 +366,7 @@ impl Session<'_> {
 
     fn view_ends(&self) -> Outcome<Vec<(TopicPartition, i64)>> {
         let mut ends = Vec::new();
-        for topic in ViewTopics::with_prefix(&self.config.prefix).all() {
+        for topic in ViewTopics::with_prefix(&self.config.runtime.prefix).all() {
             let watermarks = self.log.watermarks(topic)?.unwrap_or_default();
             ends.extend((0..).zip(watermarks).map(|(p, w)| (TopicPartition::new(Arc::clone(topic), p), w.high)));
         }

@@ -81,7 +81,7 @@ impl Control {
     /// Says how this process ended; returns when the others have said it too. Process 0 speaks
     /// last: its word is that everything is committed.
     pub fn finish(self, is_first: bool, lifecycle: &Lifecycle) {
-        let goodbye = Message::Ended(lifecycle.counters.totals());
+        let goodbye = Message::Ended(lifecycle.own_totals());
         if !is_first && !lifecycle.failed() {
             self.tell(&goodbye);
         }
@@ -139,7 +139,7 @@ impl Peer {
             committed: self.lifecycle.committed(),
             stopping: self.lifecycle.stopping(),
             now_ms: self.lifecycle.now_ms(),
-            totals: self.lifecycle.counters.totals(),
+            totals: self.lifecycle.own_totals(),
         }
     }
 
@@ -189,7 +189,7 @@ impl Peer {
             self.lifecycle.stop();
         }
         if self.options.process == 0 {
-            self.lifecycle.set_totals(self.process, beat.totals);
+            self.lifecycle.set_totals(self.process, beat.totals.clone());
             return;
         }
         self.lifecycle.set_clock(beat.now_ms);

@@ -9,12 +9,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Done, Filter, Letter, LetterId, Standing, each_letter};
-use crate::config::Config;
-use crate::words::grouped;
-use crate::engine::output::{Output, dead_letter};
+use super::error::LettersError;
+use super::id::LetterId;
+use super::letter::{Done, Filter, Letter, Standing, each_letter};
+use crate::config::{Runtime, topic};
+use crate::dataflow::dead_letter::header;
 use crate::log::{Log, LogRecord, Polled, Start, TopicPartition};
-use crate::tools::{ToolError, no_topic};
+use crate::tools::open::no_topic;
+use crate::tools::print::still_read;
+use crate::words::grouped;
 
 /// Widest reason in the table, in characters.
 const REASON_WIDTH: usize = 80;
@@ -42,7 +45,7 @@ pub struct ListOptions {
 ///
 /// # Errors
 /// When there is no such topic, the log fails, or nothing can be printed.
-pub fn list(log: &dyn Log, config: &Config, options: &ListOptions, out: &mut dyn Write) -> Result<(), ToolError> {
+pub fn list(log: &dyn Log, config: &Runtime, options: &ListOptions, out: &mut dyn Write) -> Result<(), LettersError> {
     let done = Done::read(log, config)?;
     let mut found: Vec<(Letter, Standing)> = Vec::new();
     let mut total = 0_u64;
@@ -58,9 +61,12 @@ pub fn list(log: &dyn Log, config: &Config, options: &ListOptions, out: &mut dyn
     })?;
     arrange(&mut found, options.oldest_first, most);
     if options.json {
-        return print_lines(&found, out).map_err(ToolError::Output);
+        still_read(print_lines(&found, out))?;
+        return Ok(());
     }
-    print_table(&found, out).map_err(ToolError::Output)?;
+    if !still_read(print_table(&found, out))? {
+        return Ok(());
+    }
     match (found.len() as u64, total) {
         (0, _) => eprintln!("no dead letters"),
         (shown, total) if shown < total => {
@@ -218,11 +224,11 @@ struct Tally {
 /// As [`list`].
 pub fn summary(
     log: &dyn Log,
-    config: &Config,
+    config: &Runtime,
     filter: &Filter,
     json: bool,
     out: &mut dyn Write,
-) -> Result<(), ToolError> {
+) -> Result<(), LettersError> {
     let done = Done::read(log, config)?;
     let mut tallies: BTreeMap<(String, Option<String>), Tally> = BTreeMap::new();
     each_letter(log, config, &done, |letter, standing| {
@@ -243,7 +249,8 @@ pub fn summary(
         .collect();
     tallies.sort_by_key(|tally| std::cmp::Reverse(tally.letters));
     let printed = if json { print_tally_lines(&tallies, out) } else { print_tallies(&tallies, out) };
-    printed.map_err(ToolError::Output)
+    still_read(printed)?;
+    Ok(())
 }
 
 impl Tally {
@@ -306,11 +313,11 @@ pub enum ShowForm {
 /// When there is no such topic or dead letter, the log fails, or nothing can be printed.
 pub fn show(
     log: &dyn Log,
-    config: &Config,
+    config: &Runtime,
     id: LetterId,
     form: ShowForm,
     out: &mut dyn Write,
-) -> Result<(), ToolError> {
+) -> Result<(), LettersError> {
     let record = record_at(log, config, id)?;
     let standing = Done::read(log, config)?.standing(&Letter::of(&record), config.dead_letters.max_attempts);
     let printed = match form {
@@ -318,15 +325,16 @@ pub fn show(
         ShowForm::Json => print_object(&record, standing, out),
         ShowForm::Text => print_text(&record, standing, out),
     };
-    printed.map_err(ToolError::Output)
+    still_read(printed)?;
+    Ok(())
 }
 
-fn record_at(log: &dyn Log, config: &Config, id: LetterId) -> Result<LogRecord, ToolError> {
-    let topic = config.full_name(Output::DeadLetters.name());
-    let Some(partitions) = log.watermarks(&topic)? else { return Err(no_topic(log, config, topic)) };
+fn record_at(log: &dyn Log, config: &Runtime, id: LetterId) -> Result<LogRecord, LettersError> {
+    let topic = config.full_name(topic::DEAD_LETTERS);
+    let Some(partitions) = log.watermarks(&topic)? else { return Err(no_topic(log, config, topic).into()) };
     let ends = usize::try_from(id.partition).ok().and_then(|partition| partitions.get(partition));
     let Some(_) = ends.filter(|ends| (ends.low..ends.high).contains(&id.offset)) else {
-        return Err(ToolError::NoLetter { id });
+        return Err(LettersError::NoLetter { id });
     };
     let at = TopicPartition::new(topic, id.partition);
     let mut reader = log.reader(&[(at, Start::Offset(id.offset))])?;
@@ -335,7 +343,7 @@ fn record_at(log: &dyn Log, config: &Config, id: LetterId) -> Result<LogRecord, 
         reader.poll(&mut polled, 1, Duration::from_millis(100))?;
         match polled.drain(..).next() {
             Some(Polled::Record(record)) if record.offset == id.offset => return Ok(record),
-            Some(_) => return Err(ToolError::NoLetter { id }),
+            Some(_) => return Err(LettersError::NoLetter { id }),
             None => {}
         }
     }
@@ -343,7 +351,7 @@ fn record_at(log: &dyn Log, config: &Config, id: LetterId) -> Result<LogRecord, 
 
 /// Headers of the record itself, as far as they are no field of their own.
 fn other_headers(record: &LogRecord) -> impl Iterator<Item = &(String, Vec<u8>)> {
-    let own = |name: &str| name.starts_with(dead_letter::PREFIX) || ["source", "content-type", "epoch"].contains(&name);
+    let own = |name: &str| name.starts_with(header::PREFIX) || ["source", "content-type", "epoch"].contains(&name);
     record.headers.iter().filter(move |(name, _)| !own(name))
 }
 
@@ -424,7 +432,7 @@ fn hex_dump(bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::letter;
+    use super::super::letter::tests::letter;
     use super::*;
 
     fn shown(value: &[u8]) -> String {

@@ -26,7 +26,7 @@ fn assert_exact(trial: &Trial, feeder: Feeder) {
 fn wait_for_more(trial: &Trial, topic: &str, before: i64) -> i64 {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let marks = trial.watermarks(&trial.harness.config.full_name(topic));
+        let marks = trial.watermarks(&trial.harness.config.runtime.full_name(topic));
         let ends = marks.iter().map(|marks| marks.high).sum();
         if ends > before {
             return ends;

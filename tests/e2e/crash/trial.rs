@@ -197,7 +197,7 @@ impl Trial {
         };
         fresh.remove();
         let views: ViewsConfig = toml::from_str(&fresh.section("")).unwrap();
-        let topics = ViewTopics::with_prefix(&self.harness.config.prefix);
+        let topics = ViewTopics::with_prefix(&self.harness.config.runtime.prefix);
         for (name, open, options) in views.views() {
             let log = Arc::clone(&self.harness.log);
             let view = View::start(name, log, topics.clone(), options, open, Arc::default()).unwrap();

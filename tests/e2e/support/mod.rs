@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use headwater::config::{Config, Sources, load, topic};
+use headwater::config::{Sources, load};
 use headwater::console::Figures;
 use headwater::engine::progress::Progress;
 use headwater::engine::{EngineOptions, start};
@@ -16,6 +16,7 @@ use headwater::log::{Log, LogRecord, NewRecord, Polled, Start, TopicPartition};
 use headwater::tools::open_log;
 use serde_json::Value;
 use tempfile::TempDir;
+use topologies::config::{Config, Sections, topic};
 use topologies::discovery::Discovery;
 use topologies::run::engine_options;
 
@@ -81,9 +82,9 @@ impl Harness {
         let mut arguments = vec!["--config".to_owned(), own.display().to_string()];
         arguments.extend(flags.iter().flat_map(|flag| ["--set".to_owned(), flag.clone()]));
         let sources = Sources { file: Some(file.to_owned()), environment: BTreeMap::new(), flags };
-        let config = load::<Config>(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
-        let log = open_log(&config).unwrap();
-        log.ensure_topics(&config.topic_specs()).unwrap();
+        let config = load::<Sections>(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
+        let log = open_log(&config.runtime).unwrap();
+        log.ensure_topics(&config.runtime.topic_specs()).unwrap();
         Self { config, log, arguments, place, folder }
     }
 
@@ -103,7 +104,8 @@ impl Harness {
 
     /// The same; workers exchange bytes, as processes do, where `serialised`.
     pub fn run_with(&self, workers: usize, serialised: bool) -> Figures {
-        let config = Config { workers, ..self.config.clone() };
+        let mut config = self.config.clone();
+        config.runtime.workers = workers;
         let discovery = Discovery::new(&config).unwrap_or_else(|invalid| panic!("{invalid:?}"));
         let options = EngineOptions { serialise_exchange: serialised, ..engine_options(&config, true, true) };
         let engine = start(Arc::clone(&self.log), options, Arc::new(discovery)).unwrap();
@@ -114,9 +116,9 @@ impl Harness {
 
     /// How many input records are read and committed, of how many there are.
     pub fn progress(&self) -> (i64, i64) {
-        let inputs = self.config.inputs.iter().map(|input| input.topic.as_str()).chain(topic::TABLES);
-        let ends =
-            inputs.flat_map(|topic| self.log.watermarks(&self.config.full_name(topic)).unwrap().unwrap_or_default());
+        let inputs = self.config.runtime.inputs.iter().map(|input| input.topic.as_str()).chain(topic::TABLES);
+        let ends = inputs
+            .flat_map(|topic| self.log.watermarks(&self.config.runtime.full_name(topic)).unwrap().unwrap_or_default());
         let positions = self.last_progress().map(|progress| progress.positions).unwrap_or_default();
         (positions.iter().map(|at| at.next).sum(), ends.map(|ends| ends.high).sum())
     }
@@ -133,7 +135,7 @@ impl Harness {
 
     /// Every record of a topic, partition by partition.
     pub fn records(&self, topic: &str) -> Vec<LogRecord> {
-        read_to_end(&*self.log, &self.config.full_name(topic))
+        read_to_end(&*self.log, &self.config.runtime.full_name(topic))
     }
 
     /// A compacted topic as the table that it stands for. Where a topic has gained partitions, the
@@ -171,7 +173,7 @@ impl Harness {
 impl Drop for Harness {
     fn drop(&mut self) {
         let Place::Kafka(brokers) = &self.place else { return };
-        let topics = self.log.topics(&self.config.prefix).unwrap_or_default();
+        let topics = self.log.topics(&self.config.runtime.prefix).unwrap_or_default();
         let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
         delete_topics(brokers, &names);
     }
@@ -224,7 +226,7 @@ impl Input {
         let header = |name: &str, value: Option<String>| value.map(|value| (name.to_owned(), value.into_bytes()));
         let headers = [header("source", self.source), header("content-type", self.content_type)];
         NewRecord {
-            topic: config.full_name(&self.topic).into(),
+            topic: config.runtime.full_name(&self.topic).into(),
             key: self.key.map(Into::into),
             value: self.value.map(Into::into),
             headers: headers.into_iter().flatten().collect(),

@@ -13,9 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::config::Config;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use headwater::config::{Config, Lifetime, LogKind};
+use headwater::config::{Lifetime, LogKind};
 use headwater::console::Figures;
 use headwater::engine::output::Output;
 use headwater::engine::{Engine, start};
@@ -53,36 +54,36 @@ type Outcome<T> = Result<T, Box<dyn Fault>>;
 pub(super) fn on_log(args: &PipelineArgs) -> Outcome<RunReport> {
     let mut config = pipeline::config(args)?;
     let own = format!("bench-{}-{}", std::process::id(), now_ms());
-    config.name.clone_from(&own);
-    config.prefix = format!("{own}.");
-    config.retention.past_events = match args.input {
-        Some(_) => config.retention.past_events,
+    config.runtime.name.clone_from(&own);
+    config.runtime.prefix = format!("{own}.");
+    config.topology.retention.past_events = match args.input {
+        Some(_) => config.topology.retention.past_events,
         None => Lifetime::Forever,
     };
     let folder = std::env::temp_dir().join(&own);
     match args.log {
         BenchLogKind::Kafka => {
-            config.log.kind = LogKind::Kafka;
+            config.runtime.log.kind = LogKind::Kafka;
             if let Ok(brokers) = std::env::var("KAFKA_BROKERS") {
-                config.log.kafka.brokers = brokers;
+                config.runtime.log.kafka.brokers = brokers;
             }
         }
         _ => {
-            config.log.kind = LogKind::Embedded;
-            config.log.embedded.path = folder.join("log.db");
+            config.runtime.log.kind = LogKind::Embedded;
+            config.runtime.log.embedded.path = folder.join("log.db");
         }
     }
     let outcome = Bench::new(args, &config).and_then(|bench| bench.run());
     let _ = std::fs::remove_dir_all(&folder);
-    if config.log.kind == LogKind::Kafka {
+    if config.runtime.log.kind == LogKind::Kafka {
         remove_topics(&config)?;
     }
     outcome
 }
 
 fn remove_topics(config: &Config) -> Outcome<()> {
-    let log = KafkaLog::new(config.log.kafka.clone())?;
-    let names: Vec<String> = log.topics(&config.prefix)?.into_iter().map(|topic| topic.name).collect();
+    let log = KafkaLog::new(config.runtime.log.kafka.clone())?;
+    let names: Vec<String> = log.topics(&config.runtime.prefix)?.into_iter().map(|topic| topic.name).collect();
     Ok(log.delete_topics(&names.iter().map(String::as_str).collect::<Vec<_>>())?)
 }
 
@@ -105,12 +106,12 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(args: &'a PipelineArgs, config: &'a Config) -> Outcome<Self> {
         let metrics = Metrics::install().ok();
-        let log = Arc::new(ObservedLog::new(open_log(config)?));
-        log.ensure_topics(&config.topic_specs())?;
+        let log = Arc::new(ObservedLog::new(open_log(&config.runtime)?));
+        log.ensure_topics(&config.runtime.topic_specs())?;
         let input = pipeline::input(args, 1)?;
         let warm_up = args.warm_up(input.len()) as usize;
-        let first = config.inputs.first().map_or("raw.events", |input| input.topic.as_str());
-        let topic = config.full_name(first).into();
+        let first = config.runtime.inputs.first().map_or("raw.events", |input| input.topic.as_str());
+        let topic = config.runtime.full_name(first).into();
         Ok(Self { args, config, metrics, log, order: input.in_order(), input, topic, warm_up })
     }
 
@@ -195,7 +196,7 @@ impl<'a> Bench<'a> {
         self.wait_for_commit(&engine)?;
         forget_peak();
         let watch = Arc::new(Watch::new()?);
-        let consumer = watch.follow(&*self.log, &self.config.full_name(Output::Events.name()))?;
+        let consumer = watch.follow(&*self.log, &self.config.runtime.full_name(Output::Events.name()))?;
         self.log.committed().written.start_counting();
         let (began, from) = (Instant::now(), usage());
         self.send_when_due(rate, began, &watch)?;

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::config::{Config, Sections};
 use hdrhistogram::Histogram;
-use headwater::config::{Config, Lifetime, Sources, load};
+use headwater::config::{Lifetime, Sources, load};
 use headwater::console::Figures;
 use headwater::engine::lifecycle::Lifecycle;
 use headwater::engine::start;
@@ -134,15 +135,15 @@ pub(super) fn config(args: &PipelineArgs) -> Result<Config, Box<dyn Fault>> {
     struct Generated {
         sources: BTreeMap<String, SourceConfig>,
     }
-    let mut config = load::<Config>(&Sources::of_process(args.config.clone(), args.set.clone()))?.config;
-    config.workers = args.workers.max(1);
+    let mut config = load::<Sections>(&Sources::of_process(args.config.clone(), args.set.clone()))?.config;
+    config.runtime.workers = args.workers.max(1);
     if args.input.is_none() {
         let text = source_config_toml(SOURCES, &[Shape::Mapped]);
         let generated: Generated = toml::from_str(&text).map_err(BenchError::Sources)?;
         for (name, source) in generated.sources {
-            config.sources.entry(name).or_insert(source);
+            config.topology.sources.entry(name).or_insert(source);
         }
-        config.retention.past_events = Lifetime::Forever;
+        config.topology.retention.past_events = Lifetime::Forever;
     }
     Ok(config)
 }
@@ -153,7 +154,7 @@ pub(super) fn in_memory(args: &PipelineArgs) -> Result<RunReport, Box<dyn Fault>
     let config = config(args)?;
     let input = input(args, args.workers.max(1))?;
     let warm_up = args.warm_up(input.len());
-    let options = MemoryOptions { topic: config.full_name("raw.events").into(), warm_up, rate: args.rate };
+    let options = MemoryOptions { topic: config.runtime.full_name("raw.events").into(), warm_up, rate: args.rate };
     let discovery = Discovery::new(&config).map_err(BenchError::Config)?;
     let log = Arc::new(MemoryLog::new(input, options).map_err(BenchError::from)?);
     forget_peak();

@@ -9,8 +9,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::config::Config;
 use bytes::Bytes;
-use headwater::config::Config;
 use headwater::engine::IdMap;
 use headwater::engine::output::{json, text};
 use headwater::engine::state::{Claim, ListingState, Version};
@@ -137,12 +137,12 @@ impl Written {
 
 impl<'c> Plain<'c> {
     fn new(config: &'c Config) -> Result<Self, BenchError> {
-        let (extractor, taxonomy) = config.compile().map_err(BenchError::Config)?;
+        let (extractor, taxonomy) = config.topology.compile().map_err(BenchError::Config)?;
         Ok(Self {
             config,
             extractor,
             taxonomy,
-            resolve: config.resolve_config(),
+            resolve: config.topology.resolve_config(),
             documents: IdMap::default(),
             listings: IdMap::default(),
             written: Written::default(),
@@ -202,14 +202,14 @@ impl<'c> Plain<'c> {
 
     fn describe(&self, document: DocumentId, origin: &Origin, one: Extracted) -> Described {
         let Extracted { mut listing, stamp } = one;
-        sanitize(&mut listing, &self.config.sanitize);
+        sanitize(&mut listing, &self.config.topology.sanitize);
         let content_hash = content_hash(&listing, 0);
         self.taxonomy.apply(&mut listing);
         let known = self.listings.get(&listing.id());
         let first_seen = known.map_or(origin.timestamp_ms, |known| known.live.first_seen);
         let mut live = LiveListing::new(&listing, first_seen, origin.timestamp_ms);
         if live.geo().is_none() {
-            live.located = locate(&live.listing.view().venue, &self.config.geocode);
+            live.located = locate(&live.listing.view().venue, &self.config.topology.geocode);
         }
         let claim = Claim {
             document,
@@ -264,7 +264,7 @@ impl<'c> Plain<'c> {
     }
 
     fn write_event(&self, id: EventId, event: Composed, written: &mut Written) {
-        let report = score(&event.view(), &self.config.score);
+        let report = score(&event.view(), &self.config.topology.score);
         written.events += 1;
         written.event_bytes += written.record(&text(id), &versioned(&ScoredEvent { event, report }));
     }

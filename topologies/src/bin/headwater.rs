@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use headwater::cli::{ConfigArgs, ToolArgs, fail, stop_on_signals};
-use headwater::words::grouped;
+use headwater::cli::{ConfigArgs, fail, stop_on_signals};
 use headwater::error::Fault;
 use headwater::generate::{GenerateArgs, GenerateSummary, run_generate};
-use headwater::tools::{ensure_topic, open_log};
+use headwater::tools::{ToolArgs, ensure_topic, open_log};
+use headwater::words::grouped;
 use topologies::bench::BenchArgs;
+use topologies::config::Sections;
+use topologies::tools::{DiscoveryTools, Examiner};
 
 /// Work beside a topology: produce, consume, replay dead letters, decide, explain, evaluate, benchmark
 #[derive(Parser)]
@@ -22,6 +24,8 @@ struct Arguments {
 enum Command {
     #[command(flatten)]
     Tool(ToolArgs),
+    #[command(flatten)]
+    Discovery(DiscoveryTools),
     /// Generate realistic listings of several sources, with the truth about what is one event
     #[command(after_help = "\
 Examples:
@@ -47,7 +51,8 @@ struct Generate {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Tool(tool) => tool.run(),
+        Command::Tool(tool) => tool.run(Examiner::of),
+        Command::Discovery(tool) => tool.run(),
         Command::Bench(bench) => bench.run(),
         Command::Generate(args) => match generate(&args) {
             Ok(()) => ExitCode::SUCCESS,
@@ -64,7 +69,7 @@ fn generate(args: &Generate) -> Result<(), Box<dyn Fault>> {
         report(&summary);
         return Ok(());
     };
-    let config = args.config.load()?.config;
+    let config = args.config.load::<Sections>()?.config.runtime;
     let log = open_log(&config)?;
     let topic = ensure_topic(&*log, &config, topic, false)?;
     let summary = run_generate(&args.generate, Some((&*log, &topic)), &stop)?;

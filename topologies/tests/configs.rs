@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use headwater::config::{Config, LogKind, Sources, load};
+use headwater::config::{LogKind, Sources, load};
+use topologies::config::{Config, Sections};
 
 fn configuration(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../config").join(name)
 }
 
 fn loaded(file: PathBuf) -> Config {
-    match load::<Config>(&Sources { file: Some(file), ..Sources::default() }) {
+    match load::<Sections>(&Sources { file: Some(file), ..Sources::default() }) {
         Ok(loaded) => loaded.config,
         Err(errors) => panic!("{errors}"),
     }
@@ -21,17 +22,21 @@ fn loaded(file: PathBuf) -> Config {
 #[test]
 fn the_quickstart_needs_nothing_but_itself() {
     let config = loaded(configuration("quickstart.toml"));
-    assert_eq!(config.log.kind, LogKind::Embedded);
-    assert!(config.generate.is_some() && config.views.sqlite.is_some() && config.views.postgres.is_none());
-    assert_eq!(config.sources.len(), 6);
+    assert_eq!(config.runtime.log.kind, LogKind::Embedded);
+    assert!(
+        config.topology.generate.is_some()
+            && config.runtime.views.sqlite.is_some()
+            && config.runtime.views.postgres.is_none()
+    );
+    assert_eq!(config.topology.sources.len(), 6);
 }
 
 #[test]
 fn what_discovery_shows_as_defaults_are_the_defaults() {
     let mut config = loaded(configuration("discovery.toml"));
-    assert_eq!(config.log.kind, LogKind::Kafka);
-    config.log.kind = LogKind::Embedded;
-    let postgres = config.views.postgres.take().unwrap();
+    assert_eq!(config.runtime.log.kind, LogKind::Kafka);
+    config.runtime.log.kind = LogKind::Embedded;
+    let postgres = config.runtime.views.postgres.take().unwrap();
     assert_eq!(format!("{postgres:?}"), format!("{:?}", headwater::view::PostgresConfig::new(postgres.url.clone())));
     assert_eq!(format!("{config:#?}"), format!("{:#?}", Config::default()));
 }
@@ -48,17 +53,17 @@ fn what_discovery_leaves_out_is_right_too() {
     let file = folder.path().join("discovery.toml");
     std::fs::write(&file, options.join("\n")).unwrap();
     let config = loaded(file);
-    let only = BTreeMap::from_iter(config.topics.only.clone());
+    let only = BTreeMap::from_iter(config.runtime.topics.only.clone());
     assert_eq!(only.get("raw.events").unwrap().partitions, Some(12));
-    assert!(config.sources.contains_key("city") && config.sources.contains_key("town-hall"));
-    assert_eq!(config.taxonomy.categories.len(), 2);
-    assert!(config.views.sqlite.is_some() && config.generate.is_some());
+    assert!(config.topology.sources.contains_key("city") && config.topology.sources.contains_key("town-hall"));
+    assert_eq!(config.topology.taxonomy.categories.len(), 2);
+    assert!(config.runtime.views.sqlite.is_some() && config.topology.generate.is_some());
 }
 
 /// The configuration in the ConfigMap, which is a text in a YAML file.
 #[test]
 fn the_stateful_set_has_a_process_for_each_replica() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes/headwater.yaml");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kubernetes/headwater.yaml");
     let yaml = std::fs::read_to_string(file).unwrap();
     let inside = yaml.lines().skip_while(|line| line.trim() != "discovery.toml: |").skip(1);
     let toml: Vec<&str> = inside.take_while(|line| *line != "---").map(|line| line.get(4..).unwrap_or("")).collect();
@@ -68,11 +73,11 @@ fn the_stateful_set_has_a_process_for_each_replica() {
     let variables = [("HEADWATER_DATABASE_URL", "postgres://db/x"), ("HEADWATER__CLUSTER__PROCESS", "1")];
     let environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let sources = Sources { file: Some(file), environment, ..Sources::default() };
-    let config = load::<Config>(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
-    let cluster = config.cluster.options(&Arc::default()).unwrap();
+    let config = load::<Sections>(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
+    let cluster = config.runtime.cluster.options(&Arc::default()).unwrap();
     assert_eq!((cluster.process, cluster.listen.as_str()), (1, "0.0.0.0:2101"));
     assert!(yaml.contains(&format!("replicas: {}\n", cluster.addresses.len())), "{:?}", cluster.addresses);
-    assert!(config.views.postgres.is_some() && config.admin.address().is_some());
+    assert!(config.runtime.views.postgres.is_some() && config.runtime.admin.address().is_some());
 }
 
 #[test]
@@ -84,7 +89,7 @@ fn problems_of_every_section_have_their_line() {
                 [generate.generate]\ncities = 99\n[[taxonomy.categories]]\nname = 'A'\nparent = 'B'\n\
                 [window]\nsize_ms = 0\n[sources.b.mapping]\nid = 'id'\n";
     std::fs::write(&file, text).unwrap();
-    let errors = load::<Config>(&Sources { file: Some(file), ..Sources::default() }).unwrap_err().to_string();
+    let errors = load::<Sections>(&Sources { file: Some(file), ..Sources::default() }).unwrap_err().to_string();
     let shown = errors.replace(&format!("{}/", folder.path().display()), "");
     for line in [
         "c.toml:2:15: limits.max_nesting: ",

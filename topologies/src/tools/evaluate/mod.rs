@@ -13,15 +13,20 @@ use headwater_operators::listing::{Geo, Texts, Venue};
 use headwater_operators::resolve::{Batch, Comparer, Link, ResolveConfig, Stat};
 use headwater_operators::{EventId, Listing, ListingId, LiveListing, PackedListing, Shared};
 
-use super::{ToolError, no_topic, read_to_end};
 use crate::config::Config;
-use crate::engine::state::ListingState;
-use crate::log::Log;
+use headwater::config::Runtime;
+use headwater::engine::state::ListingState;
+use headwater::log::{Log, read_to_end};
+use headwater::tools::{ToolError, no_topic};
 
+mod args;
+mod error;
 pub mod measure;
 mod report;
 pub mod truth;
 
+pub use args::EvaluateArgs;
+pub use error::EvaluateError;
 pub(super) use report::Line;
 pub use report::{Blocking, Churn, Group, Mistake, MistakeKind, Report, Scores};
 
@@ -156,9 +161,9 @@ fn pair(a: &Member, b: &Member, label: Label) -> Pair {
 ///
 /// # Errors
 /// When a file or topic cannot be read.
-pub fn evaluate(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Result<Report, ToolError> {
+pub fn evaluate(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Result<Report, EvaluateError> {
     let truth = truth::read_truth(&options.truth)?;
-    let resolve = config.resolve_config();
+    let resolve = config.topology.resolve_config();
     let listings = read_listings(log, config, options)?;
     let batch = Batch::resolve(listings.values(), &[], &resolve);
     let found = if options.anew || options.without_urls {
@@ -168,7 +173,7 @@ pub fn evaluate(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Re
     };
     if matches!(truth, Truth::Events(_)) && !options.groups.is_empty() {
         let reason = "a file of listings with their events has no groups".to_owned();
-        return Err(ToolError::Truth { place: options.truth.display().to_string(), reason });
+        return Err(EvaluateError::Truth { place: options.truth.display().to_string(), reason });
     }
     let judged = match truth {
         Truth::Pairs(pairs) => Judged { pairs, apart: 0, names: Vec::new() },
@@ -188,10 +193,10 @@ fn resolved_anew(listings: &Listings, batch: &Batch) -> Found {
     found
 }
 
-fn read_links(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Result<Found, ToolError> {
+fn read_links(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Result<Found, EvaluateError> {
     let mut links: HashMap<ListingId, Link> = HashMap::new();
     let mut churn = Churn::default();
-    each_value(log, config, "links", options.links.as_deref(), |place, key, value| {
+    each_value(log, &config.runtime, "links", options.links.as_deref(), |place, key, value| {
         let Some(value) = value else {
             if let Some(listing) = key.and_then(|key| key.parse().ok()) {
                 links.remove(&listing);
@@ -218,15 +223,19 @@ pub(super) fn events_of(
     log: &dyn Log,
     config: &Config,
     pair: [ListingId; 2],
-) -> Result<Option<[EventId; 2]>, ToolError> {
+) -> Result<Option<[EventId; 2]>, EvaluateError> {
     let found = read_links(log, config, &EvaluateOptions::default())?;
     let [a, b] = pair.map(|id| found.event_of.get(&id).copied());
     Ok(a.zip(b).map(|(a, b)| [a, b]))
 }
 
-pub(super) fn read_listings(log: &dyn Log, config: &Config, options: &EvaluateOptions) -> Result<Listings, ToolError> {
+pub(super) fn read_listings(
+    log: &dyn Log,
+    config: &Config,
+    options: &EvaluateOptions,
+) -> Result<Listings, EvaluateError> {
     let mut listings = HashMap::new();
-    each_value(log, config, "listings", options.listings.as_deref(), |place, key, value| {
+    each_value(log, &config.runtime, "listings", options.listings.as_deref(), |place, key, value| {
         let Some(value) = value else {
             if let Some(listing) = key.and_then(|key| key.parse().ok()) {
                 listings.remove(&listing);
@@ -237,7 +246,7 @@ pub(super) fn read_listings(log: &dyn Log, config: &Config, options: &EvaluateOp
         listings.insert(state.live.id, state.live.into_inner());
         Ok(())
     })?;
-    let mut places = Places::new(&config.geocode);
+    let mut places = Places::new(&config.topology.geocode);
     for live in listings.values_mut() {
         places.locate(live);
         if options.without_urls {
@@ -268,30 +277,30 @@ impl<'c> Places<'c> {
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(place: &str, bytes: &[u8]) -> Result<T, ToolError> {
+fn parse<T: serde::de::DeserializeOwned>(place: &str, bytes: &[u8]) -> Result<T, EvaluateError> {
     serde_json::from_slice(bytes)
-        .map_err(|error| ToolError::Truth { place: place.to_owned(), reason: error.to_string() })
+        .map_err(|error| EvaluateError::Truth { place: place.to_owned(), reason: error.to_string() })
 }
 
 /// Visits each record of a topic, or each line of a file that holds its values.
 fn each_value(
     log: &dyn Log,
-    config: &Config,
+    config: &Runtime,
     topic: &str,
     file: Option<&Path>,
-    mut visit: impl FnMut(&str, Option<&str>, Option<&[u8]>) -> Result<(), ToolError>,
-) -> Result<(), ToolError> {
+    mut visit: impl FnMut(&str, Option<&str>, Option<&[u8]>) -> Result<(), EvaluateError>,
+) -> Result<(), EvaluateError> {
     let Some(path) = file else {
         let name = config.full_name(topic);
         if log.watermarks(&name)?.is_none() {
-            return Err(no_topic(log, config, name));
+            return Err(no_topic(log, config, name).into());
         }
         return read_to_end(log, &name, |record| {
             let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
             visit(&format!("{topic}, offset {}", record.offset), key, record.value.as_deref())
         });
     };
-    let unreadable = |source| ToolError::File { path: path.to_owned(), source };
+    let unreadable = |source| ToolError::Reading { path: path.to_owned(), source };
     let lines = BufReader::new(File::open(path).map_err(unreadable)?).lines();
     for (number, line) in (1..).zip(lines) {
         let line = line.map_err(unreadable)?;

@@ -5,19 +5,65 @@
 //! tells on the topic `decision-reports` what becomes of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use clap::{Args, Subcommand};
 use headwater_operators::resolve::{
     Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key,
 };
 use serde::Serialize;
 
-use super::{ToolError, read_to_end};
-use crate::config::{Config, topic};
-use crate::engine::output::{Output, json};
-use crate::log::{Log, NewRecord, Producer};
+use crate::config::{Sections, topic};
+use headwater::cli::ConfigArgs;
+use headwater::config::Runtime;
+use headwater::engine::output::{Output, json};
+use headwater::error::{Domain, Fault};
+use headwater::log::{Log, LogError, NewRecord, Producer, read_to_end};
+use headwater::tools::{Opened, Outcome, ToolError, opened, print_result, still_read};
+
+/// Why a decision could not be made, taken back or listed.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideError {
+    /// What any tool may fail at.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// A decision on a listing and itself.
+    #[error("a decision is on two listings, not on one and itself")]
+    OneListing,
+    /// There is no decision to take back.
+    #[error("there is no decision on {a} and {b}")]
+    NoDecision {
+        /// One listing.
+        a: String,
+        /// The other one.
+        b: String,
+    },
+}
+
+impl From<LogError> for DecideError {
+    fn from(error: LogError) -> Self {
+        Self::Tool(error.into())
+    }
+}
+
+impl Fault for DecideError {
+    fn domain(&self) -> Domain {
+        match self {
+            Self::Tool(error) => error.domain(),
+            Self::OneListing | Self::NoDecision { .. } => Domain::User,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Tool(error) => error.hint(),
+            Self::OneListing => None,
+            Self::NoDecision { .. } => Some("`headwater decide list` shows those there are".to_owned()),
+        }
+    }
+}
 
 /// What a person says of two listings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,14 +120,14 @@ pub fn parse_listing(text: &str) -> Result<ListingRef, String> {
 ///
 /// # Errors
 /// When it is on a listing and itself, or the log fails.
-pub fn decide(log: &dyn Log, config: &Config, new: NewDecision) -> Result<Decided, ToolError> {
+pub fn decide(log: &dyn Log, config: &Runtime, new: NewDecision) -> Result<Decided, DecideError> {
     let [a, b] = new.listings;
     let ruling = Ruling { a, b, who: new.who.into(), why: new.why, at: new.at_ms };
     let decision = match new.say {
         Say::Same => Decision::Same(ruling),
         Say::Different => Decision::Different(ruling),
     };
-    let pair = decision.pair().ok_or(ToolError::OneListing)?;
+    let pair = decision.pair().ok_or(DecideError::OneListing)?;
     let key = pair_key(pair);
     let mut before = on_pair(log, config, pair)?;
     let topic: Arc<str> = config.full_name(topic::DECISIONS).into();
@@ -97,18 +143,139 @@ pub fn decide(log: &dyn Log, config: &Config, new: NewDecision) -> Result<Decide
 ///
 /// # Errors
 /// When nothing was, or the log fails.
-pub fn withdraw(log: &dyn Log, config: &Config, listings: [ListingRef; 2]) -> Result<Decided, ToolError> {
+pub fn withdraw(log: &dyn Log, config: &Runtime, listings: [ListingRef; 2]) -> Result<Decided, DecideError> {
     let [a, b] = &listings;
-    let pair = ordered(a, b).ok_or(ToolError::OneListing)?;
+    let pair = ordered(a, b).ok_or(DecideError::OneListing)?;
     let before = on_pair(log, config, pair)?;
     if before.records.is_empty() {
-        return Err(ToolError::NoDecision { a: a.to_string(), b: b.to_string() });
+        return Err(DecideError::NoDecision { a: a.to_string(), b: b.to_string() });
     }
     let topic: Arc<str> = config.full_name(topic::DECISIONS).into();
     let mut producer = log.producer()?;
     before.withdraw(&topic, &mut *producer)?;
     producer.flush()?;
     Ok(Decided { key: pair_key(pair), decision: None, replaced: before.decisions })
+}
+
+/// `headwater decide`.
+#[derive(Debug, Clone, Subcommand)]
+#[command(after_help = "\
+A listing is named SOURCE/ID, with the source's own id, or by its id on the topics listings and links. \
+A later decision on a pair takes the place of an earlier one, whichever way round the two are named.
+
+Examples:
+  headwater decide same city-guide/1234 meetup/987 --by kim --because 'asked the venue'
+  headwater decide different city-guide/1234 ticket-office/55 --because 'two stages'
+  headwater decide list --open                  what is overruled, waits or is not read yet
+  headwater decide withdraw city-guide/1234 meetup/987")]
+pub enum DecideArgs {
+    /// The two listings are one event
+    Same(DecideOn),
+    /// The two listings are not one event
+    Different(DecideOn),
+    /// Take back what was said of two listings
+    Withdraw(WithdrawArgs),
+    /// List the decisions, and what became of each
+    List(DecisionsArgs),
+}
+
+/// `headwater decide same` and `headwater decide different`.
+#[derive(Debug, Clone, Args)]
+pub struct DecideOn {
+    /// One listing: SOURCE/ID, or its id
+    #[arg(value_parser = parse_listing)]
+    pub a: ListingRef,
+    /// The other one
+    #[arg(value_parser = parse_listing)]
+    pub b: ListingRef,
+    /// Who decides
+    #[arg(long, value_name = "NAME", env = "USER")]
+    pub by: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub because: Option<String>,
+    /// Print what was changed as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// `headwater decide withdraw`.
+#[derive(Debug, Clone, Args)]
+pub struct WithdrawArgs {
+    /// One listing: SOURCE/ID, or its id
+    #[arg(value_parser = parse_listing)]
+    pub a: ListingRef,
+    /// The other one
+    #[arg(value_parser = parse_listing)]
+    pub b: ListingRef,
+    /// Print what was changed as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// `headwater decide list`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+States: holds (followed), waits (a listing is not live), overruled (newer decisions leave no room for \
+it), pending (the topology has not read it yet), superseded (a newer one is on the pair, under \
+another key).")]
+pub struct DecisionsArgs {
+    /// Only those that name this listing
+    #[arg(long, value_name = "LISTING", value_parser = parse_listing)]
+    pub listing: Option<ListingRef>,
+    /// Only those that do not hold: overruled, waiting, pending
+    #[arg(long)]
+    pub open: bool,
+    /// One JSON object a decision
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl DecideArgs {
+    /// Runs the tool.
+    ///
+    /// # Errors
+    /// When it cannot do its work.
+    pub fn run(self) -> Outcome {
+        match self {
+            Self::Same(on) => on.run(Say::Same),
+            Self::Different(on) => on.run(Say::Different),
+            Self::Withdraw(args) => {
+                let Opened { config, log, .. } = opened::<Sections>(&args.config)?;
+                let changed = withdraw(log.as_ref(), &config.runtime, [args.a, args.b])?;
+                print_result(&changed, args.json)
+            }
+            Self::List(args) => {
+                let Opened { config, log, .. } = opened::<Sections>(&args.config)?;
+                let options = ListOptions { listing: args.listing, open: args.open, json: args.json };
+                Ok(list(log.as_ref(), &config.runtime, &options, &mut io::stdout())?)
+            }
+        }
+    }
+}
+
+impl DecideOn {
+    fn run(self, say: Say) -> Outcome {
+        let Opened { config, log, .. } = opened::<Sections>(&self.config)?;
+        let new = NewDecision {
+            say,
+            listings: [self.a, self.b],
+            who: self.by,
+            why: self.because,
+            at_ms: jiff::Timestamp::now().as_millisecond(),
+        };
+        let changed = decide(log.as_ref(), &config.runtime, new)?;
+        print_result(&changed, self.json)
+    }
 }
 
 fn ordered(a: &ListingRef, b: &ListingRef) -> Option<Pair> {
@@ -132,7 +299,7 @@ impl OnPair {
     }
 }
 
-fn on_pair(log: &dyn Log, config: &Config, pair: Pair) -> Result<OnPair, ToolError> {
+fn on_pair(log: &dyn Log, config: &Runtime, pair: Pair) -> Result<OnPair, ToolError> {
     log.ensure_topics(&[config.topic_spec(topic::DECISIONS)])?;
     let mut records = known(log, config)?.records;
     records.retain(|(_, decision)| decision.pair() == Some(pair));
@@ -148,7 +315,7 @@ fn record(topic: &Arc<str>, key: Vec<u8>, value: Option<Bytes>) -> NewRecord {
 /// The latest record of every key of a compacted topic; empty where there is no such topic.
 fn table(log: &dyn Log, topic: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ToolError> {
     let mut table = BTreeMap::new();
-    read_to_end(log, topic, |record| {
+    read_to_end(log, topic, |record| -> Result<(), ToolError> {
         match (record.key, record.value) {
             (Some(key), Some(value)) => drop(table.insert(key, value)),
             (Some(key), None) => drop(table.remove(&key)),
@@ -165,7 +332,7 @@ struct KnownDecisions {
     unreadable: usize,
 }
 
-fn known(log: &dyn Log, config: &Config) -> Result<KnownDecisions, ToolError> {
+fn known(log: &dyn Log, config: &Runtime) -> Result<KnownDecisions, ToolError> {
     let mut known = KnownDecisions { records: Vec::new(), unreadable: 0 };
     for (key, value) in table(log, &config.full_name(topic::DECISIONS))? {
         match serde_json::from_slice::<Decision>(&value) {
@@ -236,7 +403,7 @@ pub struct Listed {
 ///
 /// # Errors
 /// When the log fails.
-pub fn decisions(log: &dyn Log, config: &Config) -> Result<(Vec<Listed>, usize), ToolError> {
+pub fn decisions(log: &dyn Log, config: &Runtime) -> Result<(Vec<Listed>, usize), ToolError> {
     let known = known(log, config)?;
     let reports: HashMap<Vec<u8>, DecisionReport> = table(log, &config.full_name(Output::DecisionReports.name()))?
         .into_iter()
@@ -292,7 +459,7 @@ pub struct ListOptions {
 ///
 /// # Errors
 /// When the log fails, or nothing can be printed.
-pub fn list(log: &dyn Log, config: &Config, options: &ListOptions, out: &mut dyn Write) -> Result<(), ToolError> {
+pub fn list(log: &dyn Log, config: &Runtime, options: &ListOptions, out: &mut dyn Write) -> Result<(), ToolError> {
     let (mut listed, unreadable) = decisions(log, config)?;
     listed.retain(|one| {
         let ruling = one.decision.ruling();
@@ -301,7 +468,9 @@ pub fn list(log: &dyn Log, config: &Config, options: &ListOptions, out: &mut dyn
         options.listing.as_ref().is_none_or(named) && (open || !options.open)
     });
     let printed = if options.json { print_json(&listed, out) } else { print_table(&listed, out) };
-    printed.map_err(ToolError::Output)?;
+    if !still_read(printed)? {
+        return Ok(());
+    }
     if unreadable > 0 {
         let code = "headwater dead-letters list --code invalid-control";
         eprintln!("{unreadable} records of the topic are no decisions; `{code}` shows why");
@@ -312,7 +481,7 @@ pub fn list(log: &dyn Log, config: &Config, options: &ListOptions, out: &mut dyn
     Ok(())
 }
 
-fn print_json(listed: &[Listed], out: &mut dyn Write) -> std::io::Result<()> {
+fn print_json(listed: &[Listed], out: &mut dyn Write) -> io::Result<()> {
     for one in listed {
         serde_json::to_writer(&mut *out, one)?;
         writeln!(out)?;
@@ -320,7 +489,7 @@ fn print_json(listed: &[Listed], out: &mut dyn Write) -> std::io::Result<()> {
     Ok(())
 }
 
-fn print_table(listed: &[Listed], out: &mut dyn Write) -> std::io::Result<()> {
+fn print_table(listed: &[Listed], out: &mut dyn Write) -> io::Result<()> {
     if listed.is_empty() {
         return Ok(());
     }

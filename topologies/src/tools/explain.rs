@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 
+use clap::Args;
 use headwater_operators::extract::Extractor;
 use headwater_operators::raw::{Origin, RawRecord};
 use headwater_operators::resolve::block::{KeyKind, common_kinds};
@@ -11,11 +12,14 @@ use headwater_operators::sanitize::sanitize;
 use headwater_operators::{EventId, Listing, ListingId, LiveListing};
 use serde::Serialize;
 
+use super::decide;
 use super::decide::describe;
-use super::evaluate::{self, EvaluateOptions, Line};
-use super::{ToolError, decide};
+use super::evaluate::{self, EvaluateError, EvaluateOptions, Line};
 use crate::config::Config;
-use crate::log::Log;
+use headwater::cli::ConfigArgs;
+use headwater::error::{Domain, Fault};
+use headwater::log::Log;
+use headwater::tools::{Opened, Outcome, ToolError, opened_or_made, print_result};
 
 /// One of the two listings, as the command line names it.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,12 +106,95 @@ pub struct Explanation {
     pub cut: Option<String>,
 }
 
+/// `headwater explain`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Either may also be a raw record in JSON, read as the configuration reads those of its source:
+  headwater explain library/17 paper/a-3
+  headwater explain '{\"id\": \"1\", \"title\": \"Jazz\", …}' '{\"id\": \"2\", \"title\": \"Jazz Night\", …}'")]
+pub struct ExplainArgs {
+    /// One listing: SOURCE/ID, its id of 32 hexadecimal digits, or a record in JSON
+    #[arg(value_parser = Subject::parse)]
+    pub a: Subject,
+    /// The other one
+    #[arg(value_parser = Subject::parse)]
+    pub b: Subject,
+    /// Print the explanation as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl ExplainArgs {
+    /// Runs the tool.
+    ///
+    /// # Errors
+    /// When it cannot do its work.
+    pub fn run(self) -> Outcome {
+        let Opened { config, log, .. } = opened_or_made(&self.config)?;
+        print_result(&explain(log.as_ref(), &config, &[self.a, self.b])?, self.json)
+    }
+}
+
+/// Why two listings could not be explained.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// What any tool may fail at.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// The listings or links of the topology cannot be read.
+    #[error(transparent)]
+    Listings(#[from] EvaluateError),
+    /// There is no such live listing.
+    #[error("there is no live listing {listing}")]
+    NoListing {
+        /// As it was named.
+        listing: String,
+    },
+    /// Both names are those of one listing.
+    #[error("an explanation is of two listings, not of one and itself")]
+    OneListing,
+    /// A record of the command line cannot be read.
+    #[error("record {letter}: {reason}")]
+    Record {
+        /// Which of the two: `a` or `b`.
+        letter: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Fault for ExplainError {
+    fn domain(&self) -> Domain {
+        match self {
+            Self::Tool(error) => error.domain(),
+            Self::Listings(error) => error.domain(),
+            Self::NoListing { .. } | Self::OneListing | Self::Record { .. } => Domain::User,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Tool(error) => error.hint(),
+            Self::Listings(error) => error.hint(),
+            Self::NoListing { .. } => Some(
+                "a listing is named SOURCE/ID with the source's own id; `headwater consume listings --exit-at-end --json` \
+                 shows those there are"
+                    .to_owned(),
+            ),
+            Self::OneListing | Self::Record { .. } => None,
+        }
+    }
+}
+
 /// Explains two listings.
 ///
 /// # Errors
 /// When a listing is unknown, a record cannot be read, or the log fails.
-pub fn explain(log: &dyn Log, config: &Config, subjects: &[Subject; 2]) -> Result<Explanation, ToolError> {
-    let resolve = config.resolve_config();
+pub fn explain(log: &dyn Log, config: &Config, subjects: &[Subject; 2]) -> Result<Explanation, ExplainError> {
+    let resolve = config.topology.resolve_config();
     let known = subjects.iter().any(|subject| matches!(subject, Subject::Known(_)));
     let options = EvaluateOptions::default();
     let mut listings = if known { evaluate::read_listings(log, config, &options)? } else { HashMap::new() };
@@ -127,15 +214,15 @@ pub fn explain(log: &dyn Log, config: &Config, subjects: &[Subject; 2]) -> Resul
                 Subject::Known(listing) => listing.to_string(),
                 Subject::Json(_) => id.to_string(),
             };
-            return Err(ToolError::NoListing { listing });
+            return Err(ExplainError::NoListing { listing });
         }
     }
-    let (Some(&a), Some(&b)) = (ids.first(), ids.get(1)) else { return Err(ToolError::OneListing) };
+    let (Some(&a), Some(&b)) = (ids.first(), ids.get(1)) else { return Err(ExplainError::OneListing) };
     if a == b {
-        return Err(ToolError::OneListing);
+        return Err(ExplainError::OneListing);
     }
     let decisions: Vec<Decision> = if known {
-        decide::decisions(log, config)?.0.into_iter().map(|listed| listed.decision).collect()
+        decide::decisions(log, &config.runtime)?.0.into_iter().map(|listed| listed.decision).collect()
     } else {
         Vec::new()
     };
@@ -144,9 +231,9 @@ pub fn explain(log: &dyn Log, config: &Config, subjects: &[Subject; 2]) -> Resul
     Ok(compose(&listings, &batch, &decisions, &resolve, (a, b), events))
 }
 
-fn read_record(config: &Config, text: &str, letter: &str) -> Result<LiveListing, ToolError> {
-    let wrong = |reason: String| ToolError::Truth { place: format!("record {letter}"), reason };
-    let (extractor, _): (Extractor, _) = config.compile().map_err(|problems| {
+fn read_record(config: &Config, text: &str, letter: &'static str) -> Result<LiveListing, ExplainError> {
+    let wrong = |reason: String| ExplainError::Record { letter, reason };
+    let (extractor, _): (Extractor, _) = config.topology.compile().map_err(|problems| {
         wrong(
             problems
                 .iter()
@@ -172,8 +259,8 @@ fn read_record(config: &Config, text: &str, letter: &str) -> Result<LiveListing,
     }
     let first = extraction.document.and_then(|document| document.listings.into_iter().next());
     let mut listing = first.ok_or_else(|| wrong("it gives no listing".to_owned()))?.listing;
-    sanitize(&mut listing, &config.sanitize);
-    listing.venue.geo = headwater_operators::geocode::locate(&listing.venue.view(), &config.geocode);
+    sanitize(&mut listing, &config.topology.sanitize);
+    listing.venue.geo = headwater_operators::geocode::locate(&listing.venue.view(), &config.topology.geocode);
     Ok(LiveListing::new(&listing, now, now))
 }
 

@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
+use clap::{Args, Subcommand};
 use headwater_operators::ListingId;
 use headwater_operators::resolve::model::{FEATURES, Found};
 use headwater_operators::resolve::train::{Example, Training, train};
 use headwater_operators::resolve::{Comparer, Feature, Field, Model, ResolveConfig};
 use serde::Serialize;
 
-use super::ToolError;
 use super::evaluate::measure::Counts;
 use super::evaluate::truth::{Label, Pair, read_pairs};
-use super::evaluate::{self, EvaluateOptions, Resolved, Scores};
+use super::evaluate::{self, EvaluateError, EvaluateOptions, Resolved, Scores};
 use crate::config::Config;
-use crate::log::Log;
+use headwater::cli::ConfigArgs;
+use headwater::log::Log;
+use headwater::tools::{Opened, Outcome, ToolError, opened_or_made, print_result};
 
 /// What to train on.
 #[derive(Debug, Clone, Default)]
@@ -67,10 +69,10 @@ pub struct Trained {
 ///
 /// # Errors
 /// When the truth or the listings cannot be read.
-pub fn train_resolve(log: &dyn Log, config: &Config, options: &TrainOptions) -> Result<Trained, ToolError> {
+pub fn train_resolve(log: &dyn Log, config: &Config, options: &TrainOptions) -> Result<Trained, EvaluateError> {
     let mut pairs = read_pairs(&options.truth)?;
     pairs.retain(|pair| pair.label != Label::Ambiguous && !options.exclude_how.contains(&pair.how));
-    let resolve = config.resolve_config();
+    let resolve = config.topology.resolve_config();
     let read = |without_urls| {
         let options =
             EvaluateOptions { listings: options.listings.clone(), without_urls, ..EvaluateOptions::default() };
@@ -93,6 +95,82 @@ pub fn train_resolve(log: &dyn Log, config: &Config, options: &TrainOptions) -> 
     let parameters = Feature::ALL.iter().map(|at| (at.key(), teacher.start.of(*at), model.of(*at))).collect();
     let config = model.to_toml("resolve.model.", &note);
     Ok(Trained { pairs: teacher.examples.len() / 2, parameters, config, folds })
+}
+
+/// `headwater train`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum TrainArgs {
+    /// The parameters by which listings are resolved
+    Resolve(TrainResolveArgs),
+}
+
+/// `headwater train resolve`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+The truth is a file of pairs as for `headwater evaluate`. What --out writes is a configuration with nothing \
+but a table resolve.model: name it under `include` in that of the topology.
+
+Examples:
+  headwater train resolve --truth pairs.csv --cross-validate
+  headwater train resolve --truth pairs.csv --out config/model.toml")]
+pub struct TrainResolveArgs {
+    /// Labelled pairs, as CSV
+    #[arg(long, value_name = "FILE")]
+    pub truth: PathBuf,
+    /// Leave out pairs that came to be known in this way; may be repeated
+    #[arg(long, value_name = "HOW", default_values_t = ["same_uid".to_owned()])]
+    pub exclude_how: Vec<String>,
+    /// Read listings from a file of JSON lines, such as `consume listings` prints
+    #[arg(long, value_name = "FILE")]
+    pub listings: Option<PathBuf>,
+    /// How strongly parameters are held at where they start
+    #[arg(long, value_name = "X", default_value_t = 3.0)]
+    pub ridge: f64,
+    /// Start from nothing instead of from values set by hand
+    #[arg(long)]
+    pub from_scratch: bool,
+    /// For each source, train on the pairs without it and measure on those with it
+    #[arg(long)]
+    pub cross_validate: bool,
+    /// Write the parameters to this file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl TrainArgs {
+    /// Runs the tool.
+    ///
+    /// # Errors
+    /// When it cannot do its work.
+    pub fn run(self) -> Outcome {
+        let Self::Resolve(args) = self;
+        args.run()
+    }
+}
+
+impl TrainResolveArgs {
+    fn run(self) -> Outcome {
+        let Opened { config, log, .. } = opened_or_made(&self.config)?;
+        let options = TrainOptions {
+            truth: self.truth,
+            exclude_how: self.exclude_how,
+            listings: self.listings,
+            ridge: self.ridge,
+            from_scratch: self.from_scratch,
+            cross_validate: self.cross_validate,
+        };
+        let trained = train_resolve(log.as_ref(), &config, &options)?;
+        if let Some(path) = self.out {
+            std::fs::write(&path, &trained.config).map_err(|source| ToolError::Writing { path, source })?;
+        }
+        print_result(&trained, self.json)
+    }
 }
 
 /// Labelled comparisons, each with the number of its pair.

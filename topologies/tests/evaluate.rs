@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use headwater::config::Config;
 use headwater::error::{Domain, Fault};
 use headwater::log::embedded::EmbeddedLog;
-use headwater::tools::evaluate::{EvaluateOptions, MistakeKind, Report, evaluate};
 use headwater_operators::{EventId, Listing, ListingId};
 use serde_json::{Value, json};
+use topologies::config::Config;
+use topologies::tools::evaluate::{EvaluateOptions, MistakeKind, Report, evaluate};
 
 /// Precision, recall, F1 and false-positive rate of the fixture as score.py gives them.
 const FIGURES_CONF: [Option<f64>; 4] = [Some(0.8333), Some(0.3333), Some(0.4762), Some(0.0294)];
@@ -132,7 +132,7 @@ fn figures_agree_with_an_independent_scorer() {
     // What score.py says of the same files; it is run as well, where it is at hand.
     assert_eq!(figures(&report, "conf"), FIGURES_CONF);
     assert_eq!(figures(&report, "calendar"), FIGURES_CALENDAR);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
     let scorer = env::var_os("HEADWATER_DATA").map_or(beside, PathBuf::from).join("score.py");
     if !scorer.is_file() {
         println!("skipped: there is no {}", scorer.display());

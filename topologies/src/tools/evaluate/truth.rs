@@ -6,7 +6,8 @@ use std::path::Path;
 use headwater_operators::ListingId;
 use serde::{Deserialize, Serialize};
 
-use super::super::ToolError;
+use super::EvaluateError;
+use headwater::tools::ToolError;
 
 /// What a labelled pair is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -89,8 +90,8 @@ pub enum Truth {
 ///
 /// # Errors
 /// When the file cannot be read, or a line is neither.
-pub fn read_truth(path: &Path) -> Result<Truth, ToolError> {
-    let bytes = std::fs::read(path).map_err(|source| ToolError::File { path: path.to_owned(), source })?;
+pub fn read_truth(path: &Path) -> Result<Truth, EvaluateError> {
+    let bytes = std::fs::read(path).map_err(|source| ToolError::Reading { path: path.to_owned(), source })?;
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
     let has = |columns: &csv::StringRecord, name| columns.iter().any(|column| column == name);
     let of_events = reader.headers().is_ok_and(|columns| has(columns, "event") && !has(columns, "label"));
@@ -101,10 +102,10 @@ pub fn read_truth(path: &Path) -> Result<Truth, ToolError> {
 ///
 /// # Errors
 /// As [`read_truth`], and when the file has listings with their events.
-pub fn read_pairs(path: &Path) -> Result<Vec<Pair>, ToolError> {
+pub fn read_pairs(path: &Path) -> Result<Vec<Pair>, EvaluateError> {
     match read_truth(path)? {
         Truth::Pairs(pairs) => Ok(pairs),
-        Truth::Events(_) => Err(ToolError::Truth {
+        Truth::Events(_) => Err(EvaluateError::Truth {
             place: path.display().to_string(),
             reason: "it has listings with their events; labelled pairs are needed here, negative ones among them"
                 .to_owned(),
@@ -112,8 +113,8 @@ pub fn read_pairs(path: &Path) -> Result<Vec<Pair>, ToolError> {
     }
 }
 
-fn rows<T: serde::de::DeserializeOwned>(mut reader: csv::Reader<&[u8]>, path: &Path) -> Result<Vec<T>, ToolError> {
-    let wrong = |row: usize, error: &csv::Error| ToolError::Truth {
+fn rows<T: serde::de::DeserializeOwned>(mut reader: csv::Reader<&[u8]>, path: &Path) -> Result<Vec<T>, EvaluateError> {
+    let wrong = |row: usize, error: &csv::Error| EvaluateError::Truth {
         place: format!("{}, row {}", path.display(), row + 1),
         reason: error.to_string(),
     };

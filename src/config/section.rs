@@ -1,0 +1,191 @@
+//! The configuration of a topology: the runtime's sections and its own.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+
+use serde::de::DeserializeOwned;
+
+use super::problem::Invalid;
+use super::roles::{Role, TopicRoles};
+use super::runtime::{Input, Runtime};
+
+/// The sections of a topology's own: a struct with a field for each of its top-level keys, with
+/// `#[serde(default, deny_unknown_fields)]`. No key may be one of [`Runtime`]'s, which would be read
+/// there and nowhere else.
+///
+/// ```
+/// use headwater::config::{Config, Invalid, Period, Role, Runtime, Section, Sources, load};
+///
+/// #[derive(Debug, Clone, serde::Deserialize)]
+/// #[serde(default, deny_unknown_fields)]
+/// struct Counting {
+///     keep: Period,
+/// }
+///
+/// impl Default for Counting {
+///     fn default() -> Self {
+///         Self { keep: Period::from_days(30) }
+///     }
+/// }
+///
+/// impl Section for Counting {
+///     const NAME: &'static str = "counting";
+///     const INPUT: &'static str = "raw.visits";
+///
+///     fn topics(&self) -> Vec<(std::borrow::Cow<'static, str>, Role)> {
+///         vec![("hours".into(), Role::Compacted)]
+///     }
+///
+///     fn validate(&self, _runtime: &Runtime) -> Vec<Invalid> {
+///         let empty = self.keep == Period::default();
+///         empty.then(|| Invalid::new("keep", "must be longer than nothing")).into_iter().collect()
+///     }
+/// }
+///
+/// let flags = vec!["keep=2 days".to_owned(), "workers=3".to_owned()];
+/// let config: Config<Counting> = load(&Sources { flags, ..Sources::default() }).unwrap().config;
+/// assert_eq!((config.runtime.name.as_str(), config.runtime.workers), ("counting", 3));
+/// assert_eq!(config.topology.keep, Period::from_days(2));
+/// assert_eq!(config.runtime.topic_spec("hours").name, "headwater.hours");
+/// ```
+pub trait Section: DeserializeOwned + Default + Debug + Clone + Send + Sync + 'static {
+    /// Default of the key `name`.
+    const NAME: &'static str;
+    /// Topic (without the prefix) of an input that does not name its own. Where the configuration
+    /// has no `inputs`, this one is read.
+    const INPUT: &'static str;
+
+    /// The topics that the topology uses beside its inputs, without the prefix, and how each is
+    /// used. Those of the runtime itself (dead letters, replays, progress) need not be among them.
+    fn topics(&self) -> Vec<(Cow<'static, str>, Role)>;
+
+    /// Everything that is wrong with the sections; empty when they can be used.
+    fn validate(&self, runtime: &Runtime) -> Vec<Invalid>;
+}
+
+/// The configuration of a topology.
+#[derive(Debug, Clone)]
+pub struct Config<S> {
+    /// The sections that any topology has.
+    pub runtime: Runtime,
+    /// The topology's own.
+    pub topology: S,
+}
+
+impl<S: Section> Config<S> {
+    /// The two halves together: the topology says how it uses its topics.
+    pub fn new(mut runtime: Runtime, topology: S) -> Self {
+        runtime.roles = TopicRoles::new(topology.topics());
+        Self { runtime, topology }
+    }
+
+    /// Everything that is wrong; empty when it can be used.
+    pub fn validate(&self) -> Vec<Invalid> {
+        let mut invalid = self.runtime.validate();
+        invalid.extend(self.topology.validate(&self.runtime));
+        invalid
+    }
+}
+
+impl<S: Section> Default for Config<S> {
+    fn default() -> Self {
+        let runtime = Runtime { name: S::NAME.to_owned(), inputs: vec![Input::of(S::INPUT)], ..Runtime::default() };
+        Self::new(runtime, S::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::config::{Lifetime, TopicOverride, topic};
+    use crate::log::Cleanup;
+
+    /// A topology with no sections of its own.
+    #[derive(Debug, Clone, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Plain {}
+
+    impl Section for Plain {
+        const NAME: &'static str = "plain";
+        const INPUT: &'static str = "raw.events";
+
+        fn topics(&self) -> Vec<(Cow<'static, str>, Role)> {
+            // A topology may name a topic of the runtime's; it stays what it is.
+            vec![("events".into(), Role::Compacted), (topic::PROGRESS.into(), Role::Compacted)]
+        }
+
+        fn validate(&self, _runtime: &Runtime) -> Vec<Invalid> {
+            Vec::new()
+        }
+    }
+
+    fn config() -> Config<Plain> {
+        Config::default()
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(config().validate(), []);
+        assert_eq!((config().runtime.name.as_str(), config().runtime.inputs), ("plain", vec![Input::of("raw.events")]));
+    }
+
+    #[test]
+    fn names_get_the_prefix_once() {
+        let runtime = config().runtime;
+        assert_eq!(runtime.full_name("events"), "headwater.events");
+        assert_eq!(runtime.full_name("headwater.events"), "headwater.events");
+    }
+
+    #[test]
+    fn dead_letters_take_every_raw_record() {
+        let runtime = config().runtime;
+        let raw = runtime.topic_spec("raw.events");
+        let dead = runtime.topic_spec(topic::DEAD_LETTERS);
+        assert!(dead.max_record_bytes > raw.max_record_bytes);
+        assert_eq!(runtime.topic_spec("events").cleanup, Cleanup::Compact);
+        assert_eq!(runtime.topic_spec(topic::PROGRESS).partitions, 1);
+        let names: Vec<String> = runtime.topic_specs().into_iter().map(|spec| spec.name).collect();
+        let all = ["dead-letters", "replays", "progress", "events", "raw.events"];
+        assert_eq!(names, all.map(|name| format!("headwater.{name}")));
+    }
+
+    #[test]
+    fn a_topic_may_be_an_exception() {
+        let only = TopicOverride { partitions: Some(12), retention: Some(Lifetime::Forever), ..Default::default() };
+        let mut config = config();
+        config.runtime.topics.only.insert("raw.events".to_owned(), only);
+        let spec = config.runtime.topic_spec("raw.events");
+        assert_eq!((spec.partitions, spec.cleanup), (12, Cleanup::Delete { retention_ms: None }));
+        assert_eq!(config.validate(), []);
+    }
+
+    #[test]
+    fn topics_are_checked_against_those_that_the_topology_uses() {
+        let mut config = config();
+        config.runtime.inputs = ["events", "replays", "raw.other"].map(Input::of).to_vec();
+        config.runtime.topics.only.insert("evnts".to_owned(), TopicOverride::default());
+        let found = config.validate();
+        let told: Vec<(&str, Option<&str>)> =
+            found.iter().map(|invalid| (invalid.key.as_str(), invalid.hint.as_deref())).collect();
+        assert_eq!(
+            told,
+            [
+                ("topics.only.evnts", Some("did you mean `events`?")),
+                ("inputs[0].topic", None),
+                ("inputs[1].topic", None)
+            ]
+        );
+    }
+
+    #[test]
+    fn every_wrong_value_is_found() {
+        let mut config = config();
+        config.runtime = Runtime { workers: 0, prefix: "a b".to_owned(), inputs: Vec::new(), ..config.runtime };
+        config.runtime.engine.correction_guard = f64::NAN;
+        config.runtime.admin.listen = "8080".to_owned();
+        let keys: Vec<String> = config.validate().into_iter().map(|invalid| invalid.key).collect();
+        assert_eq!(keys, ["prefix", "workers", "inputs", "engine.correction_guard", "admin.listen"]);
+    }
+}

@@ -1,0 +1,63 @@
+//! What can go wrong with dead letters.
+
+use super::id::LetterId;
+use crate::error::{Domain, Fault};
+use crate::log::LogError;
+use crate::tools::error::ToolError;
+
+/// Why dead letters could not be listed, shown or replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum LettersError {
+    /// What any tool may fail at.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// There is no such dead letter.
+    #[error("there is no dead letter {id}")]
+    NoLetter {
+        /// Its place.
+        id: LetterId,
+    },
+    /// More is to be replayed than is done without being told twice.
+    #[error("{records} records would be replayed")]
+    NeedsConsent {
+        /// How many.
+        records: usize,
+    },
+    /// A record of a topic of our own cannot be read.
+    #[error("{topic}, record {at}: {reason}")]
+    Damaged {
+        /// Full name.
+        topic: String,
+        /// Partition and offset.
+        at: LetterId,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl From<LogError> for LettersError {
+    fn from(error: LogError) -> Self {
+        Self::Tool(error.into())
+    }
+}
+
+impl Fault for LettersError {
+    fn domain(&self) -> Domain {
+        match self {
+            Self::Tool(error) => error.domain(),
+            Self::NoLetter { .. } | Self::NeedsConsent { .. } => Domain::User,
+            Self::Damaged { .. } => Domain::External,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Tool(error) => error.hint(),
+            Self::NoLetter { .. } => Some("`headwater dead-letters list` shows those there are".to_owned()),
+            Self::NeedsConsent { .. } => {
+                Some("--dry-run says more; --yes replays them; --limit and the filters make them fewer".to_owned())
+            }
+            Self::Damaged { .. } => Some("was it written by a newer version?".to_owned()),
+        }
+    }
+}
