@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use headwater::engine::output::json;
+use headwater::dataflow::buffer::json;
 use headwater_operators::score::{Gates, ScoredEvent, score};
 use headwater_operators::{Event, EventId};
 

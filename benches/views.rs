@@ -19,9 +19,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use discovery::Discovery;
+use discovery::config::Config;
+use discovery::generate::{GenerateConfig, Shape, bench_records, source_config_toml};
+use discovery::run::engine_options;
 use headwater::config::Lifetime;
 use headwater::engine::start;
-use headwater::generate::{GenerateConfig, Shape, bench_records, source_config_toml};
 use headwater::log::{
     Log, LogError, LogRecord, NewRecord, Polled, Producer, Reader, Start, TopicInfo, TopicPartition, TopicSpec,
     Transaction, Transactional, Watermarks,
@@ -29,9 +32,6 @@ use headwater::log::{
 use headwater::view::{
     BatchConfig, OpenStore, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore, View, ViewOptions, ViewTopics,
 };
-use topologies::Discovery;
-use topologies::config::Config;
-use topologies::run::engine_options;
 
 const SOURCES: u32 = 6;
 const TIMEOUT: Duration = Duration::from_secs(3_600);

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use discovery::discovery::upsert::{Retention, Upsert, UpsertOptions};
 use headwater::engine::lifecycle::Counters;
 use headwater::engine::output::{OutRecord, Output, Outputs, Rows, json, text};
-use headwater::engine::upsert::{Retention, Upsert, UpsertOptions};
 use headwater::engine::{Engine, EngineOptions, Fingerprints, InputTopic, Inputs, Pace, TopicNames, Topology, start};
 use headwater::log::embedded::EmbeddedLog;
 use headwater::log::{

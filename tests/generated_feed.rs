@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use differential_dataflow::input::Input;
-use headwater::generate::{GenerateConfig, Generated, Generator, Kind, source_config_toml};
+use discovery::generate::{GenerateConfig, Generated, Generator, Kind, source_config_toml};
 use headwater_operators::extract::{ExtractConfig, Extractor};
 use headwater_operators::raw::{Origin, RawRecord};
 use headwater_operators::resolve::{Decision, Remembered, Resolve, ResolveConfig};

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use discovery::config::Sections;
 use headwater::config::{Sources, load};
 use tempfile::NamedTempFile;
-use topologies::config::Sections;
 
 thread_local! {
     /// In memory, where there is a file system of that kind.

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use headwater::engine::documents::Documents;
+use discovery::discovery::documents::Documents;
+use discovery::discovery::state::{LinkState, ListingState, RedirectState};
+use discovery::discovery::upsert::{Change, Emitted, Register, Retention};
 use headwater::engine::progress::{Position, Positions, Progress};
-use headwater::engine::state::{LinkState, ListingState, RedirectState};
-use headwater::engine::upsert::{Change, Emitted, Register, Retention};
 use headwater::log::embedded::EmbeddedLog;
 use headwater::log::{Cleanup, Log, LogError, LogRecord, NewRecord, Polled, Start, TopicPartition, TopicSpec};
 use headwater::view::{Batch, ViewTopics, make_storable};

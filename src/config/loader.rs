@@ -542,7 +542,7 @@ mod tests {
         const NAME: &'static str = "small";
         const INPUT: &'static str = "raw.small";
 
-        fn topics(&self) -> Vec<(std::borrow::Cow<'static, str>, Role)> {
+        fn topics(&self) -> Vec<crate::config::TopicRole> {
             vec![("sums".into(), Role::Compacted)]
         }
 

@@ -23,7 +23,7 @@ pub use cluster::ClusterSection;
 pub use explain::suggest;
 pub use loader::{Attempt, Loaded, Places, Sources, attempt, load};
 pub use problem::{ConfigErrors, Invalid, Place, Position, Problem};
-pub use roles::{Role, TopicRoles, topic};
+pub use roles::{Role, TopicRole, TopicRoles, topic};
 pub use runtime::{
     AdminSection, DeadLettersSection, EngineSection, Input, LogKind, LogSection, Runtime, TopicOverride, TopicsSection,
 };

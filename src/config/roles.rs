@@ -1,6 +1,6 @@
 //! How a topology uses its topics.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Names of the topics that the runtime itself uses, without the prefix.
 pub mod topic {
@@ -19,11 +19,18 @@ pub enum Role {
     Raw,
     /// A table or a state: the last record of each key counts.
     Compacted,
+    /// Facts: records that are written once, kept as long as dead letters.
+    Facts,
+    /// The topics whose names begin with this one, which hold facts.
+    Family,
     /// Dead letters and what tells of them, kept for a time of their own.
     DeadLetters,
     /// The progress of the topology: compacted, with one partition.
     Progress,
 }
+
+/// A topic that a topology uses, without the prefix, and how.
+pub type TopicRole = (Arc<str>, Role);
 
 /// What the runtime uses, whatever the topology.
 const OF_THE_RUNTIME: [(&str, Role); 3] = [
@@ -35,33 +42,35 @@ const OF_THE_RUNTIME: [(&str, Role); 3] = [
 
 /// The topics that a topology uses whatever its inputs are, and how. Names are without the prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicRoles(Vec<(Cow<'static, str>, Role)>);
+pub struct TopicRoles(Vec<TopicRole>);
 
 impl Default for TopicRoles {
     fn default() -> Self {
-        Self(OF_THE_RUNTIME.map(|(topic, role)| (Cow::Borrowed(topic), role)).to_vec())
+        Self(OF_THE_RUNTIME.map(|(topic, role)| (Arc::from(topic), role)).to_vec())
     }
 }
 
 impl TopicRoles {
     /// The topics of a topology, and those that the runtime uses itself.
-    pub fn new(own: impl IntoIterator<Item = (Cow<'static, str>, Role)>) -> Self {
+    pub fn new(own: impl IntoIterator<Item = TopicRole>) -> Self {
         let mut roles = Self::default();
         for (topic, role) in own {
-            if roles.names().all(|name| name != topic) {
+            if roles.0.iter().all(|(name, _)| *name != topic) {
                 roles.0.push((topic, role));
             }
         }
         roles
     }
 
-    /// The names.
+    /// The names. Those of families are only stems.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(topic, _)| &**topic)
+        self.0.iter().filter(|(_, role)| *role != Role::Family).map(|(topic, _)| &**topic)
     }
 
     /// How `topic` is used. What is no topic of the topology's own is taken for one of raw records.
     pub fn of(&self, topic: &str) -> Role {
-        self.0.iter().find(|(name, _)| name == topic).map_or(Role::Raw, |(_, role)| *role)
+        let own = self.0.iter().find(|(name, _)| **name == *topic).map(|(_, role)| *role);
+        let member = |(stem, role): &&TopicRole| *role == Role::Family && topic.starts_with(&**stem);
+        own.or_else(|| self.0.iter().find(member).map(|_| Role::Facts)).unwrap_or(Role::Raw)
     }
 }

@@ -1,12 +1,11 @@
 //! The configuration of a topology: the runtime's sections and its own.
 
-use std::borrow::Cow;
 use std::fmt::Debug;
 
 use serde::de::DeserializeOwned;
 
 use super::problem::Invalid;
-use super::roles::{Role, TopicRoles};
+use super::roles::{TopicRole, TopicRoles};
 use super::runtime::{Input, Runtime};
 
 /// The sections of a topology's own: a struct with a field for each of its top-level keys, with
@@ -14,7 +13,7 @@ use super::runtime::{Input, Runtime};
 /// there and nowhere else.
 ///
 /// ```
-/// use headwater::config::{Config, Invalid, Period, Role, Runtime, Section, Sources, load};
+/// use headwater::config::{Config, Invalid, Period, Role, Runtime, Section, Sources, TopicRole, load};
 ///
 /// #[derive(Debug, Clone, serde::Deserialize)]
 /// #[serde(default, deny_unknown_fields)]
@@ -30,9 +29,10 @@ use super::runtime::{Input, Runtime};
 ///
 /// impl Section for Counting {
 ///     const NAME: &'static str = "counting";
+///     const PREFIX: &'static str = "counting.";
 ///     const INPUT: &'static str = "raw.visits";
 ///
-///     fn topics(&self) -> Vec<(std::borrow::Cow<'static, str>, Role)> {
+///     fn topics(&self) -> Vec<TopicRole> {
 ///         vec![("hours".into(), Role::Compacted)]
 ///     }
 ///
@@ -46,18 +46,22 @@ use super::runtime::{Input, Runtime};
 /// let config: Config<Counting> = load(&Sources { flags, ..Sources::default() }).unwrap().config;
 /// assert_eq!((config.runtime.name.as_str(), config.runtime.workers), ("counting", 3));
 /// assert_eq!(config.topology.keep, Period::from_days(2));
-/// assert_eq!(config.runtime.topic_spec("hours").name, "headwater.hours");
+/// assert_eq!(config.runtime.topic_spec("hours").name, "counting.hours");
 /// ```
 pub trait Section: DeserializeOwned + Default + Debug + Clone + Send + Sync + 'static {
     /// Default of the key `name`.
     const NAME: &'static str;
+    /// Default of the key `prefix`. No two topologies on one log may share it: each has its own topics of
+    /// progress and of dead letters.
+    const PREFIX: &'static str;
     /// Topic (without the prefix) of an input that does not name its own. Where the configuration
     /// has no `inputs`, this one is read.
     const INPUT: &'static str;
 
     /// The topics that the topology uses beside its inputs, without the prefix, and how each is
-    /// used. Those of the runtime itself (dead letters, replays, progress) need not be among them.
-    fn topics(&self) -> Vec<(Cow<'static, str>, Role)>;
+    /// used: [`roles`](crate::schema::roles) of what the topology declares. Those of the runtime itself
+    /// (dead letters, replays, progress) need not be among them.
+    fn topics(&self) -> Vec<TopicRole>;
 
     /// Everything that is wrong with the sections; empty when they can be used.
     fn validate(&self, runtime: &Runtime) -> Vec<Invalid>;
@@ -89,7 +93,12 @@ impl<S: Section> Config<S> {
 
 impl<S: Section> Default for Config<S> {
     fn default() -> Self {
-        let runtime = Runtime { name: S::NAME.to_owned(), inputs: vec![Input::of(S::INPUT)], ..Runtime::default() };
+        let runtime = Runtime {
+            name: S::NAME.to_owned(),
+            prefix: S::PREFIX.to_owned(),
+            inputs: vec![Input::of(S::INPUT)],
+            ..Runtime::default()
+        };
         Self::new(runtime, S::default())
     }
 }
@@ -99,7 +108,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::config::{Lifetime, TopicOverride, topic};
+    use crate::config::{Lifetime, Role, TopicOverride, topic};
     use crate::log::Cleanup;
 
     /// A topology with no sections of its own.
@@ -109,9 +118,10 @@ mod tests {
 
     impl Section for Plain {
         const NAME: &'static str = "plain";
+        const PREFIX: &'static str = "headwater.";
         const INPUT: &'static str = "raw.events";
 
-        fn topics(&self) -> Vec<(Cow<'static, str>, Role)> {
+        fn topics(&self) -> Vec<TopicRole> {
             // A topology may name a topic of the runtime's; it stays what it is.
             vec![("events".into(), Role::Compacted), (topic::PROGRESS.into(), Role::Compacted)]
         }

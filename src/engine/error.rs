@@ -31,6 +31,12 @@ pub enum EngineError {
         /// The share of rows that may change without consent, 0 to 1.
         guard: f64,
     },
+    /// A topic of another topology, which this one reads, is not there.
+    #[error("there is no topic {topic:?}, which this topology reads as a table")]
+    MissingTable {
+        /// Full topic name.
+        topic: String,
+    },
     /// A thread could not be started.
     #[error("cannot start a thread: {reason}")]
     Thread {
@@ -106,9 +112,11 @@ impl Fault for EngineError {
             | Self::PeerFailed { .. }
             | Self::Interrupted => Domain::External,
             // A restart would find the same: somebody has to decide.
-            Self::State { .. } | Self::TooManyCorrections { .. } | Self::Refused { .. } | Self::Listen { .. } => {
-                Domain::User
-            }
+            Self::State { .. }
+            | Self::MissingTable { .. }
+            | Self::TooManyCorrections { .. }
+            | Self::Refused { .. }
+            | Self::Listen { .. } => Domain::User,
             Self::Panic { .. } => Domain::Internal,
         }
     }
@@ -129,6 +137,9 @@ impl Fault for EngineError {
             Self::TooManyCorrections { .. } => {
                 Some("--plan shows examples; start with --yes if so much is meant to change".to_owned())
             }
+            Self::MissingTable { .. } => Some(
+                "it is written by another topology: start that first, or set its name in the configuration".to_owned(),
+            ),
             Self::PeerMissing { .. } => {
                 Some("start all processes of the topology; `hosts` has to name each of them, in order".to_owned())
             }

@@ -132,6 +132,7 @@ impl Run {
         program: Program,
         begun: Instant,
     ) -> Result<Started, EngineError> {
+        find_foreign_tables(&*self.log, &self.options)?;
         let goals = input_ends(&*self.log, &self.options)?;
         let recovery = RecoverySummary::of(&plan, begun);
         let backlog = backlog(&*self.log, &self.options, plan.progress.as_ref())?;
@@ -218,6 +219,17 @@ impl Run {
             on_damage: Arc::new(move |Damage { topic, reason }| lifecycle.fail(EngineError::State { topic, reason })),
         }
     }
+}
+
+/// Topics of other topologies are not created here: with another one's settings they would be wrong.
+fn find_foreign_tables(log: &dyn Log, options: &EngineOptions) -> Result<(), EngineError> {
+    for table in options.catalog.tables().iter().filter(|table| table.foreign) {
+        let topic = table.full_name(options.names.prefix());
+        if log.watermarks(&topic)?.is_none() {
+            return Err(EngineError::MissingTable { topic });
+        }
+    }
+    Ok(())
 }
 
 fn input_ends(log: &dyn Log, options: &EngineOptions) -> Result<Vec<(TopicPartition, i64)>, EngineError> {

@@ -28,7 +28,7 @@ pub use figure::{Figure, Gauge, GaugeSpec, Gauges};
 pub use handle::{Counted, Fact, Facts, Family, RowTopic, Rows, State, Table};
 pub use spec::{Guard, InputPosition, Spec, WhenLost, topic_digest};
 
-use crate::config::Invalid;
+use crate::config::{Invalid, Role, TopicRole};
 
 /// What a topology declares. See the module's documentation.
 #[derive(Debug, Default)]
@@ -186,6 +186,33 @@ impl Schema {
         let read = self.catalog.tables.iter().any(|table| &*table.name == name);
         read || name == REPLAYS || self.catalog.find(name).is_some()
     }
+}
+
+/// The topics that `declare` declares, and how each is used: what a
+/// [`Section`](crate::config::Section) tells of its topology's topics. Topics of other topologies are left out.
+///
+/// ```
+/// use headwater::config::Role;
+/// use headwater::schema::roles;
+/// let roles = roles(|schema| {
+///     schema.table::<f64>("prices");
+/// });
+/// assert_eq!(roles, [("prices".into(), Role::Compacted)]);
+/// ```
+pub fn roles(declare: impl FnOnce(&mut Schema)) -> Vec<TopicRole> {
+    let mut schema = Schema::default();
+    declare(&mut schema);
+    let Schema { catalog, .. } = schema;
+    let role = |topic: &Topic| match topic.kind {
+        Kind::Rows | Kind::State => Role::Compacted,
+        Kind::Facts => Role::Facts,
+        Kind::Family => Role::Family,
+        Kind::Progress => Role::Progress,
+    };
+    let own = |id: &TopicId| !matches!(*id, TopicId::DEAD_LETTERS | TopicId::PROGRESS);
+    let written = catalog.topics().filter(|(id, _)| own(id)).map(|(_, topic)| (Arc::clone(&topic.name), role(topic)));
+    let tables = catalog.tables().iter().filter(|table| !table.foreign);
+    written.chain(tables.map(|table| (Arc::clone(&table.name), Role::Compacted))).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use headwater::generate::{Shape, source_config_toml};
+use discovery::generate::{Shape, source_config_toml};
 use serde_json::Value;
 use tempfile::TempDir;
 

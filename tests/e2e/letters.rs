@@ -4,19 +4,19 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use discovery::config::Config;
 use headwater::log::{Headers, LogRecord, NewRecord};
 use headwater::tools::dead_letters::{
     Filter, LetterId, LettersError, ListOptions, ReplayOptions, Replayed, ShowForm, Skipped, Standing, list, replay,
     show,
 };
 use serde_json::{Value, json};
-use topologies::config::Config;
 
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
+use discovery::tools::Examiner;
 use support::{Harness, Place, header, tests_folder};
-use topologies::tools::Examiner;
 
 /// Where records without a content type of their own cannot be read.
 fn harness(place: Place) -> Harness {

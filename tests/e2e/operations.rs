@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater::generate::{Shape, source_config_toml};
+use discovery::generate::{Shape, source_config_toml};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use headwater::generate::{Shape, source_config_toml};
+use discovery::generate::{Shape, source_config_toml};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

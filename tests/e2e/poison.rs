@@ -14,8 +14,8 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use discovery::config::Config;
 use headwater::log::{LogRecord, NewRecord};
-use topologies::config::Config;
 
 #[path = "poison/kinds.rs"]
 mod kinds;

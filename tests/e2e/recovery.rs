@@ -6,20 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use discovery::config::{Config, Sections};
+use discovery::discovery::Discovery;
+use discovery::generate::{GenerateConfig, Generator, Shape, source_config_toml};
+use discovery::run::engine_options;
 use headwater::config::{Sources, load};
 use headwater::console::Figures;
 use headwater::engine::correction::Report;
-use headwater::engine::output::Output;
 use headwater::engine::{EngineError, EngineOptions, Preview, preview, start};
 use headwater::error::Fault;
-use headwater::generate::{GenerateConfig, Generator, Shape, source_config_toml};
 use headwater::log::{LogRecord, NewRecord};
 use headwater_operators::listing::Ratio;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use topologies::config::{Config, Sections};
-use topologies::discovery::Discovery;
-use topologies::run::engine_options;
 
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;

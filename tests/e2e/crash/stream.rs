@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use headwater::generate::{GenerateConfig, Generated, Generator, TruthRow};
+use discovery::generate::{GenerateConfig, Generated, Generator, TruthRow};
 use serde_json::{Value, json};
 
 use crate::support::{Harness, Input, Place};

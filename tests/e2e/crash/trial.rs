@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use discovery::generate::{Shape, source_config_toml};
 use headwater::error::Fault;
 use headwater::fail_point;
-use headwater::generate::{Shape, source_config_toml};
 use headwater::log::{TopicPartition, Watermarks};
 use headwater::view::{View, ViewTopics, ViewsConfig};
 use serde_json::Value;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use headwater::generate::{GenerateConfig, Generated, Generator, Shape, TruthRow, source_config_toml};
+use discovery::generate::{GenerateConfig, Generated, Generator, Shape, TruthRow, source_config_toml};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use discovery::config::{Config, Sections, topic};
+use discovery::discovery::Discovery;
+use discovery::run::engine_options;
 use headwater::config::{Sources, load};
 use headwater::console::Figures;
 use headwater::engine::progress::Progress;
@@ -16,9 +19,6 @@ use headwater::log::{Log, LogRecord, NewRecord, Polled, Start, TopicPartition};
 use headwater::tools::open_log;
 use serde_json::Value;
 use tempfile::TempDir;
-use topologies::config::{Config, Sections, topic};
-use topologies::discovery::Discovery;
-use topologies::run::engine_options;
 
 /// Where a topology keeps its topics.
 #[derive(Debug, Clone, PartialEq, Eq)]

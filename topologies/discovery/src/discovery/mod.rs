@@ -1,0 +1,200 @@
+//! Discovery: raw listings in; clean, deduplicated, scored events out.
+//!
+//! ```text
+//!  raw records ─► documents ─► register ─► geocode ─► resolve ─► score ─► events
+//!                                 │           │          │
+//!                                 ▼           ▼          ▼
+//!                             listings  place-requests  links, redirects, decision-reports
+//! ```
+
+mod change;
+mod documents;
+mod gates;
+mod highlight;
+mod register;
+pub mod state;
+#[cfg(test)]
+mod tests;
+mod topics;
+pub mod upsert;
+
+use std::sync::Arc;
+
+use headwater::config::{Invalid, Lifetime, Section};
+use headwater::dataflow::Flow;
+use headwater::dataflow::buffer::json;
+use headwater::error::Fault;
+use headwater::log::Log;
+use headwater::program::Fingerprints;
+use headwater::schema::Schema;
+use headwater::tools::dead_letters::Examine;
+use headwater::topology::{Companion, Showcase, Topology};
+use headwater_operators::categorize::Taxonomy;
+use headwater_operators::extract::Extractor;
+use headwater_operators::geocode::{Geocode, GeocodeConfig};
+use headwater_operators::raw::{DeadLetter, DeadLetterCode};
+use headwater_operators::resolve::{Resolve, ResolveConfig, Stat};
+use headwater_operators::sanitize::{SanitizeConfig, sanitize};
+use headwater_operators::score::{Gates, ScoreEvents};
+use headwater_operators::window::{Outcome, Tally, WindowConfig, window};
+use timely::dataflow::operators::Concat;
+use timely::dataflow::operators::vec::Map;
+use xxhash_rust::xxh3::xxh3_64;
+
+pub use change::Retention;
+pub use topics::{EventRow, Topics};
+
+use crate::config::{Config, Sections};
+use crate::generate::LiveFeed;
+use crate::tools::{DiscoveryTools, Examiner};
+use gates::latest_gates;
+use highlight::merged_event;
+use upsert::{Upsert, UpsertOptions};
+
+/// Changes whenever the same configuration and input would give other outputs than before.
+const OPERATORS_VERSION: u64 = 4;
+
+/// How long an event lasts that does not say when it ends.
+const ASSUMED_DURATION_MS: i64 = 3 * 3_600_000;
+
+/// The discovery topology, ready to be built.
+pub struct Discovery {
+    topics: Topics,
+    extractor: Arc<Extractor>,
+    sanitize: SanitizeConfig,
+    taxonomy: Arc<Taxonomy>,
+    retention: Retention,
+    geocode: GeocodeConfig,
+    resolve: Arc<ResolveConfig>,
+    gates: Gates,
+    window: WindowConfig,
+    fingerprints: Fingerprints,
+}
+
+impl Topology for Discovery {
+    const ABOUT: &'static str = "Turn raw event listings into clean, deduplicated, scored events";
+    const HELP: &'static str = "\
+Without --config, config/quickstart.toml is used where it is there: an embedded log, a SQLite view \
+and a generated feed. Where it is not, built-in defaults are: an embedded log and no view. Ctrl-C or SIGTERM ends it in order.
+
+Examples:
+  discovery
+  discovery --config config/discovery.toml --workers 2
+  discovery --config config/discovery.toml --exit-when-idle --json
+  discovery --config config/discovery.toml --plan            what a start would correct
+  discovery --config config/discovery.toml --yes             consent to it, where it is much
+  discovery --config config/discovery.toml --rebuild --plan  the same for a rebuild from the raw topics
+  discovery check --config config/discovery.toml
+
+Exit codes: 0 ended in order, 2 something to mend in configuration or usage, 3 something outside \
+failed, 4 another instance has taken over, 70 a defect.";
+    const SHOWCASE: Showcase = Showcase {
+        topic: "events",
+        command: "cargo run --release --bin headwater --",
+        query: "select title, start_time, listing_count, quality_grade from events limit 10",
+        highlight: Some(merged_event),
+    };
+    type Config = Sections;
+    type Tools = DiscoveryTools;
+
+    fn declare(config: &Config, schema: &mut Schema) -> Result<Self, Vec<Invalid>> {
+        let own = &config.topology;
+        let (extractor, taxonomy) = own.compile()?;
+        let resolve = own.resolve_config();
+        let limits: Vec<usize> = config.runtime.topic_specs().into_iter().map(|topic| topic.max_record_bytes).collect();
+        let operators = (&own.geocode, &own.score, resolve.fingerprint(), taxonomy.fingerprint());
+        let fingerprints = Fingerprints {
+            results: xxh3_64(&json(&(operators, &own.window, limits))) ^ OPERATORS_VERSION,
+            extraction: extractor.fingerprint() ^ xxh3_64(&json(&own.sanitize)),
+        };
+        let past_events_ms = match own.retention.past_events {
+            Lifetime::Forever => None,
+            Lifetime::For(period) => Some(i64::try_from(period.get().as_millis()).unwrap_or(i64::MAX)),
+        };
+        Ok(Self {
+            topics: Topics::declare(schema),
+            extractor: Arc::new(extractor),
+            sanitize: own.sanitize.clone(),
+            taxonomy: Arc::new(taxonomy),
+            retention: Retention { past_events_ms, assumed_duration_ms: ASSUMED_DURATION_MS },
+            geocode: own.geocode.clone(),
+            resolve: Arc::new(resolve),
+            gates: own.score.clone(),
+            window: own.window,
+            fingerprints,
+        })
+    }
+
+    fn fingerprints(&self) -> Fingerprints {
+        self.fingerprints
+    }
+
+    fn build<'s>(&self, flow: &mut Flow<'s>) {
+        let topics = &self.topics;
+        let (places, decisions) = (flow.table(&topics.places), flow.table(&topics.decisions));
+        let gates = latest_gates(flow.constant(self.gates.clone()), flow.table(&topics.control));
+        let remembered = flow.restored(&topics.links).concat(flow.restored(&topics.redirects));
+
+        let upserted = flow.raw_as_read().upsert(flow.restored(&topics.listings), self.upsert_options(flow));
+        let geocoded = upserted.listings.geocode(places, self.geocode.clone());
+        let resolved = geocoded.listings.resolve(&self.resolve, decisions, remembered);
+        flow.count_kinds("headwater_over_limit", &Stat::NAMES, resolved.stats, |stat| stat.name());
+        let events = resolved.events.score(gates);
+
+        let letters = flow.dead_letters(upserted.failures.inner.map(|(letter, _epoch, _diff)| letter));
+        let tallies = upserted.tallies.concat(letters.map(|letter| dead(&letter)));
+        let windows = window(tallies, events.clone(), flow.watermark(), flow.restored(&topics.metrics), self.window);
+
+        let redirected = resolved.redirects.clone().map(|(retired, survivor)| (retired, EventRow::Redirect(survivor)));
+        flow.write_changes(&topics.listings, upserted.states);
+        flow.write(&topics.links, resolved.links);
+        flow.write(&topics.decision_reports, resolved.reports);
+        flow.write(&topics.events, events.map(|(id, event)| (id, EventRow::Event(event))).concat(redirected));
+        flow.write(&topics.redirects, resolved.redirects);
+        flow.write(&topics.metrics, windows.rows);
+        flow.write(&topics.place_requests, geocoded.requests);
+    }
+
+    /// The generated feed of `[generate]`, into the first of the inputs.
+    fn companions(config: &Config, log: &dyn Log) -> Result<Vec<Box<dyn Companion>>, Box<dyn Fault>> {
+        let Some(feed) = config.topology.generate.clone() else { return Ok(Vec::new()) };
+        let input = config.runtime.inputs.first().map_or(Sections::INPUT, |input| input.topic.as_str());
+        Ok(vec![Box::new(LiveFeed::start(log, &config.runtime.full_name(input), feed)?)])
+    }
+
+    fn examine(config: &Config) -> Result<Option<Box<dyn Examine>>, Vec<Invalid>> {
+        Examiner::of(config)
+    }
+}
+
+impl Discovery {
+    fn upsert_options(&self, flow: &Flow<'_>) -> UpsertOptions {
+        let (extractor, cleaning) = (Arc::clone(&self.extractor), self.sanitize.clone());
+        let taxonomy = Arc::clone(&self.taxonomy);
+        UpsertOptions {
+            read: Arc::new(move |record| {
+                let mut extraction = extractor.extract(record);
+                let listings = extraction.document.iter_mut().flat_map(|document| &mut document.listings);
+                listings.for_each(|one| sanitize(&mut one.listing, &cleaning));
+                extraction
+            }),
+            retention: self.retention,
+            salt: self.fingerprints.extraction,
+            enrich: Arc::new(move |listing| taxonomy.apply(listing)),
+            trusted: flow.trusted(),
+            rebuilt_at: flow.rebuilt_at(),
+        }
+    }
+}
+
+fn dead(letter: &DeadLetter) -> Tally {
+    // What names no source that may be could name any number of them, of any length.
+    let source = letter.source.clone().filter(|_| letter.code != DeadLetterCode::UnknownSource);
+    Tally {
+        origin_ms: letter.origin.timestamp_ms,
+        source: source.unwrap_or_else(|| "unknown".into()),
+        category: None,
+        outcome: Outcome::Dead,
+        n: 1,
+    }
+}

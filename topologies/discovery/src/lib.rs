@@ -1,0 +1,21 @@
+//! Headwater's topologies: what happens between the input topics and the output topics.
+//!
+//! A topology is one function that reads like the diagram of what it does; everything it needs
+//! from the world is the runtime's. The binaries beside this library start them, and run the
+//! tools and benchmarks.
+
+pub mod bench;
+pub mod config;
+pub mod discovery;
+pub mod figures;
+pub mod generate;
+pub mod tools;
+
+pub use discovery::Discovery;
+pub use figures::Figures;
+
+/// The allocator of all binaries of this crate. Records, listings and events are small and move
+/// between threads all the time; a profile of the whole pipeline spent over a quarter of its time
+/// in glibc's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

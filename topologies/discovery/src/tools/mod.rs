@@ -1,0 +1,48 @@
+//! Discovery's own tools: decisions, and how well listings are resolved.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use headwater::cli::fail;
+use headwater::topology::Tools;
+
+use crate::discovery::Discovery;
+
+pub mod decide;
+pub mod evaluate;
+mod examine;
+pub mod explain;
+pub mod train;
+
+pub use examine::Examiner;
+
+/// Discovery's tools beside those of the runtime.
+#[derive(Debug, Clone, Subcommand)]
+pub enum DiscoveryTools {
+    /// Say that two listings are one event or not, take it back, list what was said
+    #[command(subcommand)]
+    Decide(decide::DecideArgs),
+    /// Tell how well listings were resolved, by labelled pairs
+    Evaluate(evaluate::EvaluateArgs),
+    /// Train what comparisons count by labelled pairs
+    #[command(subcommand)]
+    Train(train::TrainArgs),
+    /// Explain why two listings are one event, or why they are not
+    Explain(explain::ExplainArgs),
+}
+
+impl Tools<Discovery> for DiscoveryTools {
+    /// Runs the tool; errors are printed. The exit code is 0, or that of the error's domain.
+    fn run(self) -> ExitCode {
+        let outcome = match self {
+            Self::Decide(args) => args.run(),
+            Self::Evaluate(args) => args.run(),
+            Self::Train(args) => args.run(),
+            Self::Explain(args) => args.run(),
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(error.as_ref()),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The fuzz targets of discovery without a fuzzer, see `fuzz/`.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "../../../fuzz/src/discovery.rs"]
+mod discovery;
+#[path = "../../../fuzz/src/drive.rs"]
+mod drive;
+
+use drive::drive;
+
+#[test]
+fn configuration_files() {
+    drive("config", discovery::config);
+}
