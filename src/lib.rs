@@ -1,6 +1,7 @@
 //! Headwater's runtime: everything that touches the outside world or the clock.
 
 pub mod admin;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod console;
@@ -13,3 +14,5 @@ pub mod monitor;
 pub mod telemetry;
 pub mod tools;
 pub mod view;
+
+pub use app::main;

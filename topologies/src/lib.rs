@@ -4,6 +4,7 @@
 //! from the world is the runtime's. The binaries beside this library start them, and run the
 //! tools and benchmarks.
 
+mod app;
 pub mod bench;
 pub mod config;
 pub mod discovery;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, Sections, topic};
 use headwater::admin::{AdminHandle, AdminServer, Phase, Readiness};
-use headwater::cli::{TopologyArgs, TopologyCommand, fail, stop_on_signals};
+use headwater::cli::{TopologyArgs, fail, stop_on_signals};
 use headwater::config::{ConfigErrors, Invalid, Lifetime, Places, load};
 use headwater::console::{Console, ConsoleOptions, config_flag, grouped};
 use headwater::engine::correction::Report;
@@ -23,7 +23,7 @@ use headwater::generate::LiveFeed;
 use headwater::log::{Log, TopicPartition};
 use headwater::monitor::{Monitor, Watched};
 use headwater::telemetry::Metrics;
-use headwater::tools::{check, open_log};
+use headwater::tools::open_log;
 use headwater::view::{OpenStore, View, ViewError, ViewHandle, ViewOptions, ViewTopics};
 
 use crate::discovery::Discovery;
@@ -36,11 +36,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long a view is waited for before something is said.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs the binary of the discovery topology.
+/// Runs the discovery topology.
 pub fn discovery(args: &TopologyArgs) -> ExitCode {
-    if args.command == Some(TopologyCommand::Check) {
-        return check::run::<Sections>(&args.sources(), args.json);
-    }
     let outcome = if args.plan { plan(args) } else { run(args) };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

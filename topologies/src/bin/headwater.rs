@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use headwater::app::Tools;
 use headwater::cli::{ConfigArgs, fail, stop_on_signals};
 use headwater::console::grouped;
 use headwater::error::Fault;
@@ -14,7 +15,16 @@ use topologies::tools::{DiscoveryTools, Examiner};
 
 /// Work beside a topology: produce, consume, replay dead letters, decide, explain, evaluate, benchmark
 #[derive(Parser)]
-#[command(name = "headwater", version)]
+#[command(
+    name = "headwater",
+    version,
+    after_help = "\
+Examples:
+  headwater generate --records 1000 --to-topic raw.events
+  headwater consume events --exit-at-end
+  headwater dead-letters summary
+  headwater explain library/17 paper/a-3"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -37,7 +47,13 @@ How to read the sources is in config/generated-sources.toml: include it in the c
 topology that is to read them.")]
     Generate(Generate),
     /// Measure how fast it is
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  headwater bench pipeline
+  headwater bench pipeline --records 1000000 --workers 2 --floor"
+    )]
     Bench(BenchArgs),
 }
 

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use headwater::app::Tools;
 use headwater::cli::fail;
+
+use crate::discovery::Discovery;
 
 pub mod decide;
 pub mod evaluate;
@@ -28,9 +31,8 @@ pub enum DiscoveryTools {
     Explain(explain::ExplainArgs),
 }
 
-impl DiscoveryTools {
-    /// Runs the tool; errors are printed. The exit code is 0, or that of the error's domain.
-    pub fn run(self) -> ExitCode {
+impl Tools<Discovery> for DiscoveryTools {
+    fn run(self) -> ExitCode {
         let outcome = match self {
             Self::Decide(args) => args.run(),
             Self::Evaluate(args) => args.run(),

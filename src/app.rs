@@ -1,0 +1,260 @@
+//! A topology as a program: what it is called, what it can do beside running, and its `main`.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::cli::TopologyArgs;
+use crate::config::{Config, Invalid, Section};
+use crate::tools::dead_letters::Examine;
+use crate::tools::{ToolArgs, check};
+
+/// A topology that has a binary of its own, see [`main`].
+///
+/// ```
+/// use std::process::ExitCode;
+///
+/// use headwater::app::{App, NoTools, command};
+/// use headwater::cli::TopologyArgs;
+/// # use headwater::config::{Invalid, Role, Runtime, Section};
+/// # #[derive(Debug, Clone, Default, serde::Deserialize)]
+/// # #[serde(default, deny_unknown_fields)]
+/// # struct Settings {}
+/// # impl Section for Settings {
+/// #     const NAME: &'static str = "counting";
+/// #     const INPUT: &'static str = "raw.visits";
+/// #     fn topics(&self) -> Vec<(std::borrow::Cow<'static, str>, Role)> { Vec::new() }
+/// #     fn validate(&self, _: &Runtime) -> Vec<Invalid> { Vec::new() }
+/// # }
+///
+/// struct Counting;
+///
+/// impl App for Counting {
+///     const ABOUT: &'static str = "Count visits, hour by hour";
+///     const HELP: &'static str = "Examples:\n  counting --config counting.toml";
+///     type Config = Settings;
+///     type Tools = NoTools;
+///
+///     fn run(args: &TopologyArgs) -> ExitCode {
+///         println!("{:?}", args.workers);
+///         ExitCode::SUCCESS
+///     }
+/// }
+///
+/// // The binary is `fn main() -> ExitCode { headwater::main::<Counting>() }`.
+/// let tools = command::<Counting>();
+/// let names: Vec<&str> = tools.get_subcommands().map(|tool| tool.get_name()).collect();
+/// assert_eq!(names, ["check", "produce", "consume", "topics", "dead-letters"]);
+/// ```
+pub trait App: Sized + 'static {
+    /// The name of the binary.
+    const NAME: &'static str = <Self::Config as Section>::NAME;
+    /// What it does, in a line.
+    const ABOUT: &'static str;
+    /// What stands below the options in `--help`: what it does without any, examples, exit codes.
+    const HELP: &'static str;
+    /// Its own sections of the configuration.
+    type Config: Section;
+    /// Its own tools, [`NoTools`] for most.
+    type Tools: Tools<Self>;
+
+    /// Runs the topology; errors are printed.
+    fn run(args: &TopologyArgs) -> ExitCode;
+
+    /// What it knows of raw records, for replays of dead letters. Without it, they know documents
+    /// only, by their keys.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    fn examine(config: &Config<Self::Config>) -> Result<Option<Box<dyn Examine>>, Vec<Invalid>> {
+        let _ = config;
+        Ok(None)
+    }
+}
+
+/// Tools of the topology `T` beside those of the runtime.
+pub trait Tools<T>: Subcommand {
+    /// Runs one; errors are printed.
+    fn run(self) -> ExitCode;
+}
+
+/// No tools beside those of the runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum NoTools {}
+
+impl<T> Tools<T> for NoTools {
+    fn run(self) -> ExitCode {
+        match self {}
+    }
+}
+
+/// The arguments of a topology's binary.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments<O: Subcommand> {
+    #[command(flatten)]
+    topology: TopologyArgs,
+    /// Do something else than run.
+    #[command(subcommand)]
+    command: Option<Command<O>>,
+}
+
+/// What a topology's binary can do beside running.
+#[derive(Debug, Subcommand)]
+enum Command<O: Subcommand> {
+    /// Check configuration, log and databases, and list all problems at once
+    #[command(after_help = "\
+Examples:
+  headwater check
+  headwater check --config topology.toml --json
+
+Exit codes: 0 all is well, 2 something to mend in the configuration, 3 something is down.")]
+    Check,
+    #[command(flatten)]
+    Tool(Box<ToolArgs>),
+    #[command(flatten)]
+    Own(O),
+}
+
+/// The command line of a topology's binary.
+pub fn command<T: App>() -> clap::Command {
+    let command = Arguments::<T::Tools>::command().name(T::NAME).about(T::ABOUT).after_help(T::HELP);
+    let names: Vec<String> = command.get_subcommands().map(|tool| tool.get_name().to_owned()).collect();
+    call(command, T::NAME, &names)
+}
+
+/// Help speaks of the tools `names` as those of the binary `headwater`: calls them by the name of
+/// this one.
+fn call(mut command: clap::Command, binary: &str, names: &[String]) -> clap::Command {
+    if let Some(help) = command.get_after_help() {
+        let help = names.iter().fold(help.to_string(), |help, name| {
+            help.replace(&format!("headwater {name}"), &format!("{binary} {name}"))
+        });
+        command = command.after_help(help);
+    }
+    let tools: Vec<String> = command.get_subcommands().map(|tool| tool.get_name().to_owned()).collect();
+    for tool in tools {
+        command = command.mut_subcommand(tool, |tool| call(tool, binary, names));
+    }
+    command
+}
+
+/// The `main` of a topology's binary: reads the arguments, and runs the topology or one of its tools.
+/// Where the arguments are wrong, or ask for help, it ends the process.
+pub fn main<T: App>() -> ExitCode {
+    let arguments = Arguments::<T::Tools>::from_arg_matches(&command::<T>().get_matches());
+    match arguments {
+        Ok(Arguments { topology, command: None }) => T::run(&topology),
+        Ok(Arguments { topology, command: Some(Command::Check) }) => {
+            check::run::<T::Config>(&topology.sources(), topology.json)
+        }
+        Ok(Arguments { command: Some(Command::Tool(tool)), .. }) => tool.run::<T::Config>(T::examine),
+        Ok(Arguments { command: Some(Command::Own(tool)), .. }) => tool.run(),
+        Err(error) => error.exit(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::config::{Role, Runtime};
+
+    #[derive(Debug, Clone, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Settings {}
+
+    impl Section for Settings {
+        const NAME: &'static str = "counting";
+        const INPUT: &'static str = "raw.visits";
+
+        fn topics(&self) -> Vec<(Cow<'static, str>, Role)> {
+            Vec::new()
+        }
+
+        fn validate(&self, _runtime: &Runtime) -> Vec<Invalid> {
+            Vec::new()
+        }
+    }
+
+    struct Counting;
+
+    impl App for Counting {
+        const ABOUT: &'static str = "Count visits";
+        const HELP: &'static str = "Examples:\n  counting";
+        type Config = Settings;
+        type Tools = OwnTools;
+
+        fn run(_args: &TopologyArgs) -> ExitCode {
+            ExitCode::SUCCESS
+        }
+    }
+
+    #[derive(Debug, Subcommand)]
+    enum OwnTools {
+        /// Sum up
+        #[command(after_help = "Examples:\n  headwater sum\n  headwater generate")]
+        Sum,
+    }
+
+    impl Tools<Counting> for OwnTools {
+        fn run(self) -> ExitCode {
+            ExitCode::from(7)
+        }
+    }
+
+    fn parsed(arguments: &[&str]) -> Result<Arguments<OwnTools>, clap::Error> {
+        let matches = command::<Counting>().try_get_matches_from([&["counting"], arguments].concat())?;
+        Arguments::from_arg_matches(&matches)
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command::<Counting>().debug_assert();
+    }
+
+    #[test]
+    fn without_a_tool_the_topology_runs() {
+        let run = parsed(&["--workers", "2", "--config", "c.toml", "--plan"]).unwrap();
+        assert!(run.command.is_none() && run.topology.plan);
+        assert_eq!(run.topology.sources().flags, ["workers=2"]);
+        assert!(parsed(&["no-such-tool"]).is_err());
+    }
+
+    #[test]
+    fn shared_options_may_stand_before_and_after_a_tool() {
+        for arguments in [&["--config", "c.toml", "topics", "--json"][..], &["topics", "--json", "--config", "c.toml"]]
+        {
+            let parsed = parsed(arguments).unwrap();
+            let Some(Command::Tool(tool)) = parsed.command else { panic!("{arguments:?}") };
+            let ToolArgs::Topics(topics) = *tool else { panic!("{arguments:?}") };
+            assert_eq!(topics.config.config.as_deref(), Some(std::path::Path::new("c.toml")), "{arguments:?}");
+            assert!(topics.json, "{arguments:?}");
+        }
+        let check = parsed(&["check", "--json", "--set", "a=1"]).unwrap();
+        assert!(matches!(check.command, Some(Command::Check)) && check.topology.json);
+        assert_eq!(check.topology.sources().flags, ["a=1"]);
+    }
+
+    #[test]
+    fn tools_of_its_own_come_after_those_of_the_runtime() {
+        let names: Vec<String> =
+            command::<Counting>().get_subcommands().map(|tool| tool.get_name().to_owned()).collect();
+        assert_eq!(names, ["check", "produce", "consume", "topics", "dead-letters", "sum"]);
+        assert!(matches!(parsed(&["sum"]).unwrap().command, Some(Command::Own(OwnTools::Sum))));
+    }
+
+    #[test]
+    fn examples_name_this_binary_for_the_tools_that_it_has() {
+        let mut command = command::<Counting>();
+        let help = |command: &mut clap::Command, tool: &str| {
+            command.find_subcommand_mut(tool).unwrap().render_help().to_string()
+        };
+        assert!(help(&mut command, "sum").ends_with("Examples:\n  counting sum\n  headwater generate\n"));
+        let letters = command.find_subcommand_mut("dead-letters").unwrap();
+        assert!(help(letters, "replay").contains("\n  counting dead-letters replay --code "));
+    }
+}
