@@ -28,7 +28,7 @@ enum Command<O: Subcommand> {
     #[command(after_help = "\
 Examples:
   headwater check
-  headwater check --config config/discovery.toml --json
+  headwater check --config topology.toml --json
 
 Exit codes: 0 all is well, 2 something to mend in the configuration, 3 something is down.")]
     Check,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::config::{ConfigErrors, Loaded, Section, Sources, load};
@@ -78,7 +78,7 @@ impl ConfigArgs {
     }
 }
 
-/// The arguments of a topology's binary.
+/// How a topology is to run.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TopologyArgs {
     /// Which configuration, and how much to log.
@@ -111,17 +111,6 @@ pub struct TopologyArgs {
     /// Compute everything anew from the raw topics, as far back as they reach, and correct the outputs
     #[arg(long)]
     pub rebuild: bool,
-    /// Do something else than run.
-    #[command(subcommand)]
-    pub command: Option<TopologyCommand>,
-}
-
-/// What a topology's binary can do beside running.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
-pub enum TopologyCommand {
-    /// Check configuration, log and databases, and list all problems at once
-    #[command(after_help = "Exit codes: 0 all is well, 2 something to mend in the configuration, 3 something is down.")]
-    Check,
 }
 
 impl TopologyArgs {

@@ -84,6 +84,11 @@ impl FilterArgs {
 
 /// `headwater dead-letters list`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  headwater dead-letters list
+  headwater dead-letters list --parked --code malformed --since 2h
+  headwater dead-letters list --new --oldest-first --limit 0 --json")]
 pub struct LettersArgs {
     /// Which ones.
     #[command(flatten)]
@@ -113,6 +118,10 @@ pub struct LettersArgs {
 
 /// `headwater dead-letters summary`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  headwater dead-letters summary
+  headwater dead-letters summary --source city-guide --since '2 days' --json")]
 pub struct LettersSummaryArgs {
     /// Which ones.
     #[command(flatten)]
@@ -127,6 +136,11 @@ pub struct LettersSummaryArgs {
 
 /// `headwater dead-letters show`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  headwater dead-letters show 2/1042
+  headwater dead-letters show 2/1042 --raw | less
+  headwater dead-letters show 2/1042 --out record.ics")]
 pub struct LetterArgs {
     /// The dead letter, PARTITION/OFFSET, as `list` shows it
     pub id: LetterId,

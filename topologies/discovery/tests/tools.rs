@@ -1,5 +1,5 @@
-//! The binary `headwater` as a user runs it: arguments, exit codes, streams.
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+//! The tools as a user runs them, of the binary `headwater` and of `discovery`: arguments, exit codes, streams.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -7,14 +7,29 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater");
+const DISCOVERY: &str = env!("CARGO_BIN_EXE_discovery");
+
 fn headwater(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command(HEADWATER, folder, arguments)
+}
+
+fn command(binary: &str, folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary);
     command.current_dir(folder).args(arguments).env_remove("HEADWATER_CONFIG").env_remove("RUST_LOG");
     command
 }
 
 fn run(folder: &Path, arguments: &[&str], stdin: &str) -> Output {
-    let mut command = headwater(folder, arguments);
+    given(headwater(folder, arguments), stdin)
+}
+
+/// The same tool of the binary `discovery`.
+fn run_discovery(folder: &Path, arguments: &[&str], stdin: &str) -> Output {
+    given(command(DISCOVERY, folder, arguments), stdin)
+}
+
+fn given(mut command: Command, stdin: &str) -> Output {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
     child.stdin.take().expect("piped").write_all(stdin.as_bytes()).expect("the binary reads");
@@ -42,6 +57,105 @@ fn what_is_produced_is_listed_and_consumed() {
     let mut lines: Vec<String> = text(&read.stdout).lines().map(str::to_owned).collect();
     lines.sort();
     assert_eq!(lines, ["{\"n\":1}", "{\"n\":2}"]);
+}
+
+#[test]
+fn a_topologys_binary_has_the_tools_too() {
+    let folder = folder();
+    let record = r#"{"@type":"Event","@id":"1","name":"Jazz","startDate":"2099-03-28T19:30:00Z"}"#;
+    let content_type = "application/ld+json";
+    let arguments = ["produce", "raw.events", "--source", "city", "--content-type", content_type];
+    let done = run_discovery(folder.path(), &arguments, record);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let ran = run_discovery(folder.path(), &["--exit-when-idle", "--json", "--set", "admin.listen="], "");
+    assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stderr));
+    let events = run_discovery(folder.path(), &["consume", "events", "--exit-at-end"], "");
+    let event: serde_json::Value = serde_json::from_slice(&events.stdout).expect("JSON");
+    assert_eq!(event["title"], "Jazz");
+    for (arguments, code, told) in [
+        (&["topics"][..], 0, "headwater.decision-reports"),
+        (&["check", "--json"], 0, "{\"problems\":[]"),
+        (&["dead-letters", "summary", "--json"], 0, ""),
+        (&["decide", "same", "city/1", "other/2", "--by", "kim"], 0, "decided: same city/1 + other/2 (kim, "),
+        (&["decide", "list", "--open"], 0, "pending     same       city/1 + other/2"),
+        (&["explain", "city/1", record, "--json"], 0, "\"same\":"),
+        (&["explain", "city/1", "city/2"], 2, "error: there is no live listing city/2\n"),
+        (&["evaluate", "--truth", "gone.csv"], 2, "error: cannot read gone.csv\n"),
+        (&["train", "resolve", "--truth", "gone.csv"], 2, "error: cannot read gone.csv\n"),
+        (
+            &["topics", "--set", "sorces.a=1"],
+            2,
+            "--set sorces.a: sorces: unknown key\n  hint: did you mean `sources`?\n",
+        ),
+        (&["topics", "--set", "wokers=1"], 2, "--set wokers: unknown key\n  hint: did you mean `workers`?\n"),
+    ] {
+        let ours = run_discovery(folder.path(), arguments, "");
+        let shown = text(&ours.stdout) + &text(&ours.stderr);
+        assert_eq!(ours.status.code(), Some(code), "{arguments:?}: {shown}");
+        assert!(shown.contains(told), "{arguments:?}: {shown}");
+        // A check is no tool of `headwater`, and a second decision takes the place of the first.
+        if !arguments.iter().any(|argument| ["check", "same"].contains(argument)) {
+            let theirs = run(folder.path(), arguments, "");
+            assert_eq!(text(&theirs.stdout) + &text(&theirs.stderr), shown, "{arguments:?}");
+        }
+    }
+}
+
+/// The commands that a help text lists.
+fn commands(help: &str) -> Vec<String> {
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // A description may go on in the next line, further to the right.
+    let names = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+/// Every help text of a binary, with the command that it belongs to.
+fn helps(binary: &str, command: &[String]) -> Vec<(String, String)> {
+    let output = Command::new(binary).args(command).arg("--help").output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(0), "{command:?}");
+    let help = text(&output.stdout);
+    let inner = commands(&help).into_iter().flat_map(|name| helps(binary, &[command, &[name]].concat()));
+    std::iter::once((command.join(" "), help.clone())).chain(inner).collect()
+}
+
+#[test]
+fn every_help_has_examples_of_its_own_binary() {
+    let tools = [
+        "",
+        "produce",
+        "consume",
+        "topics",
+        "dead-letters",
+        "dead-letters list",
+        "dead-letters summary",
+        "dead-letters show",
+        "dead-letters replay",
+        "decide",
+        "decide same",
+        "decide different",
+        "decide withdraw",
+        "decide list",
+        "evaluate",
+        "train",
+        "train resolve",
+        "explain",
+    ];
+    for (binary, name, more) in
+        [(HEADWATER, "headwater", &["generate", "bench", "bench pipeline"][..]), (DISCOVERY, "discovery", &["check"])]
+    {
+        let helps = helps(binary, &[]);
+        let mut listed: Vec<&str> = helps.iter().map(|(command, _)| command.as_str()).collect();
+        let mut wanted = [&tools[..], more].concat();
+        listed.sort();
+        wanted.sort();
+        assert_eq!(listed, wanted);
+        for (command, help) in &helps {
+            let example = format!("\n  {name} {command}").trim_end().to_owned();
+            let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{name} {command}: {help}"));
+            let shown = format!("\n{examples}");
+            assert!(shown.contains(&example), "{name} {command}: {help}");
+        }
+    }
 }
 
 #[test]

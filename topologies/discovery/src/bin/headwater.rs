@@ -15,7 +15,16 @@ use headwater::words::grouped;
 
 /// Work beside a topology: produce, consume, replay dead letters, decide, explain, evaluate, benchmark
 #[derive(Parser)]
-#[command(name = "headwater", version)]
+#[command(
+    name = "headwater",
+    version,
+    after_help = "\
+Examples:
+  headwater generate --records 1000 --to-topic raw.events
+  headwater consume events --exit-at-end
+  headwater dead-letters summary
+  headwater explain library/17 paper/a-3"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -38,7 +47,13 @@ How to read the sources is in config/generated-sources.toml: include it in the c
 topology that is to read them.")]
     Generate(Generate),
     /// Measure how fast it is
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  headwater bench pipeline
+  headwater bench pipeline --records 1000000 --workers 2 --floor"
+    )]
     Bench(BenchArgs),
 }
 

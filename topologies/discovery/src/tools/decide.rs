@@ -173,8 +173,16 @@ Examples:
   headwater decide withdraw city-guide/1234 meetup/987")]
 pub enum DecideArgs {
     /// The two listings are one event
+    #[command(after_help = "\
+Examples:
+  headwater decide same city-guide/1234 meetup/987
+  headwater decide same city-guide/1234 meetup/987 --by kim --because 'asked the venue' --json")]
     Same(DecideOn),
     /// The two listings are not one event
+    #[command(after_help = "\
+Examples:
+  headwater decide different city-guide/1234 ticket-office/55
+  headwater decide different city-guide/1234 ticket-office/55 --because 'two stages'")]
     Different(DecideOn),
     /// Take back what was said of two listings
     Withdraw(WithdrawArgs),
@@ -207,6 +215,10 @@ pub struct DecideOn {
 
 /// `headwater decide withdraw`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  headwater decide withdraw city-guide/1234 meetup/987
+  headwater decide withdraw city-guide/1234 meetup/987 --json")]
 pub struct WithdrawArgs {
     /// One listing: SOURCE/ID, or its id
     #[arg(value_parser = parse_listing)]
@@ -227,7 +239,12 @@ pub struct WithdrawArgs {
 #[command(after_help = "\
 States: holds (followed), waits (a listing is not live), overruled (newer decisions leave no room for \
 it), pending (the topology has not read it yet), superseded (a newer one is on the pair, under \
-another key).")]
+another key).
+
+Examples:
+  headwater decide list
+  headwater decide list --open
+  headwater decide list --listing city-guide/1234 --json")]
 pub struct DecisionsArgs {
     /// Only those that name this listing
     #[arg(long, value_name = "LISTING", value_parser = parse_listing)]

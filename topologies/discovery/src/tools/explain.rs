@@ -109,7 +109,9 @@ pub struct Explanation {
 /// `headwater explain`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Either may also be a raw record in JSON, read as the configuration reads those of its source:
+Either may also be a raw record in JSON, read as the configuration reads those of its source.
+
+Examples:
   headwater explain library/17 paper/a-3
   headwater explain '{\"id\": \"1\", \"title\": \"Jazz\", …}' '{\"id\": \"2\", \"title\": \"Jazz Night\", …}'")]
 pub struct ExplainArgs {

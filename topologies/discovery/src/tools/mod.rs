@@ -32,7 +32,6 @@ pub enum DiscoveryTools {
 }
 
 impl Tools<Discovery> for DiscoveryTools {
-    /// Runs the tool; errors are printed. The exit code is 0, or that of the error's domain.
     fn run(self) -> ExitCode {
         let outcome = match self {
             Self::Decide(args) => args.run(),

@@ -99,6 +99,9 @@ pub fn train_resolve(log: &dyn Log, config: &Config, options: &TrainOptions) -> 
 
 /// `headwater train`.
 #[derive(Debug, Clone, Subcommand)]
+#[command(after_help = "\
+Examples:
+  headwater train resolve --truth pairs.csv --cross-validate")]
 pub enum TrainArgs {
     /// The parameters by which listings are resolved
     Resolve(TrainResolveArgs),
