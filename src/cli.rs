@@ -25,6 +25,7 @@ use crate::tools::explain::{Subject, explain};
 use crate::tools::produce::{KeyRule, ProduceOptions, SourceRule, produce};
 use crate::tools::train::{TrainOptions, train_resolve};
 use crate::tools::{ToolError, check, open_log, open_written_log, topics};
+use crate::view::ViewSpec;
 
 /// The configuration that is used when none is named and this file is there.
 pub const USUAL_CONFIG: &str = "config/quickstart.toml";
@@ -148,9 +149,9 @@ impl TopologyArgs {
         sources
     }
 
-    /// Checks everything and prints what was found.
-    pub fn check(&self) -> ExitCode {
-        let report = check::check(&self.sources());
+    /// Checks everything and prints what was found. `views` is what the topology's views show.
+    pub fn check(&self, views: &ViewSpec) -> ExitCode {
+        let report = check::check(&self.sources(), views);
         match report.print(self.json, &mut io::stdout(), &mut io::stderr()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&ToolError::Output(error)),
             _ => ExitCode::from(report.exit_code()),

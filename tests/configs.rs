@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use headwater::config::{Config, LogKind, Sources, load};
+use headwater::view::PostgresConfig;
 
 fn configuration(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)
@@ -32,7 +33,10 @@ fn what_discovery_shows_as_defaults_are_the_defaults() {
     assert_eq!(config.log.kind, LogKind::Kafka);
     config.log.kind = LogKind::Embedded;
     let postgres = config.views.postgres.take().unwrap();
-    assert_eq!(format!("{postgres:?}"), format!("{:?}", headwater::view::PostgresConfig::new(postgres.url.clone())));
+    // By default it is called as the topology's views.
+    assert_eq!(postgres.schema.as_deref(), Some("headwater"));
+    let default = PostgresConfig { schema: postgres.schema.clone(), ..PostgresConfig::new(postgres.url.clone()) };
+    assert_eq!(format!("{postgres:?}"), format!("{default:?}"));
     assert_eq!(format!("{config:#?}"), format!("{:#?}", Config::default()));
 }
 

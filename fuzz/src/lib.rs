@@ -3,3 +3,5 @@
 pub mod parsers;
 #[cfg(feature = "runtime")]
 pub mod runtime;
+#[cfg(feature = "topologies")]
+pub mod views;

@@ -10,7 +10,7 @@ use super::open_log;
 use crate::config::{Attempt, Config, Loaded, LogKind, Places, Problem, Sources, attempt};
 use crate::error::{Domain, Fault};
 use crate::log::LogError;
-use crate::view::ViewError;
+use crate::view::{ViewError, ViewSpec};
 
 /// How long the log may take to answer.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -68,8 +68,8 @@ impl Report {
 }
 
 /// Checks configuration, log and databases, each as far as the others' problems allow. Changes
-/// nothing.
-pub fn check(sources: &Sources) -> Report {
+/// nothing. `views` is what the topology's views show.
+pub fn check(sources: &Sources, views: &ViewSpec) -> Report {
     let mut report = Report::default();
     let Attempt { loaded, problems } = attempt::<Config>(sources);
     let right = problems.is_empty();
@@ -88,7 +88,7 @@ pub fn check(sources: &Sources) -> Report {
         check_log(&config, &places, &mut report);
     }
     if !concerns(&report, "views") {
-        check_views(&config, &places, &mut report);
+        check_views(&config, views, &places, &mut report);
     }
     report
 }
@@ -122,9 +122,9 @@ fn reach_log(config: &Config) -> Result<String, LogError> {
     Ok(format!("{}: {} topics begin with {:?}", log.describe(), topics.len(), config.prefix))
 }
 
-fn check_views(config: &Config, places: &Places, report: &mut Report) {
-    let postgres = config.views.postgres.as_ref().map(|view| ("views.postgres.url", view.check()));
-    let sqlite = config.views.sqlite.as_ref().map(|view| ("views.sqlite.path", view.check()));
+fn check_views(config: &Config, spec: &ViewSpec, places: &Places, report: &mut Report) {
+    let postgres = config.views.postgres.as_ref().map(|view| ("views.postgres.url", view.check(spec)));
+    let sqlite = config.views.sqlite.as_ref().map(|view| ("views.sqlite.path", view.check(spec)));
     let checked: Vec<(&str, Result<String, ViewError>)> = postgres.into_iter().chain(sqlite).collect();
     for (key, outcome) in checked {
         match outcome {

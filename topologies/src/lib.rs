@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod discovery;
 pub mod run;
+pub mod tables;
 
 pub use discovery::Discovery;
 

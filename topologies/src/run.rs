@@ -23,9 +23,10 @@ use headwater::log::{Log, TopicPartition};
 use headwater::monitor::{Monitor, Watched};
 use headwater::telemetry::Metrics;
 use headwater::tools::open_log;
-use headwater::view::{OpenStore, View, ViewError, ViewHandle, ViewOptions, ViewTopics};
+use headwater::view::{OpenStore, View, ViewError, ViewHandle, ViewOptions, ViewSpec};
 
 use crate::discovery::{Discovery, TABLES};
+use crate::tables::view_spec;
 
 type Outcome<T> = Result<T, Box<dyn Fault>>;
 
@@ -38,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Runs the binary of the discovery topology.
 pub fn discovery(args: &TopologyArgs) -> ExitCode {
     if args.command == Some(TopologyCommand::Check) {
-        return args.check();
+        return args.check(&view_spec());
     }
     let outcome = if args.plan { plan(args) } else { run(args) };
     match outcome {
@@ -70,7 +71,7 @@ fn run(args: &TopologyArgs) -> Outcome<()> {
         started => started?,
     };
     readiness.set(Phase::Running);
-    let session = Session { config: &config, args, log: &log, stop: &stop };
+    let session = Session { config: &config, args, log: &log, stop: &stop, views: Arc::new(view_spec()) };
     session.greet(&engine, admin.as_ref());
     let outcome = if config.cluster.leads() { session.follow(engine) } else { session.assist(engine) };
     if let Some(admin) = admin {
@@ -198,6 +199,7 @@ struct Session<'a> {
     args: &'a TopologyArgs,
     log: &'a Arc<dyn Log>,
     stop: &'a Arc<AtomicBool>,
+    views: Arc<ViewSpec>,
 }
 
 impl Session<'_> {
@@ -228,7 +230,7 @@ impl Session<'_> {
             lines.push(format!("  view    sqlite3 {} \"{query}\"", sqlite.path.display()));
         }
         if let Some(postgres) = &self.config.views.postgres {
-            lines.push(format!("  view    {} schema {:?}", postgres.describe(), postgres.schema));
+            lines.push(format!("  view    {} schema {:?}", postgres.describe(), postgres.schema_of(&self.views)));
         }
         if let Some(admin) = admin {
             lines.push(format!("  admin   http://{}/metrics", admin.address()));
@@ -312,11 +314,11 @@ impl Session<'_> {
 
     fn start_views(&self) -> Outcome<Vec<KeptView>> {
         let start = |view| Ok(KeptView { handle: self.start_view(view)?, superseded: None, reclaims: RECLAIMS });
-        self.config.views.views().into_iter().map(start).collect()
+        self.config.views.views(&self.views).into_iter().map(start).collect()
     }
 
     fn start_view(&self, (name, open, options): (&'static str, OpenStore, ViewOptions)) -> Outcome<ViewHandle> {
-        let topics = ViewTopics::with_prefix(&self.config.prefix);
+        let topics = self.views.topics(&self.config.prefix);
         Ok(View::start(name, Arc::clone(self.log), topics, options, open, Arc::default())?)
     }
 
@@ -332,7 +334,7 @@ impl Session<'_> {
                 continue;
             }
             let since = *view.superseded.get_or_insert_with(Instant::now);
-            let own = self.config.views.views().into_iter().find(|(name, ..)| *name == view.handle.name());
+            let own = self.config.views.views(&self.views).into_iter().find(|(name, ..)| *name == view.handle.name());
             if let Some(own) = own.filter(|_| lifecycle.heard().is_some_and(|heard| heard > since)) {
                 tracing::warn!(view = own.0, "an older instance had taken the view over; taking it back");
                 *view = KeptView { handle: self.start_view(own)?, superseded: None, reclaims: view.reclaims - 1 };
@@ -363,7 +365,7 @@ impl Session<'_> {
 
     fn view_ends(&self) -> Outcome<Vec<(TopicPartition, i64)>> {
         let mut ends = Vec::new();
-        for topic in ViewTopics::with_prefix(&self.config.prefix).all() {
+        for topic in self.views.topics(&self.config.prefix).all() {
             let watermarks = self.log.watermarks(topic)?.unwrap_or_default();
             ends.extend((0..).zip(watermarks).map(|(p, w)| (TopicPartition::new(Arc::clone(topic), p), w.high)));
         }

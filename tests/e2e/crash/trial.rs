@@ -17,6 +17,7 @@ use headwater::log::{TopicPartition, Watermarks};
 use headwater::view::{View, ViewTopics, ViewsConfig};
 use serde_json::Value;
 use tempfile::TempDir;
+use topologies::tables::view_spec;
 
 use crate::stream::STREAM;
 use crate::support::{Harness, Input, Place, unique_name};
@@ -197,8 +198,9 @@ impl Trial {
         };
         fresh.remove();
         let views: ViewsConfig = toml::from_str(&fresh.section("")).unwrap();
-        let topics = ViewTopics::with_prefix(&self.harness.config.prefix);
-        for (name, open, options) in views.views() {
+        let spec = Arc::new(view_spec());
+        let topics = spec.topics(&self.harness.config.prefix);
+        for (name, open, options) in views.views(&spec) {
             let log = Arc::clone(&self.harness.log);
             let view = View::start(name, log, topics.clone(), options, open, Arc::default()).unwrap();
             assert!(view.wait_until(&self.ends(&topics), PATIENCE), "{:?}", view.status());
@@ -231,7 +233,7 @@ impl Trial {
             let topic = Arc::clone(topic);
             (0..).zip(marks).map(move |(n, marks)| (TopicPartition::new(Arc::clone(&topic), n), marks.high))
         };
-        topics.all().into_iter().flat_map(of).collect()
+        topics.all().flat_map(of).collect()
     }
 }
 
