@@ -14,23 +14,21 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a benchmark fails by panicking")]
 
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use discovery::Discovery;
 use discovery::config::Config;
 use discovery::generate::{GenerateConfig, Shape, bench_records, source_config_toml};
-use discovery::run::engine_options;
+use discovery::tables::view_spec;
 use headwater::config::Lifetime;
 use headwater::engine::start;
-use headwater::log::{
-    Log, LogError, LogRecord, NewRecord, Polled, Producer, Reader, Start, TopicInfo, TopicPartition, TopicSpec,
-    Transaction, Transactional, Watermarks,
-};
+use headwater::log::memory::MemoryLog;
+use headwater::log::{Log, LogRecord};
+use headwater::run::{Declared, declare, engine_options};
 use headwater::view::{
-    BatchConfig, OpenStore, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore, View, ViewOptions, ViewTopics,
+    BatchConfig, OpenStore, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore, View, ViewOptions,
 };
 
 const SOURCES: u32 = 6;
@@ -109,16 +107,23 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn of(written: &Topics, wanted: impl Fn(&str) -> bool) -> Self {
-        let mut topics = Topics::new();
-        for topic in ViewTopics::with_prefix(&Config::default().runtime.prefix).all() {
-            let records = if wanted(topic) { written.get(topic).cloned() } else { None };
-            topics.insert(Arc::clone(topic), records.unwrap_or_else(no_records));
+    /// The records of the topics that are `wanted`, of those that views follow.
+    fn of(written: &MemoryLog, wanted: impl Fn(&str) -> bool) -> Self {
+        let outputs = MemoryLog::new();
+        let mut event_ids = HashSet::new();
+        let mut count = 0;
+        for topic in view_spec().topics(&Config::default().runtime.prefix).all() {
+            let partitions = written.records(topic).unwrap();
+            outputs.create(topic, partitions.len());
+            for record in partitions.into_iter().flatten().filter(|_| wanted(topic)) {
+                if topic.ends_with(".events") {
+                    event_ids.insert(record.key.clone());
+                }
+                outputs.put(record).unwrap();
+                count += 1;
+            }
         }
-        let events = topics.iter().filter(|(topic, _)| topic.ends_with(".events")).flat_map(|(_, records)| records);
-        let event_ids = events.flatten().map(|record| &record.key).collect::<HashSet<_>>().len();
-        let records = topics.values().flatten().map(|records| records.len() as u64).sum();
-        Self { log: MemoryLog::new(topics), records, event_ids }
+        Self { log: outputs, records: count, event_ids: event_ids.len() }
     }
 }
 
@@ -140,25 +145,27 @@ fn cpu_seconds() -> f64 {
 
 fn measure(store: &str, outputs: &Outputs, options: &Options) -> Measured {
     let folder = tempfile::tempdir().unwrap();
+    let schema = format!("bench_views_{}", std::process::id());
+    let spec = view_spec();
+    let topics = spec.topics(&Config::default().runtime.prefix);
     let postgres = PostgresConfig {
-        schema: format!("bench_views_{}", std::process::id()),
+        schema: Some(schema.clone()),
         ..PostgresConfig::new(std::env::var("DATABASE_URL").unwrap_or_default())
     };
     let open: OpenStore = match store {
         "sqlite" => {
             let config = SqliteConfig::new(folder.path().join("view.sqlite"));
-            Box::new(move || Ok(Box::new(SqliteStore::open(&config)?)))
+            Box::new(move || Ok(Box::new(SqliteStore::open(&config, &spec)?)))
         }
         "postgres" if postgres.url.is_empty() => panic!("DATABASE_URL names no Postgres"),
         "postgres" => {
             let config = postgres.clone();
-            Box::new(move || Ok(Box::new(PostgresStore::open(&config)?)))
+            Box::new(move || Ok(Box::new(PostgresStore::open(&config, &spec)?)))
         }
         other => panic!("unknown store {other}"),
     };
     let log = Arc::new(outputs.log.clone());
     let ends = log.ends();
-    let topics = ViewTopics::with_prefix(&Config::default().runtime.prefix);
     let view_options = ViewOptions { batch: options.batch.clone(), ..ViewOptions::default() };
     let (started, cpu_before) = (Instant::now(), cpu_seconds());
     let view = View::start(store, log, topics, view_options, open, Arc::new(AtomicBool::new(false))).unwrap();
@@ -169,13 +176,13 @@ fn measure(store: &str, outputs: &Outputs, options: &Options) -> Measured {
     view.stop().unwrap();
     if store == "postgres" {
         let mut client = postgres::Client::connect(&postgres.url, postgres::NoTls).unwrap();
-        client.batch_execute(&format!("DROP SCHEMA {} CASCADE; CHECKPOINT", postgres.schema)).unwrap();
+        client.batch_execute(&format!("DROP SCHEMA {schema} CASCADE; CHECKPOINT")).unwrap();
     }
     Measured { seconds, cpu_seconds, rows: status.rows }
 }
 
 /// What the discovery topology writes for generated records.
-fn run_engine(records: u64) -> Topics {
+fn run_engine(records: u64) -> MemoryLog {
     #[derive(serde::Deserialize)]
     struct Sources {
         sources: BTreeMap<String, headwater_operators::extract::SourceConfig>,
@@ -196,165 +203,28 @@ fn run_engine(records: u64) -> Topics {
         ..GenerateConfig::default()
     };
     let raw: Arc<str> = config.runtime.full_name("raw.events").into();
-    let inputs = bench_records(records, generate).unwrap().zip(0..).map(|(generated, offset)| LogRecord {
-        topic: Arc::clone(&raw),
-        partition: 0,
-        offset,
-        timestamp_ms: 1_780_000_000_000 + offset,
-        key: generated.key,
-        value: generated.value,
-        headers: vec![
-            ("source".to_owned(), generated.source.as_bytes().to_vec()),
-            ("content-type".to_owned(), generated.content_type.as_bytes().to_vec()),
-        ],
-    });
-    let log = MemoryLog::new(Topics::from([(Arc::clone(&raw), vec![inputs.collect()])]));
-    let discovery = Discovery::new(&config).unwrap();
-    let engine = start(Arc::new(log.clone()), engine_options(&config, true, true), Arc::new(discovery)).unwrap();
-    engine.wait().unwrap();
-    std::mem::take(&mut *log.topics.lock().unwrap())
-}
-
-/// The records of each partition of each topic.
-type Topics = BTreeMap<Arc<str>, Vec<Vec<LogRecord>>>;
-
-fn no_records() -> Vec<Vec<LogRecord>> {
-    vec![Vec::new(); Config::default().runtime.topics.partitions as usize]
-}
-
-/// A log in memory.
-#[derive(Clone)]
-struct MemoryLog {
-    topics: Arc<Mutex<Topics>>,
-}
-
-impl MemoryLog {
-    fn new(topics: Topics) -> Self {
-        Self { topics: Arc::new(Mutex::new(topics)) }
-    }
-
-    fn ends(&self) -> Vec<(TopicPartition, i64)> {
-        let topics = self.topics.lock().unwrap();
-        let all = topics.iter().flat_map(|(topic, partitions)| {
-            let ends = partitions.iter().map(|records| records.len() as i64);
-            (0..).zip(ends).map(|(partition, end)| (TopicPartition::new(Arc::clone(topic), partition), end))
-        });
-        all.collect()
-    }
-}
-
-impl Log for MemoryLog {
-    fn describe(&self) -> String {
-        "memory".to_owned()
-    }
-
-    fn check(&self, _timeout: Duration) -> Result<(), LogError> {
-        Ok(())
-    }
-
-    fn ensure_topics(&self, _specs: &[TopicSpec]) -> Result<(), LogError> {
-        Ok(())
-    }
-
-    fn topics(&self, _prefix: &str) -> Result<Vec<TopicInfo>, LogError> {
-        Ok(Vec::new())
-    }
-
-    fn watermarks(&self, topic: &str) -> Result<Option<Vec<Watermarks>>, LogError> {
-        let topics = self.topics.lock().unwrap();
-        let ends = |partitions: &Vec<Vec<LogRecord>>| {
-            partitions.iter().map(|records| Watermarks { low: 0, high: records.len() as i64 }).collect()
-        };
-        Ok(Some(topics.get(topic).map_or_else(|| vec![Watermarks { low: 0, high: 0 }], ends)))
-    }
-
-    fn reader(&self, partitions: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError> {
-        let places = partitions.iter().map(|(at, _)| Place { at: at.clone(), next: 0, reported: None }).collect();
-        Ok(Box::new(MemoryReader { log: self.clone(), places }))
-    }
-
-    fn producer(&self) -> Result<Box<dyn Producer>, LogError> {
-        Ok(Box::new(self.clone()))
-    }
-
-    fn transactional(&self, _id: &str, _group: &str) -> Result<Box<dyn Transactional>, LogError> {
-        Ok(Box::new(self.clone()))
-    }
-}
-
-impl Transactional for MemoryLog {
-    fn commit(&mut self, transaction: &Transaction) -> Result<(), LogError> {
-        transaction.records.iter().try_for_each(|record| {
-            let headers = record.headers.iter().chain(&transaction.headers).cloned().collect();
-            self.send(NewRecord { headers, ..record.clone() })
+    let log = MemoryLog::new();
+    log.ensure_topics(&config.runtime.topic_specs()).unwrap();
+    // One partition, whatever is configured: the order of the records is that of their making.
+    log.create(&raw, 1);
+    for generated in bench_records(records, generate).unwrap() {
+        log.put(LogRecord {
+            topic: Arc::clone(&raw),
+            partition: 0,
+            offset: 0,
+            timestamp_ms: 1_780_000_000_000,
+            key: generated.key,
+            value: generated.value,
+            headers: vec![
+                ("source".to_owned(), generated.source.as_bytes().to_vec()),
+                ("content-type".to_owned(), generated.content_type.as_bytes().to_vec()),
+            ],
         })
+        .unwrap();
     }
-
-    fn check(&mut self, _positions: Vec<(TopicPartition, i64)>) -> Result<(), LogError> {
-        Ok(())
-    }
-}
-
-impl Producer for MemoryLog {
-    fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
-        let NewRecord { topic, key, value, headers, timestamp_ms } = record;
-        let mut topics = self.topics.lock().unwrap();
-        let partitions = topics.entry(Arc::clone(&topic)).or_insert_with(no_records);
-        let partition = BuildHasherDefault::<DefaultHasher>::default().hash_one(&key) as usize % partitions.len();
-        let into = &mut partitions[partition];
-        let (offset, timestamp_ms) = (into.len() as i64, timestamp_ms.unwrap_or(1_780_000_000_000));
-        let (key, value) = (key.map(Into::into), value.map(Into::into));
-        into.push(LogRecord { topic, partition: partition as i32, offset, timestamp_ms, key, value, headers });
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), LogError> {
-        Ok(())
-    }
-}
-
-struct Place {
-    at: TopicPartition,
-    next: usize,
-    reported: Option<usize>,
-}
-
-struct MemoryReader {
-    log: MemoryLog,
-    places: Vec<Place>,
-}
-
-impl Reader for MemoryReader {
-    /// Every partition that has something gets an equal share of `max_bytes`.
-    fn poll(&mut self, into: &mut Vec<Polled>, max_bytes: usize, wait: Duration) -> Result<(), LogError> {
-        let before = into.len();
-        let share = max_bytes / self.places.len().max(1);
-        {
-            let topics = self.log.topics.lock().unwrap();
-            for place in &mut self.places {
-                let partitions = topics.get(&place.at.topic);
-                let records = partitions.and_then(|all| all.get(place.at.partition as usize));
-                let records = records.map_or(&[][..], |records| records);
-                let mut bytes = 0;
-                while let Some(record) = records.get(place.next).filter(|_| bytes <= share) {
-                    bytes += record.size();
-                    place.next += 1;
-                    into.push(Polled::Record(record.clone()));
-                }
-                if place.next == records.len() && place.reported != Some(place.next) {
-                    place.reported = Some(place.next);
-                    into.push(Polled::End { partition: place.at.clone(), next: place.next as i64 });
-                }
-            }
-        }
-        if into.len() == before {
-            std::thread::sleep(wait.min(Duration::from_millis(1)));
-        }
-        Ok(())
-    }
-
-    fn assign(&mut self, at: TopicPartition, _start: Start) -> Result<(), LogError> {
-        self.places.push(Place { at, next: 0, reported: None });
-        Ok(())
-    }
+    let Declared { catalog, program } = declare::<Discovery>(&config).unwrap();
+    let options = engine_options(&config.runtime, &catalog, true, true);
+    let engine = start(Arc::new(log.clone()), options, program).unwrap();
+    engine.wait().unwrap();
+    log
 }

@@ -14,11 +14,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../fuzz"
 
 readonly OPERATORS=(icalendar jsonld mapped recurrence text_dates envelope sanitize)
 readonly RUNTIME=(config stored_log damaged_file state_records table_records)
+readonly TOPOLOGIES=(view_records)
 
 seconds=${1:-60}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=("${OPERATORS[@]}" "${RUNTIME[@]}")
+[ ${#targets[@]} -gt 0 ] || targets=("${OPERATORS[@]}" "${RUNTIME[@]}" "${TOPOLOGIES[@]}")
 
 command -v cargo-fuzz >/dev/null || {
     echo "cargo-fuzz is missing: cargo install cargo-fuzz --locked" >&2
@@ -28,7 +29,7 @@ command -v cargo-fuzz >/dev/null || {
 dictionary() {
     case $1 in
         icalendar | recurrence) echo icalendar ;;
-        jsonld | mapped | state_records | table_records) echo json ;;
+        jsonld | mapped | state_records | table_records | view_records) echo json ;;
         sanitize) echo html ;;
     esac
 }
@@ -37,6 +38,7 @@ failed=()
 for target in "${targets[@]}"; do
     features=()
     [[ " ${RUNTIME[*]} " != *" $target "* ]] || features=(--features runtime)
+    [[ " ${TOPOLOGIES[*]} " != *" $target "* ]] || features=(--features topologies)
     corpus=../target/fuzz/corpus/$target
     artifacts=../target/fuzz/artifacts/$target
     mkdir -p "$corpus" "$artifacts"

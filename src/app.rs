@@ -68,7 +68,7 @@ pub fn main<T: Topology>() -> ExitCode {
     match arguments {
         Ok(Arguments { topology, command: None }) => run_topology::<T>(&topology),
         Ok(Arguments { topology, command: Some(Command::Check) }) => {
-            check::run::<T::Config>(&topology.sources(), topology.json)
+            check::run::<T::Config>(&topology.sources(), &T::views(), topology.json)
         }
         Ok(Arguments { command: Some(Command::Tool(tool)), .. }) => tool.run::<T::Config>(T::examine),
         Ok(Arguments { command: Some(Command::Own(tool)), .. }) => tool.run(),

@@ -22,7 +22,7 @@ use crate::schema::{Catalog, Schema};
 use crate::telemetry::Metrics;
 use crate::tools::open_log;
 use crate::topology::{Companion, Topology};
-use crate::view::{OpenStore, View, ViewError, ViewHandle, ViewOptions, ViewTopics};
+use crate::view::{OpenStore, View, ViewError, ViewHandle, ViewOptions, ViewSpec};
 use crate::words::grouped;
 
 type Outcome<T> = Result<T, Box<dyn Fault>>;
@@ -69,7 +69,7 @@ fn run<T: Topology>(args: &TopologyArgs) -> Outcome<()> {
         started => started?,
     };
     readiness.set(Phase::Running);
-    let session = Session::<T> { config, args, log: &log, stop: &stop };
+    let session = Session::<T> { config, args, log: &log, stop: &stop, views: Arc::new(T::views()) };
     session.greet(&engine, admin.as_ref());
     let outcome = if runtime.cluster.leads() { session.follow(engine) } else { session.assist(engine) };
     if let Some(admin) = admin {
@@ -225,6 +225,7 @@ struct Session<'a, T: Topology> {
     args: &'a TopologyArgs,
     log: &'a Arc<dyn Log>,
     stop: &'a Arc<AtomicBool>,
+    views: Arc<ViewSpec>,
 }
 
 impl<T: Topology> Session<'_, T> {
@@ -255,7 +256,7 @@ impl<T: Topology> Session<'_, T> {
             lines.push(format!("  view    sqlite3 {} \"{}\"", sqlite.path.display(), T::SHOWCASE.query));
         }
         if let Some(postgres) = &self.config.runtime.views.postgres {
-            lines.push(format!("  view    {} schema {:?}", postgres.describe(), postgres.schema));
+            lines.push(format!("  view    {} schema {:?}", postgres.describe(), postgres.schema_of(&self.views)));
         }
         if let Some(admin) = admin {
             lines.push(format!("  admin   http://{}/metrics", admin.address()));
@@ -333,11 +334,11 @@ impl<T: Topology> Session<'_, T> {
 
     fn start_views(&self) -> Outcome<Vec<KeptView>> {
         let start = |view| Ok(KeptView { handle: self.start_view(view)?, superseded: None, reclaims: RECLAIMS });
-        self.config.runtime.views.views().into_iter().map(start).collect()
+        self.config.runtime.views.views(&self.views).into_iter().map(start).collect()
     }
 
     fn start_view(&self, (name, open, options): (&'static str, OpenStore, ViewOptions)) -> Outcome<ViewHandle> {
-        let topics = ViewTopics::with_prefix(&self.config.runtime.prefix);
+        let topics = self.views.topics(&self.config.runtime.prefix);
         Ok(View::start(name, Arc::clone(self.log), topics, options, open, Arc::default())?)
     }
 
@@ -353,7 +354,8 @@ impl<T: Topology> Session<'_, T> {
                 continue;
             }
             let since = *view.superseded.get_or_insert_with(Instant::now);
-            let own = self.config.runtime.views.views().into_iter().find(|(name, ..)| *name == view.handle.name());
+            let own =
+                self.config.runtime.views.views(&self.views).into_iter().find(|(name, ..)| *name == view.handle.name());
             if let Some(own) = own.filter(|_| lifecycle.heard().is_some_and(|heard| heard > since)) {
                 tracing::warn!(view = own.0, "an older instance had taken the view over; taking it back");
                 *view = KeptView { handle: self.start_view(own)?, superseded: None, reclaims: view.reclaims - 1 };
@@ -384,7 +386,7 @@ impl<T: Topology> Session<'_, T> {
 
     fn view_ends(&self) -> Outcome<Vec<(TopicPartition, i64)>> {
         let mut ends = Vec::new();
-        for topic in ViewTopics::with_prefix(&self.config.runtime.prefix).all() {
+        for topic in self.views.topics(&self.config.runtime.prefix).all() {
             let watermarks = self.log.watermarks(topic)?.unwrap_or_default();
             ends.extend((0..).zip(watermarks).map(|(p, w)| (TopicPartition::new(Arc::clone(topic), p), w.high)));
         }

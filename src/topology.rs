@@ -12,6 +12,7 @@ use crate::log::Log;
 use crate::program::Fingerprints;
 use crate::schema::Schema;
 use crate::tools::dead_letters::Examine;
+use crate::view::ViewSpec;
 
 /// A topology: what happens between the topics that it reads and those that it writes.
 ///
@@ -40,6 +41,11 @@ pub trait Topology: Sized + Send + Sync + 'static {
 
     /// Builds its dataflow on one worker.
     fn build<'s>(&self, flow: &mut Flow<'s>);
+
+    /// What its views show. Without it, they show dead letters only.
+    fn views() -> ViewSpec {
+        ViewSpec::new(<Self::Config as Section>::NAME)
+    }
 
     /// What runs beside the engine while it runs for long, such as a generated feed.
     ///

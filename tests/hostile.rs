@@ -24,6 +24,6 @@ fn records_of_state() {
 }
 
 #[test]
-fn records_of_tables_and_for_views() {
+fn records_of_tables() {
     drive("table_records", runtime::table_records);
 }

@@ -1,6 +1,6 @@
 //! One suite for every implementation of the log: what `headwater::log` promises.
 //!
-//! The embedded log is always tested; Kafka where `KAFKA_BROKERS` names a broker.
+//! The embedded log and the one in memory are always tested; Kafka where `KAFKA_BROKERS` names a broker.
 
 // Clippy excepts test functions from its bans, but not the helpers that they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use headwater::log::embedded::{EmbeddedConfig, EmbeddedLog};
 use headwater::log::kafka::{KafkaConfig, KafkaLog};
+use headwater::log::memory::MemoryLog;
 use headwater::log::{
     Cleanup, Log, LogError, LogRecord, NewRecord, Polled, Reader, Start, TopicPartition, TopicSpec, Transaction,
 };
@@ -79,6 +80,32 @@ impl Bench for Embedded {
     }
 }
 
+struct Memory(MemoryLog);
+
+impl Memory {
+    fn new() -> Option<Self> {
+        Some(Self(MemoryLog::new()))
+    }
+}
+
+impl Bench for Memory {
+    fn log(&self) -> &dyn Log {
+        &self.0
+    }
+
+    fn prefix(&self) -> &str {
+        "test."
+    }
+
+    fn expire(&self, topic: &str, offset: i64) {
+        self.0.expire(topic, 0, offset).unwrap();
+    }
+
+    fn again(&self) -> Box<dyn Log> {
+        Box::new(self.0.clone())
+    }
+}
+
 struct Kafka {
     log: KafkaLog,
     brokers: String,
@@ -138,11 +165,14 @@ impl Drop for Kafka {
     }
 }
 
-/// Declares each case for both logs.
+/// Declares each case for every log.
 macro_rules! conformance {
     ($($case:ident),+ $(,)?) => {
         mod embedded {
             $(#[test] fn $case() { super::Embedded::new().iter().for_each(|bench| super::$case(bench)); })+
+        }
+        mod memory {
+            $(#[test] fn $case() { super::Memory::new().iter().for_each(|bench| super::$case(bench)); })+
         }
         mod kafka {
             $(#[test] fn $case() { super::Kafka::new().iter().for_each(|bench| super::$case(bench)); })+

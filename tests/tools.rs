@@ -16,6 +16,7 @@ use headwater::tools::consume::{ConsumeOptions, consume};
 use headwater::tools::open_log;
 use headwater::tools::produce::{KeyRule, ProduceError, ProduceOptions, Produced, SourceRule, produce};
 use headwater::tools::topics::topics;
+use headwater::view::ViewSpec;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -235,7 +236,7 @@ fn a_missing_topic_is_an_error_with_a_suggestion() {
 fn checked(folder: &Path, text: &str) -> (u8, String) {
     let file = folder.join("c.toml");
     fs::write(&file, text).unwrap();
-    let report = check::<Plain>(&Sources { file: Some(file), ..Sources::default() });
+    let report = check::<Plain>(&Sources { file: Some(file), ..Sources::default() }, &ViewSpec::new("x"));
     let (mut out, mut err) = (Vec::new(), Vec::new());
     report.print(false, &mut out, &mut err).unwrap();
     let shown = String::from_utf8([out, err].concat()).unwrap();

@@ -5,3 +5,5 @@ pub mod discovery;
 pub mod parsers;
 #[cfg(feature = "runtime")]
 pub mod runtime;
+#[cfg(feature = "topologies")]
+pub mod views;

@@ -17,7 +17,6 @@ use discovery::discovery::upsert::{Change, Emitted, Register, Retention};
 use headwater::engine::progress::{Position, Positions, Progress};
 use headwater::log::embedded::EmbeddedLog;
 use headwater::log::{Cleanup, Log, LogError, LogRecord, NewRecord, Polled, Start, TopicPartition, TopicSpec};
-use headwater::view::{Batch, ViewTopics, make_storable};
 use headwater_operators::extract::Extraction;
 use headwater_operators::geocode::Place;
 use headwater_operators::resolve::{Decision, Remembered};
@@ -203,26 +202,11 @@ fn restore(state: ListingState) {
     }
 }
 
-/// Records that people and programs write: places, decisions, gates. And those that views read.
+/// Records that people and programs write: places, decisions, gates.
 pub fn table_records(data: &[u8]) {
     let _place = round_trip::<Place>(data);
     if let Some(decision) = round_trip::<Decision>(data) {
         let _pair = decision.pair();
     }
     let _gates = round_trip::<Gates>(data);
-    let topics = ViewTopics::with_prefix("");
-    for topic in topics.all() {
-        let record = LogRecord {
-            topic: Arc::clone(topic),
-            partition: 0,
-            offset: 0,
-            timestamp_ms: 0,
-            key: Some(b"00110479277386a212563a7c362c790d".to_vec()),
-            value: Some(data.to_vec()),
-            headers: Vec::new(),
-        };
-        let mut records = [record];
-        make_storable(&mut records, &topics);
-        let _rows = Batch::read(&records, &topics, Vec::new()).map(|batch| batch.rows());
-    }
 }

@@ -1,9 +1,9 @@
 //! The log: ordered, durable, partitioned topics, and transactions that append to several at once.
 //!
-//! Everything Headwater knows enters and leaves through this trait. Two implementations exist:
-//! [`kafka`] for a broker and [`embedded`] for one SQLite file. Nothing above this module knows
-//! which of the two it is on, and one conformance suite (`tests/log_conformance.rs`) holds both
-//! to the same behaviour.
+//! Everything Headwater knows enters and leaves through this trait. Three implementations exist:
+//! [`kafka`] for a broker, [`embedded`] for one SQLite file, and [`memory`] for tests and measurements.
+//! Nothing above this module knows which of them it is on, and one conformance suite
+//! (`tests/log_conformance.rs`) holds all to the same behaviour.
 //!
 //! # What every implementation promises
 //!
@@ -24,6 +24,7 @@ use bytes::Bytes;
 pub mod embedded;
 mod error;
 pub mod kafka;
+pub mod memory;
 mod read;
 
 pub use error::LogError;
@@ -102,6 +103,15 @@ pub struct NewRecord {
     pub headers: Headers,
     /// Create time in ms since the Unix epoch; `None` means now.
     pub timestamp_ms: Option<i64>,
+}
+
+impl NewRecord {
+    /// Size in bytes as counted by limits: key, value and headers.
+    pub fn size(&self) -> usize {
+        self.key.as_ref().map_or(0, Bytes::len)
+            + self.value.as_ref().map_or(0, Bytes::len)
+            + self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+    }
 }
 
 /// How a topic keeps its records.

@@ -13,7 +13,7 @@ use crate::cli::fail;
 use crate::config::{Attempt, Loaded, LogKind, Places, Problem, Runtime, Section, Sources, attempt};
 use crate::error::{Domain, Fault};
 use crate::log::LogError;
-use crate::view::ViewError;
+use crate::view::{ViewError, ViewSpec};
 
 /// How long the log may take to answer.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -71,8 +71,8 @@ impl Report {
 }
 
 /// Checks everything, prints what was found, as JSON with `json`, and gives the exit code.
-pub fn run<S: Section>(sources: &Sources, json: bool) -> ExitCode {
-    let report = check::<S>(sources);
+pub fn run<S: Section>(sources: &Sources, views: &ViewSpec, json: bool) -> ExitCode {
+    let report = check::<S>(sources, views);
     match still_read(report.print(json, &mut io::stdout(), &mut io::stderr())) {
         Err(error) => fail(&error),
         Ok(_) => ExitCode::from(report.exit_code()),
@@ -80,8 +80,8 @@ pub fn run<S: Section>(sources: &Sources, json: bool) -> ExitCode {
 }
 
 /// Checks configuration, log and databases, each as far as the others' problems allow. Changes
-/// nothing.
-pub fn check<S: Section>(sources: &Sources) -> Report {
+/// nothing. `views` is what the topology's views show.
+pub fn check<S: Section>(sources: &Sources, views: &ViewSpec) -> Report {
     let mut report = Report::default();
     let Attempt { loaded, problems } = attempt::<S>(sources);
     let right = problems.is_empty();
@@ -101,7 +101,7 @@ pub fn check<S: Section>(sources: &Sources) -> Report {
         check_log(&config, &places, &mut report);
     }
     if !concerns(&report, "views") {
-        check_views(&config, &places, &mut report);
+        check_views(&config, views, &places, &mut report);
     }
     report
 }
@@ -135,9 +135,9 @@ fn reach_log(config: &Runtime) -> Result<String, LogError> {
     Ok(format!("{}: {} topics begin with {:?}", log.describe(), topics.len(), config.prefix))
 }
 
-fn check_views(config: &Runtime, places: &Places, report: &mut Report) {
-    let postgres = config.views.postgres.as_ref().map(|view| ("views.postgres.url", view.check()));
-    let sqlite = config.views.sqlite.as_ref().map(|view| ("views.sqlite.path", view.check()));
+fn check_views(config: &Runtime, spec: &ViewSpec, places: &Places, report: &mut Report) {
+    let postgres = config.views.postgres.as_ref().map(|view| ("views.postgres.url", view.check(spec)));
+    let sqlite = config.views.sqlite.as_ref().map(|view| ("views.sqlite.path", view.check(spec)));
     let checked: Vec<(&str, Result<String, ViewError>)> = postgres.into_iter().chain(sqlite).collect();
     for (key, outcome) in checked {
         match outcome {

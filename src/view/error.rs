@@ -39,6 +39,12 @@ pub enum ViewError {
         /// The newest version that this program knows.
         known: i64,
     },
+    /// The tables are another topology's.
+    #[error("{at} holds the tables of another topology")]
+    Foreign {
+        /// Which database, without secrets.
+        at: String,
+    },
     /// A newer instance of the view has claimed the tables; this one may not write any more.
     #[error("another instance has taken over the view in {at}; this one must end")]
     Superseded {
@@ -106,9 +112,11 @@ pub enum ViewError {
 impl Fault for ViewError {
     fn domain(&self) -> Domain {
         match self {
-            Self::Denied { .. } | Self::Config { .. } | Self::NewerSchema { .. } | Self::NewerFormat { .. } => {
-                Domain::User
-            }
+            Self::Denied { .. }
+            | Self::Config { .. }
+            | Self::NewerSchema { .. }
+            | Self::Foreign { .. }
+            | Self::NewerFormat { .. } => Domain::User,
             Self::Superseded { .. } => Domain::Superseded,
             Self::Log(error) => error.domain(),
             Self::Unreachable { .. }
@@ -144,6 +152,10 @@ impl Fault for ViewError {
             Self::NewerSchema { .. } => {
                 "run the newer version, or give this one another schema or file, or drop the tables: \
                  they rebuild from the topics"
+            }
+            Self::Foreign { .. } => {
+                "give each topology a schema or file of its own (views.postgres.schema, views.sqlite.path), \
+                 or drop these tables"
             }
             Self::Superseded { .. } => "let only one topology write to a schema or file",
             Self::NewerFormat { .. } => "the topics were written by a newer version: run that one",

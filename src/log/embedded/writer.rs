@@ -5,7 +5,6 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -47,7 +46,7 @@ impl Appender {
             self.topics.insert(Arc::clone(&record.topic), found);
         }
         let Some(topic) = self.topics.get(&record.topic) else { return Ok(()) };
-        let size = size(record) + headers_size(further);
+        let size = record.size() + headers_size(further);
         if size > topic.max_record_bytes {
             let (topic, limit) = (record.topic.to_string(), topic.max_record_bytes);
             return Err(LogError::TooLarge { index, topic, size, limit });
@@ -112,12 +111,6 @@ fn place(topic: &TopicRow, record: &NewRecord, keyless: usize) -> Option<i64> {
         None => keyless % count.max(1),
     };
     topic.partitions.get(index).copied()
-}
-
-fn size(record: &NewRecord) -> usize {
-    record.key.as_ref().map_or(0, Bytes::len)
-        + record.value.as_ref().map_or(0, Bytes::len)
-        + headers_size(&record.headers)
 }
 
 fn headers_size(headers: &Headers) -> usize {
@@ -185,7 +178,7 @@ impl EmbeddedProducer {
 impl Producer for EmbeddedProducer {
     fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
         self.appender.check(&self.store, 0, &record, &Headers::new())?;
-        self.pending_bytes += size(&record);
+        self.pending_bytes += record.size();
         self.pending.push(record);
         let full = self.pending_bytes >= BATCH_BYTES || self.pending.len() >= BATCH_RECORDS;
         if full || self.committed.elapsed() >= LINGER { self.flush() } else { Ok(()) }

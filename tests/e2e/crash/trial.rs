@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use discovery::generate::{Shape, source_config_toml};
+use discovery::tables::view_spec;
 use headwater::error::Fault;
 use headwater::fail_point;
 use headwater::log::{TopicPartition, Watermarks};
@@ -197,8 +198,9 @@ impl Trial {
         };
         fresh.remove();
         let views: ViewsConfig = toml::from_str(&fresh.section("")).unwrap();
-        let topics = ViewTopics::with_prefix(&self.harness.config.runtime.prefix);
-        for (name, open, options) in views.views() {
+        let spec = Arc::new(view_spec());
+        let topics = spec.topics(&self.harness.config.runtime.prefix);
+        for (name, open, options) in views.views(&spec) {
             let log = Arc::clone(&self.harness.log);
             let view = View::start(name, log, topics.clone(), options, open, Arc::default()).unwrap();
             assert!(view.wait_until(&self.ends(&topics), PATIENCE), "{:?}", view.status());
@@ -231,7 +233,7 @@ impl Trial {
             let topic = Arc::clone(topic);
             (0..).zip(marks).map(move |(n, marks)| (TopicPartition::new(Arc::clone(&topic), n), marks.high))
         };
-        topics.all().into_iter().flat_map(of).collect()
+        topics.all().flat_map(of).collect()
     }
 }
 

@@ -9,6 +9,7 @@ pub mod config;
 pub mod discovery;
 pub mod figures;
 pub mod generate;
+pub mod tables;
 pub mod tools;
 
 pub use discovery::Discovery;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use discovery::config::{Config, Sections};
 use headwater::config::{LogKind, Sources, load};
+use headwater::view::PostgresConfig;
 
 fn configuration(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../config").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config").join(name)
 }
 
 fn loaded(file: PathBuf) -> Config {
@@ -37,7 +38,10 @@ fn what_discovery_shows_as_defaults_are_the_defaults() {
     assert_eq!(config.runtime.log.kind, LogKind::Kafka);
     config.runtime.log.kind = LogKind::Embedded;
     let postgres = config.runtime.views.postgres.take().unwrap();
-    assert_eq!(format!("{postgres:?}"), format!("{:?}", headwater::view::PostgresConfig::new(postgres.url.clone())));
+    // By default it is called as the topology's views.
+    assert_eq!(postgres.schema.as_deref(), Some("headwater"));
+    let default = PostgresConfig { schema: postgres.schema.clone(), ..PostgresConfig::new(postgres.url.clone()) };
+    assert_eq!(format!("{postgres:?}"), format!("{default:?}"));
     assert_eq!(format!("{config:#?}"), format!("{:#?}", Config::default()));
 }
 
@@ -63,7 +67,7 @@ fn what_discovery_leaves_out_is_right_too() {
 /// The configuration in the ConfigMap, which is a text in a YAML file.
 #[test]
 fn the_stateful_set_has_a_process_for_each_replica() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kubernetes/headwater.yaml");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/kubernetes/headwater.yaml");
     let yaml = std::fs::read_to_string(file).unwrap();
     let inside = yaml.lines().skip_while(|line| line.trim() != "discovery.toml: |").skip(1);
     let toml: Vec<&str> = inside.take_while(|line| *line != "---").map(|line| line.get(4..).unwrap_or("")).collect();

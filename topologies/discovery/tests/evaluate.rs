@@ -132,7 +132,7 @@ fn figures_agree_with_an_independent_scorer() {
     // What score.py says of the same files; it is run as well, where it is at hand.
     assert_eq!(figures(&report, "conf"), FIGURES_CONF);
     assert_eq!(figures(&report, "calendar"), FIGURES_CALENDAR);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     let scorer = env::var_os("HEADWATER_DATA").map_or(beside, PathBuf::from).join("score.py");
     if !scorer.is_file() {
         println!("skipped: there is no {}", scorer.display());

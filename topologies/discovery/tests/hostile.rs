@@ -5,10 +5,17 @@
 mod discovery;
 #[path = "../../../fuzz/src/drive.rs"]
 mod drive;
+#[path = "../../../fuzz/src/views.rs"]
+mod views;
 
 use drive::drive;
 
 #[test]
 fn configuration_files() {
     drive("config", discovery::config);
+}
+
+#[test]
+fn records_that_views_read() {
+    drive("view_records", views::view_records);
 }

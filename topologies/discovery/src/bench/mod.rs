@@ -1,6 +1,6 @@
 //! `headwater bench pipeline`: how fast the whole discovery dataflow is, bytes in to bytes out.
 //!
-//! The records lie in memory (`input`); a log without a disk or a broker (`memory_log`) hands them
+//! The records lie in memory (`input`); a log without a disk or a broker (`measured`) hands them
 //! to the engine and takes its transactions, so that what is measured is the dataflow with its
 //! sources, serialisation and committer; or a real log does (`on_log`). Every run is a process of its own (`runs`); the median of
 //! several is told with its spread (`report`), beside the [`floor`]: what a hand-written program
@@ -25,7 +25,7 @@ use serde::Serialize;
 mod args;
 pub mod floor;
 mod input;
-mod memory_log;
+mod measured;
 mod observed;
 mod on_log;
 mod pipeline;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::BenchError;
 use super::args::PipelineArgs;
 use super::input::{Input, Lines, Sender};
-use super::memory_log::{MemoryLog, MemoryOptions};
+use super::measured::{MeasuredLog, MeasuredOptions};
 use super::process::{Usage, forget_peak, peak, usage};
 use super::quality::{Quality, quality};
 use crate::discovery::Discovery;
@@ -154,18 +154,19 @@ pub(super) fn in_memory(args: &PipelineArgs) -> Result<RunReport, Box<dyn Fault>
     let config = config(args)?;
     let input = input(args, args.workers.max(1))?;
     let warm_up = args.warm_up(input.len());
-    let memory = MemoryOptions { topic: config.runtime.full_name("raw.events").into(), warm_up, rate: args.rate };
+    let options = MeasuredOptions { topic: config.runtime.full_name("raw.events").into(), warm_up, rate: args.rate };
     let Declared { catalog, program } = declare::<Discovery>(&config).map_err(BenchError::Config)?;
-    let options = engine_options(&config.runtime, &catalog, true, true);
-    let log = Arc::new(MemoryLog::new(input, memory).map_err(BenchError::from)?);
+    let measured_log = MeasuredLog::new(input, options).map_err(BenchError::from)?;
+    let log: Arc<dyn Log> = Arc::new(measured_log.log());
+    log.ensure_topics(&config.runtime.topic_specs())?;
     forget_peak();
     let before = usage();
     let started = Instant::now();
-    let engine = start(Arc::clone(&log) as Arc<dyn Log>, options, program)?;
+    let engine = start(log, engine_options(&config.runtime, &catalog, true, true), program)?;
     let lifecycle = Arc::clone(engine.lifecycle());
     engine.wait()?;
     let end = usage();
-    let measured = log.measured();
+    let measured = measured_log.measured();
     let (began, used) = measured.began.unwrap_or((started, before));
     let (ended, used_at_end) = measured.ended.unwrap_or((Instant::now(), end));
     let timing = Timing { seconds: ended.duration_since(began).as_secs_f64(), from: used, to: used_at_end };
@@ -174,9 +175,9 @@ pub(super) fn in_memory(args: &PipelineArgs) -> Result<RunReport, Box<dyn Fault>
     // Not after the engine has ended: by then it has given back what it held.
     let grown = used_at_end.resident.zip(before.resident);
     let grown = grown.map(|(end, before)| end.saturating_sub(before).saturating_sub(measured.written.own_bytes()));
-    let truth = log.input().truth.as_ref();
+    let truth = measured_log.input().truth.as_ref();
     Ok(RunReport {
-        input_bytes: log.input().value_bytes,
+        input_bytes: measured_log.input().value_bytes,
         output_bytes: measured.written.bytes,
         event_bytes: measured.written.event_bytes,
         output_records: measured.written.records,

@@ -35,7 +35,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::BenchError;
 use super::input::{Input, Record};
-use super::memory_log::BEGAN_MS;
+use super::measured::BEGAN_MS;
 use super::process::usage;
 use super::quality::{Quality, quality};
 

@@ -29,6 +29,7 @@ use headwater::program::Fingerprints;
 use headwater::schema::Schema;
 use headwater::tools::dead_letters::Examine;
 use headwater::topology::{Companion, Showcase, Topology};
+use headwater::view::ViewSpec;
 use headwater_operators::categorize::Taxonomy;
 use headwater_operators::extract::Extractor;
 use headwater_operators::geocode::{Geocode, GeocodeConfig};
@@ -46,6 +47,7 @@ pub use topics::{EventRow, Topics};
 
 use crate::config::{Config, Sections};
 use crate::generate::LiveFeed;
+use crate::tables::view_spec;
 use crate::tools::{DiscoveryTools, Examiner};
 use gates::latest_gates;
 use highlight::merged_event;
@@ -153,6 +155,10 @@ failed, 4 another instance has taken over, 70 a defect.";
         flow.write(&topics.redirects, resolved.redirects);
         flow.write(&topics.metrics, windows.rows);
         flow.write(&topics.place_requests, geocoded.requests);
+    }
+
+    fn views() -> ViewSpec {
+        view_spec()
     }
 
     /// The generated feed of `[generate]`, into the first of the inputs.
