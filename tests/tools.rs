@@ -1,14 +1,13 @@
 //! The tools against the embedded log.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use headwater::config::{Config, Input, Invalid, Role, Runtime, Section, Size, Sources};
+use headwater::config::{Config, Input, Invalid, Role, Runtime, Section, Size, Sources, TopicRole};
 use headwater::error::{Domain, Fault};
 use headwater::log::embedded::EmbeddedLog;
 use headwater::tools::check::check;
@@ -27,9 +26,10 @@ struct Plain {}
 
 impl Section for Plain {
     const NAME: &'static str = "plain";
+    const PREFIX: &'static str = "headwater.";
     const INPUT: &'static str = "raw.events";
 
-    fn topics(&self) -> Vec<(Cow<'static, str>, Role)> {
+    fn topics(&self) -> Vec<TopicRole> {
         vec![("events".into(), Role::Compacted)]
     }
 
