@@ -10,18 +10,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use headwater_operators::resolve::{
-    Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key,
-};
-use serde::Serialize;
-
-use crate::config::{Sections, topic};
 use headwater::cli::ConfigArgs;
 use headwater::config::Runtime;
 use headwater::engine::output::{Output, json};
 use headwater::error::{Domain, Fault};
 use headwater::log::{Log, LogError, NewRecord, Producer, read_to_end};
 use headwater::tools::{Opened, Outcome, ToolError, opened, print_result, still_read};
+use headwater_operators::resolve::{
+    Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key,
+};
+use serde::Serialize;
+
+use crate::config::{Sections, topic};
 
 /// Why a decision could not be made, taken back or listed.
 #[derive(Debug, thiserror::Error)]
