@@ -41,7 +41,7 @@ mod timestamps;
 mod watermark;
 mod worker;
 
-pub use cluster::ClusterOptions;
+pub use cluster::options::ClusterOptions;
 pub use error::EngineError;
 pub use members::SpecOf;
 pub use options::EngineOptions;

@@ -18,15 +18,17 @@ mod codec;
 mod figure;
 mod handle;
 mod spec;
+mod topic_id;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-pub use catalog::{Catalog, Kind, REPLAYS, TableTopic, Topic, TopicId};
+pub use catalog::{Catalog, Kind, REPLAYS, TableTopic, Topic};
 pub use codec::{Codec, FORMAT, Reader, Versioned, json_codec, known_format, read_json, versioned};
 pub use figure::{Figure, Gauge, GaugeSpec, Gauges};
 pub use handle::{Counted, Fact, Facts, Family, RowTopic, Rows, State, Table};
 pub use spec::{Guard, InputPosition, PositionsOf, Spec, WhenLost, WordsOn, topic_digest};
+pub use topic_id::TopicId;
 
 use crate::config::{Invalid, Role, TopicRole};
 

@@ -1,6 +1,6 @@
 //! How a topic is treated: what a topology says of it beside its name.
 
-use super::catalog::TopicId;
+use super::topic_id::TopicId;
 
 /// Reads the value of a state record for the input records that it proves to have been read.
 pub type PositionsOf = fn(value: &[u8]) -> Vec<InputPosition>;
