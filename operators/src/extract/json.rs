@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::record::Problem;
+use super::problem::Problem;
 use crate::raw::DeadLetterCode;
 
 /// A JSON value. Text without escapes is borrowed, and objects are lists: a record is read

@@ -12,7 +12,8 @@ use smol_str::SmolStr;
 
 use super::json::{Node, Slices, Step};
 use super::place;
-use super::record::{Output, Problem, Record, check_id, source_geo, stand_in_id};
+use super::problem::Problem;
+use super::record::{Output, Record, check_id, source_geo, stand_in_id};
 use super::when::{self, When};
 use super::words::{self, Prices};
 use crate::listing::{Listing, Organizer, Pricing, Status, Venue};

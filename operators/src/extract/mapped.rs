@@ -9,7 +9,8 @@ use smol_str::SmolStr;
 
 use super::config::{Capture, ConfigProblem, Field, Mapping, Place};
 use super::json::{Node, Pointer, Slices, Step};
-use super::record::{Output, Problem, Record, check_id, source_geo, stand_in_id};
+use super::problem::Problem;
+use super::record::{Output, Record, check_id, source_geo, stand_in_id};
 use super::when::{self, DateFormat, When};
 use super::words::{self, Prices};
 use super::zone::Zone;

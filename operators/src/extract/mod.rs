@@ -25,6 +25,7 @@ mod json;
 mod jsonld;
 mod mapped;
 mod place;
+mod problem;
 mod record;
 mod recurrence;
 #[cfg(test)]
@@ -46,7 +47,8 @@ pub use config::{
 };
 
 use self::mapped::CompiledMapping;
-use self::record::{Output, Problem, Record, Source};
+use self::problem::Problem;
+use self::record::{Output, Record, Source};
 use self::zone::Zone;
 use crate::listing::{GeoProvenance, Listing};
 use crate::raw::{DeadLetter, DeadLetterCode, Document, RawRecord};
@@ -59,9 +61,16 @@ const MAX_SOURCE_BYTES: usize = 256;
 pub struct Extractor {
     limits: Limits,
     unknown_sources: UnknownSources,
-    sources: HashMap<String, Source>,
-    default: Source,
+    sources: HashMap<String, Reader>,
+    default: Reader,
     fingerprint: u64,
+}
+
+/// How the records of a source are read.
+#[derive(Debug)]
+struct Reader {
+    source: Source,
+    mapping: Option<CompiledMapping>,
 }
 
 /// The dead letters of the parts of one record hold no more than so many of the largest records.
@@ -150,7 +159,7 @@ impl Extractor {
     }
 
     fn try_extract(&self, raw: &RawRecord) -> Result<Read, Problem> {
-        let (name, source) = self.source_of(raw)?;
+        let (name, reader) = self.reader_of(raw)?;
         let mut document = Document {
             origin: raw.origin.clone(),
             source: name.clone(),
@@ -171,9 +180,9 @@ impl Extractor {
         if bytes.trim_ascii().is_empty() {
             return Err(Problem::new(DeadLetterCode::EmptyRecord, "the record's value is empty"));
         }
-        let format = format_of(raw, source)?;
-        let record = Record::new(bytes, name, source, &self.limits, raw.origin.timestamp_ms);
-        let mut output = read(format, &record)?;
+        let format = format_of(raw, reader)?;
+        let record = Record::new(bytes, name, &reader.source, &self.limits, raw.origin.timestamp_ms);
+        let mut output = read(format, &record, reader.mapping.as_ref())?;
         output.deduplicate();
         let timeless = record.is_timeless();
         if output.listings.is_empty() && !output.failures.is_empty() {
@@ -200,7 +209,7 @@ impl Extractor {
         vec![dead_letter(record, Problem::new(first.problem.code, reason))]
     }
 
-    fn source_of<'r>(&self, raw: &'r RawRecord) -> Result<(&'r SmolStr, &Source), Problem> {
+    fn reader_of<'r>(&self, raw: &'r RawRecord) -> Result<(&'r SmolStr, &Reader), Problem> {
         let unknown = |reason: &str| Problem::new(DeadLetterCode::UnknownSource, reason);
         let name = raw
             .source
@@ -210,14 +219,14 @@ impl Extractor {
             return Err(unknown("the name of the source is empty, too long, or holds control characters"));
         }
         match (self.sources.get(&**name), self.unknown_sources) {
-            (Some(source), _) => Ok((name, source)),
+            (Some(reader), _) => Ok((name, reader)),
             (None, UnknownSources::Accept) => Ok((name, &self.default)),
             (None, UnknownSources::Reject) => Err(unknown("the source is not configured")),
         }
     }
 }
 
-fn format_of(raw: &RawRecord, source: &Source) -> Result<Format, Problem> {
+fn format_of(raw: &RawRecord, Reader { source, mapping }: &Reader) -> Result<Format, Problem> {
     if let Some(format) = source.config.format {
         return Ok(format);
     }
@@ -229,7 +238,7 @@ fn format_of(raw: &RawRecord, source: &Source) -> Result<Format, Problem> {
     match kind.to_ascii_lowercase().as_str() {
         "text/calendar" => Ok(Format::ICalendar),
         "application/ld+json" => Ok(Format::JsonLd),
-        "application/json" if source.mapping.is_some() => Ok(Format::Mapped),
+        "application/json" if mapping.is_some() => Ok(Format::Mapped),
         "application/json" => Ok(Format::JsonLd),
         _ => {
             let reason = format!("there is no adapter for {:?}", record::cut(kind, 80));
@@ -240,8 +249,8 @@ fn format_of(raw: &RawRecord, source: &Source) -> Result<Format, Problem> {
 
 /// Runs the adapter. Records come from anywhere and pass through libraries for calendars and
 /// recurrence: a panic in one of them must cost one record, not the stream.
-fn read(format: Format, record: &Record<'_>) -> Result<Output, Problem> {
-    let adapter = || match (format, &record.source.mapping) {
+fn read(format: Format, record: &Record<'_>, mapping: Option<&CompiledMapping>) -> Result<Output, Problem> {
+    let adapter = || match (format, mapping) {
         (Format::JsonLd, _) => jsonld::extract(record),
         (Format::ICalendar, _) => icalendar::extract(record),
         (Format::Mapped, Some(mapping)) => mapped::extract(record, mapping),
@@ -307,7 +316,7 @@ fn compile_source(
     defaults: &SourceConfig,
     path: &str,
     problems: &mut Vec<ConfigProblem>,
-) -> Source {
+) -> Reader {
     let mut config = config.clone();
     config.format = config.format.or(defaults.format);
     config.content_type = config.content_type.or_else(|| defaults.content_type.clone());
@@ -331,7 +340,7 @@ fn compile_source(
     let mapping_path = format!("{path}.mapping");
     let mapping = config.mapping.as_ref().map(|mapping| CompiledMapping::compile(mapping, &mapping_path, problems));
     let category_map = config.category_map.iter().map(|(from, to)| (from.to_lowercase(), to.clone())).collect();
-    Source { zone: zone.unwrap_or_else(Zone::unknown), mapping, category_map, config }
+    Reader { source: Source { zone: zone.unwrap_or_else(Zone::unknown), category_map, config }, mapping }
 }
 
 /// What extraction depends on, and the versions of the adapters.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use super::config::{Limits, SourceConfig};
-use super::mapped::CompiledMapping;
+use super::problem::Problem;
 use super::when;
 use super::zone::Zone;
 use crate::ids::{ListingId, digest};
@@ -17,34 +17,11 @@ use crate::moment::{DAY_MS, Moment};
 use crate::raw::{DeadLetterCode, Extracted, SourceStamp};
 use crate::sanitize::is_blank;
 
-/// Why a record or a part of one cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Problem {
-    pub(crate) code: DeadLetterCode,
-    pub(crate) reason: String,
-}
-
-impl Problem {
-    pub(crate) fn new(code: DeadLetterCode, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
-    }
-
-    pub(crate) fn missing(field: &str) -> Self {
-        Self::new(DeadLetterCode::MissingField, format!("there is no {field}"))
-    }
-
-    pub(crate) fn invalid(field: &str, value: &str) -> Self {
-        let shown: String = value.chars().take(80).collect();
-        Self::new(DeadLetterCode::InvalidField, format!("{field} cannot be read: {shown:?}"))
-    }
-}
-
-/// A source as the adapters need it: its configuration, checked and compiled.
+/// A source as the adapters need it: its configuration, checked.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) config: SourceConfig,
     pub(crate) zone: Zone,
-    pub(crate) mapping: Option<CompiledMapping>,
     /// Lower-case words of the source, and what they become.
     pub(crate) category_map: BTreeMap<String, String>,
 }

@@ -1,0 +1,242 @@
+//! A VEVENT, read but not expanded.
+
+use calcard::icalendar::{
+    ICalendarEntry, ICalendarParameterName, ICalendarProperty, ICalendarRecurrenceRule, ICalendarValue,
+};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use smol_str::SmolStr;
+
+use super::super::place;
+use super::super::problem::Problem;
+use super::super::record::{check_id, stand_in_id};
+use super::super::zone::Zone;
+use super::calendar::Calendar;
+use super::scan::Block;
+use super::time::{End, Form, Time, end_after, last_time};
+use super::values::{
+    decode, duration_of, geo_of, integer_of, is_image, organizer_of, parse_component, status_of, text_of, texts_of,
+    value_shown,
+};
+use crate::listing::{Geo, Listing, Organizer, Status, Texts, Venue};
+use crate::moment::Moment;
+use crate::raw::{DeadLetterCode, SourceStamp};
+
+/// A VEVENT, read but not expanded.
+pub(super) struct Event<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) uid: String,
+    pub(super) title: Option<String>,
+    pub(super) start: Option<Time>,
+    pub(super) end: Option<End>,
+    /// Which instance of its series it describes.
+    pub(super) recurrence: Option<Time>,
+    pub(super) this_and_future: bool,
+    /// Rules, each with its last time on the clock of `start`.
+    pub(super) rules: Vec<(ICalendarRecurrenceRule, Option<DateTime>)>,
+    pub(super) bad_rule: Option<String>,
+    pub(super) extra: Vec<Time>,
+    pub(super) excluded: Vec<Time>,
+    pub(super) stamp: SourceStamp,
+    pub(super) body: Body,
+}
+
+/// What does not depend on time.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Body {
+    pub(super) description: Option<String>,
+    pub(super) categories: Texts,
+    pub(super) location: Option<String>,
+    pub(super) geo: Option<Geo>,
+    pub(super) urls: Texts,
+    pub(super) images: Texts,
+    pub(super) organizer: Option<Organizer>,
+    pub(super) status: Option<Status>,
+    pub(super) online: bool,
+}
+
+impl<'a> Event<'a> {
+    /// Reads a VEVENT; an error comes with the id, where there is one.
+    pub(super) fn read(
+        calendar: &Calendar<'_>,
+        block: &Block,
+        bytes: &'a [u8],
+    ) -> Result<Self, (Problem, Option<String>)> {
+        let limits = calendar.record.limits;
+        let Some(component) = parse_component(&decode(bytes)).into_iter().next() else {
+            return Err((Problem::new(DeadLetterCode::Malformed, "the VEVENT cannot be read"), None));
+        };
+        let given = component.property(&ICalendarProperty::Uid).and_then(text_of);
+        if let Some(problem) = given.as_ref().and_then(|id| check_id(id, limits).err()) {
+            return Err((problem, None));
+        }
+        if block.depth > limits.max_nesting {
+            let reason = format!("the VEVENT is nested more than {} levels deep", limits.max_nesting);
+            return Err((Problem::new(DeadLetterCode::NestedTooDeeply, reason), given));
+        }
+        let start = component.property(&ICalendarProperty::Dtstart);
+        let mut event = Self::from_entries(calendar, &component.entries, bytes);
+        if event.recurrence.is_none() {
+            // What an instance lacks may be in the VEVENT of its series.
+            let problem = match (&event.title, &event.start, start) {
+                (None, ..) => Some(Problem::missing("SUMMARY")),
+                (_, None, Some(start)) => Some(Problem::invalid("DTSTART", &value_shown(start))),
+                (_, None, None) => Some(Problem::missing("DTSTART")),
+                _ => None,
+            };
+            if let Some(problem) = problem {
+                return Err((problem, given));
+            }
+        }
+        event.uid = given.unwrap_or_else(|| {
+            let start = event.start.as_ref().or(event.recurrence.as_ref()).map(Time::id).unwrap_or_default();
+            stand_in_id(event.title.as_deref().unwrap_or_default(), &start)
+        });
+        Ok(event)
+    }
+
+    /// Whether it is another event than `other`, which has the same UID.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        let elsewhere = self.body.location.is_some() && self.body.location != other.body.location;
+        let start = |event: &Self| event.start.as_ref().map(Time::id);
+        let single = !self.is_series() && !other.is_series();
+        single && self.stamp == other.stamp && (elsewhere || start(self) != start(other))
+    }
+
+    fn from_entries(calendar: &Calendar<'_>, entries: &[ICalendarEntry], bytes: &'a [u8]) -> Self {
+        let mut event = Self {
+            bytes,
+            uid: String::new(),
+            title: None,
+            start: None,
+            end: None,
+            recurrence: None,
+            this_and_future: false,
+            rules: Vec::new(),
+            bad_rule: None,
+            extra: Vec::new(),
+            excluded: Vec::new(),
+            stamp: SourceStamp::default(),
+            body: Body::default(),
+        };
+        let mut untils = Vec::new();
+        let mut all_day = false;
+        for entry in entries {
+            match &entry.name {
+                ICalendarProperty::Dtstart => event.start = calendar.times(entry).into_iter().next().or(event.start),
+                ICalendarProperty::Dtend => {
+                    event.end = calendar.times(entry).into_iter().next().map(End::At).or(event.end)
+                }
+                ICalendarProperty::Duration => event.end = duration_of(entry).map(End::After).or(event.end),
+                ICalendarProperty::RecurrenceId => {
+                    event.recurrence = calendar.times(entry).into_iter().next();
+                    event.this_and_future = entry.has_parameter(&ICalendarParameterName::Range);
+                }
+                ICalendarProperty::Rrule => match entry.values.first() {
+                    Some(ICalendarValue::RecurrenceRule(rule)) => {
+                        untils.push(rule.until.as_ref().and_then(|until| calendar.time(until, None)));
+                        event.rules.push(((**rule).clone(), None));
+                    }
+                    _ => event.bad_rule = Some(text_of(entry).unwrap_or_default()),
+                },
+                ICalendarProperty::Rdate => event.extra.extend(calendar.times(entry)),
+                ICalendarProperty::Exdate => event.excluded.extend(calendar.times(entry)),
+                ICalendarProperty::Sequence => event.stamp.sequence = integer_of(entry).unwrap_or(0),
+                ICalendarProperty::LastModified => {
+                    let modified = calendar.times(entry).into_iter().next().and_then(|time| time.instant());
+                    event.stamp.modified_ms = modified.map_or(0, Timestamp::as_millisecond);
+                }
+                ICalendarProperty::Summary => event.title = text_of(entry).or(event.title),
+                ICalendarProperty::Other(name) if name.eq_ignore_ascii_case("X-MICROSOFT-CDO-ALLDAYEVENT") => {
+                    all_day = text_of(entry).is_some_and(|flag| flag.eq_ignore_ascii_case("TRUE"));
+                }
+                _ => event.body.read(entry),
+            }
+        }
+        if all_day {
+            event.make_all_day();
+        }
+        if let Some(start) = &event.start {
+            for ((_, until), given) in event.rules.iter_mut().zip(untils) {
+                *until = given.and_then(|given| last_time(&given, start));
+            }
+        }
+        event
+    }
+
+    /// Outlook writes days as midnights, with a property that says so.
+    fn make_all_day(&mut self) {
+        let end = match &mut self.end {
+            Some(End::At(end)) => Some(end),
+            _ => None,
+        };
+        for time in self.start.iter_mut().chain(end).chain(&mut self.recurrence) {
+            if time.local.time() == jiff::civil::Time::midnight() {
+                time.form = Form::Day;
+            }
+        }
+    }
+
+    pub(super) fn is_series(&self) -> bool {
+        !self.rules.is_empty() || !self.extra.is_empty() || self.bad_rule.is_some()
+    }
+
+    /// The end of an instance that begins at `start`: as long after it as the end of this event
+    /// is after its own start, on the clock. The last day, for days.
+    pub(super) fn end_of(&self, start: &Time, site: &Zone) -> Option<Moment> {
+        match self.end.as_ref()? {
+            End::At(end) => {
+                let shift = self.start.as_ref().map(|own| start.local.duration_since(own.local)).unwrap_or_default();
+                let end = end.with_local(end.local.checked_add(shift).ok()?);
+                if end.form == Form::Day && end.local.date() > start.local.date() {
+                    return end.local.date().yesterday().ok().map(Moment::Day);
+                }
+                end.moment(site)
+            }
+            End::After(duration) => end_after(start, duration, site),
+        }
+    }
+}
+
+impl Body {
+    pub(super) fn read(&mut self, entry: &ICalendarEntry) {
+        match &entry.name {
+            ICalendarProperty::Description => self.description = text_of(entry).or(self.description.take()),
+            ICalendarProperty::Categories => self.categories.extend(texts_of(entry).map(SmolStr::from)),
+            ICalendarProperty::Location => self.location = text_of(entry).or(self.location.take()),
+            ICalendarProperty::Geo => self.geo = geo_of(entry),
+            ICalendarProperty::Url => self.urls.extend(text_of(entry).map(SmolStr::from)),
+            ICalendarProperty::Image => self.images.extend(text_of(entry).map(SmolStr::from)),
+            ICalendarProperty::Attach if is_image(entry) => self.images.extend(text_of(entry).map(SmolStr::from)),
+            ICalendarProperty::Organizer => self.organizer = organizer_of(entry),
+            ICalendarProperty::Conference => self.online = true,
+            ICalendarProperty::Status => self.status = status_of(entry),
+            _ => {}
+        }
+    }
+
+    pub(super) fn apply(self, listing: &mut Listing) {
+        listing.description = self.description.map(Into::into);
+        listing.source_categories = self.categories;
+        listing.urls = self.urls;
+        listing.images = self.images;
+        listing.organizer = self.organizer;
+        listing.status = self.status.unwrap_or_default();
+        listing.online = self.online;
+        if let Some(location) = self.location {
+            listing.online |= is_online(&location);
+            if location.starts_with("https://") || location.starts_with("http://") {
+                listing.urls.extend(location.split_whitespace().next().map(SmolStr::from));
+            }
+            listing.venue = place::split(&location);
+        }
+        listing.venue = Venue { geo: self.geo, ..std::mem::take(&mut listing.venue) };
+    }
+}
+
+/// Whether a location is a meeting on the web.
+fn is_online(location: &str) -> bool {
+    let location = location.to_lowercase();
+    let first = location.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    ["online", "virtual", "zoom", "webinar", "http", "https"].contains(&first) || location.contains("via zoom")
+}

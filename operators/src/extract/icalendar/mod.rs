@@ -1,0 +1,86 @@
+//! iCalendar (RFC 5545): whole calendars, with the malformed feeds of the real world.
+//!
+//! The calendar is cut into its components by lines, and each VEVENT is read on its own, so that
+//! one bad VEVENT does not take the others with it.
+//!
+//! - The external id is the UID. An instance of a series has the UID, a slash, and the time at
+//!   which the series has it, in the form of DTSTART: `UID/20260328T193000`, `UID/20260328` or
+//!   `UID/20260329T023000Z`. An instance that was moved keeps its id (RECURRENCE-ID).
+//! - Where one calendar uses a UID for several events, the second one's id is `UID~2`, and so on.
+//! - A version's stamp is SEQUENCE and LAST-MODIFIED. DTSTAMP says when the file was made, and
+//!   feeds that are made afresh at every request would always seem newer.
+//! - Times without a zone are in the calendar's (X-WR-TIMEZONE) or else in the source's.
+//! - A calendar that ends before END:VCALENDAR may be cut off: its events count, but nothing is
+//!   withdrawn, and a dead letter tells of it.
+
+mod calendar;
+mod event;
+mod scan;
+mod series;
+#[cfg(test)]
+mod tests;
+mod time;
+mod values;
+mod zones;
+
+use std::collections::{BTreeSet, HashMap};
+
+use self::calendar::Calendar;
+use self::event::Event;
+use self::scan::Scan;
+use self::series::{Emission, Group};
+use super::problem::Problem;
+use super::record::{Output, Record};
+use crate::raw::DeadLetterCode;
+
+/// Changes whenever the same record would give other listings than before.
+pub(super) const VERSION: u32 = 1;
+
+/// Reads a calendar.
+pub(super) fn extract(record: &Record<'_>) -> Result<Output, Problem> {
+    let scan = Scan::of(record.bytes);
+    if scan.events.is_empty() && !scan.calendar {
+        return Err(Problem::new(DeadLetterCode::Malformed, "there is neither a VCALENDAR nor a VEVENT"));
+    }
+    let calendar = Calendar::new(record, &scan);
+    let mut output = Output::default();
+    let total = scan.events.len();
+    let mut groups: HashMap<String, Group<'_>> = HashMap::new();
+    let mut order = Vec::new();
+    for (index, block) in scan.events.iter().enumerate() {
+        if index >= record.limits.max_listings_per_record {
+            let reason = format!("{} VEVENTs of {total} are beyond the limit", total - index);
+            output.fail(record, Problem::new(DeadLetterCode::TooManyListings, reason), None, record.bytes);
+            break;
+        }
+        let bytes = record.bytes.get(block.range.clone()).unwrap_or_default();
+        match Event::read(&calendar, block, bytes) {
+            Ok(event) => {
+                let group = groups.entry(event.uid.clone()).or_insert_with(|| {
+                    order.push(event.uid.clone());
+                    Group::default()
+                });
+                group.add(event);
+            }
+            Err((problem, id)) => output.fail(record, problem, id.as_deref(), bytes),
+        }
+    }
+    let mut budget = record.limits.max_recurrence_steps;
+    let mut emission =
+        Emission { calendar: &calendar, budget: &mut budget, output: &mut output, told: BTreeSet::new() };
+    for uid in &order {
+        if let Some(group) = groups.remove(uid) {
+            group.emit(&mut emission);
+        }
+    }
+    if scan.cut_off {
+        let problem = Problem::new(DeadLetterCode::Malformed, "there is no END:VCALENDAR: nothing is withdrawn");
+        let tail = record.bytes.get(record.bytes.len().saturating_sub(CUT_OFF_TAIL)..).unwrap_or_default();
+        output.fail(record, problem, None, tail);
+        output.cut_off = true;
+    }
+    Ok(output)
+}
+
+/// How much of the end of a calendar that is cut off goes into its dead letter, in bytes.
+const CUT_OFF_TAIL: usize = 1024;

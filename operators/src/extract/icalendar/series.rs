@@ -1,0 +1,217 @@
+//! The events of one UID become listings: an event, or the instances of a series.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use jiff::civil::DateTime;
+
+use super::super::problem::Problem;
+use super::super::record::Output;
+use super::super::recurrence::Series;
+use super::calendar::Calendar;
+use super::event::{Body, Event};
+use super::time::{Form, Time};
+use crate::listing::Status;
+use crate::raw::DeadLetterCode;
+
+/// The VEVENTs of one UID: an event, or a series with the instances that differ.
+#[derive(Default)]
+pub(super) struct Group<'a> {
+    pub(super) main: Option<Event<'a>>,
+    /// More events under the same UID, in the order of the calendar.
+    pub(super) namesakes: Vec<Event<'a>>,
+    pub(super) overrides: Vec<Event<'a>>,
+}
+
+/// Where the listings of a group go, and what they take.
+pub(super) struct Emission<'e, 'a> {
+    pub(super) calendar: &'e Calendar<'a>,
+    pub(super) budget: &'e mut u64,
+    pub(super) output: &'e mut Output,
+    /// What has been told already of which VEVENT, by its place.
+    pub(super) told: BTreeSet<(usize, DeadLetterCode)>,
+}
+
+/// The instances of a series that differ, by when the series has them.
+struct Changes<'e> {
+    pub(super) by_key: BTreeMap<DateTime, &'e Event<'e>>,
+    /// Those that hold for all later instances too.
+    pub(super) future: BTreeMap<DateTime, &'e Event<'e>>,
+}
+
+impl<'a> Group<'a> {
+    /// Adds a VEVENT. Of two of the same event the greater stamp stays, the last among equals.
+    /// Calendars whose UIDs are made of title and day use one for several events: what has the
+    /// same stamp and another time or place is another event.
+    pub(super) fn add(&mut self, event: Event<'a>) {
+        if event.recurrence.is_some() {
+            self.overrides.push(event);
+            return;
+        }
+        let Some(main) = &mut self.main else {
+            self.main = Some(event);
+            return;
+        };
+        let held = std::iter::once(main).chain(&mut self.namesakes).find(|held| !event.is_beside(held));
+        match held {
+            Some(held) if held.stamp <= event.stamp => *held = event,
+            Some(_) => {}
+            None => self.namesakes.push(event),
+        }
+    }
+
+    pub(super) fn emit(self, to: &mut Emission<'_, '_>) {
+        for (number, event) in (2..).zip(&self.namesakes) {
+            if let Some(start) = &event.start {
+                to.listing(event, None, &format!("{}~{number}", event.uid), start);
+            }
+        }
+        match &self.main {
+            Some(main) if main.is_series() => to.series(main, &self.overrides),
+            main => {
+                if let Some(main) = main
+                    && let Some(start) = &main.start
+                {
+                    to.listing(main, None, &main.uid, start);
+                }
+                for instance in &self.overrides {
+                    to.lone_instance(instance, main.as_ref());
+                }
+            }
+        }
+    }
+}
+
+impl Emission<'_, '_> {
+    /// All instances of a series within the horizon.
+    fn series(&mut self, main: &Event<'_>, overrides: &[Event<'_>]) {
+        let Some(start) = &main.start else { return };
+        let (from, to) = self.calendar.record.horizon();
+        let mut changed: BTreeMap<DateTime, &Event<'_>> = BTreeMap::new();
+        for event in overrides {
+            let Some(key) = event.recurrence.as_ref().and_then(|at| at.on_clock_of(start)) else { continue };
+            let held = changed.entry(key).or_insert(event);
+            if held.stamp <= event.stamp {
+                *held = event;
+            }
+        }
+        let (days, times): (Vec<&Time>, Vec<&Time>) =
+            main.excluded.iter().partition(|time| time.form == Form::Day && start.form != Form::Day);
+        let clock = |times: &[Time]| times.iter().filter_map(|time| time.on_clock_of(start)).collect::<Vec<_>>();
+        let limits = self.calendar.record.limits;
+        let expansion = Series {
+            start: start.local,
+            rules: &main.rules,
+            extra: &clock(&main.extra),
+            excluded: &times.iter().filter_map(|time| time.on_clock_of(start)).collect::<HashSet<_>>(),
+            excluded_days: &days.iter().map(|time| time.local.date()).collect::<HashSet<_>>(),
+            from: start.zone.local(from),
+            to: start.zone.local(to),
+            max: limits.max_instances_per_series.min(self.output.room(limits)),
+        }
+        .expand(self.budget);
+        if let Some(rule) = main.bad_rule.as_ref().or(expansion.bad_rule.as_ref()) {
+            self.fail(main, Problem::invalid("RRULE", rule), &main.uid);
+        }
+        if expansion.surplus || expansion.exhausted {
+            let reason = format!("only the first {} instances of the series are used", expansion.instants.len());
+            self.fail(main, Problem::new(DeadLetterCode::TooManyListings, reason), &main.uid);
+        }
+        let changed = Changes {
+            future: changed
+                .iter()
+                .filter(|(_, event)| event.this_and_future)
+                .map(|(key, event)| (*key, *event))
+                .collect(),
+            by_key: changed,
+        };
+        for key in &expansion.instants {
+            self.instance(main, &changed, *key);
+        }
+        for (key, event) in &changed.by_key {
+            // Moved into the horizon from outside, or not one of the rule's.
+            let moved = event.start.as_ref().is_some_and(|time| self.in_horizon(time));
+            if moved && expansion.instants.binary_search(key).is_err() {
+                self.instance(main, &changed, *key);
+            }
+        }
+    }
+
+    /// One instance: as it was changed, or else as the last change says that holds for the future,
+    /// or else as the series says.
+    fn instance(&mut self, main: &Event<'_>, changed: &Changes<'_>, key: DateTime) {
+        let Some(start) = &main.start else { return };
+        let id = format!("{}/{}", main.uid, start.with_local(key).id());
+        if let Some(event) = changed.by_key.get(&key) {
+            let own = start.with_local(key);
+            return self.listing(event, Some(main), &id, event.start.as_ref().unwrap_or(&own));
+        }
+        let Some((since, event)) = changed.future.range(..key).next_back() else {
+            return self.listing(main, None, &id, &start.with_local(key));
+        };
+        let shifted = event
+            .start
+            .as_ref()
+            .and_then(|moved| Some(moved.with_local(moved.local.checked_add(key.duration_since(*since)).ok()?)));
+        self.listing(event, Some(main), &id, &shifted.unwrap_or_else(|| start.with_local(key)));
+    }
+
+    /// An instance whose series is not in the calendar.
+    fn lone_instance(&mut self, event: &Event<'_>, main: Option<&Event<'_>>) {
+        let Some(recurrence) = &event.recurrence else { return };
+        let start = event.start.as_ref().unwrap_or(recurrence);
+        if self.in_horizon(start) {
+            self.listing(event, main, &format!("{}/{}", event.uid, recurrence.id()), start);
+        }
+    }
+
+    fn in_horizon(&self, time: &Time) -> bool {
+        let (from, to) = self.calendar.record.horizon();
+        time.instant().is_some_and(|instant| (from..=to).contains(&instant))
+    }
+
+    /// Adds a listing of `event`; `main` has what an instance leaves out.
+    fn listing(&mut self, event: &Event<'_>, main: Option<&Event<'_>>, id: &str, start: &Time) {
+        if let Err(problem) = self.try_listing(event, main, id, start) {
+            self.fail(event, problem, id);
+        }
+    }
+
+    fn try_listing(
+        &mut self,
+        event: &Event<'_>,
+        main: Option<&Event<'_>>,
+        id: &str,
+        start: &Time,
+    ) -> Result<(), Problem> {
+        let site = if start.form == Form::Local { &start.zone } else { &self.calendar.zone };
+        let begin = start.moment(site).ok_or_else(|| Problem::invalid("DTSTART", &start.id()))?;
+        let (title, body) = match (&event.title, main) {
+            (Some(title), _) => (title, event.body.clone()),
+            (None, Some(main)) => {
+                let title = main.title.as_ref().ok_or_else(|| Problem::missing("SUMMARY"))?;
+                (title, Body { status: event.body.status, ..main.body.clone() })
+            }
+            (None, None) => return Err(Problem::missing("SUMMARY")),
+        };
+        let timed = if event.end.is_none() { main.unwrap_or(event) } else { event };
+        let record = self.calendar.record;
+        let mut listing = record.listing(id.into(), title.into(), begin);
+        listing.timezone = site.name().cloned();
+        listing.end = timed.end_of(start, site);
+        body.apply(&mut listing);
+        if self.calendar.cancelled {
+            listing.status = Status::Cancelled;
+        }
+        self.output.listings.push(record.accept(listing, event.stamp)?);
+        Ok(())
+    }
+
+    /// What ails one instance of a series ails the others too: it is told once.
+    fn fail(&mut self, event: &Event<'_>, problem: Problem, id: &str) {
+        if self.told.insert((event.bytes.as_ptr().addr(), problem.code)) {
+            self.output.fail(self.calendar.record, problem, Some(id), event.bytes);
+        } else {
+            self.output.keep(self.calendar.record, id);
+        }
+    }
+}
