@@ -131,6 +131,8 @@ pub enum DeadLetterCode {
     InvalidField,
     /// A string longer than the limit where cutting it would change its meaning (an id, a URL).
     StringTooLong,
+    /// A time zone that nobody knows: its times were read in another one.
+    UnknownTimezone,
     /// More listings, or more instances of a series, than the limit.
     TooManyListings,
     /// The result is larger than its topic takes.
@@ -152,6 +154,7 @@ impl DeadLetterCode {
             Self::MissingField => "missing-field",
             Self::InvalidField => "invalid-field",
             Self::StringTooLong => "string-too-long",
+            Self::UnknownTimezone => "unknown-timezone",
             Self::TooManyListings => "too-many-listings",
             Self::OutputTooLarge => "output-too-large",
             Self::InvalidControl => "invalid-control",

@@ -17,6 +17,9 @@
 //! - Of two descriptions of one id in a record the one with the greater stamp stays, the last among
 //!   equals.
 //! - Optional fields that cannot be read are left out.
+//! - What was used, but not as it stands there, is told too: a dead letter with a code of its own, such as
+//!   [`DeadLetterCode::UnknownTimezone`], beside the listings.
+//! - No listing ends before it begins: see [`when::end_after`].
 //! - Nothing depends on a clock: horizons are relative to the record's timestamp.
 
 mod config;
@@ -174,7 +177,11 @@ impl Extractor {
             };
         };
         if bytes.len() > self.limits.max_record_bytes {
-            let reason = format!("the record has {} bytes, more than {}", bytes.len(), self.limits.max_record_bytes);
+            let reason = format!(
+                "the record has {} bytes, more than limits.max_record_bytes, {}",
+                bytes.len(),
+                self.limits.max_record_bytes
+            );
             return Err(Problem::new(DeadLetterCode::RecordTooLarge, reason));
         }
         if bytes.trim_ascii().is_empty() {
@@ -185,7 +192,9 @@ impl Extractor {
         let mut output = read(format, &record, reader.mapping.as_ref())?;
         output.deduplicate();
         let timeless = record.is_timeless();
-        if output.listings.is_empty() && !output.failures.is_empty() {
+        let nothing = output.listings.is_empty() && !output.failures.is_empty();
+        output.failures.append(&mut output.warnings);
+        if nothing {
             return Ok(Read { document: None, failures: output.failures, timeless });
         }
         if output.cut_off {

@@ -43,6 +43,8 @@ pub(crate) struct Output {
     pub(crate) listings: Vec<Extracted>,
     pub(crate) kept: Vec<ListingId>,
     pub(crate) failures: Vec<PartFailure>,
+    /// What was read otherwise than it stands there, or only in part: told, but nothing is lost.
+    pub(crate) warnings: Vec<PartFailure>,
     /// Whether the record seems cut off: what it does not name is not withdrawn.
     pub(crate) cut_off: bool,
 }
@@ -67,6 +69,11 @@ impl Output {
             part: external_id.map(|id| cut(id, record.limits.max_id_bytes)),
             bytes: bytes.to_vec(),
         });
+    }
+
+    /// Notes what is to be told although it was used.
+    pub(crate) fn warn(&mut self, problem: Problem, bytes: &[u8]) {
+        self.warnings.push(PartFailure { problem, part: None, bytes: bytes.to_vec() });
     }
 
     /// Keeps what the listing said before.
@@ -149,6 +156,8 @@ impl<'a> Record<'a> {
         if listing.start.is_day() {
             listing.end = listing.end.map(when::last_day);
         }
+        let zone = listing.timezone.as_deref();
+        listing.end = listing.end.and_then(|end| when::end_after(&listing.start, end, zone));
         Ok(())
     }
 
@@ -237,7 +246,7 @@ pub(crate) fn check_id(id: &str, limits: &Limits) -> Result<(), Problem> {
         return Err(Problem::missing("id"));
     }
     if id.len() > limits.max_id_bytes {
-        let reason = format!("the id has {} bytes, more than {}", id.len(), limits.max_id_bytes);
+        let reason = format!("the id has {} bytes, more than limits.max_id_bytes, {}", id.len(), limits.max_id_bytes);
         return Err(Problem::new(DeadLetterCode::StringTooLong, reason));
     }
     if id.chars().any(char::is_control) {

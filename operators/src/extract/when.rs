@@ -5,11 +5,12 @@ use jiff::fmt::rfc2822;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::{Offset, TimeZone};
-use jiff::{Timestamp, Zoned};
+use jiff::{Span, Timestamp, Zoned};
 
 use super::text_range;
 use super::zone::Zone;
 use crate::moment::Moment;
+use crate::zones;
 
 /// Years that a listing may lie in.
 const YEARS: std::ops::RangeInclusive<i16> = 1900..=2200;
@@ -79,6 +80,38 @@ pub(crate) fn last_day(end: Moment) -> Moment {
     match end {
         Moment::Instant { ms, offset_min } => Moment::Day(Moment::Instant { ms: ms - 1, offset_min }.local_date()),
         day => day,
+    }
+}
+
+/// The end of what begins at `start`, where it is given as `end`. What seems to end before it begins ends
+/// in the night after it, if it begins on the same day and lasts no more than [`MAX_NIGHT_MS`]; or else the
+/// end is none. `zone` is the name of the place's zone.
+pub(crate) fn end_after(start: &Moment, end: Moment, zone: Option<&str>) -> Option<Moment> {
+    match (*start, end) {
+        (Moment::Instant { ms: begin, .. }, Moment::Instant { ms, .. }) if ms < begin => {
+            let next = next_day(end, zone)?;
+            let night = (1..=MAX_NIGHT_MS).contains(&(next.earliest_ms(None) - begin));
+            (night && start.local_date() == end.local_date()).then_some(next)
+        }
+        (_, Moment::Day(day)) if day < start.local_date() => None,
+        _ => Some(end),
+    }
+}
+
+/// Longest time from an evening to an end that was written with the date of the evening: from 22:00 to
+/// 10:00.
+const MAX_NIGHT_MS: i64 = 12 * 3_600_000;
+
+/// The same time on the next day.
+fn next_day(moment: Moment, zone: Option<&str>) -> Option<Moment> {
+    let Moment::Instant { ms, offset_min } = moment else { return None };
+    match zone.and_then(zones::zone) {
+        Some(zone) => {
+            let local =
+                zone.to_datetime(Timestamp::from_millisecond(ms).ok()?).checked_add(Span::new().days(1)).ok()?;
+            Some(Moment::from_zoned(&zone.to_zoned(local).ok()?))
+        }
+        None => Some(Moment::Instant { ms: ms.checked_add(crate::moment::DAY_MS)?, offset_min }),
     }
 }
 

@@ -2,11 +2,21 @@
 
 use std::ops::Range;
 
-/// Where the components of a calendar are.
+use super::lines::lines;
+
+/// The calendars of a record, and where their components are.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
+    /// Whether there is a VCALENDAR at all.
     pub(super) calendar: bool,
     pub(super) cut_off: bool,
+    /// A record may hold several, each with its own zone.
+    pub(super) calendars: Vec<Components>,
+}
+
+/// Where the components of one VCALENDAR are.
+#[derive(Debug, Default)]
+pub(super) struct Components {
     pub(super) events: Vec<Block>,
     pub(super) zones: Vec<Range<usize>>,
     /// Lines of the calendar itself.
@@ -30,31 +40,46 @@ enum Inside {
 
 impl Scan {
     pub(super) fn of(bytes: &[u8]) -> Self {
-        let mut scan = Self::default();
+        let mut scan = Self { calendars: vec![Components::default()], ..Self::default() };
         let mut inside = Inside::Calendar;
         let mut ended = false;
-        let mut at = if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
-        while at < bytes.len() {
-            let rest = bytes.get(at..).unwrap_or_default();
-            let end = at + rest.iter().position(|&b| b == b'\n').map_or(rest.len(), |newline| newline + 1);
-            let line = bytes.get(at..end).unwrap_or_default();
+        let skipped = if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
+        for range in lines(bytes.get(skipped..).unwrap_or_default()) {
+            let range = range.start + skipped..range.end + skipped;
+            let line = bytes.get(range.clone()).unwrap_or_default();
             let name = component_name(line, b"BEGIN:").map(|name| (true, name));
             let name = name.or_else(|| component_name(line, b"END:").map(|name| (false, name)));
             match name {
-                Some((_, "VCALENDAR")) => {
-                    scan.close(&mut inside, at);
+                Some((begin, "VCALENDAR")) => {
+                    scan.close(&mut inside, range.start);
+                    if begin && scan.calendar {
+                        scan.calendars.push(Components::default());
+                    }
                     scan.calendar = true;
-                    ended = line.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'E'));
+                    ended = !begin;
                 }
-                Some((begin, name)) => scan.component(&mut inside, begin, name, at..end),
-                None if matches!(inside, Inside::Calendar) => scan.properties.push(at..end),
+                Some((begin, name)) => scan.component(&mut inside, begin, name, range),
+                None if matches!(inside, Inside::Calendar) => scan.open().properties.push(range),
                 None => {}
             }
-            at = end;
         }
         scan.close(&mut inside, bytes.len());
         scan.cut_off = scan.calendar && !ended;
         scan
+    }
+
+    /// How many events there are in all calendars.
+    pub(super) fn events(&self) -> usize {
+        self.calendars.iter().map(|calendar| calendar.events.len()).sum()
+    }
+
+    /// The calendar that was begun last.
+    fn open(&mut self) -> &mut Components {
+        if self.calendars.is_empty() {
+            self.calendars.push(Components::default());
+        }
+        let last = self.calendars.len() - 1;
+        &mut self.calendars[last]
     }
 
     fn component(&mut self, inside: &mut Inside, begin: bool, name: &str, line: Range<usize>) {
@@ -88,8 +113,10 @@ impl Scan {
 
     fn close(&mut self, inside: &mut Inside, end: usize) {
         match *inside {
-            Inside::Event { start, deepest, .. } => self.events.push(Block { range: start..end, depth: deepest }),
-            Inside::Zone { start } => self.zones.push(start..end),
+            Inside::Event { start, deepest, .. } => {
+                self.open().events.push(Block { range: start..end, depth: deepest })
+            }
+            Inside::Zone { start } => self.open().zones.push(start..end),
             Inside::Calendar | Inside::Other { .. } => {}
         }
         *inside = Inside::Calendar;

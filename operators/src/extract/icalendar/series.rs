@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use jiff::SignedDuration;
 use jiff::civil::DateTime;
 
 use super::super::problem::Problem;
@@ -9,7 +10,7 @@ use super::super::record::Output;
 use super::super::recurrence::Series;
 use super::calendar::Calendar;
 use super::event::{Body, Event};
-use super::time::{Form, Time};
+use super::time::{End, Form, Time, end_after, length};
 use crate::listing::Status;
 use crate::raw::DeadLetterCode;
 
@@ -33,9 +34,26 @@ pub(super) struct Emission<'e, 'a> {
 
 /// The instances of a series that differ, by when the series has them.
 struct Changes<'e> {
-    pub(super) by_key: BTreeMap<DateTime, &'e Event<'e>>,
+    by_key: BTreeMap<DateTime, &'e Event<'e>>,
     /// Those that hold for all later instances too.
-    pub(super) future: BTreeMap<DateTime, &'e Event<'e>>,
+    future: BTreeMap<DateTime, &'e Event<'e>>,
+    /// Ends of instances that are not as long as the others.
+    ends: BTreeMap<DateTime, &'e End>,
+}
+
+/// Longest time that an instance may be under way when the horizon begins, to be given all the same.
+const MAX_UNDER_WAY: SignedDuration = SignedDuration::from_hours(400 * 24);
+
+/// Leaves out what is over at `from`, and what began before where the next instance begins before it ends: who repeats each day
+/// what lasts for months does not mean that hundreds are under way.
+fn leave_out_overlapping(instants: &mut Vec<DateTime>, from: DateTime, lasts: SignedDuration) {
+    let next: Vec<Option<DateTime>> = (1..=instants.len()).map(|at| instants.get(at).copied()).collect();
+    let mut next = next.into_iter();
+    instants.retain(|at| {
+        let next = next.next().flatten();
+        let end = at.checked_add(lasts).unwrap_or(*at);
+        *at >= from || (end > from && next.is_none_or(|next| end <= next))
+    });
 }
 
 impl<'a> Group<'a> {
@@ -62,7 +80,7 @@ impl<'a> Group<'a> {
     pub(super) fn emit(self, to: &mut Emission<'_, '_>) {
         for (number, event) in (2..).zip(&self.namesakes) {
             if let Some(start) = &event.start {
-                to.listing(event, None, &format!("{}~{number}", event.uid), start);
+                to.listing(event, None, &format!("{}~{number}", event.uid), start, None);
             }
         }
         match &self.main {
@@ -71,7 +89,7 @@ impl<'a> Group<'a> {
                 if let Some(main) = main
                     && let Some(start) = &main.start
                 {
-                    to.listing(main, None, &main.uid, start);
+                    to.listing(main, None, &main.uid, start, None);
                 }
                 for instance in &self.overrides {
                     to.lone_instance(instance, main.as_ref());
@@ -96,26 +114,47 @@ impl Emission<'_, '_> {
         }
         let (days, times): (Vec<&Time>, Vec<&Time>) =
             main.excluded.iter().partition(|time| time.form == Form::Day && start.form != Form::Day);
-        let clock = |times: &[Time]| times.iter().filter_map(|time| time.on_clock_of(start)).collect::<Vec<_>>();
+        let extra: Vec<DateTime> = main.extra.iter().filter_map(|(time, _)| time.on_clock_of(start)).collect();
         let limits = self.calendar.record.limits;
-        let expansion = Series {
+        let (from, to) = (start.zone.local(from), start.zone.local(to));
+        let lasts = main.end.as_ref().and_then(|end| length(start, end)).unwrap_or_default();
+        let lasts = lasts.clamp(SignedDuration::ZERO, MAX_UNDER_WAY);
+        let excluded: HashSet<DateTime> = times.iter().filter_map(|time| time.on_clock_of(start)).collect();
+        let excluded_days = days.iter().map(|time| time.local.date()).collect();
+        let mut expansion = Series {
             start: start.local,
             rules: &main.rules,
-            extra: &clock(&main.extra),
-            excluded: &times.iter().filter_map(|time| time.on_clock_of(start)).collect::<HashSet<_>>(),
-            excluded_days: &days.iter().map(|time| time.local.date()).collect::<HashSet<_>>(),
-            from: start.zone.local(from),
-            to: start.zone.local(to),
+            excluding: &main.excluding,
+            extra: &extra,
+            excluded: &excluded,
+            excluded_days: &excluded_days,
+            from: from.checked_sub(lasts).unwrap_or(from),
+            to,
             max: limits.max_instances_per_series.min(self.output.room(limits)),
         }
         .expand(self.budget);
+        leave_out_overlapping(&mut expansion.instants, from, lasts);
         if let Some(rule) = main.bad_rule.as_ref().or(expansion.bad_rule.as_ref()) {
             self.fail(main, Problem::invalid("RRULE", rule), &main.uid);
         }
         if expansion.surplus || expansion.exhausted {
-            let reason = format!("only the first {} instances of the series are used", expansion.instants.len());
+            let key = match expansion.exhausted {
+                true => "limits.max_recurrence_steps",
+                false if self.output.room(limits) <= limits.max_instances_per_series => {
+                    "limits.max_listings_per_record"
+                }
+                false => "limits.max_instances_per_series",
+            };
+            let used = expansion.instants.len();
+            let reason = format!("only the first {used} instances of the series are used: {key} is reached");
             self.fail(main, Problem::new(DeadLetterCode::TooManyListings, reason), &main.uid);
         }
+        let stale = |key: &DateTime, event: &Event<'_>| {
+            // Newer than the change, the series has no such instance any more.
+            event.stamp < main.stamp && (from..=to).contains(key) && expansion.instants.binary_search(key).is_err()
+        };
+        changed.retain(|key, event| !stale(key, event));
+        let ends = main.extra.iter().filter_map(|(time, end)| Some((time.on_clock_of(start)?, end.as_ref()?)));
         let changed = Changes {
             future: changed
                 .iter()
@@ -123,13 +162,14 @@ impl Emission<'_, '_> {
                 .map(|(key, event)| (*key, *event))
                 .collect(),
             by_key: changed,
+            ends: ends.collect(),
         };
         for key in &expansion.instants {
             self.instance(main, &changed, *key);
         }
         for (key, event) in &changed.by_key {
             // Moved into the horizon from outside, or not one of the rule's.
-            let moved = event.start.as_ref().is_some_and(|time| self.in_horizon(time));
+            let moved = event.start.as_ref().is_some_and(|time| self.in_horizon(time, event.end.as_ref()));
             if moved && expansion.instants.binary_search(key).is_err() {
                 self.instance(main, &changed, *key);
             }
@@ -143,35 +183,41 @@ impl Emission<'_, '_> {
         let id = format!("{}/{}", main.uid, start.with_local(key).id());
         if let Some(event) = changed.by_key.get(&key) {
             let own = start.with_local(key);
-            return self.listing(event, Some(main), &id, event.start.as_ref().unwrap_or(&own));
+            return self.listing(event, Some(main), &id, event.start.as_ref().unwrap_or(&own), None);
         }
         let Some((since, event)) = changed.future.range(..key).next_back() else {
-            return self.listing(main, None, &id, &start.with_local(key));
+            return self.listing(main, None, &id, &start.with_local(key), changed.ends.get(&key).copied());
         };
         let shifted = event
             .start
             .as_ref()
             .and_then(|moved| Some(moved.with_local(moved.local.checked_add(key.duration_since(*since)).ok()?)));
-        self.listing(event, Some(main), &id, &shifted.unwrap_or_else(|| start.with_local(key)));
+        self.listing(event, Some(main), &id, &shifted.unwrap_or_else(|| start.with_local(key)), None);
     }
 
     /// An instance whose series is not in the calendar.
     fn lone_instance(&mut self, event: &Event<'_>, main: Option<&Event<'_>>) {
         let Some(recurrence) = &event.recurrence else { return };
-        let start = event.start.as_ref().unwrap_or(recurrence);
-        if self.in_horizon(start) {
-            self.listing(event, main, &format!("{}/{}", event.uid, recurrence.id()), start);
+        // Without its series, what it is an instance of is on its own clock.
+        let clock = main.and_then(|main| main.start.as_ref()).or(event.start.as_ref());
+        let recurrence = clock.map_or_else(|| recurrence.clone(), |clock| recurrence.clone().beside(clock));
+        let start = event.start.as_ref().unwrap_or(&recurrence);
+        if self.in_horizon(start, event.end.as_ref()) {
+            self.listing(event, main, &format!("{}/{}", event.uid, recurrence.id()), start, None);
         }
     }
 
-    fn in_horizon(&self, time: &Time) -> bool {
+    /// Whether what begins at `time` is not over before the horizon begins, and begins within it.
+    fn in_horizon(&self, time: &Time, end: Option<&End>) -> bool {
         let (from, to) = self.calendar.record.horizon();
-        time.instant().is_some_and(|instant| (from..=to).contains(&instant))
+        let lasts = end.and_then(|end| length(time, end)).unwrap_or_default();
+        let lasts = lasts.clamp(SignedDuration::ZERO, MAX_UNDER_WAY);
+        time.instant().is_some_and(|instant| instant <= to && instant.checked_add(lasts).unwrap_or(instant) >= from)
     }
 
-    /// Adds a listing of `event`; `main` has what an instance leaves out.
-    fn listing(&mut self, event: &Event<'_>, main: Option<&Event<'_>>, id: &str, start: &Time) {
-        if let Err(problem) = self.try_listing(event, main, id, start) {
+    /// Adds a listing of `event`; `main` has what an instance leaves out. `end` stands for the event's own.
+    fn listing(&mut self, event: &Event<'_>, main: Option<&Event<'_>>, id: &str, start: &Time, end: Option<&End>) {
+        if let Err(problem) = self.try_listing(event, main, id, start, end) {
             self.fail(event, problem, id);
         }
     }
@@ -182,6 +228,7 @@ impl Emission<'_, '_> {
         main: Option<&Event<'_>>,
         id: &str,
         start: &Time,
+        end: Option<&End>,
     ) -> Result<(), Problem> {
         let site = if start.form == Form::Local { &start.zone } else { &self.calendar.zone };
         let begin = start.moment(site).ok_or_else(|| Problem::invalid("DTSTART", &start.id()))?;
@@ -197,7 +244,11 @@ impl Emission<'_, '_> {
         let record = self.calendar.record;
         let mut listing = record.listing(id.into(), title.into(), begin);
         listing.timezone = site.name().cloned();
-        listing.end = timed.end_of(start, site);
+        listing.end = match end {
+            Some(End::At(end)) => end.moment(site),
+            Some(End::After(duration)) => end_after(start, duration, site),
+            None => timed.end_of(start, site),
+        };
         body.apply(&mut listing);
         if self.calendar.cancelled {
             listing.status = Status::Cancelled;

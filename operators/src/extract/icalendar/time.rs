@@ -1,8 +1,8 @@
 //! Dates and times of a calendar, and ends.
 
 use calcard::icalendar::ICalendarDuration;
-use jiff::civil::DateTime;
-use jiff::{Span, Timestamp};
+use jiff::civil::{Date, DateTime};
+use jiff::{SignedDuration, Span, Timestamp};
 
 use super::super::zone::Zone;
 use crate::moment::Moment;
@@ -14,6 +14,8 @@ pub(super) struct Time {
     /// On the clock of `zone`.
     pub(super) local: DateTime,
     pub(super) zone: Zone,
+    /// Whether it names no zone: then `zone` is the calendar's.
+    pub(super) floating: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub(super) enum Form {
 impl Time {
     pub(super) fn utc(instant: Timestamp) -> Self {
         let zone = Zone::unknown();
-        Self { form: Form::Utc, local: zone.local(instant), zone }
+        Self { form: Form::Utc, local: zone.local(instant), zone, floating: false }
     }
 
     pub(super) fn with_local(&self, local: DateTime) -> Self {
@@ -49,12 +51,55 @@ impl Time {
         }
     }
 
+    /// The same, with the zone of `other` where it names none itself: what belongs to a time is meant on
+    /// its clock.
+    pub(super) fn beside(self, other: &Self) -> Self {
+        if !self.floating || self.form == Form::Day || other.form == Form::Day {
+            return self;
+        }
+        Self { form: other.form, zone: other.zone.clone(), floating: other.floating, local: self.local }
+    }
+
+    /// The day that is meant where a time in UTC stands for one: its local midnight; or what the time says
+    /// in UTC, where that is the beginning or the end of a day; or the local day. Where the zone is not
+    /// known, full hours stand for the nearest midnight.
+    fn day_meant(&self, zone: &Zone) -> Option<Date> {
+        let local = zone.local(self.instant()?);
+        let midnight = jiff::civil::Time::midnight();
+        let whole = local.minute() % 15 == 0 && local.second() == 0;
+        if local.time() == midnight && zone.is_known() {
+            Some(local.date())
+        } else if self.local.time() == midnight || (self.local.hour(), self.local.minute()) == (23, 59) {
+            Some(self.local.date())
+        } else if zone.is_known() || !whole || local.hour() < 12 {
+            Some(local.date())
+        } else {
+            local.date().tomorrow().ok()
+        }
+    }
+
+    /// Makes a day of a midnight.
+    pub(super) fn make_day(&mut self, zone: &Zone) {
+        if self.form == Form::Utc {
+            let local = self.instant().map_or(self.local, |instant| zone.local(instant));
+            if [local, self.local].iter().any(|at| at.time() == jiff::civil::Time::midnight())
+                && let Some(day) = self.day_meant(zone)
+            {
+                *self = Self { form: Form::Day, local: day.into(), zone: zone.clone(), floating: false };
+            }
+        } else if self.local.time() == jiff::civil::Time::midnight() {
+            self.form = Form::Day;
+        }
+    }
+
     /// On the clock of another time. A day takes that one's time of day, so that it names the
     /// instance of that day.
     pub(super) fn on_clock_of(&self, other: &Self) -> Option<DateTime> {
         match (self.form, other.form) {
             (Form::Day, _) => Some(self.local.date().to_datetime(other.local.time())),
+            (Form::Utc, Form::Day) => Some(self.day_meant(&other.zone)?.into()),
             (_, Form::Day) => Some(self.local.date().into()),
+            _ if self.floating => Some(self.local),
             _ => Some(other.zone.local(self.instant()?)),
         }
     }
@@ -92,6 +137,19 @@ pub(super) fn end_after(start: &Time, duration: &ICalendarDuration, site: &Zone)
     match start.with_local(shifted).moment(site)? {
         Moment::Instant { ms, offset_min } => Some(Moment::Instant { ms: ms + sign * rest * 1000, offset_min }),
         day => Some(day),
+    }
+}
+
+/// How long it is from `start` to `end` on the clock.
+pub(super) fn length(start: &Time, end: &End) -> Option<SignedDuration> {
+    match end {
+        End::At(end) => Some(end.on_clock_of(start)?.duration_since(start.local)),
+        End::After(duration) => {
+            let days = i64::from(duration.weeks) * 7 + i64::from(duration.days);
+            let rest =
+                i64::from(duration.hours) * 3600 + i64::from(duration.minutes) * 60 + i64::from(duration.seconds);
+            (!duration.neg).then(|| SignedDuration::from_secs(days * 86_400 + rest))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The text of a component, and the values of its properties.
+//! The values of the properties of a component.
 
 use calcard::icalendar::{
     ICalendarComponent, ICalendarDuration, ICalendarEntry, ICalendarParameterName, ICalendarStatus, ICalendarValue, Uri,
@@ -9,36 +9,6 @@ use smol_str::SmolStr;
 use super::super::record::source_geo;
 use super::super::words;
 use crate::listing::{Geo, Organizer, Status};
-
-/// Text of a component: unfolded before it is decoded, since some fold between the bytes of one
-/// character; UTF-8, or else Windows-1252, which old calendars are written in.
-pub(super) fn decode(bytes: &[u8]) -> String {
-    let mut unfolded = Vec::with_capacity(bytes.len());
-    for line in bytes.split_inclusive(|&b| b == b'\n') {
-        match line.first() {
-            Some(b' ' | b'\t') if !unfolded.is_empty() => {
-                while matches!(unfolded.last(), Some(b'\n' | b'\r')) {
-                    unfolded.pop();
-                }
-                unfolded.extend_from_slice(line.get(1..).unwrap_or_default());
-            }
-            _ => unfolded.extend_from_slice(line),
-        }
-    }
-    String::from_utf8(unfolded).unwrap_or_else(|error| error.into_bytes().into_iter().map(windows_1252).collect())
-}
-
-/// The character of a byte in Windows-1252 as browsers read it (WHATWG Encoding Standard).
-fn windows_1252(byte: u8) -> char {
-    const UPPER: [char; 32] = [
-        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘',
-        '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
-    ];
-    match byte {
-        0x80..=0x9F => UPPER.get(usize::from(byte - 0x80)).copied().unwrap_or(char::REPLACEMENT_CHARACTER),
-        other => char::from(other),
-    }
-}
 
 pub(super) fn parse_component(text: &str) -> Vec<ICalendarComponent> {
     match Parser::new(text).entry() {
@@ -128,4 +98,12 @@ pub(super) fn status_of(entry: &ICalendarEntry) -> Option<Status> {
         ICalendarValue::Text(word) => words::status(word),
         _ => None,
     }
+}
+
+/// The coordinates of an X-APPLE-STRUCTURED-LOCATION: `geo:latitude,longitude`.
+pub(super) fn structured_geo_of(entry: &ICalendarEntry) -> Option<Geo> {
+    let text = text_of(entry)?;
+    let (_, numbers) = text.rsplit_once("geo:")?;
+    let (latitude, longitude) = numbers.split(';').next()?.split_once(',')?;
+    source_geo(latitude.trim().parse().ok()?, longitude.trim().parse().ok()?)
 }
