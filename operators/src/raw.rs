@@ -133,6 +133,10 @@ pub enum DeadLetterCode {
     StringTooLong,
     /// A time zone that nobody knows: its times were read in another one.
     UnknownTimezone,
+    /// Something that seems to be an event and is not read as one. It is told beside what was read.
+    NotAnEvent,
+    /// Read although it is not quite what the content type promises. It is told beside what was read.
+    ReadLeniently,
     /// More listings, or more instances of a series, than the limit.
     TooManyListings,
     /// The result is larger than its topic takes.
@@ -155,6 +159,8 @@ impl DeadLetterCode {
             Self::InvalidField => "invalid-field",
             Self::StringTooLong => "string-too-long",
             Self::UnknownTimezone => "unknown-timezone",
+            Self::NotAnEvent => "not-an-event",
+            Self::ReadLeniently => "read-leniently",
             Self::TooManyListings => "too-many-listings",
             Self::OutputTooLarge => "output-too-large",
             Self::InvalidControl => "invalid-control",

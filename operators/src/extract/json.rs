@@ -64,10 +64,41 @@ impl<'a> Node<'a> {
         parsed.map_err(|error| match too_deep.get() {
             true => Problem::new(
                 DeadLetterCode::NestedTooDeeply,
-                format!("the JSON is nested more than {max_nesting} levels deep"),
+                format!("the JSON is nested more than limits.max_nesting, {max_nesting}, levels deep"),
             ),
             false => malformed(&error),
         })
+    }
+
+    /// Reads values that stand one after the other, as one list; a single value is itself.
+    pub(crate) fn parse_all(text: &'a str, max_nesting: usize) -> Option<Self> {
+        let too_deep = Cell::new(false);
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let mut values = Vec::new();
+        while deserializer.end().is_err() {
+            values.push(Seed { room: max_nesting, too_deep: &too_deep }.deserialize(&mut deserializer).ok()?);
+        }
+        match values.len() {
+            0 => None,
+            1 => values.pop(),
+            _ => Some(Self::List(values)),
+        }
+    }
+
+    /// Gives members other names, in all objects within.
+    pub(crate) fn rename(&mut self, rename: &impl Fn(&str) -> Option<String>) {
+        match self {
+            Self::List(items) => items.iter_mut().for_each(|item| item.rename(rename)),
+            Self::Object(members) => {
+                for (name, value) in members {
+                    if let Some(other) = rename(name.as_str()) {
+                        *name = Name::new(Cow::Owned(other));
+                    }
+                    value.rename(rename);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The member `key` of an object. Of members of one name the last counts.

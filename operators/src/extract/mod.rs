@@ -23,10 +23,14 @@
 //! - Nothing depends on a clock: horizons are relative to the record's timestamp.
 
 mod config;
+mod encoding;
 mod icalendar;
 mod json;
 mod jsonld;
+mod lenient;
 mod mapped;
+mod marks;
+mod online;
 mod place;
 mod problem;
 mod record;
@@ -49,6 +53,7 @@ pub use config::{
     Capture, ConfigProblem, ExtractConfig, Field, Format, Limits, Mapping, Place, SourceConfig, UnknownSources,
 };
 
+use self::encoding::{Decoded, around_broken};
 use self::mapped::CompiledMapping;
 use self::problem::Problem;
 use self::record::{Output, Record, Source};
@@ -187,13 +192,21 @@ impl Extractor {
         if bytes.trim_ascii().is_empty() {
             return Err(Problem::new(DeadLetterCode::EmptyRecord, "the record's value is empty"));
         }
-        let format = format_of(raw, reader)?;
-        let record = Record::new(bytes, name, &reader.source, &self.limits, raw.origin.timestamp_ms);
+        let content_type = raw.content_type.as_deref().or(reader.source.config.content_type.as_deref());
+        let format = format_of(content_type, reader)?;
+        let decoded = Decoded::of(bytes, content_type, format == Format::ICalendar)?;
+        let record = Record::new(&decoded.bytes, name, &reader.source, &self.limits, raw.origin.timestamp_ms);
         let mut output = read(format, &record, reader.mapping.as_ref())?;
         output.deduplicate();
+        if let Some(guess) = decoded.guess {
+            output.warn(Problem::new(DeadLetterCode::ReadLeniently, guess), around_broken(bytes));
+        }
         let timeless = record.is_timeless();
         let nothing = output.listings.is_empty() && !output.failures.is_empty();
         output.failures.append(&mut output.warnings);
+        if output.rewritten || decoded.is_rewritten() {
+            output.failures = as_they_stand(output.failures, &decoded, bytes);
+        }
         if nothing {
             return Ok(Read { document: None, failures: output.failures, timeless });
         }
@@ -235,12 +248,11 @@ impl Extractor {
     }
 }
 
-fn format_of(raw: &RawRecord, Reader { source, mapping }: &Reader) -> Result<Format, Problem> {
+fn format_of(content_type: Option<&str>, Reader { source, mapping }: &Reader) -> Result<Format, Problem> {
     if let Some(format) = source.config.format {
         return Ok(format);
     }
-    let given = raw.content_type.as_deref().or(source.config.content_type.as_deref());
-    let Some(given) = given else {
+    let Some(given) = content_type else {
         return Err(Problem::new(DeadLetterCode::UnknownContentType, "there is no content type"));
     };
     let kind = given.split(';').next().unwrap_or_default().trim();
@@ -267,6 +279,36 @@ fn read(format: Format, record: &Record<'_>, mapping: Option<&CompiledMapping>) 
     };
     catch_unwind(AssertUnwindSafe(adapter))
         .unwrap_or_else(|_| Err(Problem::new(DeadLetterCode::Malformed, "reading it failed unexpectedly")))
+}
+
+/// Parts of one record that are looked for in its bytes; that takes a look at all of them each time.
+const MAX_SEARCHED: usize = 100;
+
+/// Parts with the bytes that they have in the record, where it was decoded or mended before it was read. Where
+/// they cannot be found there, the record as a whole stands for them, once.
+fn as_they_stand(parts: Vec<record::PartFailure>, decoded: &Decoded<'_>, bytes: &[u8]) -> Vec<record::PartFailure> {
+    let mut found = Vec::with_capacity(parts.len());
+    let mut lost: Option<(record::PartFailure, usize)> = None;
+    for (index, mut part) in parts.into_iter().enumerate() {
+        part.bytes = decoded.as_written(&part.bytes).into_owned();
+        if index < MAX_SEARCHED && memchr::memmem::find(bytes, &part.bytes).is_some() {
+            found.push(part);
+        } else if let Some((_, count)) = &mut lost {
+            *count += 1;
+        } else {
+            lost = Some((part, 1));
+        }
+    }
+    if let Some((mut first, count)) = lost {
+        if count > 1 {
+            first.problem.reason =
+                format!("{count} parts cannot be used, of which the first: {}", first.problem.reason);
+            first.part = None;
+        }
+        first.bytes = bytes.to_vec();
+        found.push(first);
+    }
+    found
 }
 
 fn dead_letter(record: RawRecord, problem: Problem) -> DeadLetter {

@@ -8,11 +8,13 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use super::config::{Limits, SourceConfig};
+use super::marks;
+use super::online::{self, Presence};
 use super::problem::Problem;
 use super::when;
 use super::zone::Zone;
 use crate::ids::{ListingId, digest};
-use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Organizer, Point, Texts};
+use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Organizer, Point, Status, Texts, Venue};
 use crate::moment::{DAY_MS, Moment};
 use crate::raw::{DeadLetterCode, Extracted, SourceStamp};
 use crate::sanitize::is_blank;
@@ -45,6 +47,8 @@ pub(crate) struct Output {
     pub(crate) failures: Vec<PartFailure>,
     /// What was read otherwise than it stands there, or only in part: told, but nothing is lost.
     pub(crate) warnings: Vec<PartFailure>,
+    /// Whether parts were read from a text that was mended before.
+    pub(crate) rewritten: bool,
     /// Whether the record seems cut off: what it does not name is not withdrawn.
     pub(crate) cut_off: bool,
 }
@@ -125,6 +129,11 @@ impl<'a> Record<'a> {
         Listing { source, external_id, title, ..Listing::new("", "", "", start) }
     }
 
+    /// The zone of times that name none, of what takes place at `venue`.
+    pub(crate) fn zone_of(&self, _venue: &Venue) -> Zone {
+        self.source.zone.clone()
+    }
+
     /// Applies what holds for listings of every format: limits, the category map, years that make
     /// sense, midnight that means nothing.
     pub(crate) fn accept(&self, mut listing: Listing, stamp: SourceStamp) -> Result<Extracted, Problem> {
@@ -140,6 +149,8 @@ impl<'a> Record<'a> {
                 "the title holds nothing but markup or what is invisible",
             ));
         }
+        settle_status(&mut listing);
+        settle_presence(&mut listing);
         self.map_categories(&mut listing.source_categories);
         Ok(Extracted { listing, stamp })
     }
@@ -237,6 +248,27 @@ impl<'a> Record<'a> {
         };
         (instant(self.timestamp_ms.saturating_sub(past)), instant(self.timestamp_ms.saturating_add(future)))
     }
+}
+
+/// Takes the status from the title where it says more than the source's field does.
+fn settle_status(listing: &mut Listing) {
+    if let Some(marked) = marks::status(&listing.title) {
+        listing.status = listing.status.max(marked);
+    }
+    listing.online |= listing.status == Status::MovedOnline;
+}
+
+/// Takes from the words for the place, and from addresses of meetings, whether it is online.
+fn settle_presence(listing: &mut Listing) {
+    if listing.online {
+        return;
+    }
+    let venue = &listing.venue;
+    let place = venue.name.as_deref().or(venue.address.as_deref());
+    let named = [venue.name.as_deref(), venue.address.as_deref()];
+    listing.online = named.into_iter().flatten().any(|text| online::presence(text) != Presence::OnSite)
+        || listing.urls.iter().any(|url| online::is_meeting(url))
+        || (place.is_none() && listing.description.as_deref().is_some_and(|text| online::meeting_in(text).is_some()));
 }
 
 /// Refuses ids that are empty, too long, or hold control characters, which databases and tools

@@ -26,6 +26,8 @@ const MIN_PERIOD: u64 = 15 * 60;
 /// A series, with all times on one clock.
 pub(super) struct Series<'r> {
     pub(super) start: DateTime,
+    /// Whether the start is an instance, whether or not a rule names it.
+    pub(super) starts: bool,
     /// The rules, with the last time that each may reach.
     pub(super) rules: &'r [(ICalendarRecurrenceRule, Option<DateTime>)],
     /// Rules of what is left out, likewise.
@@ -54,12 +56,12 @@ pub(super) struct Expansion {
 }
 
 impl Series<'_> {
-    /// Expands the series, taking what it costs from `budget`. The start is its first instance,
-    /// whether or not a rule names it.
+    /// Expands the series, taking what it costs from `budget`.
     pub(super) fn expand(&self, budget: &mut u64) -> Expansion {
         let mut expansion = Expansion::default();
         let mut instants = BTreeSet::new();
-        instants.extend(std::iter::once(self.start).chain(self.extra.iter().copied()).filter(|&at| self.wants(at)));
+        let start = Some(self.start).filter(|_| self.starts);
+        instants.extend(start.into_iter().chain(self.extra.iter().copied()).filter(|&at| self.wants(at)));
         for (rule, until) in self.rules {
             if let Err(reason) = self.expand_rule(rule, *until, budget, &mut instants, &mut expansion) {
                 expansion.bad_rule = Some(reason);
@@ -223,6 +225,7 @@ mod tests {
         let start: DateTime = start.parse().unwrap();
         Series {
             start,
+            starts: true,
             rules: &[(rule(text), None)],
             excluding: &[],
             extra: &[],
@@ -298,6 +301,7 @@ mod tests {
         assert_eq!(expansion.instants.len(), 10);
         let old = Series {
             start: "1901-03-03T19:00".parse().unwrap(),
+            starts: true,
             rules: &[(rule("FREQ=HOURLY"), None)],
             excluding: &[],
             extra: &[],

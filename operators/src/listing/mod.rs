@@ -400,13 +400,15 @@ impl From<Ratio> for f64 {
 }
 
 /// Whether an event takes place, in the words of schema.org's `EventStatusType`, with iCalendar's
-/// TENTATIVE beside them.
+/// TENTATIVE and the `SoldOut` of offers beside them. The later ones weigh more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
     /// As planned.
     #[default]
     Scheduled,
+    /// As planned, and no place is left.
+    SoldOut,
     /// Not certain yet.
     Tentative,
     /// Moved to another date.

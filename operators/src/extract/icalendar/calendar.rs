@@ -8,12 +8,13 @@ use calcard::common::PartialDateTime;
 use calcard::icalendar::{ICalendarEntry, ICalendarPeriod, ICalendarValue};
 use jiff::tz::Offset;
 
+use super::super::encoding::guessed;
 use super::super::problem::Problem;
 use super::super::record::{Output, Record, cut};
 use super::super::recurrence::civil;
 use super::super::when::{self, When};
 use super::super::zone::Zone;
-use super::lines::{guessed, without_end};
+use super::lines::without_end;
 use super::scan::Components;
 use super::time::{End, Form, Time};
 use super::zones::defined_zone;

@@ -1,7 +1,8 @@
 //! The lines of a calendar, and what they come to when they are joined again.
 
-use std::borrow::Cow;
 use std::ops::Range;
+
+use super::super::encoding::guessed;
 
 /// The lines of a text, each with its end: a line feed, a carriage return, or both.
 pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
@@ -164,20 +165,6 @@ const KNOWN: &[&str] = &[
     "TIMEZONE-ID",
 ];
 
-/// Text whose bytes are not all UTF-8: damaged UTF-8 where most of what is not ASCII is, or else
-/// Windows-1252, which old calendars are written in.
-pub(super) fn guessed(bytes: &[u8]) -> Cow<'_, str> {
-    let (mut fine, mut broken) = (0usize, 0usize);
-    for chunk in bytes.utf8_chunks() {
-        fine += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
-        broken += usize::from(!chunk.invalid().is_empty());
-    }
-    match fine > broken {
-        true => String::from_utf8_lossy(bytes),
-        false => encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,12 +199,5 @@ mod tests {
         assert_eq!(of("SUMMARY:a\r\r\n b\r\n\tc\r\nUID:1\r\n"), "SUMMARY:abc\nUID:1\n");
         let soft = "DESCRIPTION;ENCODING=QUOTED-PRINTABLE:Gr=C3=BC=\nn\nUID:1\n";
         assert_eq!(of(soft), soft);
-    }
-
-    #[test]
-    fn damaged_text_keeps_what_is_fine() {
-        assert_eq!(guessed("Čas é ř".as_bytes()), "Čas é ř");
-        assert_eq!(guessed(b"Z\xC3\xBCge nach K\xC3\xB6ln \xF0\x9F"), "Züge nach Köln \u{fffd}");
-        assert_eq!(guessed(b"caf\xE9"), "café");
     }
 }

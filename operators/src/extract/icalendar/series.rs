@@ -123,6 +123,7 @@ impl Emission<'_, '_> {
         let excluded_days = days.iter().map(|time| time.local.date()).collect();
         let mut expansion = Series {
             start: start.local,
+            starts: true,
             rules: &main.rules,
             excluding: &main.excluding,
             extra: &extra,

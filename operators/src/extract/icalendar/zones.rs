@@ -195,6 +195,7 @@ impl<'c> Observance<'c> {
         let none = HashSet::new();
         Series {
             start: self.start,
+            starts: true,
             rules: &rules,
             excluding: &[],
             extra: &extra,
