@@ -35,6 +35,7 @@ mod place;
 mod problem;
 mod record;
 mod recurrence;
+mod site;
 #[cfg(test)]
 mod test_support;
 mod text_range;
@@ -50,13 +51,15 @@ use smol_str::SmolStr;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 pub use config::{
-    Capture, ConfigProblem, ExtractConfig, Field, Format, Limits, Mapping, Place, SourceConfig, UnknownSources,
+    Capture, ConfigProblem, ExtractConfig, Field, Format, Limits, Mapping, Place, SourceConfig, SourcePlace,
+    UnknownSources,
 };
 
 use self::encoding::{Decoded, around_broken};
 use self::mapped::CompiledMapping;
 use self::problem::Problem;
 use self::record::{Output, Record, Source};
+use self::site::Site;
 use self::zone::Zone;
 use crate::listing::{GeoProvenance, Listing};
 use crate::raw::{DeadLetter, DeadLetterCode, Document, RawRecord};
@@ -198,6 +201,7 @@ impl Extractor {
         let record = Record::new(&decoded.bytes, name, &reader.source, &self.limits, raw.origin.timestamp_ms);
         let mut output = read(format, &record, reader.mapping.as_ref())?;
         output.deduplicate();
+        output.settle_midnights();
         if let Some(guess) = decoded.guess {
             output.warn(Problem::new(DeadLetterCode::ReadLeniently, guess), around_broken(bytes));
         }
@@ -372,6 +376,7 @@ fn compile_source(
     config.format = config.format.or(defaults.format);
     config.content_type = config.content_type.or_else(|| defaults.content_type.clone());
     config.timezone = config.timezone.or_else(|| defaults.timezone.clone());
+    config.place = config.place.or_else(|| defaults.place.clone());
     let mut problem = |key: &str, message: String| {
         problems.push(ConfigProblem { path: format!("{path}.{key}"), message });
     };
@@ -382,6 +387,13 @@ fn compile_source(
         }
         zone
     });
+    let site = config.place.as_ref().and_then(|place| match Site::compile(place) {
+        Ok(site) => Some(site),
+        Err((key, message)) => {
+            problem(&format!("place.{key}"), message);
+            None
+        }
+    });
     if !(0.0..=1.0).contains(&config.trust) {
         problem("trust", "must be between 0 and 1".to_owned());
     }
@@ -391,7 +403,7 @@ fn compile_source(
     let mapping_path = format!("{path}.mapping");
     let mapping = config.mapping.as_ref().map(|mapping| CompiledMapping::compile(mapping, &mapping_path, problems));
     let category_map = config.category_map.iter().map(|(from, to)| (from.to_lowercase(), to.clone())).collect();
-    Reader { source: Source { zone: zone.unwrap_or_else(Zone::unknown), category_map, config }, mapping }
+    Reader { source: Source { zone: zone.unwrap_or_else(Zone::unknown), site, category_map, config }, mapping }
 }
 
 /// What extraction depends on, and the versions of the adapters.

@@ -2,7 +2,7 @@
 //! for listings of every format.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 use smol_str::SmolStr;
@@ -11,6 +11,7 @@ use super::config::{Limits, SourceConfig};
 use super::marks;
 use super::online::{self, Presence};
 use super::problem::Problem;
+use super::site::{self, Site};
 use super::when;
 use super::zone::Zone;
 use crate::ids::{ListingId, digest};
@@ -24,6 +25,8 @@ use crate::sanitize::is_blank;
 pub(crate) struct Source {
     pub(crate) config: SourceConfig,
     pub(crate) zone: Zone,
+    /// Where its events take place that do not say where.
+    pub(crate) site: Option<Site>,
     /// Lower-case words of the source, and what they become.
     pub(crate) category_map: BTreeMap<String, String>,
 }
@@ -61,6 +64,10 @@ pub(crate) struct PartFailure {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// Entries with a time that a record has to have for [`Output::settle_midnights`], and titles among them.
+const MIN_MIDNIGHTS: usize = 8;
+const MIN_TITLES: usize = 4;
+
 impl Output {
     /// Notes a part that cannot be used. `external_id`, where it could be read, keeps what the
     /// listing said before.
@@ -88,6 +95,34 @@ impl Output {
     /// How many more events the record may hold.
     pub(crate) fn room(&self, limits: &Limits) -> usize {
         limits.max_listings_per_record.saturating_sub(self.listings.len() + self.failures.len())
+    }
+
+    /// Makes days of the times of a record nearly all of whose entries begin at 00:00: nobody begins so much then,
+    /// and the times are not known. An end by day says that one is, and so does a zone that nobody knows:
+    /// 00:00 in UTC is an evening somewhere. Records of few entries say nothing; there it has to be configured.
+    pub(crate) fn settle_midnights(&mut self) {
+        let local = |listing: &Listing| match listing.start {
+            Moment::Instant { offset_min, .. } => listing.timezone.is_some() || offset_min != 0,
+            Moment::Day(_) => false,
+        };
+        let unknown = |listing: &Listing| {
+            local(listing)
+                && when::is_midnight(&listing.start)
+                && listing.end.is_none_or(|end| end.is_day() || when::is_midnight(&end))
+        };
+        let timed = self.listings.iter().filter(|one| !one.listing.start.is_day()).count();
+        if timed < MIN_MIDNIGHTS {
+            return;
+        }
+        let at_midnight = || self.listings.iter().map(|one| &one.listing).filter(|listing| unknown(listing));
+        let titles: HashSet<&str> = at_midnight().map(|listing| &*listing.title).take(MIN_TITLES * 4).collect();
+        if at_midnight().count() * 10 < timed * 9 || titles.len() < MIN_TITLES {
+            return;
+        }
+        for listing in self.listings.iter_mut().map(|one| &mut one.listing).filter(|listing| unknown(listing)) {
+            listing.start = Moment::Day(listing.start.local_date());
+            listing.end = listing.end.map(when::last_day);
+        }
     }
 
     /// Leaves one listing for each external id: that of the greatest stamp, the last among equals.
@@ -130,8 +165,10 @@ impl<'a> Record<'a> {
     }
 
     /// The zone of times that name none, of what takes place at `venue`.
-    pub(crate) fn zone_of(&self, _venue: &Venue) -> Zone {
-        self.source.zone.clone()
+    pub(crate) fn zone_of(&self, venue: &Venue) -> Zone {
+        let of_place = || site::zone_of(venue, self.source.site.as_ref());
+        let configured = self.source.config.timezone.is_some();
+        Some(()).filter(|()| !configured).and_then(|()| of_place()).unwrap_or_else(|| self.source.zone.clone())
     }
 
     /// Applies what holds for listings of every format: limits, the category map, years that make
@@ -151,6 +188,10 @@ impl<'a> Record<'a> {
         }
         settle_status(&mut listing);
         settle_presence(&mut listing);
+        site::turn_round(&mut listing.venue);
+        if let Some(site) = &self.source.site {
+            site.inherit(&mut listing);
+        }
         self.map_categories(&mut listing.source_categories);
         Ok(Extracted { listing, stamp })
     }
@@ -311,10 +352,11 @@ pub(crate) fn cut(text: &str, limit: usize) -> String {
     text.get(..end).unwrap_or_default().to_owned()
 }
 
-/// Coordinates that the source itself gave for the venue.
+/// Coordinates that the source itself gave for the venue. What cannot be a latitude is the longitude.
 pub(crate) fn source_geo(latitude: f64, longitude: f64) -> Option<Geo> {
+    let turned = || Point::from_degrees(longitude, latitude).filter(|_| latitude.abs() > 90.0);
     Some(Geo {
-        point: Point::from_degrees(latitude, longitude)?,
+        point: Point::from_degrees(latitude, longitude).or_else(turned)?,
         precision: GeoPrecision::Venue,
         provenance: GeoProvenance::Source,
     })
@@ -339,6 +381,36 @@ mod tests {
         assert_eq!(check_id("", &limits).unwrap_err().code, DeadLetterCode::MissingField);
         assert_eq!(check_id("a\u{0}b", &limits).unwrap_err().code, DeadLetterCode::InvalidField);
         assert_eq!(check_id(&"x".repeat(2000), &limits).unwrap_err().code, DeadLetterCode::StringTooLong);
+    }
+
+    /// How many of these starts, each with an end, become days.
+    fn days(entries: &[(&str, Option<&str>)], timezone: Option<&str>) -> usize {
+        let mut output = Output::default();
+        for (index, (start, end)) in entries.iter().enumerate() {
+            let mut listing = Listing::new("s", &index.to_string(), &format!("Loom {index}"), start.parse().unwrap());
+            listing.end = end.map(|end| end.parse().unwrap());
+            listing.timezone = timezone.map(Into::into);
+            output.listings.push(Extracted { listing, stamp: SourceStamp::default() });
+        }
+        output.settle_midnights();
+        output.listings.iter().filter(|one| one.listing.start.is_day()).count()
+    }
+
+    #[test]
+    fn midnight_says_nothing_where_nearly_all_entries_have_it() {
+        let midnight = ("2026-05-01T00:00:00+02:00", None);
+        let night = ("2026-05-01T00:00:00+02:00", Some("2026-05-01T06:00:00+02:00"));
+        let evening = ("2026-05-01T20:00:00+02:00", None);
+        let whole = ("2026-05-01T00:00:00+02:00", Some("2026-05-02T00:00:00+02:00"));
+        assert_eq!(days(&[midnight; 10], None), 10);
+        assert_eq!(days(&[whole; 10], None), 10);
+        assert_eq!(days(&[[midnight; 19].as_slice(), &[evening]].concat(), None), 19);
+        assert_eq!(days(&[[midnight; 7].as_slice(), &[evening; 3]].concat(), None), 0);
+        assert_eq!(days(&[midnight; 5], None), 0, "too few to tell");
+        assert_eq!(days(&[night; 10], None), 0, "who says that it ends at six knows when it begins");
+        let utc = ("2026-05-01T00:00:00+00:00", None);
+        assert_eq!(days(&[utc; 10], None), 0, "an evening somewhere");
+        assert_eq!(days(&[utc; 10], Some("Europe/London")), 10);
     }
 
     #[test]

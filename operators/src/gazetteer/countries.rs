@@ -214,3 +214,84 @@ const REGIONS: &[(&str, &str, &[&str])] = &[
     ("US", "WV", &["wv", "west virginia"]),
     ("US", "WY", &["wy", "wyoming"]),
 ];
+
+/// What a name means beside a city.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Area {
+    /// A country, and one is meant in which no city is looked for.
+    Country,
+    /// The country in which the city is looked for.
+    OwnCountry,
+    /// A region.
+    Region,
+}
+
+/// The area that a folded name stands for, unless `country` says that something in another country is meant.
+pub(super) fn area(name: &str, country: Option<&str>) -> Option<Area> {
+    let of_country = COUNTRY_NAMES.get(name).copied().or_else(|| COUNTRY_CODES.get(&code_letters(name)?).copied());
+    match (of_country, country) {
+        (Some(_), None) => return Some(Area::Country),
+        (Some(code), Some(country)) if code == country => return Some(Area::OwnCountry),
+        (Some(_), Some(_)) => return None,
+        (None, _) => {}
+    }
+    let here = |code: &str| country.is_none_or(|country| country == code);
+    let region = REGIONS.iter().any(|(code, _, names)| names.contains(&name) && here(code));
+    (region || OTHER_REGIONS.contains(&name)).then_some(Area::Region)
+}
+
+/// Regions of other countries that towns elsewhere have their names from, folded.
+const OTHER_REGIONS: &[&str] = &[
+    "andalucia",
+    "andalusia",
+    "aquitaine",
+    "baden wurttemberg",
+    "bavaria",
+    "bayern",
+    "bohemia",
+    "brittany",
+    "bretagne",
+    "burgundy",
+    "catalonia",
+    "cataluna",
+    "catalunya",
+    "corsica",
+    "crete",
+    "east anglia",
+    "flanders",
+    "galicia",
+    "hesse",
+    "hessen",
+    "kerala",
+    "lombardia",
+    "lombardy",
+    "lower saxony",
+    "maharashtra",
+    "moravia",
+    "niedersachsen",
+    "normandie",
+    "normandy",
+    "north island",
+    "provence",
+    "punjab",
+    "rajasthan",
+    "saarland",
+    "sachsen",
+    "sardinia",
+    "saxony",
+    "sicilia",
+    "sicily",
+    "silesia",
+    "south island",
+    "tamil nadu",
+    "thuringia",
+    "thuringen",
+    "toscana",
+    "transylvania",
+    "tuscany",
+    "tyrol",
+    "tirol",
+    "ulster",
+    "vlaanderen",
+    "wallonia",
+];

@@ -43,40 +43,55 @@ impl Cities {
         Self { config, remembered: HashMap::new() }
     }
 
-    /// The centre of the city of a venue.
+    /// The centre of the city of a venue: of the one that it names, or else of the one in its address or name.
     pub(super) fn locate(&mut self, venue: &VenueView<'_>) -> Option<Geo> {
         if !self.config.gazetteer {
             return None;
         }
-        let question = question(venue)?;
-        if let Some(answer) = self.remembered.get(&question) {
+        let named = venue.city.map(|city| Question::City(city, venue.region, venue.country));
+        let texts = [venue.address, venue.name].into_iter().flatten().map(|text| Question::Text(text, venue.country));
+        named.into_iter().chain(texts).find_map(|question| self.answer(question))
+    }
+
+    fn answer(&mut self, question: Question<'_>) -> Option<Geo> {
+        let asked = question.key();
+        if let Some(answer) = self.remembered.get(&asked) {
             return *answer;
         }
-        let answer = self.look_up(venue);
+        let answer = self.look_up(question);
         if self.remembered.len() >= Self::MAX_REMEMBERED {
             self.remembered.clear();
         }
-        self.remembered.insert(question, answer);
+        self.remembered.insert(asked, answer);
         answer
     }
 
-    pub(super) fn look_up(&self, venue: &VenueView<'_>) -> Option<Geo> {
+    fn look_up(&self, question: Question<'_>) -> Option<Geo> {
         let gazetteer = Gazetteer::embedded();
-        let country = venue.country.or(self.config.default_country.as_deref());
-        let point = match venue.city {
-            Some(city) => gazetteer.city(city, venue.region, country),
-            None => [venue.address, venue.name].into_iter().flatten().find_map(|text| gazetteer.address(text)),
+        let default = self.config.default_country.as_deref();
+        let town = match question {
+            Question::City(city, region, country) => gazetteer.town(city, region, country.or(default)),
+            Question::Text(text, country) => gazetteer.address(text, country.or(default)).map(|parsed| parsed.town),
         };
-        point.map(|point| Geo { point, precision: GeoPrecision::City, provenance: GeoProvenance::Gazetteer })
+        town.map(|town| Geo { point: town.point, precision: GeoPrecision::City, provenance: GeoProvenance::Gazetteer })
     }
 }
 
-/// Everything on which the city of a venue depends; `None` where nothing can be found.
-fn question(venue: &VenueView<'_>) -> Option<String> {
-    let parts = match venue.city {
-        Some(_) => [venue.city, venue.region, venue.country],
-        None => [None, venue.address, venue.name],
-    };
-    let texts = parts.map(Option::unwrap_or_default);
-    texts.iter().any(|text| !text.is_empty()).then(|| texts.join("\u{1f}"))
+/// What the gazetteer is asked.
+#[derive(Clone, Copy)]
+enum Question<'a> {
+    /// A city, with region and country.
+    City(&'a str, Option<&'a str>, Option<&'a str>),
+    /// An address or the name of a venue, with the country.
+    Text(&'a str, Option<&'a str>),
+}
+
+impl Question<'_> {
+    fn key(self) -> String {
+        let or_empty = Option::unwrap_or_default;
+        match self {
+            Self::City(city, region, country) => ["c", city, or_empty(region), or_empty(country)].join("\u{1f}"),
+            Self::Text(text, country) => ["t", text, or_empty(country)].join("\u{1f}"),
+        }
+    }
 }

@@ -22,7 +22,7 @@ use timely::dataflow::operators::vec::Map;
 use self::cities::Cities;
 use crate::epochs::Epochs;
 use crate::ids::ListingId;
-use crate::listing::LiveListing;
+use crate::listing::{GeoPrecision, LiveListing};
 use crate::meter::Held;
 use crate::{Epoch, Shared};
 
@@ -79,7 +79,8 @@ impl<'scope> Geocode<'scope> for VecCollection<'scope, Epoch, Shared<LiveListing
     fn geocode(self, places: VecCollection<'scope, Epoch, Place, isize>, config: GeocodeConfig) -> Geocoded<'scope> {
         let mut cities = Cities::new(config.clone());
         let (direct, keyed) = self.inner.ok_err(move |(live, epoch, diff): ListingUpdate| {
-            if live.listing.geo().is_some() {
+            // The place of a source stands for the city of its listings only: better may be known.
+            if live.listing.geo().is_some_and(|geo| geo.precision > GeoPrecision::City) {
                 return Ok((live, epoch, diff));
             }
             match PlaceKey::of(&live.listing.view().venue) {
@@ -150,7 +151,9 @@ impl Change {
 
 /// The listing with the best coordinates there are; the listing itself where that changes nothing.
 fn located(live: &Shared<LiveListing>, place: Option<&Place>, cities: &mut Cities) -> Shared<LiveListing> {
-    let geo = place.and_then(Place::geo).or_else(|| cities.locate(&live.listing.view().venue));
+    let own = live.listing.geo();
+    let of_city = || if own.is_none() { cities.locate(&live.listing.view().venue) } else { None };
+    let geo = place.and_then(Place::geo).or_else(of_city);
     if geo == live.located {
         return live.clone();
     }
@@ -310,7 +313,7 @@ mod tests {
 
     use super::*;
     use crate::Listing;
-    use crate::listing::{Geo, GeoPrecision, GeoProvenance, Point, Venue};
+    use crate::listing::{Geo, GeoProvenance, Point, Venue};
 
     fn live(id: &str, venue: Venue) -> Shared<LiveListing> {
         let mut listing = Listing::new("s", id, "t", "2026-03-28".parse().unwrap());
@@ -505,13 +508,13 @@ mod tests {
                 Step::NextEpoch => {}
             }
         }
-        let cities = Cities::new(GeocodeConfig::default());
+        let mut cities = Cities::new(GeocodeConfig::default());
         let (mut listings, mut first) = (Counts::new(), BTreeMap::new());
         for live in current.into_values() {
             let venue = &live.listing.view().venue;
             let key = PlaceKey::of(venue).filter(|_| venue.geo.is_none());
             let place = key.as_ref().and_then(|key| known.get(key));
-            let found = || place.and_then(Place::geo).or_else(|| cities.look_up(venue));
+            let mut found = || place.and_then(Place::geo).or_else(|| cities.locate(venue));
             let located = if venue.geo.is_none() { found() } else { None };
             if let Some(key) = key.filter(|_| place.is_none()) {
                 let request = PlaceRequest::new(&key, venue);

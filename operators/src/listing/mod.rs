@@ -435,7 +435,7 @@ pub struct LiveListing {
     pub updated_at: i64,
     /// What the source says now.
     pub listing: Shared<PackedListing>,
-    /// Coordinates that were found for it, where the source gave none.
+    /// Coordinates that were found for it, where the source gave none, or none but those of its city.
     pub located: Option<Geo>,
 }
 
@@ -460,7 +460,10 @@ impl LiveListing {
 
     /// The best coordinates that are known.
     pub fn geo(&self) -> Option<Geo> {
-        self.listing.geo().or(self.located)
+        match (self.listing.geo(), self.located) {
+            (Some(own), Some(found)) if found.precision > own.precision => Some(found),
+            (own, found) => own.or(found),
+        }
     }
 }
 

@@ -214,7 +214,7 @@ impl<'a> Event<'a> {
         match self.end.as_ref()? {
             End::At(end) => {
                 let shift = self.start.as_ref().map(|own| start.local.duration_since(own.local)).unwrap_or_default();
-                let end = end.with_local(end.local.checked_add(shift).ok()?);
+                let end = end.with_local(end.local.checked_add(shift).ok()?).beside(start);
                 if end.form == Form::Day && end.local.date() > start.local.date() {
                     return end.local.date().yesterday().ok().map(Moment::Day);
                 }

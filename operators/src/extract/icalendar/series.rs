@@ -12,6 +12,7 @@ use super::calendar::Calendar;
 use super::event::{Body, Event};
 use super::time::{End, Form, Time, end_after, length};
 use crate::listing::Status;
+use crate::moment::Moment;
 use crate::raw::DeadLetterCode;
 
 /// The VEVENTs of one UID: an event, or a series with the instances that differ.
@@ -231,8 +232,6 @@ impl Emission<'_, '_> {
         start: &Time,
         end: Option<&End>,
     ) -> Result<(), Problem> {
-        let site = if start.form == Form::Local { &start.zone } else { &self.calendar.zone };
-        let begin = start.moment(site).ok_or_else(|| Problem::invalid("DTSTART", &start.id()))?;
         let (title, body) = match (&event.title, main) {
             (Some(title), _) => (title, event.body.clone()),
             (None, Some(main)) => {
@@ -243,14 +242,22 @@ impl Emission<'_, '_> {
         };
         let timed = if event.end.is_none() { main.unwrap_or(event) } else { event };
         let record = self.calendar.record;
-        let mut listing = record.listing(id.into(), title.into(), begin);
+        // The start stands in until it is known: the zone of times that name none may be that of the place.
+        let mut listing = record.listing(id.into(), title.into(), Moment::Day(start.local.date()));
+        body.apply(&mut listing);
+        let zone = match self.calendar.zone.is_known() {
+            true => self.calendar.zone.clone(),
+            false => record.zone_of(&listing.venue),
+        };
+        let start = &start.in_zone(&zone);
+        let site = if start.form == Form::Local { &start.zone } else { &zone };
+        listing.start = start.moment(site).ok_or_else(|| Problem::invalid("DTSTART", &start.id()))?;
         listing.timezone = site.name().cloned();
         listing.end = match end {
-            Some(End::At(end)) => end.moment(site),
+            Some(End::At(end)) => end.clone().beside(start).moment(site),
             Some(End::After(duration)) => end_after(start, duration, site),
             None => timed.end_of(start, site),
         };
-        body.apply(&mut listing);
         if self.calendar.cancelled {
             listing.status = Status::Cancelled;
         }

@@ -60,6 +60,12 @@ impl Time {
         Self { form: other.form, zone: other.zone.clone(), floating: other.floating, local: self.local }
     }
 
+    /// The same on the clocks of `zone`, where it names no zone itself.
+    pub(super) fn in_zone(&self, zone: &Zone) -> Self {
+        let floating = self.floating && self.form == Form::Local;
+        Self { zone: if floating { zone.clone() } else { self.zone.clone() }, ..self.clone() }
+    }
+
     /// The day that is meant where a time in UTC stands for one: its local midnight; or what the time says
     /// in UTC, where that is the beginning or the end of a day; or the local day. Where the zone is not
     /// known, full hours stand for the nearest midnight.

@@ -102,7 +102,8 @@ pub(super) fn status_of(entry: &ICalendarEntry) -> Option<Status> {
 
 /// The coordinates of an X-APPLE-STRUCTURED-LOCATION: `geo:latitude,longitude`.
 pub(super) fn structured_geo_of(entry: &ICalendarEntry) -> Option<Geo> {
-    let text = text_of(entry)?;
+    // Where a line was torn, the address may have come to stand before it, or in several values.
+    let text = texts_of(entry).find(|text| text.contains("geo:"))?;
     let (_, numbers) = text.rsplit_once("geo:")?;
     let (latitude, longitude) = numbers.split(';').next()?.split_once(',')?;
     source_geo(latitude.trim().parse().ok()?, longitude.trim().parse().ok()?)

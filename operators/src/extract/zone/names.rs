@@ -81,7 +81,7 @@ const ZONES: &[(&str, &[&str])] = &[
             "utc",
             "coordinated universal time",
             "universal time",
-            "microsoft utc",
+            "tzone microsoft utc",
             "koordinierte weltzeit",
             "temps universel coordonne",
         ],
