@@ -85,6 +85,15 @@ pub(super) fn is_meeting(text: &str) -> bool {
     HOSTS.iter().any(of) || ["meet.", "jitsi.", "bbb."].iter().any(|start| host.starts_with(start))
 }
 
+/// Whether a text is nothing but a web address, and not one of a map: who gives that as the place means the
+/// web.
+pub(super) fn is_on_the_web(text: &str) -> bool {
+    const MAPS: [&str; 6] =
+        ["google.com/maps", "maps.google.", "goo.gl/maps", "maps.app.goo.gl", "openstreetmap.org", "maps.apple.com"];
+    let text = text.trim();
+    is_address(text) && !text.contains(char::is_whitespace) && !MAPS.iter().any(|map| text.contains(map))
+}
+
 /// The address of a meeting in a longer text.
 pub(super) fn meeting_in(text: &str) -> Option<&str> {
     text.split(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '(' | ')' | ','))
@@ -284,6 +293,8 @@ fn is_filler_word(word: &str) -> bool {
         "registration",
         "required",
         "reunion",
+        "room",
+        "rooms",
         "see",
         "seminar",
         "sent",
@@ -337,6 +348,7 @@ mod tests {
             "online event",
             "Zoom",
             "Zoom Meeting (link sent upon registration)",
+            "Zoom Conference Room",
             "Microsoft Teams Meeting",
             "MS Teams",
             "Google Meet",
@@ -402,6 +414,11 @@ mod tests {
         }
         for address in ["https://notzoom.us.example/", "https://example.org/zoom.us", "zoom.us", "https://myzoom.us/"] {
             assert!(!is_meeting(address), "{address}");
+        }
+        assert!(is_on_the_web("https://oven.example/register"));
+        for text in ["https://maps.app.goo.gl/x", "https://www.google.com/maps/place/Barn", "Barn https://oven.example"]
+        {
+            assert!(!is_on_the_web(text), "{text}");
         }
         assert_eq!(meeting_in("Join: <https://zoom.us/j/8> now"), Some("https://zoom.us/j/8"));
     }

@@ -6,7 +6,7 @@
 
 use smol_str::SmolStr;
 
-use crate::gazetteer::{self, Gazetteer};
+use crate::gazetteer::Gazetteer;
 use crate::listing::Venue;
 
 /// Splits a line that names a place.
@@ -99,7 +99,7 @@ fn american_address(text: &str) -> Venue {
 }
 
 fn parts(text: &str) -> Vec<&str> {
-    gazetteer::parts(text).collect()
+    text.split([',', '\n']).map(str::trim).filter(|part| !part.is_empty()).collect()
 }
 
 fn is_web_address(text: &str) -> bool {
@@ -219,6 +219,22 @@ mod tests {
                     Some("Petaluma"),
                     Some("CA"),
                     Some("94952"),
+                    None,
+                ],
+            ),
+            ("Arts &amp; Crafts Barn | Loft", [Some("Arts &amp; Crafts Barn | Loft"), None, None, None, None, None]),
+            (
+                "4140 Mill Rd Petaluma, CA",
+                [None, Some("4140 Mill Rd Petaluma, CA"), Some("Petaluma"), Some("CA"), None, None],
+            ),
+            (
+                "Barn - 12 Mill Rd Lancaster PA 17601",
+                [
+                    Some("Barn - 12 Mill Rd Lancaster PA 17601"),
+                    None,
+                    Some("Lancaster"),
+                    Some("PA"),
+                    Some("17601"),
                     None,
                 ],
             ),

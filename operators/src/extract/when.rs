@@ -90,7 +90,8 @@ pub(crate) fn end_after(start: &Moment, end: Moment, zone: Option<&str>) -> Opti
     match (*start, end) {
         (Moment::Instant { ms: begin, .. }, Moment::Instant { ms, .. }) if ms < begin => {
             let next = next_day(end, zone)?;
-            let night = (1..=MAX_NIGHT_MS).contains(&(next.earliest_ms(None) - begin));
+            let most = if is_midnight(&end) { MAX_EVENING_MS } else { MAX_NIGHT_MS };
+            let night = (1..=most).contains(&(next.earliest_ms(None) - begin));
             (night && start.local_date() == end.local_date()).then_some(next)
         }
         (_, Moment::Day(day)) if day < start.local_date() => None,
@@ -101,6 +102,9 @@ pub(crate) fn end_after(start: &Moment, end: Moment, zone: Option<&str>) -> Opti
 /// Longest time from an evening to an end that was written with the date of the evening: from 22:00 to
 /// 10:00.
 const MAX_NIGHT_MS: i64 = 12 * 3_600_000;
+
+/// Longest time from a start to the midnight after it. Some write 00:00 where they do not know the end.
+const MAX_EVENING_MS: i64 = 6 * 3_600_000;
 
 /// The same time on the next day.
 fn next_day(moment: Moment, zone: Option<&str>) -> Option<Moment> {

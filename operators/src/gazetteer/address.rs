@@ -1,13 +1,17 @@
 //! Addresses in one text, as people write them in many countries.
 
-use super::countries::{country_code, regions_named};
+use super::countries::{country_code, regions_named, regions_of_zip};
 use super::{Gazetteer, Hints, Town};
 
 /// People of a city that is meant where nothing but its name is said, at the end of an address.
-const WELL_KNOWN: u32 = 100_000;
+const WELL_KNOWN: u32 = 400_000;
 
 /// Likewise where the text is nothing but that name, which may be the name of a venue too.
-const VERY_WELL_KNOWN: u32 = 300_000;
+const VERY_WELL_KNOWN: u32 = 1_000_000;
+
+/// Likewise where the country is known, though not from the address.
+const KNOWN_HERE: u32 = 5_000;
+const WELL_KNOWN_HERE: u32 = 50_000;
 
 /// Parts of an address, from its end, that may name country, region and city.
 const MAX_PARTS: usize = 5;
@@ -29,7 +33,11 @@ pub struct Parsed<'t> {
 
 /// The parts of an address: what is between commas, lines and the like.
 pub(crate) fn parts(text: &str) -> impl DoubleEndedIterator<Item = &str> {
-    text.split([',', '\n', ';', '|', '•', '·']).map(str::trim).filter(|part| !part.is_empty())
+    // A part may stand in brackets or behind a dash.
+    let around = |c: char| c.is_whitespace() || matches!(c, '-' | '–' | '—' | '(' | ')' | '[' | ']' | '*');
+    text.split([',', '\n', ';', '|', '•', '·', '('])
+        .map(move |part| part.trim_matches(around))
+        .filter(|part| !part.is_empty())
 }
 
 /// What was found on the way from the end of an address to its city.
@@ -59,9 +67,9 @@ pub(super) fn parse<'t>(gazetteer: &Gazetteer, text: &'t str, country: Option<&'
     let mut skipped = false;
     for (at, part) in all.iter().enumerate().rev().take(MAX_PARTS) {
         let Part { rest, code, country: of_code } = Part::of(part);
-        found.postal_code = found.postal_code.or(code);
         let near_code = code.is_some();
         if rest.is_empty() {
+            found.postal_code = found.postal_code.or(code);
             found.hints.country = found.hints.country.or(of_code);
             continue;
         }
@@ -69,15 +77,24 @@ pub(super) fn parse<'t>(gazetteer: &Gazetteer, text: &'t str, country: Option<&'
         let named = country_code(rest);
         if !found.is_hinted() && regions.is_empty() && at > 0 && named.is_some() {
             (found.hints.country, found.country) = (named, Some(rest));
+            found.postal_code = found.postal_code.or(code);
             continue;
         }
         if found.hints.regions.is_empty() && !regions.is_empty() && at > 0 {
             (found.hints.regions, found.region) = (regions, Some(rest));
+            found.postal_code = found.postal_code.or(code);
             found.hints.country = found.hints.country.or(of_code);
             continue;
         }
         found.hints.country = found.hints.country.or(of_code);
+        if found.hints.country == Some("US") && found.hints.regions.is_empty() {
+            let code = found.postal_code.or(code);
+            found.hints.regions = code.map(regions_of_zip).unwrap_or_default();
+        }
         if let Some((town, city)) = city(gazetteer, rest, &mut found) {
+            // In "4140 Mill Rd Petaluma, CA" it is a number of the street.
+            let of_city = code.filter(|code| city == rest || part.ends_with(*code));
+            found.postal_code = found.postal_code.or(of_city);
             return Some(found.parsed(town, city));
         }
         if !found.is_hinted() {
@@ -89,9 +106,10 @@ pub(super) fn parse<'t>(gazetteer: &Gazetteer, text: &'t str, country: Option<&'
             let plain = gazetteer.decided(rest, &found.hints, false).filter(|town| town.people >= least);
             let here = || {
                 let hints = Hints { country: Some(country?), ..Hints::default() };
-                let least = if all.len() == 1 { VERY_WELL_KNOWN / 6 } else { WELL_KNOWN / 20 };
+                let least = if all.len() == 1 { WELL_KNOWN_HERE } else { KNOWN_HERE };
                 gazetteer.decided(rest, &hints, false).filter(|town| near_code || town.people >= least)
             };
+            found.postal_code = found.postal_code.or(code);
             return here().or(plain).map(|town| found.parsed(town, rest));
         }
         // A county or a region that is not known may stand before the city.
@@ -136,7 +154,9 @@ fn ending<'t>(gazetteer: &Gazetteer, text: &'t str, hints: &Hints) -> Option<(To
     if ends.len() > 4 {
         ends.drain(..ends.len() - 4);
     }
-    ends.into_iter().find_map(|end| Some((gazetteer.decided(end, hints, true)?, end)))
+    ends.into_iter()
+        .map(|end| end.trim_start_matches(|c: char| !c.is_alphanumeric()))
+        .find_map(|end| Some((gazetteer.decided(end, hints, true)?, end)))
 }
 
 /// A part of an address, and the postal code in it.

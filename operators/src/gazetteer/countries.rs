@@ -215,6 +215,25 @@ const REGIONS: &[(&str, &str, &[&str])] = &[
     ("US", "WY", &["wy", "wyoming"]),
 ];
 
+/// The states in which a ZIP code can lie, by its first digit.
+pub(super) fn regions_of_zip(code: &str) -> Vec<Region> {
+    const STATES: [&str; 10] = [
+        "CT MA ME NH NJ RI VT",
+        "DE NY PA",
+        "DC MD NC SC VA WV",
+        "AL FL GA MS TN",
+        "IN KY MI OH",
+        "IA MN MT ND SD WI",
+        "IL KS MO NE",
+        "AR LA OK TX",
+        "AZ CO ID NM NV UT WY",
+        "AK CA HI OR WA",
+    ];
+    let first = code.bytes().next().filter(u8::is_ascii_digit).map(|digit| usize::from(digit - b'0'));
+    let states = first.filter(|_| code.len() >= 5).and_then(|first| STATES.get(first)).copied().unwrap_or_default();
+    states.split_ascii_whitespace().map(|state| ("US", state)).collect()
+}
+
 /// What a name means beside a city.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Area {

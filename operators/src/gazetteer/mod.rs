@@ -16,13 +16,12 @@ mod names;
 
 use std::sync::LazyLock;
 
-use self::address::Part;
+use self::address::{Part, parts};
 use self::cities::{Cities, city_name};
 use self::countries::{Area, Region, area, regions_named};
 use crate::listing::Point;
 
 pub use self::address::Parsed;
-pub(crate) use self::address::parts;
 pub use self::cities::Town;
 pub use self::countries::country_code;
 
@@ -103,10 +102,42 @@ impl Gazetteer {
                 self.decided(name, &hints, true).filter(|town| town.people >= LIKE_A_COUNTRY / 5)
             })
             .or_else(|| self.within_name(name, &hints))
+            .or_else(|| self.elsewhere(name, &hints, country))
     }
 
-    /// "Petaluma CA", "Berlin-Mitte", "Dublin 2", "Paris 18e".
+    /// Where the country is not the one that the gazetteer has for the city: "Hong Kong, China"; or where it is a
+    /// state by its abbreviation, which is the code of a country too: "CA".
+    fn elsewhere(&self, name: &str, hints: &Hints, country: Option<&str>) -> Option<Town> {
+        let parts: &[&'static str] = match hints.country? {
+            "CN" => &["HK", "MO", "TW"],
+            "US" => &["PR", "GU", "VI"],
+            _ => &[],
+        };
+        let of = |code: &&'static str| self.decided(name, &Hints { country: Some(code), ..Hints::default() }, true);
+        parts.iter().find_map(of).or_else(|| {
+            let regions = regions_named(country?);
+            if regions.is_empty() { None } else { self.decided(name, &Hints { regions, country: None }, true) }
+        })
+    }
+
+    /// "Petaluma CA", "Berlin-Mitte", "Dublin 2", "Paris 18e", "Tarndanya (Adelaide)", "Taipei City", "Wuerzburg".
     fn within_name(&self, name: &str, hints: &Hints) -> Option<Town> {
+        let several = name.contains(['/', '(']).then(|| {
+            name.split(['/', '(', ')'])
+                .filter(|part| !part.trim().is_empty())
+                .find_map(|part| self.decided(part, hints, true))
+        });
+        let bare = || {
+            let folded = city_name(name);
+            let bare = [" city", " sar", " municipality"].into_iter().find_map(|end| folded.strip_suffix(end));
+            let plain = folded.replace("ae", "a").replace("oe", "o").replace("ue", "u");
+            bare.and_then(|bare| self.decided(bare, hints, true))
+                .or_else(|| if plain == folded { None } else { self.decided(&plain, hints, true) })
+        };
+        several.flatten().or_else(bare).or_else(|| self.part_of_name(name, hints))
+    }
+
+    fn part_of_name(&self, name: &str, hints: &Hints) -> Option<Town> {
         let (before, last) = name.rsplit_once([' ', '-'])?;
         let regions = regions_named(last);
         if hints.regions.is_empty() && !regions.is_empty() && last.len() <= 3 {
@@ -275,6 +306,12 @@ mod tests {
             ("Lebanon", Some("NH"), Some("US"), 43.64, -72.25),
             ("Ontario", Some("CA"), None, 34.06, -117.65),
             ("Washington", None, Some("US"), 38.895, -77.036),
+            ("Hong Kong", None, Some("China"), 22.28, 114.17),
+            ("Sacramento", None, Some("CA"), 38.58, -121.49),
+            ("Tarndanya (Adelaide)", None, Some("Australia"), -34.93, 138.6),
+            ("Narrm / Melbourne", None, Some("Australia"), -37.81, 144.96),
+            ("Taipei City", None, Some("Taiwan"), 25.05, 121.53),
+            ("Wuerzburg", None, Some("DE"), 49.794, 9.951),
         ];
         for (name, region, country, lat, lon) in cases {
             let found = Gazetteer::embedded().city(name, *region, *country);
@@ -342,9 +379,13 @@ mod tests {
             ("Zaal, Kade 4, 1012 AB Amsterdam", 52.374, 4.889),
             ("Haus, Weg 5, Kiel, Schleswig-Holstein, Deutschland", 54.323, 10.135),
             ("Berlin", 52.52, 13.40),
+            ("Club, 585 Mill Rd., Denver, 17517, United States", 40.233, -76.137),
+            ("Barn, 9 Mill Lane, Newark 07102, USA", 40.736, -74.172),
         ] {
             assert!(near(address(text), lat, lon), "{text}: {:?}", address(text));
         }
+        let city = Gazetteer::embedded().address("Office closed - Lancaster PA 17601", None).map(|parsed| parsed.city);
+        assert_eq!(city, Some("Lancaster"));
         for text in [
             "Rotunda",
             "CA",
@@ -358,6 +399,8 @@ mod tests {
             "Main St",
             "Fletcher Hall, Sanctuary",
             "Paris Room, Library",
+            "Pizza Shack (Windsor)",
+            "Phoenix Bar",
             "Big Apple",
         ] {
             assert_eq!(address(text), None, "{text}");

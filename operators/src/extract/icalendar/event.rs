@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use smol_str::SmolStr;
 
+use super::super::online;
 use super::super::place;
 use super::super::problem::Problem;
 use super::super::record::{check_id, stand_in_id};
@@ -262,6 +263,7 @@ impl Body {
         listing.status = self.status.unwrap_or_default();
         listing.online = self.online;
         if let Some(location) = self.location {
+            listing.online |= online::is_on_the_web(&location);
             if location.starts_with("https://") || location.starts_with("http://") {
                 listing.urls.extend(location.split_whitespace().next().map(SmolStr::from));
             }

@@ -113,16 +113,21 @@ impl Definition {
         let open = self.goes_on || (self.changes.len() == 1 && !is_place(id));
         let end = if open { seconds(date(2037, 12, 31).at(0, 0, 0, 0)) } else { last + 90 * DAY };
         let begin = begin.max(*first);
-        let around = self.changes.iter().flat_map(|(at, _)| [at - 1, *at]);
+        // Around the changes themselves exporters are often some hours off, and hardly anything begins then.
+        let around = self.changes.iter().flat_map(|(at, _)| [at - SETTLED, at + SETTLED]);
         let monthly = (0..).map(|month| begin + month * 30 * DAY).take_while(|at| *at <= end);
+        let settled = |at: &i64| self.changes.iter().all(|(change, _)| (at - change).abs() >= SETTLED);
         around
             .chain(monthly)
-            .filter(|at| (begin..=end).contains(at))
+            .filter(|at| (begin..=end).contains(at) && settled(at))
             .all(|at| Timestamp::from_second(at).is_ok_and(|at| own.offset_at(at) == named.offset_at(at)))
     }
 }
 
 const DAY: i64 = 86_400;
+
+/// How long after a change clocks are certain to have changed.
+const SETTLED: i64 = 2 * DAY;
 
 fn seconds(at: DateTime) -> i64 {
     Offset::UTC.to_timestamp(at).map_or(0, Timestamp::as_second)

@@ -169,6 +169,8 @@ fn no_event_ends_before_it_begins() {
     };
     assert_eq!(end("20260401T220000", "20260401T020000").as_deref(), Some("2026-04-02T02:00:00+01:00"));
     assert_eq!(end("20261024T230000", "20261024T030000").as_deref(), Some("2026-10-25T03:00:00+00:00"));
+    assert_eq!(end("20260401T200000", "20260401T000000").as_deref(), Some("2026-04-02T00:00:00+01:00"));
+    assert_eq!(end("20260401T150000", "20260401T000000"), None, "the end is not known");
     assert_eq!(end("20260401T193000", "20260401T183000"), None);
     assert_eq!(end("20260401T220000", "20260331T230000"), None);
     assert_eq!(end("20260401", "20260320"), None);

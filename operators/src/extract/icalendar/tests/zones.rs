@@ -50,6 +50,16 @@ fn what_agrees_with_a_known_zone_is_that_zone() {
         let noons = noons(&zone(id, &[winter, summer]), id, &DAYS);
         assert!(noons[0].starts_with("+01:00 Europe/") && noons[1].starts_with("+02:00 Europe/"), "{noons:?}");
     }
+    // As a widespread plugin writes it: one observance for each year, at an hour of UTC.
+    let years = [
+        "STANDARD\nDTSTART:20251026T010000\nTZOFFSETFROM:+0200\nTZOFFSETTO:+0100",
+        "DAYLIGHT\nDTSTART:20260329T010000\nTZOFFSETFROM:+0100\nTZOFFSETTO:+0200",
+        "STANDARD\nDTSTART:20261025T010000\nTZOFFSETFROM:+0200\nTZOFFSETTO:+0100",
+    ];
+    assert_eq!(
+        noons(&zone("Europe/Vienna", &years), "Europe/Vienna", &["20260715", "20270715"]),
+        ["+02:00 Europe/Vienna", "+02:00 Europe/Vienna"]
+    );
     let alone = "STANDARD\nDTSTART:19700101T000000\nTZOFFSETFROM:+0100\nTZOFFSETTO:+0100";
     assert_eq!(noons(&zone("Europe/Vienna", &[alone]), "Europe/Vienna", &DAYS[1..]), ["+02:00 Europe/Vienna"]);
     assert_eq!(noons(&zone("CET", &[alone]), "CET", &DAYS[1..]), ["+01:00 -"]);
