@@ -76,6 +76,7 @@ pub(super) const OTHER_NAMES: &[(&str, &str, &str)] = &[
     ("taito", "tokyo", "JP"),
     ("sumida", "tokyo", "JP"),
     ("koto", "tokyo", "JP"),
+    ("koto city", "tokyo", "JP"),
     ("shinagawa", "tokyo", "JP"),
     ("meguro", "tokyo", "JP"),
     ("setagaya", "tokyo", "JP"),

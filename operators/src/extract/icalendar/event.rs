@@ -78,7 +78,8 @@ impl<'a> Event<'a> {
             return Err((problem, None));
         }
         if block.depth > limits.max_nesting {
-            let reason = format!("the VEVENT is nested more than {} levels deep", limits.max_nesting);
+            let reason =
+                format!("the VEVENT is nested more than limits.max_nesting, {}, levels deep", limits.max_nesting);
             return Err((Problem::new(DeadLetterCode::NestedTooDeeply, reason), given));
         }
         let start = component.property(&ICalendarProperty::Dtstart);
