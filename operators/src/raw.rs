@@ -42,3 +42,17 @@ pub struct SourceStamp {
     /// A modification time in ms since the Unix epoch; 0 where there is none.
     pub modified_ms: i64,
 }
+
+/// Why something could not be used, as far as it is the domain's.
+pub mod code {
+    use super::DeadLetterCode;
+
+    /// A time zone that nobody knows: its times were read in another one.
+    pub const UNKNOWN_TIMEZONE: DeadLetterCode = DeadLetterCode::named("unknown-timezone");
+    /// Something that seems to be an event and is not read as one. It is told beside what was read.
+    pub const NOT_AN_EVENT: DeadLetterCode = DeadLetterCode::named("not-an-event");
+    /// Read although it is not quite what the content type promises. It is told beside what was read.
+    pub const READ_LENIENTLY: DeadLetterCode = DeadLetterCode::named("read-leniently");
+    /// More listings, or more instances of a series, than the limit.
+    pub const TOO_MANY_LISTINGS: DeadLetterCode = DeadLetterCode::named("too-many-listings");
+}

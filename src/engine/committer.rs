@@ -535,7 +535,7 @@ impl Committer {
             };
             let code = text(header::CODE).unwrap_or_default();
             let source = bounded(&mut self.letter_sources, text("source").unwrap_or_else(|| "unknown".to_owned()));
-            self.oversized |= code == DeadLetterCode::OutputTooLarge.as_str();
+            self.oversized |= code == DeadLetterCode::OUTPUT_TOO_LARGE.as_str();
             metrics::counter!("headwater_dead_letters_total", "code" => code, "source" => source).increment(1);
         }
     }

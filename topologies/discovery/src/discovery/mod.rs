@@ -197,7 +197,7 @@ impl Discovery {
 
 fn dead(letter: &DeadLetter) -> Tally {
     // What names no source that may be could name any number of them, of any length.
-    let source = letter.source.clone().filter(|_| letter.code != DeadLetterCode::UnknownSource);
+    let source = letter.source.clone().filter(|_| letter.code != DeadLetterCode::UNKNOWN_SOURCE);
     Tally {
         origin_ms: letter.origin.timestamp_ms,
         source: source.unwrap_or_else(|| "unknown".into()),

@@ -6,206 +6,28 @@
 //! which changes the listings concerned. Listings whose source gives coordinates, and listings
 //! without venue and address, pass by without touching any state.
 
+mod cities;
+mod place;
+
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use differential_dataflow::{AsCollection, VecCollection};
-use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use smol_str::SmolStr;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::core::OkErr;
 use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::vec::Map;
-use xxhash_rust::xxh3::xxh3_64;
 
+use self::cities::Cities;
 use crate::epochs::Epochs;
-use crate::gazetteer::{Gazetteer, country_code};
 use crate::ids::ListingId;
-use crate::listing::{Geo, GeoPrecision, GeoProvenance, LiveListing, Point, Venue, VenueView};
+use crate::listing::{GeoPrecision, LiveListing};
 use crate::meter::Held;
-use crate::words::{fold, fold_into};
 use crate::{Epoch, Shared};
 
-/// How listings without coordinates are located.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GeocodeConfig {
-    /// Whether to fall back on the centre of the city. Default true.
-    pub gazetteer: bool,
-    /// The country, by name or ISO 3166 code, of listings that name none. Default none.
-    pub default_country: Option<String>,
-}
-
-impl Default for GeocodeConfig {
-    fn default() -> Self {
-        Self { gazetteer: true, default_country: None }
-    }
-}
-
-/// What a place is known by: its venue name, address, city and country in plain words, in the
-/// form `name|address|city|country` with the country as an ISO 3166 code where it is known.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct PlaceKey(pub Arc<str>);
-
-impl PlaceKey {
-    /// The key of a venue; `None` for one with neither name nor address, and for what is a place
-    /// in name only, such as `Zoom`.
-    ///
-    /// ```
-    /// use headwater_operators::geocode::PlaceKey;
-    /// use headwater_operators::listing::Venue;
-    ///
-    /// let venue = Venue { name: Some("Café Zoë".into()), city: Some("Köln".into()), country: Some("Germany".into()), ..Venue::default() };
-    /// assert_eq!(&*PlaceKey::of(&venue.view()).unwrap().0, "cafe zoe||koln|DE");
-    /// ```
-    pub fn of(venue: &VenueView<'_>) -> Option<Self> {
-        let mut key = String::with_capacity(64);
-        push_part(venue.name, &mut key);
-        if is_virtual(&key) {
-            key.clear();
-        }
-        key.push('|');
-        push_part(venue.address, &mut key);
-        if key.len() == 1 {
-            return None;
-        }
-        key.push('|');
-        push_part(venue.city, &mut key);
-        key.push('|');
-        match venue.country.and_then(country_code) {
-            Some(code) => key.push_str(code),
-            None => push_part(venue.country, &mut key),
-        }
-        Some(Self(key.into()))
-    }
-
-    fn hash_code(&self) -> u64 {
-        xxh3_64(self.0.as_bytes())
-    }
-}
-
-fn push_part(part: Option<&str>, key: &mut String) {
-    let Some(text) = part else { return };
-    if key.is_empty() { fold_into(text, key) } else { key.push_str(&fold(text)) }
-}
-
-/// Whether a folded venue name stands for no place at all.
-fn is_virtual(name: &str) -> bool {
-    const VIRTUAL: &[&str] = &[
-        "google meet",
-        "internet",
-        "microsoft teams",
-        "online",
-        "online event",
-        "online meeting",
-        "tba",
-        "tbd",
-        "via zoom",
-        "virtual",
-        "virtual event",
-        "virtual meeting",
-        "webinar",
-        "youtube",
-        "zoom",
-        "zoom meeting",
-        "zoom video conference",
-    ];
-    VIRTUAL.contains(&name)
-}
-
-/// What is known about the location of a place: a record of the `places` topic.
-///
-/// As JSON `{"key", "found", "latitude", "longitude", "precision", "provider"}`; without
-/// `found: true` and coordinates it says that the place cannot be located.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "FlatPlace", into = "FlatPlace")]
-pub struct Place {
-    /// Which place.
-    pub key: PlaceKey,
-    /// Where it is; `None` if it was looked for and not found.
-    pub point: Option<Point>,
-    /// What the point stands for.
-    pub precision: GeoPrecision,
-    /// Who located it, for people.
-    pub provider: Option<SmolStr>,
-}
-
-impl Place {
-    fn geo(&self) -> Option<Geo> {
-        self.point.map(|point| Geo { point, precision: self.precision, provenance: GeoProvenance::Places })
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct FlatPlace {
-    key: PlaceKey,
-    found: bool,
-    latitude: Option<f64>,
-    longitude: Option<f64>,
-    precision: Option<GeoPrecision>,
-    provider: Option<SmolStr>,
-}
-
-impl From<Place> for FlatPlace {
-    fn from(place: Place) -> Self {
-        Self {
-            key: place.key,
-            found: place.point.is_some(),
-            latitude: place.point.map(|point| point.latitude()),
-            longitude: place.point.map(|point| point.longitude()),
-            precision: place.point.map(|_| place.precision),
-            provider: place.provider,
-        }
-    }
-}
-
-impl TryFrom<FlatPlace> for Place {
-    type Error = &'static str;
-
-    fn try_from(flat: FlatPlace) -> Result<Self, Self::Error> {
-        let point = flat.latitude.zip(flat.longitude).and_then(|(lat, lon)| Point::from_degrees(lat, lon));
-        if flat.found && point.is_none() {
-            return Err("a place that is found needs a latitude and a longitude that are in range");
-        }
-        Ok(Self {
-            key: flat.key,
-            point: point.filter(|_| flat.found),
-            precision: flat.precision.filter(|_| flat.found).unwrap_or(GeoPrecision::Venue),
-            provider: flat.provider,
-        })
-    }
-}
-
-/// A place that is to be located: a record of the `place-requests` topic.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PlaceRequest {
-    /// The key under which the answer is expected.
-    pub key: PlaceKey,
-    /// Name of the venue, as one of the listings gives it. So the other fields.
-    pub venue: Option<SmolStr>,
-    /// Street address.
-    pub address: Option<SmolStr>,
-    /// City.
-    pub city: Option<SmolStr>,
-    /// State, province or region.
-    pub region: Option<SmolStr>,
-    /// Country, as given.
-    pub country: Option<SmolStr>,
-    /// The centre of the city, which stands in until there is an answer.
-    pub fallback: Option<Point>,
-}
-
-impl PlaceRequest {
-    fn new(key: &PlaceKey, venue: &VenueView<'_>) -> Self {
-        let Venue { name, address, city, region, postal_code: _, country, geo } = Venue::from(venue);
-        Self { key: key.clone(), venue: name, address, city, region, country, fallback: geo.map(|geo| geo.point) }
-    }
-}
+pub use self::cities::{GeocodeConfig, locate};
+pub use self::place::{Place, PlaceKey, PlaceRequest};
 
 /// What [`Geocode::geocode`] gives.
 pub struct Geocoded<'scope> {
@@ -257,7 +79,8 @@ impl<'scope> Geocode<'scope> for VecCollection<'scope, Epoch, Shared<LiveListing
     fn geocode(self, places: VecCollection<'scope, Epoch, Place, isize>, config: GeocodeConfig) -> Geocoded<'scope> {
         let mut cities = Cities::new(config.clone());
         let (direct, keyed) = self.inner.ok_err(move |(live, epoch, diff): ListingUpdate| {
-            if live.listing.geo().is_some() {
+            // The place of a source stands for the city of its listings only: better may be known.
+            if live.listing.geo().is_some_and(|geo| geo.precision > GeoPrecision::City) {
                 return Ok((live, epoch, diff));
             }
             match PlaceKey::of(&live.listing.view().venue) {
@@ -328,69 +151,13 @@ impl Change {
 
 /// The listing with the best coordinates there are; the listing itself where that changes nothing.
 fn located(live: &Shared<LiveListing>, place: Option<&Place>, cities: &mut Cities) -> Shared<LiveListing> {
-    let geo = place.and_then(Place::geo).or_else(|| cities.locate(&live.listing.view().venue));
+    let own = live.listing.geo();
+    let of_city = || if own.is_none() { cities.locate(&live.listing.view().venue) } else { None };
+    let geo = place.and_then(Place::geo).or_else(of_city);
     if geo == live.located {
         return live.clone();
     }
     Shared::new(LiveListing { located: geo, ..LiveListing::clone(live) })
-}
-
-/// Where a venue is as far as the gazetteer knows: the centre of its city. For use outside a
-/// dataflow, where no places are at hand.
-pub fn locate(venue: &VenueView<'_>, config: &GeocodeConfig) -> Option<Geo> {
-    venue.geo.or_else(|| Cities::new(config.clone()).locate(venue))
-}
-
-/// The gazetteer, with a memory of what was asked lately: the same cities come up all the time.
-struct Cities {
-    config: GeocodeConfig,
-    remembered: HashMap<String, Option<Geo>>,
-}
-
-impl Cities {
-    /// Answers kept; each takes about 100 bytes.
-    const MAX_REMEMBERED: usize = 50_000;
-
-    fn new(config: GeocodeConfig) -> Self {
-        Self { config, remembered: HashMap::new() }
-    }
-
-    /// The centre of the city of a venue.
-    fn locate(&mut self, venue: &VenueView<'_>) -> Option<Geo> {
-        if !self.config.gazetteer {
-            return None;
-        }
-        let question = question(venue)?;
-        if let Some(answer) = self.remembered.get(&question) {
-            return *answer;
-        }
-        let answer = self.look_up(venue);
-        if self.remembered.len() >= Self::MAX_REMEMBERED {
-            self.remembered.clear();
-        }
-        self.remembered.insert(question, answer);
-        answer
-    }
-
-    fn look_up(&self, venue: &VenueView<'_>) -> Option<Geo> {
-        let gazetteer = Gazetteer::embedded();
-        let country = venue.country.or(self.config.default_country.as_deref());
-        let point = match venue.city {
-            Some(city) => gazetteer.city(city, venue.region, country),
-            None => [venue.address, venue.name].into_iter().flatten().find_map(|text| gazetteer.address(text)),
-        };
-        point.map(|point| Geo { point, precision: GeoPrecision::City, provenance: GeoProvenance::Gazetteer })
-    }
-}
-
-/// Everything on which the city of a venue depends; `None` where nothing can be found.
-fn question(venue: &VenueView<'_>) -> Option<String> {
-    let parts = match venue.city {
-        Some(_) => [venue.city, venue.region, venue.country],
-        None => [None, venue.address, venue.name],
-    };
-    let texts = parts.map(Option::unwrap_or_default);
-    texts.iter().any(|text| !text.is_empty()).then(|| texts.join("\u{1f}"))
 }
 
 /// The versions of one listing with the number of times each is there: nearly always one, once.
@@ -539,13 +306,14 @@ fn count<T: PartialEq>(counts: &mut SmallVec<[(T, isize); 1]>, item: T, diff: is
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use differential_dataflow::input::Input;
     use proptest::prelude::*;
 
     use super::*;
     use crate::Listing;
+    use crate::listing::{Geo, GeoProvenance, Point, Venue};
 
     fn live(id: &str, venue: Venue) -> Shared<LiveListing> {
         let mut listing = Listing::new("s", id, "t", "2026-03-28".parse().unwrap());
@@ -740,13 +508,13 @@ mod tests {
                 Step::NextEpoch => {}
             }
         }
-        let cities = Cities::new(GeocodeConfig::default());
+        let mut cities = Cities::new(GeocodeConfig::default());
         let (mut listings, mut first) = (Counts::new(), BTreeMap::new());
         for live in current.into_values() {
             let venue = &live.listing.view().venue;
             let key = PlaceKey::of(venue).filter(|_| venue.geo.is_none());
             let place = key.as_ref().and_then(|key| known.get(key));
-            let found = || place.and_then(Place::geo).or_else(|| cities.look_up(venue));
+            let mut found = || place.and_then(Place::geo).or_else(|| cities.locate(venue));
             let located = if venue.geo.is_none() { found() } else { None };
             if let Some(key) = key.filter(|_| place.is_none()) {
                 let request = PlaceRequest::new(&key, venue);

@@ -6,14 +6,15 @@
 //! safe for a consumer that unescapes entities once more than it should: `&lt;script&gt;` is
 //! unescaped and removed here, however often it was escaped.
 
-use html5gum::emitters::ForwardingEmitter;
-use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
-use html5gum::{Emitter, Span, State, Tokenizer};
+mod markup;
+mod visible;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use url::Url;
 
+use self::markup::{begins_entity, has_markup_signs, strip_markup};
+use self::visible::{Shape, fits, is_plain_line, is_tidy, shorten, tidy};
 use crate::listing::{Listing, Organizer, Texts, Venue};
 use crate::web;
 
@@ -154,15 +155,6 @@ fn unescaped(text: &str) -> String {
     text
 }
 
-/// How much of the layout of a text matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    /// All whitespace is one space.
-    Line,
-    /// Line breaks stay, with at most one empty line in a row.
-    Lines,
-}
-
 /// Whether nothing is left of a line of text when it is sanitized.
 pub(crate) fn is_blank(text: &str) -> bool {
     let plain = !has_markup_signs(text) && text.bytes().any(|byte| byte.is_ascii_alphanumeric());
@@ -214,18 +206,6 @@ fn pass(text: &str, shape: Shape) -> String {
     if has_markup_signs(text) { tidy(strip_markup(text, shape), shape) } else { tidy(text.to_owned(), shape) }
 }
 
-/// Whether there may be a tag or an entity.
-fn has_markup_signs(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    memchr::memchr2_iter(b'<', b'&', bytes).any(|at| bytes.get(at) == Some(&b'<') || begins_entity(bytes, at))
-}
-
-/// Whether the `&` there may begin an entity: before anything but a letter, a digit or `#` it is itself
-/// (HTML, "character reference state").
-fn begins_entity(text: &[u8], at: usize) -> bool {
-    text.get(at + 1).is_some_and(|next| *next == b'#' || next.is_ascii_alphanumeric())
-}
-
 /// Signs that are fine wherever they stand: those of ASCII that are seen, without `<` and `&`.
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
@@ -236,18 +216,6 @@ const PLAIN: [bool; 256] = {
     }
     plain
 };
-
-/// Whether a text is visible ASCII with single spaces in it and holds no markup. Most texts are like that,
-/// and it takes vector instructions to tell.
-fn is_plain_line(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let odd = |byte: u8| !matches!(byte, b' '..=b'~') | matches!(byte, b'<' | b'&');
-    let spaces = |(a, b): (&u8, &u8)| (*a == b' ') & (*b == b' ');
-    let next = bytes.get(1..).unwrap_or_default();
-    !bytes.iter().fold(false, |any, byte| any | odd(*byte))
-        && !bytes.iter().zip(next).fold(false, |any, pair| any | spaces(pair))
-        && ![bytes.first(), bytes.last()].contains(&Some(&b' '))
-}
 
 /// Whether a text is plain lines, with at most one empty line between two.
 fn are_plain_lines(text: &str) -> bool {
@@ -293,376 +261,9 @@ fn is_clean(text: &str, shape: Shape) -> bool {
     !matches!(bytes.last(), Some(b' ' | b'\n'))
 }
 
-/// Whether [`tidy`] would change nothing, by one look at each character: what most texts are like.
-fn is_tidy(text: &str, shape: Shape) -> bool {
-    if is_plain_line(text) {
-        return true;
-    }
-    let (mut before, mut lines, mut composed) = (' ', 0, true);
-    for c in text.chars() {
-        let fine = match c {
-            ' ' => !matches!(before, ' ' | '\n'),
-            '\n' => shape == Shape::Lines && before != ' ' && lines < 2,
-            _ if c.is_ascii() => c.is_ascii_graphic(),
-            _ => {
-                composed &= never_composes(c);
-                !(c.is_whitespace() || c.is_control() || is_unwanted(c) || is_joiner(c))
-            }
-        };
-        if !fine {
-            return false;
-        }
-        lines = if c == '\n' { lines + 1 } else { 0 };
-        before = c;
-    }
-    let ends_well = text.is_empty() || !matches!(before, ' ' | '\n');
-    ends_well && (composed || is_nfc_quick(text.chars()) == IsNormalized::Yes)
-}
-
-/// Of some characters that are in most texts beyond ASCII, that normalisation leaves them as they
-/// are next to each other: all before the combining marks, and dashes and quotation marks (Unicode
-/// 16, `NFC_Quick_Check` and `Canonical_Combining_Class` in DerivedNormalizationProps and
-/// UnicodeData). False for others says nothing.
-fn never_composes(c: char) -> bool {
-    c < '\u{300}' || ('\u{2010}'..='\u{2027}').contains(&c)
-}
-
-/// Whether all characters come before the combining marks. It takes vector instructions to tell: the first
-/// of those begins with this byte in UTF-8, and no byte of what comes before is as great.
-fn is_latin(text: &str) -> bool {
-    !text.bytes().fold(false, |any, byte| any | (byte >= 0xcc))
-}
-
-fn fits(text: &str, max_chars: usize) -> bool {
-    text.len() <= max_chars || text.chars().count() <= max_chars
-}
-
-/// Cuts `text` to `max_chars`, the ellipsis included.
-fn shorten(mut text: String, max_chars: usize) -> String {
-    if fits(&text, max_chars) {
-        return text;
-    }
-    let keep = text.char_indices().nth(max_chars.saturating_sub(1)).map_or(text.len(), |(at, _)| at);
-    text.truncate(keep);
-    text.truncate(text.trim_end_matches(|c: char| c.is_whitespace() || is_joiner(c)).len());
-    if max_chars > 0 {
-        text.push('…');
-    }
-    text
-}
-
-/// NFC, without unwanted characters, with whitespace collapsed according to `shape`.
-fn tidy(text: String, shape: Shape) -> String {
-    if is_tidy(&text, shape) { text } else { tidied(&text, shape) }
-}
-
-fn tidied(text: &str, shape: Shape) -> String {
-    let mut visible = String::with_capacity(text.len());
-    let composed = |text: &str| {
-        is_latin(text) || text.chars().all(never_composes) || is_nfc_quick(text.chars()) == IsNormalized::Yes
-    };
-    if composed(text) {
-        push_visible(text, shape, &mut visible);
-        if visible.len() == text.len() {
-            return visible;
-        }
-    } else {
-        push_visible(&text.nfc().collect::<String>(), shape, &mut visible);
-    }
-    // Removing a character can bring together what composes.
-    if composed(&visible) { visible } else { visible.nfc().collect() }
-}
-
-/// Appends what is seen of a text, run by run of what is seen anyway.
-fn push_visible(text: &str, shape: Shape, out: &mut String) {
-    let mut gap = Gap::default();
-    let mut rest = text;
-    let mut last = ' ';
-    loop {
-        let (run, after) = rest.split_at(seen_as_is(rest));
-        if let Some(byte) = run.bytes().last() {
-            gap.write(out);
-            out.push_str(run);
-            last = char::from(byte);
-        }
-        let mut chars = after.chars();
-        let Some(c) = chars.next() else { return };
-        rest = chars.as_str();
-        let mut next = || chars.find(|&c| !is_unwanted(c));
-        if is_unwanted(c) {
-            continue;
-        }
-        if is_line_break(c) && shape == Shape::Lines {
-            gap.lines += usize::from(!(c == '\r' && next() == Some('\n')));
-        } else if c.is_whitespace() || c.is_control() {
-            gap.spaces += 1;
-        } else if !is_joiner(c) || (gap.is_none() && joins(last, next())) {
-            gap.write(out);
-            out.push(c);
-            last = c;
-        }
-    }
-}
-
-/// How much at the beginning of a text is seen as it is: visible ASCII with single spaces inside.
-fn seen_as_is(text: &str) -> usize {
-    let mut before = b' ';
-    for (at, byte) in text.bytes().enumerate() {
-        if !(byte.is_ascii_graphic() || (byte == b' ' && before != b' ')) {
-            return at.saturating_sub(usize::from(before == b' '));
-        }
-        before = byte;
-    }
-    text.len().saturating_sub(usize::from(before == b' '))
-}
-
-/// Whitespace seen but not written yet.
-#[derive(Default)]
-struct Gap {
-    lines: usize,
-    spaces: usize,
-}
-
-impl Gap {
-    fn is_none(&self) -> bool {
-        self.lines == 0 && self.spaces == 0
-    }
-
-    /// Writes what the gap collapses to; nothing at the beginning of a text.
-    fn write(&mut self, out: &mut String) {
-        if self.is_none() {
-            return;
-        }
-        let space = match (self.lines, self.spaces) {
-            (0, _) => " ",
-            (1, _) => "\n",
-            _ => "\n\n",
-        };
-        if !out.is_empty() {
-            out.push_str(space);
-        }
-        *self = Self::default();
-    }
-}
-
-fn is_line_break(c: char) -> bool {
-    matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
-}
-
-/// Characters without a look of their own that change how others are read: bidirectional
-/// controls, zero-width and filler characters, tag characters, noncharacters. See Unicode
-/// Technical Report 36, section 2.
-fn is_unwanted(c: char) -> bool {
-    if c.is_ascii() {
-        return c.is_ascii_control() && !c.is_ascii_whitespace() && c != '\u{b}';
-    }
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-        | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-        | '\u{fffe}' | '\u{ffff}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-        | '\u{e0000}'..='\u{e0fff}')
-        || (c.is_control() && !c.is_whitespace())
-}
-
-/// The zero-width joiner and non-joiner: needed inside emoji and in several scripts.
-fn is_joiner(c: char) -> bool {
-    matches!(c, '\u{200c}' | '\u{200d}')
-}
-
-/// Whether a joiner between these two can have a purpose.
-fn joins(before: char, after: Option<char>) -> bool {
-    let joinable = |c: char| !c.is_ascii() && !c.is_whitespace() && !is_joiner(c);
-    joinable(before) && after.is_some_and(joinable)
-}
-
-/// Longest tag that is parsed; what is longer is dropped unread (data URLs, mostly).
-const MAX_TAG_BYTES: usize = 4096;
-
-/// The text of an HTML fragment: tags removed, entities resolved, content of scripts and styles
-/// dropped. Block elements become line breaks, or spaces where breaks do not matter.
-fn strip_markup(html: &str, shape: Shape) -> String {
-    let mut sink = TextSink {
-        text: String::with_capacity(html.len()),
-        opened: Opened::default(),
-        skips: false,
-        lines: shape == Shape::Lines,
-    };
-    let emitter = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| sink.take(event));
-    let html = defuse(html);
-    let mut tokenizer = Tokenizer::new_with_emitter(&html, Quiet(emitter));
-    // Text cannot fail to be read.
-    while let Some(Ok(content)) = tokenizer.next() {
-        tokenizer.set_state(content);
-    }
-    drop(tokenizer);
-    sink.text
-}
-
-/// Prepares for the tokenizer what is text although it looks like the beginning of a tag: a `<`
-/// that no `>` follows, `<https://example.org>` and `<info@example.org>`; and drops tags that are
-/// too long.
-fn defuse(html: &str) -> String {
-    let mut out = String::with_capacity(html.len() + 8);
-    let mut rest = html;
-    let mut close = None;
-    while let Some(open) = memchr::memchr(b'<', rest.as_bytes()) {
-        let (before, tag) = rest.split_at(open);
-        out.push_str(before);
-        let inner = tag.get(1..).unwrap_or_default();
-        // Where the next `>` is, counted from the end, is remembered while it lies ahead.
-        let from_end = match close {
-            Some(None) => None,
-            Some(Some(at)) if at <= inner.len() => Some(at),
-            _ => memchr::memchr(b'>', inner.as_bytes()).map(|at| inner.len() - at),
-        };
-        close = Some(from_end);
-        let (body, after) = match from_end {
-            Some(at) => inner.split_at_checked(inner.len() - at).unwrap_or((inner, "")),
-            None => (inner, ""),
-        };
-        let after = after.strip_prefix('>').unwrap_or(after);
-        let starts_tag = body.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?'));
-        rest = match (starts_tag, from_end) {
-            (false, _) => {
-                out.push('<');
-                inner
-            }
-            (true, None) => {
-                out.push_str("< ");
-                inner
-            }
-            (true, Some(_)) if body.starts_with("!--") => {
-                out.push('<');
-                inner
-            }
-            (true, Some(_)) if is_address(body) => {
-                out.extend([" ", body, " "]);
-                after
-            }
-            (true, Some(_)) if body.len() > MAX_TAG_BYTES => {
-                out.push(' ');
-                after
-            }
-            (true, Some(_)) => {
-                out.extend(["<", body, ">"]);
-                after
-            }
-        };
-    }
-    out.push_str(rest);
-    out
-}
-
-fn is_address(body: &str) -> bool {
-    let web = ["http://", "https://", "mailto:"].iter().any(|scheme| body.starts_with(scheme));
-    let mail = body.contains('@') && !body.contains('=');
-    (web || mail) && body.len() <= 2048 && !body.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<'))
-}
-
-/// Does not look for what is wrong with the markup: nobody asks.
-struct Quiet<E>(E);
-
-impl<E: Emitter> ForwardingEmitter for Quiet<E> {
-    type Token = E::Token;
-
-    fn inner(&mut self) -> &mut impl Emitter<Token = Self::Token> {
-        &mut self.0
-    }
-
-    fn should_emit_errors(&mut self) -> bool {
-        false
-    }
-}
-
-/// Gathers the text of a token stream. There is no tree, so depth costs nothing.
-struct TextSink {
-    text: String,
-    /// The start tag that is being read. It may never end.
-    opened: Opened,
-    /// Inside an element whose content is not text.
-    skips: bool,
-    lines: bool,
-}
-
-/// What follows from a start tag.
-#[derive(Default)]
-struct Opened {
-    edge: Break,
-    /// How the content is to be read where it is neither markup nor text.
-    content: Option<State>,
-}
-
-impl Opened {
-    fn of(element: &[u8]) -> Self {
-        let content = match element {
-            b"script" => Some(State::ScriptData),
-            b"style" | b"xmp" | b"iframe" | b"noembed" | b"noframes" => Some(State::RawText),
-            b"title" => Some(State::RcData),
-            _ => None,
-        };
-        let edge = if content.is_some() { Break::Space } else { Break::of(element) };
-        Self { edge, content }
-    }
-}
-
-impl TextSink {
-    /// Takes what the tokenizer has read; tells how it is to go on where that is not as before.
-    fn take(&mut self, event: CallbackEvent<'_>) -> Option<State> {
-        match event {
-            CallbackEvent::OpenStartTag { name } => self.opened = Opened::of(name),
-            CallbackEvent::CloseStartTag { .. } => {
-                let Opened { edge, content } = std::mem::take(&mut self.opened);
-                self.break_at(edge);
-                self.skips = content.is_some();
-                return content;
-            }
-            // Where content is skipped, no end tag is told but the one that closes it.
-            CallbackEvent::EndTag { .. } if self.skips => self.skips = false,
-            CallbackEvent::EndTag { name } => self.break_at(Break::of(name)),
-            CallbackEvent::String { value } if !self.skips => self.text.push_str(&String::from_utf8_lossy(value)),
-            _ => {}
-        }
-        None
-    }
-
-    fn break_at(&mut self, edge: Break) {
-        self.text.push_str(match (edge, self.lines) {
-            (Break::None, _) => "",
-            (Break::Paragraph, true) => "\n\n",
-            (Break::Line, true) => "\n",
-            (Break::Space | Break::Line | Break::Paragraph, _) => " ",
-        });
-    }
-}
-
-/// What the edge of an element is in text.
-#[derive(Default)]
-enum Break {
-    #[default]
-    None,
-    Space,
-    Line,
-    Paragraph,
-}
-
-impl Break {
-    fn of(element: &[u8]) -> Self {
-        match element {
-            b"p" | b"h1" | b"h2" | b"h3" | b"h4" | b"h5" | b"h6" | b"blockquote" | b"pre" | b"table" | b"ul"
-            | b"ol" | b"dl" | b"hr" | b"section" | b"article" => Self::Paragraph,
-            b"br" | b"div" | b"li" | b"tr" | b"dt" | b"dd" | b"header" | b"footer" | b"main" | b"nav" | b"aside"
-            | b"address" | b"figure" | b"figcaption" | b"form" | b"fieldset" | b"legend" | b"caption" | b"option"
-            | b"summary" | b"details" | b"center" | b"body" | b"head" => Self::Line,
-            b"td" | b"th" | b"img" | b"input" | b"button" | b"select" | b"textarea" | b"video" | b"audio"
-            | b"object" => Self::Space,
-            _ => Self::None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::visible::{Gap, is_joiner, is_line_break, is_unwanted, joins, push_visible, tidied};
     use super::*;
     use crate::listing::Pricing;
     use proptest::prelude::*;
