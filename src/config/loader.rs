@@ -540,6 +540,7 @@ mod tests {
 
     impl Section for Small {
         const NAME: &'static str = "small";
+        const PREFIX: &'static str = "headwater.";
         const INPUT: &'static str = "raw.small";
 
         fn topics(&self) -> Vec<crate::config::TopicRole> {
