@@ -26,7 +26,7 @@ pub use catalog::{Catalog, Kind, REPLAYS, TableTopic, Topic, TopicId};
 pub use codec::{Codec, FORMAT, Reader, Versioned, json_codec, known_format, read_json, versioned};
 pub use figure::{Figure, Gauge, GaugeSpec, Gauges};
 pub use handle::{Counted, Fact, Facts, Family, RowTopic, Rows, State, Table};
-pub use spec::{Guard, InputPosition, Spec, WhenLost, topic_digest};
+pub use spec::{Guard, InputPosition, PositionsOf, Spec, WhenLost, WordsOn, topic_digest};
 
 use crate::config::{Invalid, Role, TopicRole};
 

@@ -180,7 +180,7 @@ mod tests {
             Message::Refused { reason: "a\nb \"c\" \u{1F3B7}".to_owned() },
             Message::Ready,
             Message::Start(serde_json::from_str(orders).unwrap()),
-            Message::Beat(Beat { committed: 5, stopping: true, now_ms: 6, totals }),
+            Message::Beat(Beat { committed: 5, stopping: true, now_ms: 6, totals: totals.clone() }),
             Message::Failed(Failure { process: 2, gone: false, reason: String::new() }),
             Message::Ended(totals),
         ]

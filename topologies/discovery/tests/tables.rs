@@ -9,14 +9,14 @@ use database::{
     Database, Place, TIMEOUT, append_with, catch_up, dead_letter_headers, log_of, put, run_to_end, start, start_with,
     tombstone,
 };
+use discovery::tables::view_spec;
 use headwater::log::TopicPartition;
 use headwater::log::memory::MemoryLog;
 use headwater::view::{ViewError, ViewOptions};
 use serde_json::{Value, json};
-use discovery::tables::view_spec;
 use xxhash_rust::xxh3::xxh3_64;
 
-#[path = "../../tests/view/database.rs"]
+#[path = "../../../tests/view/database.rs"]
 #[allow(dead_code, reason = "the tests of the runtime use more of it")]
 mod database;
 
@@ -285,6 +285,27 @@ fn a_file_of_the_release_before_is_continued() {
     assert_eq!(database.query(found), ["Jazz Brunch"]);
     database.execute("INSERT INTO events_search (events_search, rank) VALUES ('integrity-check', 1)");
     assert_eq!(database.count("dead_letters"), 1);
+}
+
+#[test]
+fn a_missing_table_does_not_cost_the_sql_views_of_others() {
+    for database in Database::all(&view_spec()) {
+        let log = log_of(&view_spec());
+        fill(&log);
+        run_to_end(&database, &log);
+        let before = contents(&database);
+        database.execute("CREATE VIEW titles AS SELECT title FROM events");
+        database.execute("DROP TABLE listings");
+        assert_eq!(run_to_end(&database, &log).records, 6);
+        assert_eq!(contents(&database), before);
+        assert_eq!(database.query("SELECT title FROM titles"), ["Jazz Night"]);
+        // What was made is as complete as what was there: its indexes too.
+        let plan = match database.is_postgres() {
+            true => "SET enable_seqscan TO off; EXPLAIN SELECT * FROM listings WHERE external_id = 'x'",
+            false => "EXPLAIN QUERY PLAN SELECT * FROM listings WHERE external_id = 'x'",
+        };
+        assert!(database.query(plan).join(" ").contains("listings_external_id"));
+    }
 }
 
 #[test]
