@@ -77,10 +77,9 @@ impl<'i> Document<'i> {
 
     /// Gives what a topology has defaults for of its own where nothing was written: its name, and the
     /// topic of an input that does not say. Nothing leads to where these were written.
-    pub fn complete(&mut self, name: &str, prefix: &str, topic: &str) {
+    pub fn complete(&mut self, name: &str, topic: &str) {
         let topic = || text(topic);
         set_missing(&mut self.root, "name", || text(name));
-        set_missing(&mut self.root, "prefix", || text(prefix));
         set_missing(&mut self.root, "inputs", || {
             let mut input = DeTable::new();
             set_missing(&mut input, "topic", topic);
