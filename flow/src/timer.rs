@@ -110,6 +110,8 @@ impl<K: Ord> Timers<K> {
 ///     rows.flush();
 ///     worker.step();
 ///     rows.advance_to(30);
+///     rows.flush();
+///     worker.step();
 ///     (due, left)
 /// });
 /// use timely::dataflow::operators::capture::Extract;

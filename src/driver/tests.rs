@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use headwater_flow::{DeadLetter, DeadLetterCode, Due, RawRecord};
+use headwater_flow::{DeadLetter, DeadLetterCode, Due};
 use serde_json::{Value, json};
 use timely::dataflow::operators::vec::Map;
 
@@ -50,7 +50,9 @@ impl Counting {
             let text = record.value.clone().and_then(|value| String::from_utf8(value).ok());
             (record, text)
         });
-        let bad = visits.clone().flat_map(|(record, text)| text.is_none().then(|| letter(record)));
+        let bad = visits.clone().flat_map(|(record, text)| {
+            text.is_none().then(|| DeadLetter::of(record, DeadLetterCode::Malformed, "no text"))
+        });
         let good = visits.flat_map(|(record, text)| Some((text?, record.origin.timestamp_ms)));
         let pages = good.clone().map(|(page, _)| page);
         let known = flow.restored_rows(&self.totals);
@@ -64,21 +66,6 @@ impl Counting {
         flow.write_facts(&self.seen, pages.clone().inner.map(|(page, ..)| page));
         flow.write_family(&self.by_page, pages.inner.map(|(page, ..)| (page.clone(), page)));
         flow.dead_letters(bad.inner.map(|(letter, ..)| letter));
-    }
-}
-
-fn letter(record: RawRecord) -> DeadLetter {
-    DeadLetter {
-        source: record.source,
-        content_type: record.content_type,
-        key: record.key,
-        code: DeadLetterCode::Malformed,
-        reason: "no text".to_owned(),
-        part: None,
-        bytes: record.value.unwrap_or_default(),
-        excerpt: false,
-        headers: record.headers,
-        origin: record.origin,
     }
 }
 
