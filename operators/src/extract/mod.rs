@@ -145,7 +145,11 @@ impl Extractor {
             Ok(Read { document, failures, timeless }) => {
                 Extraction { document, failures: self.part_letters(record, failures), timeless }
             }
-            Err(problem) => Extraction { document: None, failures: vec![dead_letter(record, problem)], timeless: true },
+            Err(problem) => Extraction {
+                document: None,
+                failures: vec![DeadLetter::of(record, problem.code, problem.reason)],
+                timeless: true,
+            },
         }
     }
 
@@ -197,7 +201,7 @@ impl Extractor {
             return failures.into_iter().map(|failure| failure.dead_letter(&record)).collect();
         };
         let reason = format!("{} parts cannot be used, of which the first: {}", failures.len(), first.problem.reason);
-        vec![dead_letter(record, Problem::new(first.problem.code, reason))]
+        vec![DeadLetter::of(record, first.problem.code, reason)]
     }
 
     fn source_of<'r>(&self, raw: &'r RawRecord) -> Result<(&'r SmolStr, &Source), Problem> {
@@ -249,21 +253,6 @@ fn read(format: Format, record: &Record<'_>) -> Result<Output, Problem> {
     };
     catch_unwind(AssertUnwindSafe(adapter))
         .unwrap_or_else(|_| Err(Problem::new(DeadLetterCode::Malformed, "reading it failed unexpectedly")))
-}
-
-fn dead_letter(record: RawRecord, problem: Problem) -> DeadLetter {
-    DeadLetter {
-        origin: record.origin,
-        source: record.source,
-        content_type: record.content_type,
-        key: record.key,
-        code: problem.code,
-        reason: problem.reason,
-        part: None,
-        bytes: record.value.unwrap_or_default(),
-        excerpt: false,
-        headers: record.headers,
-    }
 }
 
 impl record::PartFailure {
