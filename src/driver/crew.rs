@@ -42,6 +42,9 @@ pub(super) struct Taken {
 /// An epoch that does not end in this time never will.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a worker waits for what the others send, before it looks whether they still live.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// The dataflow on one worker, and the ends of its streams.
 struct Station {
     worker: Worker,
@@ -115,7 +118,9 @@ impl Station {
                 begun.elapsed() < PATIENCE,
                 "the dataflow does not come to epoch {epoch}: an operator keeps a capability for an earlier one"
             );
-            self.worker.step_or_park(Some(Duration::from_millis(1)));
+            // Alone it waits for nobody.
+            let pause = if self.worker.peers() > 1 { PAUSE } else { Duration::ZERO };
+            self.worker.step_or_park(Some(pause));
         }
         // For operators that no output waits for.
         self.worker.step();
