@@ -74,6 +74,24 @@ pub struct DeadLetter {
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
+impl DeadLetter {
+    /// Of the whole of `record`.
+    pub fn of(record: RawRecord, code: DeadLetterCode, reason: impl Into<String>) -> Self {
+        Self {
+            origin: record.origin,
+            source: record.source,
+            content_type: record.content_type,
+            key: record.key,
+            code,
+            reason: reason.into(),
+            part: None,
+            bytes: record.value.unwrap_or_default(),
+            excerpt: false,
+            headers: record.headers,
+        }
+    }
+}
+
 /// Why something could not be used: a name in kebab case. Names are stable: tools filter by them.
 ///
 /// A topology may have codes of its own:

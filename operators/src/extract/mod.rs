@@ -165,7 +165,11 @@ impl Extractor {
             Ok(Read { document, failures, timeless }) => {
                 Extraction { document, failures: self.part_letters(record, failures), timeless }
             }
-            Err(problem) => Extraction { document: None, failures: vec![dead_letter(record, problem)], timeless: true },
+            Err(problem) => Extraction {
+                document: None,
+                failures: vec![DeadLetter::of(record, problem.code, problem.reason)],
+                timeless: true,
+            },
         }
     }
 
@@ -232,7 +236,7 @@ impl Extractor {
             return failures.into_iter().map(|failure| failure.dead_letter(&record)).collect();
         };
         let reason = format!("{} parts cannot be used, of which the first: {}", failures.len(), first.problem.reason);
-        vec![dead_letter(record, Problem::new(first.problem.code, reason))]
+        vec![DeadLetter::of(record, first.problem.code, reason)]
     }
 
     fn reader_of<'r>(&self, raw: &'r RawRecord) -> Result<(&'r SmolStr, &Reader), Problem> {
@@ -313,21 +317,6 @@ fn as_they_stand(parts: Vec<record::PartFailure>, decoded: &Decoded<'_>, bytes: 
         found.push(first);
     }
     found
-}
-
-fn dead_letter(record: RawRecord, problem: Problem) -> DeadLetter {
-    DeadLetter {
-        origin: record.origin,
-        source: record.source,
-        content_type: record.content_type,
-        key: record.key,
-        code: problem.code,
-        reason: problem.reason,
-        part: None,
-        bytes: record.value.unwrap_or_default(),
-        excerpt: false,
-        headers: record.headers,
-    }
 }
 
 impl record::PartFailure {
