@@ -8,11 +8,13 @@ use std::collections::{HashMap, HashSet};
 
 use super::Stat;
 use super::block::{Blocks, MatchChange};
-use super::cluster::{Cluster, Graph, GraphChanges, Refined, consolidate, refine};
+use super::cluster::{Cluster, Refined, refine};
 use super::compare::Comparer;
 use super::config::ResolveConfig;
 use super::decision::Decision;
-use super::fingerprint::{BlockChange, Fingerprint, into_blocks};
+use super::fingerprint::Fingerprint;
+use super::fingerprinting::{BlockChange, into_blocks};
+use super::graph::{Graph, GraphChanges, consolidate};
 use crate::ids::ListingId;
 use crate::listing::LiveListing;
 use crate::shared::Shared;

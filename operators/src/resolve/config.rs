@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::compare::Field;
+use super::field::Field;
 use super::model::Model;
 
 /// Raised whenever code changes what the same configuration gives, so that a restart compares

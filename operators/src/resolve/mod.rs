@@ -9,17 +9,19 @@
 //!             │        └──────── arrived, gone ────────────►  │  └─► redirects, reports, stats
 //!             │                                               │ who belongs where, but for
 //!             │                                               ▼ plain listings
-//!             └────────────────────────────────────────────► Places ── all others ──► Merge
+//!             └──────────────────────────────────────────► Assignments ── all others ─► Merge
 //!                                                            by listing               by event
 //!                                                               │ plain listings        │
 //!                                                               └──► events, links ◄────┘
 //! ```
 //!
-//! [`fingerprint`] reduces a listing to what comparing needs; [`block`] says which pairs are
-//! compared; [`compare`] judges a pair; [`cluster`] makes groups of the matches, as far as the
-//! decisions allow that hold (`rulings`); [`identity`] gives each group its event id; [`merge`]
-//! makes the event. Payloads move once, and only those of listings that have duplicates; all else
-//! moves fingerprints by pointer and 16-byte ids.
+//! A listing is read into a [`fingerprint`] once (`describe`, `title`; words in `token` and
+//! `vocabulary`); [`keys`] say by what it is looked up, and [`block`] which pairs are compared;
+//! `screen` sorts out most of those by a glance; [`compare`] judges a pair by the [`model`];
+//! `graph` keeps the matches, and [`cluster`] makes groups of them, as far as the decisions allow
+//! that hold (`rulings`); [`identity`] gives each group its event id; [`merge`] makes the event.
+//! `fingerprinting` and `clustering` are the wiring of their operators. Payloads move once, and only
+//! those of listings that have duplicates; all else moves fingerprints by pointer and 16-byte ids.
 //!
 //! What comes out is a function of the listings and decisions present, whatever the order, the
 //! batches and the number of workers; only the ids also depend on history, as they must to be
@@ -41,31 +43,46 @@ use crate::shared::Shared;
 pub mod batch;
 pub mod block;
 pub mod cluster;
+mod clustering;
 pub mod compare;
 mod config;
 mod decision;
+mod describe;
+mod disjoint_sets;
 mod epochs;
+mod field;
 pub mod fingerprint;
+mod fingerprinting;
+mod graph;
 pub mod identity;
+pub mod keys;
 pub mod merge;
 pub mod model;
 mod page;
+mod points;
 mod rulings;
+mod screen;
 mod sketch;
+mod span;
 mod title;
+mod token;
 pub mod train;
+mod vocabulary;
 
 pub use batch::Batch;
-pub use compare::{Comparer, Comparison, Contribution, Field, Points, Veto};
+pub use compare::{Comparer, Comparison, Veto};
 pub use config::{ConfigProblem, ResolveConfig, Weights};
 pub use decision::{Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key};
+pub use field::Field;
 pub use fingerprint::Fingerprint;
 pub use identity::{Remembered, own_id};
 pub use merge::{Link, Linked, Via};
 pub use model::{Feature, Model};
 pub use page::Page;
+pub use points::{Contribution, Points, likelihood, log_odds};
 pub use rulings::Overruled;
-pub use title::Class;
+pub use span::Span;
+pub use token::{Class, Number, Token};
 
 /// Something that went over a limit. Of each, the collection of statistics holds as many as there
 /// are at the moment.
@@ -167,9 +184,9 @@ impl<'s> Resolve<'s> for VecCollection<'s, Epoch, Shared<LiveListing>> {
         history: Stream<'s, Epoch, Vec<Remembered>>,
     ) -> Resolved<'s> {
         let named = decisions.clone().flat_map(|decision| decision.pair().into_iter().flat_map(|(a, b)| [a, b]));
-        let (blocks, presence) = fingerprint::fingerprints(self.clone(), named, config);
+        let (blocks, presence) = fingerprinting::fingerprints(self.clone(), named, config);
         let (matches, block_stats) = block::matches(blocks, config);
-        let clusters = cluster::clusters(matches, presence, decisions, history, config);
+        let clusters = clustering::clusters(matches, presence, decisions, history, config);
         let (events, links) = merge::merged(self, clusters.assigned, config);
         Resolved {
             events,

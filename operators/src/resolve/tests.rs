@@ -412,9 +412,9 @@ fn is_candidate(a: &Fingerprint, b: &Fingerprint, all: &[Shared<Fingerprint>], c
     if part.len() <= config.block_cap {
         return true;
     }
-    let which = block::moment_and_place(a);
-    let here = part.iter().filter(|f| block::moment_and_place(f) == which).count();
-    block::moment_and_place(b) == which && here <= config.block_cap
+    let which = keys::moment_and_place(a);
+    let here = part.iter().filter(|f| keys::moment_and_place(f) == which).count();
+    keys::moment_and_place(b) == which && here <= config.block_cap
 }
 
 fn blocks_over_cap(all: &[Shared<Fingerprint>], config: &ResolveConfig) -> BTreeMap<Stat, isize> {
@@ -424,7 +424,7 @@ fn blocks_over_cap(all: &[Shared<Fingerprint>], config: &ResolveConfig) -> BTree
             *sizes.entry((key, None, None)).or_default() += 1;
             for word in words_of(fingerprint) {
                 *sizes.entry((key, Some(word), None)).or_default() += 1;
-                *sizes.entry((key, Some(word), Some(block::moment_and_place(fingerprint)))).or_default() += 1;
+                *sizes.entry((key, Some(word), Some(keys::moment_and_place(fingerprint)))).or_default() += 1;
             }
         }
     }

@@ -6,110 +6,28 @@
 //! lowers; since the sum begins well below zero, too little evidence is no match. Vetoes stand
 //! beside the sum: no evidence outweighs them.
 
+mod place;
+mod title;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use self::place::{Venue, lies_in, same_city, venue};
+use self::title::{Titles, title};
 use super::config::ResolveConfig;
-use super::fingerprint::{Fingerprint, Number, Span, Token};
+use super::field::Field;
+use super::fingerprint::Fingerprint;
 use super::model::{Feature, Found, Model};
 use super::page::Page;
-use super::title::Class;
+use super::points::{Contribution, Contributions, Points, likelihood};
+use super::span::{NEAR_MINUTES, SAME_MINUTES, Span};
 use crate::listing::{GeoPrecision, Ratio};
-
-/// Weight of title words in common (see [`Token::agreeing`]) that is called 1: two telling words.
-const TELLING: f32 = 8.0;
-/// Weight of differing words (see [`Token::differing`]) that is called 1: one telling word.
-const DIFFERING: f32 = 4.0;
-/// Starts that differ by at most so many minutes are the same.
-pub(super) const SAME_MINUTES: u32 = 5;
-/// Starts that differ by at most so many minutes are near: doors and show.
-pub(super) const NEAR_MINUTES: u32 = 30;
 
 /// How many times as far apart two points have to be for two cities where one of them may be the
 /// centre of a region.
 pub(super) const VAGUE: f64 = 10.0;
-
-/// What is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Field {
-    /// How unlikely a match is before anything is compared.
-    Base,
-    /// Words and numbers of the titles.
-    Title,
-    /// Start and end.
-    Time,
-    /// Coordinates, venues, addresses, cities.
-    Place,
-    /// The listing's own web address.
-    Url,
-    /// The sources.
-    Source,
-    /// A person's word that outweighs all the others.
-    Decision,
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Base => "base",
-            Self::Title => "title",
-            Self::Time => "time",
-            Self::Place => "place",
-            Self::Url => "address",
-            Self::Source => "source",
-            Self::Decision => "decision",
-        })
-    }
-}
-
-/// Log-odds, in steps of a thousandth.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(from = "f64", into = "f64")]
-pub struct Points(i32);
-
-impl Points {
-    /// What a person's decision counts: more than any comparison.
-    pub const DECIDED: Self = Self(1_000_000);
-
-    /// The nearest step; what is beyond two million is clamped, not-a-number becomes 0.
-    pub fn new(value: f64) -> Self {
-        Self((value * 1_000.0).round() as i32)
-    }
-
-    /// As a float.
-    pub fn get(self) -> f64 {
-        f64::from(self.0) / 1_000.0
-    }
-}
-
-impl From<f64> for Points {
-    fn from(value: f64) -> Self {
-        Self::new(value)
-    }
-}
-
-impl From<Points> for f64 {
-    fn from(points: Points) -> Self {
-        points.get()
-    }
-}
-
-/// What one field said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Contribution {
-    /// The field.
-    pub field: Field,
-    /// What it adds to the log-odds of the two being one event. The contributions of a pair add up
-    /// to the logit of its similarity.
-    pub points: Points,
-}
-
-/// What each field said; at most one entry a field.
-pub type Contributions = SmallVec<[Contribution; 6]>;
 
 /// Why two listings cannot be one event, whatever else agrees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -166,17 +84,6 @@ impl fmt::Display for Comparison {
         }
         self.veto.map_or(Ok(()), |veto| write!(f, "; {veto}"))
     }
-}
-
-/// The probability that has these log-odds.
-pub fn likelihood(points: f64) -> f64 {
-    1.0 / (1.0 + (-points).exp())
-}
-
-/// The log-odds of a probability; finite for 0 and 1 too.
-pub fn log_odds(probability: f64) -> f64 {
-    let probability = probability.clamp(1e-6, 1.0 - 1e-6);
-    (probability / (1.0 - probability)).ln()
 }
 
 /// Compares fingerprints as a configuration says.
@@ -342,139 +249,6 @@ impl Comparer {
     }
 }
 
-/// What two titles have in common and what not, by weight of their words.
-#[derive(Debug, Clone, Copy, Default)]
-struct Titles {
-    /// In both.
-    common: u32,
-    /// Of that, what telling words make up.
-    telling: u32,
-    /// In one only, for each.
-    only: [u32; 2],
-    /// The same words or letters.
-    same: bool,
-    /// One abbreviates the other.
-    acronym: bool,
-}
-
-impl Titles {
-    fn other(&self) -> u32 {
-        self.only[0].min(self.only[1])
-    }
-
-    /// Whether what agrees is nothing by which an event is known.
-    fn is_plain(&self) -> bool {
-        self.telling < 8 && !self.acronym
-    }
-
-    fn find(&self, a: &Fingerprint, b: &Fingerprint, found: &mut Found) {
-        let mut push = |feature, value: f32| {
-            if value != 0.0 {
-                found.push((feature, value));
-            }
-        };
-        let flag = |holds: bool| if holds { 1.0 } else { 0.0 };
-        let (other, most) = (self.other(), self.only[0].max(self.only[1]));
-        push(Feature::TitleSame, flag(self.same));
-        push(Feature::TitleCommon, (self.common as f32 / TELLING).min(1.5));
-        let whole = (2 * self.common + most + other).max(1) as f32;
-        push(Feature::TitleShare, (2 * self.common) as f32 / whole);
-        push(Feature::TitleOtherAny, flag(other >= 4 && self.common > 0));
-        push(Feature::TitleOther, other.min(12) as f32 / DIFFERING);
-        push(Feature::TitleMore, (most - other).min(12) as f32 / DIFFERING);
-        push(Feature::TitleNone, flag(self.common == 0 && !self.same && !self.acronym));
-        push(Feature::TitleHeld, flag(other == 0 && most > 0 && self.telling > 0));
-        push(Feature::TitleAcronym, flag(self.acronym));
-        push(Feature::TitlePlain, flag(self.common > 0 && self.telling == 0));
-        push(Feature::TitlePart, flag(a.parts != b.parts));
-        let (x, y) = (&a.numbers, &b.numbers);
-        let same = x.iter().any(|number| y.iter().any(|other| number.value == other.value));
-        let plain = |numbers: &[Number]| numbers.iter().any(|number| !number.ordinal);
-        push(Feature::NumberSame, flag(same));
-        push(Feature::NumberOther, flag(!same && !x.is_empty() && !y.is_empty()));
-        push(Feature::NumberMore, flag((plain(x) && y.is_empty()) || (x.is_empty() && plain(y))));
-    }
-}
-
-/// Compares the words of two titles. A word that names the other listing's place ("at
-/// Indiranagar", "Berlin") is no difference; one that names the own place is, unless the other
-/// listing is known to be there too.
-fn title(a: &Fingerprint, b: &Fingerprint) -> Titles {
-    let mut titles = Titles::default();
-    // Of what is in one only, what common words make up.
-    let mut minor = [0, 0];
-    let common = |token: Token| if token.class() == Class::Common { token.differing() } else { 0 };
-    merge(a.title(), b.title(), |x, y| match (x, y) {
-        (Some(x), Some(y)) => {
-            let place = names_city(x, a) || names_city(x, b);
-            let weight = if place { 1 } else { x.agreeing().max(y.agreeing()) };
-            titles.common += weight;
-            titles.telling += if weight > 1 { weight } else { 0 };
-        }
-        (Some(x), None) if !names_place(x, a, b) => {
-            titles.only[0] += x.differing();
-            minor[0] += common(x);
-        }
-        (None, Some(y)) if !names_place(y, b, a) => {
-            titles.only[1] += y.differing();
-            minor[1] += common(y);
-        }
-        _ => {}
-    });
-    titles.acronym = a.acronyms().iter().any(|short| b.title().iter().any(|token| token.hash() == short.hash()))
-        || b.acronyms().iter().any(|short| a.title().iter().any(|token| token.hash() == short.hash()));
-    let same_letters = a.letters.iter().zip(&b.letters).any(|(x, y)| *x != 0 && x == y)
-        || (a.letters[0] != 0 && a.letters[0] == b.letters[1])
-        || (b.letters[0] != 0 && a.letters[1] == b.letters[0]);
-    titles.same = ((titles.only == [0, 0] && titles.common > 0) || same_letters) && same_numbers(a, b);
-    let same_core = a.core != 0 && a.core == b.core;
-    if same_letters || titles.acronym || same_core {
-        titles.only = if same_letters || titles.acronym { [0, 0] } else { minor };
-        titles.common = titles.common.max(8);
-        let own = |f: &Fingerprint| f.title().iter().filter(|token| token.class() == Class::Telling).count() as u32 * 4;
-        let fewer = own(a).min(own(b));
-        titles.telling = titles.telling.max(fewer.max(if titles.acronym { 4 } else { 0 }));
-    }
-    titles
-}
-
-/// Whether neither has a number, but for ordinals, that the other lacks.
-fn same_numbers(a: &Fingerprint, b: &Fingerprint) -> bool {
-    let within = |these: &[Number], those: &[Number]| {
-        these.iter().filter(|number| !number.ordinal).all(|one| those.iter().any(|other| one.value == other.value))
-    };
-    within(&a.numbers, &b.numbers) && within(&b.numbers, &a.numbers)
-}
-
-/// Whether a word is the city or the country of a listing.
-fn names_city(token: Token, f: &Fingerprint) -> bool {
-    let same = |word: &Token| word.hash() == token.hash();
-    f.city().iter().any(same) || f.country.iter().any(same)
-}
-
-/// Whether a word in the title of `own` only names where it is.
-fn names_place(token: Token, own: &Fingerprint, other: &Fingerprint) -> bool {
-    let names = |f: &Fingerprint| f.venue().iter().any(|word| word.hash() == token.hash()) || names_city(token, f);
-    names(other)
-        || (names(own)
-            && (same_city(own, other) == Some(true) || own.country.is_some() && own.country == other.country))
-}
-
-/// Visits each distinct word of two ascending lists, in the one, the other or both.
-fn merge(a: &[Token], b: &[Token], mut visit: impl FnMut(Option<Token>, Option<Token>)) {
-    let (mut a, mut b) = (a.iter().copied().peekable(), b.iter().copied().peekable());
-    loop {
-        match (a.peek().copied(), b.peek().copied()) {
-            (None, None) => return,
-            (Some(x), Some(y)) if x.hash() == y.hash() => {
-                visit(a.next(), b.next());
-            }
-            (Some(x), y) if y.is_none_or(|y| x.hash() < y.hash()) => visit(a.next(), None),
-            _ => visit(None, b.next()),
-        }
-    }
-}
-
 fn time(a: &Span, b: &Span, found: &mut Found) {
     let long = a.days() > 1 && b.days() > 1;
     if let (Some(apart), false) = (a.apart(b), long) {
@@ -506,93 +280,6 @@ fn time(a: &Span, b: &Span, found: &mut Found) {
         (false, false) => Feature::DaysOverlap,
     };
     found.push((feature, 1.0));
-}
-
-/// How two venues compare.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Venue {
-    Same,
-    /// The same house in the same street.
-    Address,
-    /// One name holds the other: a room and its building.
-    Held,
-    /// This share of the telling words in common.
-    Part(f32),
-    /// Another house of the same kind.
-    Branch,
-    Other,
-}
-
-fn venue(a: &Fingerprint, b: &Fingerprint) -> Option<Venue> {
-    let names = names_alike(a.venue(), b.venue());
-    if matches!(names, Some(Venue::Same | Venue::Held)) {
-        return names;
-    }
-    if same_house(a.address(), b.address()) {
-        return Some(Venue::Address);
-    }
-    let held = |name: &[Token], address: &[Token]| {
-        let telling = |word: &&Token| word.class() == Class::Telling;
-        let count = name.iter().filter(telling).count();
-        count > 0 && name.iter().filter(telling).all(|word| address.iter().any(|other| other.hash() == word.hash()))
-    };
-    if held(a.venue(), b.address()) || held(b.venue(), a.address()) {
-        return Some(Venue::Held);
-    }
-    names
-}
-
-fn names_alike(a: &[Token], b: &[Token]) -> Option<Venue> {
-    if a.is_empty() || b.is_empty() {
-        return None;
-    }
-    let weight = |tokens: &[Token]| tokens.iter().map(|token| token.agreeing()).sum::<u32>();
-    let (mut common, mut telling) = (0, 0);
-    merge(a, b, |x, y| {
-        if let (Some(x), Some(_)) = (x, y) {
-            common += x.agreeing();
-            telling += if x.class() == Class::Telling { 4 } else { 0 };
-        }
-    });
-    let (weight_a, weight_b) = (weight(a), weight(b));
-    let tellings = |tokens: &[Token]| tokens.iter().filter(|token| token.class() == Class::Telling).count() as u32 * 4;
-    let fewer = tellings(a).min(tellings(b));
-    Some(if common == weight_a && common == weight_b {
-        Venue::Same
-    } else if telling > 0 && telling == fewer {
-        Venue::Held
-    } else if telling > 0 {
-        Venue::Part(telling as f32 / fewer as f32)
-    } else if common > 0 && fewer > 0 {
-        Venue::Branch
-    } else {
-        Venue::Other
-    })
-}
-
-/// Whether two addresses have a house number and a telling word in common.
-fn same_house(a: &[Token], b: &[Token]) -> bool {
-    let (mut number, mut street) = (false, false);
-    merge(a, b, |x, y| {
-        if let (Some(x), Some(_)) = (x, y) {
-            number |= x.class() == Class::Kind;
-            street |= x.class() == Class::Telling;
-        }
-    });
-    number && street
-}
-
-/// Whether what one listing calls its city is in the venue or the address of the other: a resort, a
-/// suburb.
-fn lies_in(a: &Fingerprint, b: &Fingerprint) -> bool {
-    a.city().iter().all(|word| b.venue().iter().chain(b.address()).any(|other| other.hash() == word.hash()))
-}
-
-fn same_city(a: &Fingerprint, b: &Fingerprint) -> Option<bool> {
-    if a.city().is_empty() || b.city().is_empty() {
-        return None;
-    }
-    Some(a.city().iter().any(|token| b.city().iter().any(|other| other.hash() == token.hash())))
 }
 
 fn url(a: Option<Page>, b: Option<Page>, title: &Titles, found: &mut Found) {
