@@ -1,15 +1,17 @@
 //! Sessions: which listings of two sources pair off where a source has several of one thing on a day.
 //!
-//! A *session* of a source is a start that it gives. Of the matches between a listing and those of
-//! another source, only those with the nearest session count, and only where both say so of each
-//! other. So the sessions of two sources pair off one to one and in their order; whoever has no
-//! counterpart stays alone. Where one lies halfway between two, pairs count first in which the listing
-//! begins first whose source has the smaller hash, for all sessions alike. A listing without a time of
-//! day belongs to none of several sessions.
+//! Two entries of a source that do not match each other are two *sessions*. Of the matches between a
+//! listing and the sessions of another source, only those with the nearest one count, and only where
+//! both say so of each other. So the sessions of two sources pair off one to one and in their order;
+//! whoever has no counterpart stays alone. Where one lies halfway between two, pairs count first in
+//! which the listing begins first whose source has the smaller hash, for all sessions alike. A listing
+//! without a time of day belongs to none of several sessions.
 //!
 //! What is nearest follows from the matches of a component alone, whatever the order of arrival.
 
 use std::collections::BTreeMap;
+
+use foldhash::HashSet;
 
 use super::component::Component;
 use super::span::Span;
@@ -17,40 +19,35 @@ use super::span::Span;
 /// How near the starts of two listings are, from the nearest: minutes, and which way round.
 type Nearness = (u32, bool);
 
-/// The sessions of one source that match a listing.
-#[derive(Debug)]
-struct Nearest {
-    nearness: Option<Nearness>,
-    /// The first start seen, and whether there is another.
-    start: Option<i32>,
-    several: bool,
-}
-
-/// The matches of a component, by their place in it, that join a session with another one than its
-/// counterpart.
+/// For each match of a component, whether it joins a session with another one than its counterpart.
 pub(super) fn crossed(component: &Component) -> Vec<bool> {
-    let mut nearest: BTreeMap<(usize, u64), Nearest> = BTreeMap::new();
+    let matched: HashSet<(usize, usize)> = component.edges.iter().map(|edge| (edge.a, edge.b)).collect();
+    let mut of_source: BTreeMap<(usize, u64), Vec<usize>> = BTreeMap::new();
     for edge in &component.edges {
         for (from, to) in [(edge.a, edge.b), (edge.b, edge.a)] {
-            let Some((source, start)) = component.nodes.get(to).map(|node| (node.source, node.span.start_min)) else {
-                continue;
-            };
-            let known =
-                nearest.entry((from, source)).or_insert(Nearest { nearness: None, start: None, several: false });
-            let new = nearness(component, from, to);
-            known.nearness = known.nearness.into_iter().chain(new).min();
-            known.several |= start.is_some() && known.start.is_some_and(|other| Some(other) != start);
-            known.start = known.start.or(start);
+            let Some(node) = component.nodes.get(to) else { continue };
+            of_source.entry((from, node.source)).or_default().push(to);
         }
     }
     let is_crossed = |from: usize, to: usize| {
-        let source = component.nodes.get(to).map(|node| node.source)?;
-        let known = nearest.get(&(from, source))?;
+        let source = component.nodes.get(to)?.source;
+        let others = of_source.get(&(from, source)).filter(|others| others.len() > 1)?;
         let own = nearness(component, from, to);
-        Some(known.several && (own.is_none() || own != known.nearness))
+        let before = |other: usize| match own {
+            Some(own) => nearness(component, from, other).is_some_and(|nearness| nearness < own),
+            None => have_other_times(component, to, other),
+        };
+        let counts = |other: &&usize| **other != to && !matched.contains(&(to.min(**other), to.max(**other)));
+        Some(others.iter().filter(counts).any(|other| before(*other)))
     };
     let either = |a, b| is_crossed(a, b).unwrap_or(false) || is_crossed(b, a).unwrap_or(false);
     component.edges.iter().map(|edge| either(edge.a, edge.b)).collect()
+}
+
+/// Whether both have a time of day, and not the same.
+fn have_other_times(component: &Component, a: usize, b: usize) -> bool {
+    let start = |node: usize| component.nodes.get(node).and_then(|node| node.span.start_min);
+    start(a).zip(start(b)).is_some_and(|(a, b)| a != b)
 }
 
 /// `None` within one source, and where one has no time of day.

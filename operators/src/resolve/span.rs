@@ -15,7 +15,7 @@ pub(super) const SAME_MINUTES: u32 = 5;
 pub(super) const NEAR_MINUTES: u32 = 30;
 
 /// Runs of more days than this take weeks.
-const WEEK_DAYS: u32 = 7;
+const WEEK_DAYS: u32 = 13;
 
 /// When, as precisely as the source said it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -94,19 +94,20 @@ impl Span {
 
     /// Whether `part` is a session, an opening or a single day within this run of several days, or a
     /// much shorter run within it. A listing that says nothing but the day on which a run begins is
-    /// the run; so is one that says at what time, unless the run takes weeks.
+    /// the run; so is one that says at what time, unless the run takes weeks. Of two days, the second
+    /// may be all that a source knows of.
     pub fn is_run_around(&self, part: &Self) -> bool {
         let within = self.first_day <= part.first_day && part.last_day <= self.last_day;
         if !self.is_long() || !within {
             return false;
         }
-        let weeks = self.days() > WEEK_DAYS;
+        let (weeks, much_shorter) = (self.days() > WEEK_DAYS, self.days() >= 3 * part.days());
         if part.is_long() {
-            return weeks && self.days() >= 3 * part.days();
+            return weeks && much_shorter;
         }
         let session = part.start_min.is_some() && part.has_end;
         let opening = weeks && (part.start_min.is_some() || part.has_end);
-        session || opening || part.first_day != self.first_day
+        session || opening || (part.first_day != self.first_day && (much_shorter || part.start_min.is_some()))
     }
 
     /// Whether both begin at the same time, as far as both say it: the same day where one has no time.

@@ -24,6 +24,7 @@ use super::model::{Feature, Found, Model};
 use super::page::Page;
 use super::points::{Contribution, Contributions, Points, likelihood};
 use super::span::{NEAR_MINUTES, SAME_MINUTES, Span};
+use super::token::{Class, Token};
 use crate::listing::{GeoPrecision, Ratio};
 
 /// How many times as far apart two points have to be for two cities where one of them may be the
@@ -337,20 +338,35 @@ fn url(a: Option<Page>, b: Option<Page>, title: &Titles, found: &mut Found) {
 
 /// Whether two entries of one source are two sessions: each has its own start, its own end or its own
 /// page, or both are of one series. That each has its own id says nothing: whoever repeats an entry
-/// gives it a new one.
+/// gives it a new one. Nor does the start where one of two entries of one title has no length, and no
+/// page of its own: that one was left behind when the time was corrected.
 fn is_other_entry(a: &Fingerprint, b: &Fingerprint) -> bool {
+    let pages = a.url.zip(b.url);
     let own_end = a.span.end_min.zip(b.span.end_min).is_some_and(|(x, y)| x != y);
-    let own_page = a.url.zip(b.url).is_some_and(|(x, y)| x.deep && y.deep && x.exact != y.exact && x.site == y.site);
+    // Whoever puts an event on a platform makes a page there.
+    let own_page =
+        pages.is_some_and(|(x, y)| x.deep && y.deep && x.exact != y.exact && x.site != 0 && x.site == y.site);
     let series = a.series != 0 && a.series == b.series;
-    !a.span.starts_with(&b.span) || own_end || own_page || series
+    let left_behind = a.span.start_min.is_some()
+        && b.span.start_min.is_some()
+        && a.span.has_end != b.span.has_end
+        && a.letters == b.letters
+        && pages.is_none_or(|(x, y)| x.exact == y.exact);
+    own_end || own_page || series || (!a.span.starts_with(&b.span) && !left_behind)
 }
 
 /// Whether two entries of one source are at two places: no telling word of their venues in common, or
-/// other cities. Coordinates do not count: a source may give one point to all that a group does.
+/// other cities. Coordinates do not count: a source may give one point to all that a group does. A
+/// venue that a title names is no other one.
 fn is_other_venue(a: &Fingerprint, b: &Fingerprint) -> bool {
     let page = a.url.zip(b.url).is_some_and(|(x, y)| x.deep && x.exact == y.exact);
     let other_city = same_city(a, b) == Some(false) && !lies_in(a, b) && !lies_in(b, a);
-    !page && (other_city || matches!(venue(a, b), Some(Venue::Branch | Venue::Other)))
+    let in_title = |venue: &Fingerprint, title: &Fingerprint| {
+        let in_title = |word: &Token| title.title().iter().any(|other| other.hash() == word.hash());
+        venue.venue().iter().any(|word| word.class() == Class::Telling && in_title(word))
+    };
+    let named = || in_title(a, a) || in_title(a, b) || in_title(b, a) || in_title(b, b);
+    !page && (other_city || (matches!(venue(a, b), Some(Venue::Branch | Venue::Other)) && !named()))
 }
 
 /// Whether two that are online and nowhere else are of other groups: other organizers, and other pages.
