@@ -33,8 +33,8 @@
 //!    without a length beside one of the same title with a length was left behind when the time was
 //!    corrected; entries whose pages are of two sites come from two origins.)
 //! 2. *Across sources*, the sessions of two sources are matched one to one: a listing goes with the
-//!    nearest session of the other source, and only if it is in turn the nearest to that one. No pairs
-//!    cross, and a session without a counterpart stays alone (`sessions`).
+//!    nearest session of the other source, of those as much alike, and only if it is in turn the nearest
+//!    to that one. No pairs cross, and a session without a counterpart stays alone (`sessions`).
 //! 3. *Parts*: titles or rooms that name different parts of one sort ("Program A", "Part II", "U12",
 //!    "(EN)", "Studio 2") are different events, whatever the source (`designation`).
 //! 4. *Runs*: an event of several days is not one of its sessions, openings or single days. The two are
