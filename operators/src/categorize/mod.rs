@@ -4,146 +4,24 @@
 //! A taxonomy is data. It is compiled once; after that each text is read once, however many words
 //! the taxonomy knows.
 
+mod config;
+mod phrases;
+
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
-use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 use timely::progress::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
+pub use self::config::{CategoryConfig, TaxonomyConfig, TaxonomyProblem, Weight};
+use self::phrases::{BOUNDARY, Phrases, Words, push_words};
 use crate::listing::{Listing, Ratio};
-use crate::words::fold;
 
 /// Raised when the same configuration begins to give other results.
 const LOGIC_VERSION: u64 = 1;
-
-/// A taxonomy as configured. The default is an embedded one of twenty categories.
-///
-/// Words are compared in lower case, without accents, and without the endings of the English
-/// plural. An entry of several words matches them in a row.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TaxonomyConfig {
-    /// Confidence below which a listing stays without a category, 0..=1. Default 0.35.
-    #[serde(default = "default_min_confidence")]
-    pub min_confidence: f64,
-    /// How sure an alias in the source's own category words makes, 0..=1. Default 0.9.
-    #[serde(default = "default_alias_weight")]
-    pub alias_weight: f64,
-    /// What a keyword in the description counts, as a share of what it counts in the title, unless
-    /// the keyword says so itself; 0..=1. Default 0.35.
-    #[serde(default = "default_description_factor")]
-    pub description_factor: f64,
-    /// Tags for listings of any category: label, then the words that earn it.
-    #[serde(default)]
-    pub tags: BTreeMap<String, Vec<String>>,
-    /// The categories. Of two equally likely ones the earlier wins.
-    #[serde(default)]
-    pub categories: Vec<CategoryConfig>,
-}
-
-/// A category of a taxonomy.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CategoryConfig {
-    /// Name, as it appears in listings and events.
-    pub name: String,
-    /// Name of the category of which this is a special case. What speaks for a category speaks
-    /// for its parent too; the most special one that is sure enough is chosen.
-    #[serde(default)]
-    pub parent: Option<String>,
-    /// Words by which sources name it.
-    #[serde(default)]
-    pub aliases: Vec<String>,
-    /// Words in title, description or the source's category words that speak for it.
-    #[serde(default)]
-    pub keywords: BTreeMap<String, Weight>,
-    /// Tags for listings of this category or a special case of it: label, then words.
-    #[serde(default)]
-    pub tags: BTreeMap<String, Vec<String>>,
-}
-
-/// How sure a word alone makes, 0..=1: the share of texts with this word that belong here.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Weight {
-    /// In the title; in the description the configured share of it.
-    Title(f64),
-    /// In each on its own.
-    Each {
-        /// In the title, and in the source's category words.
-        title: f64,
-        /// In the description.
-        description: f64,
-    },
-}
-
-fn default_min_confidence() -> f64 {
-    0.35
-}
-
-fn default_alias_weight() -> f64 {
-    0.9
-}
-
-fn default_description_factor() -> f64 {
-    0.35
-}
-
-impl Default for TaxonomyConfig {
-    fn default() -> Self {
-        // The embedded text is tested; an empty taxonomy stands in for one that cannot be read.
-        toml::from_str(include_str!("taxonomy.toml")).unwrap_or_else(|_| Self {
-            min_confidence: default_min_confidence(),
-            alias_weight: default_alias_weight(),
-            description_factor: default_description_factor(),
-            tags: BTreeMap::new(),
-            categories: Vec::new(),
-        })
-    }
-}
-
-/// What is wrong with a [`TaxonomyConfig`].
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum TaxonomyProblem {
-    /// Two categories of one name.
-    #[error("category \"{0}\" is defined twice")]
-    Duplicate(String),
-    /// A category without a name.
-    #[error("category number {0} has no name")]
-    Unnamed(usize),
-    /// A parent that is not among the categories.
-    #[error("parent \"{parent}\" of category \"{category}\" is not a category")]
-    UnknownParent {
-        /// The category that names it.
-        category: String,
-        /// The unknown name.
-        parent: String,
-    },
-    /// A category that is its own ancestor.
-    #[error("category \"{0}\" is among its own parents")]
-    Cycle(String),
-    /// A number outside 0..=1.
-    #[error("{what} is {value}, which is not between 0 and 1")]
-    OutOfRange {
-        /// What has the value.
-        what: String,
-        /// The value.
-        value: f64,
-    },
-    /// An alias, keyword or tag word without any letter or digit.
-    #[error("\"{phrase}\" in {place} has no letters or digits")]
-    EmptyPhrase {
-        /// The entry.
-        phrase: String,
-        /// Where it stands.
-        place: String,
-    },
-}
 
 /// The category of a listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -518,180 +396,11 @@ fn children_first(nodes: &[Node]) -> Vec<usize> {
     order
 }
 
-/// Hashes of the words of a text, in order.
-type Words = SmallVec<[u64; 256]>;
-
-/// Stands between texts, so that no phrase reaches from one into the next.
-const BOUNDARY: u64 = 0;
-
-/// Bytes by which words are told apart; the rest of a longer one is ignored.
-const MAX_WORD: usize = 32;
-
-/// Appends the hashes of the words of `text`. Apostrophes vanish, as in [`fold`].
-fn push_words(text: &str, words: &mut Words) {
-    let mut rest = text;
-    // What is not ASCII is folded by itself, up to the spaces around it: folding never reaches across one.
-    while let Some(at) = rest.bytes().position(|byte| !byte.is_ascii()) {
-        let (before, after) = rest.split_at(at);
-        let begin = before.rfind(' ').map_or(0, |space| space + 1);
-        let end = after.find(' ').map_or(rest.len(), |space| at + space);
-        let (folded, after) = rest.split_at(end);
-        let (plain, folded) = folded.split_at(begin);
-        push_folded_words(plain, words);
-        push_folded_words(&fold(folded), words);
-        rest = after;
-    }
-    push_folded_words(rest, words);
-}
-
-fn push_folded_words(text: &str, words: &mut Words) {
-    let mut word = [0u8; MAX_WORD];
-    let mut len = 0;
-    for byte in text.bytes().chain([b' ']) {
-        match LETTERS[usize::from(byte)] {
-            APOSTROPHE => {}
-            NO_LETTER if len > 0 => {
-                words.push(xxh3_64(without_plural(&word[..len], &mut [0; MAX_WORD])));
-                len = 0;
-            }
-            NO_LETTER => {}
-            letter if len < MAX_WORD => {
-                word[len] = letter;
-                len += 1;
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Not part of a word.
-const NO_LETTER: u8 = 0;
-
-/// Ignored within a word.
-const APOSTROPHE: u8 = 1;
-
-/// What each byte of UTF-8 is in a word: itself in lower case, or one of the above.
-const LETTERS: [u8; 256] = {
-    let mut letters = [NO_LETTER; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        if (byte as u8).is_ascii_alphanumeric() || byte >= 0x80 {
-            letters[byte] = (byte as u8).to_ascii_lowercase();
-        }
-        byte += 1;
-    }
-    letters[b'\'' as usize] = APOSTROPHE;
-    letters
-};
-
-/// The word without the ending of an English plural, so that `class` and `classes`, `party` and
-/// `parties`, `movie` and `movies` each come to the same. The result need not be a word.
-fn without_plural<'a>(word: &'a [u8], buffer: &'a mut [u8; MAX_WORD]) -> &'a [u8] {
-    match word {
-        [stem @ .., b's' | b'x' | b'z' | b'h', b'e', b's'] if stem.len() >= 2 => &word[..word.len() - 2],
-        [_, _, .., b's', b's'] | [_, _, .., b'u' | b'i', b's'] => word,
-        [_, _, .., _, b's'] if word.len() > 3 => &word[..word.len() - 1],
-        [stem @ .., before, b'y'] if stem.len() >= 2 && !b"aeiou".contains(before) && word.len() < MAX_WORD => {
-            buffer[..word.len()].copy_from_slice(word);
-            buffer[word.len() - 1] = b'i';
-            buffer[word.len()] = b'e';
-            &buffer[..=word.len()]
-        }
-        _ => word,
-    }
-}
-
-/// Finds phrases in a text: a tree of words, with all its steps in one hash table.
-#[derive(Debug, Default)]
-struct Phrases {
-    /// From (node, word) to node. The root is 0.
-    steps: HashMap<u64, u32, BuildHasherDefault<AlreadyHashed>>,
-    /// Bits of the first words: most words of a text begin no phrase, and are told apart here.
-    first_words: Filter,
-    /// Signals of the phrases that end at each node.
-    ends: Vec<Vec<usize>>,
-}
-
-#[derive(Debug)]
-struct Filter(Box<[u64; 256]>);
-
-impl Default for Filter {
-    fn default() -> Self {
-        Self(Box::new([0; 256]))
-    }
-}
-
-impl Filter {
-    fn insert(&mut self, word: u64) {
-        self.0[usize::from(word as u8)] |= 1 << (word >> 58);
-    }
-
-    fn may_contain(&self, word: u64) -> bool {
-        self.0[usize::from(word as u8)] & (1 << (word >> 58)) != 0
-    }
-}
-
-impl Phrases {
-    fn insert(&mut self, words: &[u64], signal: usize) {
-        if self.ends.is_empty() {
-            self.ends.push(Vec::new());
-        }
-        let mut node = 0;
-        for (position, &word) in words.iter().enumerate() {
-            if position == 0 {
-                self.first_words.insert(word);
-            }
-            let fresh = self.ends.len() as u32;
-            node = *self.steps.entry(step(node, word)).or_insert(fresh);
-            if node == fresh {
-                self.ends.push(Vec::new());
-            }
-        }
-        if let Some(end) = self.ends.get_mut(node as usize) {
-            end.push(signal);
-        }
-    }
-
-    fn find(&self, words: &[u64], mut found: impl FnMut(usize)) {
-        for (start, &first) in words.iter().enumerate() {
-            if !self.first_words.may_contain(first) {
-                continue;
-            }
-            let mut node = 0;
-            for &word in words.iter().skip(start) {
-                let Some(&next) = self.steps.get(&step(node, word)) else { break };
-                node = next;
-                self.ends.get(node as usize).into_iter().flatten().for_each(|&signal| found(signal));
-            }
-        }
-    }
-}
-
-fn step(node: u32, word: u64) -> u64 {
-    word ^ u64::from(node).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-/// Takes keys that are hashes already as they are.
-#[derive(Default)]
-struct AlreadyHashed(u64);
-
-impl Hasher for AlreadyHashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64(bytes);
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::phrases::push_folded_words;
     use super::*;
+    use crate::words::fold;
     use std::collections::HashSet;
 
     use proptest::prelude::*;
@@ -709,7 +418,7 @@ mod tests {
 
     #[test]
     fn the_embedded_taxonomy_reads_well() {
-        let config: TaxonomyConfig = toml::from_str(include_str!("taxonomy.toml")).unwrap();
+        let config: TaxonomyConfig = toml::from_str(include_str!("../taxonomy.toml")).unwrap();
         assert_eq!(config.categories.len(), 20);
         assert_eq!(config, TaxonomyConfig::default());
         default_taxonomy();

@@ -6,110 +6,31 @@
 //! lowers; since the sum begins well below zero, too little evidence is no match. Vetoes stand
 //! beside the sum: no evidence outweighs them.
 
+mod place;
+mod title;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use self::place::{Venue, lies_in, same_city, venue};
+pub(super) use self::title::ONE_PAGE;
+use self::title::{Titles, title};
 use super::config::ResolveConfig;
-use super::fingerprint::{Fingerprint, Number, Span, Token};
+use super::designation::are_other_parts;
+use super::field::Field;
+use super::fingerprint::Fingerprint;
 use super::model::{Feature, Found, Model};
 use super::page::Page;
-use super::title::Class;
+use super::points::{Contribution, Contributions, Points, likelihood};
+use super::span::{NEAR_MINUTES, SAME_MINUTES, Span};
+use super::token::{Class, Token};
 use crate::listing::{GeoPrecision, Ratio};
-
-/// Weight of title words in common (see [`Token::agreeing`]) that is called 1: two telling words.
-const TELLING: f32 = 8.0;
-/// Weight of differing words (see [`Token::differing`]) that is called 1: one telling word.
-const DIFFERING: f32 = 4.0;
-/// Starts that differ by at most so many minutes are the same.
-pub(super) const SAME_MINUTES: u32 = 5;
-/// Starts that differ by at most so many minutes are near: doors and show.
-pub(super) const NEAR_MINUTES: u32 = 30;
 
 /// How many times as far apart two points have to be for two cities where one of them may be the
 /// centre of a region.
 pub(super) const VAGUE: f64 = 10.0;
-
-/// What is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Field {
-    /// How unlikely a match is before anything is compared.
-    Base,
-    /// Words and numbers of the titles.
-    Title,
-    /// Start and end.
-    Time,
-    /// Coordinates, venues, addresses, cities.
-    Place,
-    /// The listing's own web address.
-    Url,
-    /// The sources.
-    Source,
-    /// A person's word that outweighs all the others.
-    Decision,
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Base => "base",
-            Self::Title => "title",
-            Self::Time => "time",
-            Self::Place => "place",
-            Self::Url => "address",
-            Self::Source => "source",
-            Self::Decision => "decision",
-        })
-    }
-}
-
-/// Log-odds, in steps of a thousandth.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(from = "f64", into = "f64")]
-pub struct Points(i32);
-
-impl Points {
-    /// What a person's decision counts: more than any comparison.
-    pub const DECIDED: Self = Self(1_000_000);
-
-    /// The nearest step; what is beyond two million is clamped, not-a-number becomes 0.
-    pub fn new(value: f64) -> Self {
-        Self((value * 1_000.0).round() as i32)
-    }
-
-    /// As a float.
-    pub fn get(self) -> f64 {
-        f64::from(self.0) / 1_000.0
-    }
-}
-
-impl From<f64> for Points {
-    fn from(value: f64) -> Self {
-        Self::new(value)
-    }
-}
-
-impl From<Points> for f64 {
-    fn from(points: Points) -> Self {
-        points.get()
-    }
-}
-
-/// What one field said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Contribution {
-    /// The field.
-    pub field: Field,
-    /// What it adds to the log-odds of the two being one event. The contributions of a pair add up
-    /// to the logit of its similarity.
-    pub points: Points,
-}
-
-/// What each field said; at most one entry a field.
-pub type Contributions = SmallVec<[Contribution; 6]>;
 
 /// Why two listings cannot be one event, whatever else agrees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -119,8 +40,16 @@ pub enum Veto {
     OtherEdition,
     /// Different sessions of a day, or different days.
     OtherSession,
+    /// The one is a run of several days, the other a session or a single day of it.
+    PartOfRun,
+    /// The titles or the rooms name different parts: "Program A", "Studio 2", "(EN)".
+    OtherPart,
     /// Different cities.
     OtherCity,
+    /// One source, and other venues.
+    OtherVenue,
+    /// Both online only, with other organizers and other pages.
+    OtherOrganizer,
     /// Two entries of a source that never lists an event twice.
     SameSource,
 }
@@ -130,9 +59,36 @@ impl fmt::Display for Veto {
         f.write_str(match self {
             Self::OtherEdition => "another edition or year",
             Self::OtherSession => "another session",
+            Self::PartOfRun => "a part of a longer run",
+            Self::OtherPart => "another part",
             Self::OtherCity => "another city",
+            Self::OtherVenue => "another venue of the source",
+            Self::OtherOrganizer => "another organizer",
             Self::SameSource => "two entries of a source without duplicates",
         })
+    }
+}
+
+/// What two listings that are alike are to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Relation {
+    /// One event.
+    Same,
+    /// The first is a run of several days, the second a part of it.
+    RunAndPart,
+    /// The other way round.
+    PartAndRun,
+}
+
+impl Relation {
+    /// The relation of the second to the first.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        match self {
+            Self::Same => Self::Same,
+            Self::RunAndPart => Self::PartAndRun,
+            Self::PartAndRun => Self::RunAndPart,
+        }
     }
 }
 
@@ -168,17 +124,6 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// The probability that has these log-odds.
-pub fn likelihood(points: f64) -> f64 {
-    1.0 / (1.0 + (-points).exp())
-}
-
-/// The log-odds of a probability; finite for 0 and 1 too.
-pub fn log_odds(probability: f64) -> f64 {
-    let probability = probability.clamp(1e-6, 1.0 - 1e-6);
-    (probability / (1.0 - probability)).ln()
-}
-
 /// Compares fingerprints as a configuration says.
 #[derive(Debug, Clone)]
 pub struct Comparer {
@@ -200,11 +145,19 @@ impl Comparer {
 
     /// The similarity of two listings if they match; cheaper than [`compare`](Self::compare).
     pub fn matches(&self, a: &Fingerprint, b: &Fingerprint) -> Option<Ratio> {
-        if self.veto(a, b).is_some() {
-            return None;
-        }
+        self.relation(a, b).filter(|(relation, _)| *relation == Relation::Same).map(|(_, score)| score)
+    }
+
+    /// What two listings are to each other, and their similarity, if they are alike enough for a match.
+    pub fn relation(&self, a: &Fingerprint, b: &Fingerprint) -> Option<(Relation, Ratio)> {
+        let relation = match self.veto(a, b) {
+            None => Relation::Same,
+            Some(Veto::PartOfRun) if a.span.is_run_around(&b.span) => Relation::RunAndPart,
+            Some(Veto::PartOfRun) => Relation::PartAndRun,
+            Some(_) => return None,
+        };
         let score = Ratio::new(likelihood(self.points(&self.find(a, b))));
-        (score >= self.threshold).then_some(score)
+        (score >= self.threshold).then_some((relation, score))
     }
 
     /// Compares two listings field by field.
@@ -242,7 +195,7 @@ impl Comparer {
         found.push((Feature::Base, 1.0));
         let title = title(a, b);
         title.find(a, b, &mut found);
-        time(&a.span, &b.span, &mut found);
+        self.time(a, b, &mut found);
         self.place(a, b, &title, &mut found);
         url(a.url, b.url, &title, &mut found);
         if a.source == b.source {
@@ -254,21 +207,31 @@ impl Comparer {
     fn veto(&self, a: &Fingerprint, b: &Fingerprint) -> Option<Veto> {
         if a.duplicate_free && a.source == b.source {
             Some(Veto::SameSource)
-        } else if self.other_session(&a.span, &b.span) {
+        } else if self.other_session(a, b) || (a.source == b.source && !is_run_and_part(a, b) && is_other_entry(a, b)) {
             Some(Veto::OtherSession)
+        } else if are_other_parts(&a.designations, &b.designations) || are_other_parts(&a.rooms, &b.rooms) {
+            Some(Veto::OtherPart)
         } else if disjoint(&a.years, &b.years) {
             Some(Veto::OtherEdition)
         } else if self.far(a, b) {
             Some(Veto::OtherCity)
+        } else if a.source == b.source && is_other_venue(a, b) {
+            Some(Veto::OtherVenue)
+        } else if is_other_group(a, b) {
+            Some(Veto::OtherOrganizer)
+        } else if is_run_and_part(a, b) {
+            // After all others: that two are run and part says that nothing else keeps them apart.
+            Some(Veto::PartOfRun)
         } else {
             None
         }
     }
 
-    fn other_session(&self, a: &Span, b: &Span) -> bool {
+    fn other_session(&self, f: &Fingerprint, g: &Fingerprint) -> bool {
+        let (a, b) = (&f.span, &g.span);
         let days_apart = a.first_day.max(b.first_day) > a.last_day.min(b.last_day);
-        let Some(apart) = a.apart(b) else { return days_apart };
-        if a.days() > 1 && b.days() > 1 {
+        let Some(apart) = a.apart(b, || self.is_one_place(f, g)) else { return days_apart };
+        if a.is_long() || b.is_long() {
             return days_apart;
         }
         // The clocks of two zones tell nothing of what comes first.
@@ -278,18 +241,68 @@ impl Comparer {
         (one_zone && (after(a, b) || after(b, a))) || apart > self.config.session_gap_minutes
     }
 
+    /// Whether something says that the two are at one place, or that both are online.
+    fn is_one_place(&self, a: &Fingerprint, b: &Fingerprint) -> bool {
+        let near = || a.geo.zip(b.geo).is_some_and(|((p, _), (q, _))| p.distance_m(&q) <= self.config.other_city_m);
+        let alike = || matches!(venue(a, b), Some(Venue::Same | Venue::Address | Venue::Held | Venue::Part(_)));
+        (a.online && b.online)
+            || same_city(a, b) == Some(true)
+            || a.url.zip(b.url).is_some_and(|(x, y)| x.exact == y.exact)
+            || near()
+            || alike()
+    }
+
     /// Whether points, be they of cities or venues, lie in different cities. Equal names outweigh
     /// them: coordinates are looked up, and what is looked up may be the wrong one of two cities.
     fn far(&self, a: &Fingerprint, b: &Fingerprint) -> bool {
         let Some(((p, _), (q, _))) = a.geo.zip(b.geo) else { return false };
         let named_alike = same_city(a, b) == Some(true);
+        // Of one page and the same days, one source has the city wrong.
+        let days = |f: &Fingerprint| (f.span.first_day, f.span.last_day);
+        let one_page = days(a) == days(b) && a.url.zip(b.url).is_some_and(|(x, y)| x.exact == y.exact);
         let limit = self.config.other_city_m * if a.vague || b.vague { VAGUE } else { 1.0 };
-        !named_alike && !a.online && !b.online && p.distance_m(&q) > limit
+        !named_alike && !one_page && !a.online && !b.online && p.distance_m(&q) > limit
+    }
+
+    fn time(&self, f: &Fingerprint, g: &Fingerprint, found: &mut Found) {
+        let (a, b) = (&f.span, &g.span);
+        let long = a.is_long() && b.is_long();
+        if let (Some(apart), false) = (a.apart(b, || self.is_one_place(f, g)), long) {
+            let instants = a.start_min.zip(b.start_min).map_or(0, |(a, b)| a.abs_diff(b));
+            let start = match apart {
+                0..=SAME_MINUTES if instants > apart => Feature::StartClock,
+                0..=SAME_MINUTES => Feature::StartSame,
+                _ if apart <= NEAR_MINUTES => Feature::StartNear,
+                _ => Feature::StartFar,
+            };
+            found.push((start, 1.0));
+            if let (Some(end_a), Some(end_b), true) = (a.end_min, b.end_min, a.offset_min == b.offset_min) {
+                match end_a.abs_diff(end_b) {
+                    0..=SAME_MINUTES => found.push((Feature::EndSame, 1.0)),
+                    31.. => found.push((Feature::EndOther, 1.0)),
+                    _ => {}
+                }
+            }
+            return;
+        }
+        let (first, last) = (a.first_day == b.first_day, a.last_day == b.last_day);
+        let open = !a.has_end || !b.has_end;
+        let feature = match (first, last) {
+            (true, true) if a.days() > 1 => Feature::DaysSame,
+            (true, true) => Feature::DaySame,
+            (true, false) if open => Feature::DaySame,
+            (true, false) => Feature::DaysStart,
+            (false, true) => Feature::DaysEnd,
+            (false, false) => Feature::DaysOverlap,
+        };
+        found.push((feature, 1.0));
     }
 
     fn place(&self, a: &Fingerprint, b: &Fingerprint, title: &Titles, found: &mut Found) {
         let exact = |geo: Option<(_, GeoPrecision)>| geo.is_some_and(|(_, precision)| precision != GeoPrecision::City);
-        let distance = a.geo.zip(b.geo).map(|((p, _), (q, _))| p.distance_m(&q));
+        // A source may give one point to all that a group does.
+        let of_group = a.source == b.source && a.geo == b.geo;
+        let distance = a.geo.zip(b.geo).filter(|_| !of_group).map(|((p, _), (q, _))| p.distance_m(&q));
         let metres = distance.filter(|_| exact(a.geo) && exact(b.geo));
         let venue = venue(a, b);
         match venue {
@@ -329,9 +342,7 @@ impl Comparer {
         if a.country.zip(b.country).is_some_and(|(x, y)| x != y) {
             found.push((Feature::CountryOther, 1.0));
         }
-        let placed = |f: &Fingerprint| {
-            f.geo.is_some() || !f.venue().is_empty() || !f.city().is_empty() || !f.address().is_empty()
-        };
+        let placed = Fingerprint::is_placed;
         match (a.online, b.online) {
             (true, true) => found.push((Feature::OnlineBoth, 1.0)),
             (true, false) if !placed(a) && placed(b) => found.push((Feature::OnlineOne, 1.0)),
@@ -340,259 +351,6 @@ impl Comparer {
             _ => {}
         }
     }
-}
-
-/// What two titles have in common and what not, by weight of their words.
-#[derive(Debug, Clone, Copy, Default)]
-struct Titles {
-    /// In both.
-    common: u32,
-    /// Of that, what telling words make up.
-    telling: u32,
-    /// In one only, for each.
-    only: [u32; 2],
-    /// The same words or letters.
-    same: bool,
-    /// One abbreviates the other.
-    acronym: bool,
-}
-
-impl Titles {
-    fn other(&self) -> u32 {
-        self.only[0].min(self.only[1])
-    }
-
-    /// Whether what agrees is nothing by which an event is known.
-    fn is_plain(&self) -> bool {
-        self.telling < 8 && !self.acronym
-    }
-
-    fn find(&self, a: &Fingerprint, b: &Fingerprint, found: &mut Found) {
-        let mut push = |feature, value: f32| {
-            if value != 0.0 {
-                found.push((feature, value));
-            }
-        };
-        let flag = |holds: bool| if holds { 1.0 } else { 0.0 };
-        let (other, most) = (self.other(), self.only[0].max(self.only[1]));
-        push(Feature::TitleSame, flag(self.same));
-        push(Feature::TitleCommon, (self.common as f32 / TELLING).min(1.5));
-        let whole = (2 * self.common + most + other).max(1) as f32;
-        push(Feature::TitleShare, (2 * self.common) as f32 / whole);
-        push(Feature::TitleOtherAny, flag(other >= 4 && self.common > 0));
-        push(Feature::TitleOther, other.min(12) as f32 / DIFFERING);
-        push(Feature::TitleMore, (most - other).min(12) as f32 / DIFFERING);
-        push(Feature::TitleNone, flag(self.common == 0 && !self.same && !self.acronym));
-        push(Feature::TitleHeld, flag(other == 0 && most > 0 && self.telling > 0));
-        push(Feature::TitleAcronym, flag(self.acronym));
-        push(Feature::TitlePlain, flag(self.common > 0 && self.telling == 0));
-        push(Feature::TitlePart, flag(a.parts != b.parts));
-        let (x, y) = (&a.numbers, &b.numbers);
-        let same = x.iter().any(|number| y.iter().any(|other| number.value == other.value));
-        let plain = |numbers: &[Number]| numbers.iter().any(|number| !number.ordinal);
-        push(Feature::NumberSame, flag(same));
-        push(Feature::NumberOther, flag(!same && !x.is_empty() && !y.is_empty()));
-        push(Feature::NumberMore, flag((plain(x) && y.is_empty()) || (x.is_empty() && plain(y))));
-    }
-}
-
-/// Compares the words of two titles. A word that names the other listing's place ("at
-/// Indiranagar", "Berlin") is no difference; one that names the own place is, unless the other
-/// listing is known to be there too.
-fn title(a: &Fingerprint, b: &Fingerprint) -> Titles {
-    let mut titles = Titles::default();
-    // Of what is in one only, what common words make up.
-    let mut minor = [0, 0];
-    let common = |token: Token| if token.class() == Class::Common { token.differing() } else { 0 };
-    merge(a.title(), b.title(), |x, y| match (x, y) {
-        (Some(x), Some(y)) => {
-            let place = names_city(x, a) || names_city(x, b);
-            let weight = if place { 1 } else { x.agreeing().max(y.agreeing()) };
-            titles.common += weight;
-            titles.telling += if weight > 1 { weight } else { 0 };
-        }
-        (Some(x), None) if !names_place(x, a, b) => {
-            titles.only[0] += x.differing();
-            minor[0] += common(x);
-        }
-        (None, Some(y)) if !names_place(y, b, a) => {
-            titles.only[1] += y.differing();
-            minor[1] += common(y);
-        }
-        _ => {}
-    });
-    titles.acronym = a.acronyms().iter().any(|short| b.title().iter().any(|token| token.hash() == short.hash()))
-        || b.acronyms().iter().any(|short| a.title().iter().any(|token| token.hash() == short.hash()));
-    let same_letters = a.letters.iter().zip(&b.letters).any(|(x, y)| *x != 0 && x == y)
-        || (a.letters[0] != 0 && a.letters[0] == b.letters[1])
-        || (b.letters[0] != 0 && a.letters[1] == b.letters[0]);
-    titles.same = ((titles.only == [0, 0] && titles.common > 0) || same_letters) && same_numbers(a, b);
-    let same_core = a.core != 0 && a.core == b.core;
-    if same_letters || titles.acronym || same_core {
-        titles.only = if same_letters || titles.acronym { [0, 0] } else { minor };
-        titles.common = titles.common.max(8);
-        let own = |f: &Fingerprint| f.title().iter().filter(|token| token.class() == Class::Telling).count() as u32 * 4;
-        let fewer = own(a).min(own(b));
-        titles.telling = titles.telling.max(fewer.max(if titles.acronym { 4 } else { 0 }));
-    }
-    titles
-}
-
-/// Whether neither has a number, but for ordinals, that the other lacks.
-fn same_numbers(a: &Fingerprint, b: &Fingerprint) -> bool {
-    let within = |these: &[Number], those: &[Number]| {
-        these.iter().filter(|number| !number.ordinal).all(|one| those.iter().any(|other| one.value == other.value))
-    };
-    within(&a.numbers, &b.numbers) && within(&b.numbers, &a.numbers)
-}
-
-/// Whether a word is the city or the country of a listing.
-fn names_city(token: Token, f: &Fingerprint) -> bool {
-    let same = |word: &Token| word.hash() == token.hash();
-    f.city().iter().any(same) || f.country.iter().any(same)
-}
-
-/// Whether a word in the title of `own` only names where it is.
-fn names_place(token: Token, own: &Fingerprint, other: &Fingerprint) -> bool {
-    let names = |f: &Fingerprint| f.venue().iter().any(|word| word.hash() == token.hash()) || names_city(token, f);
-    names(other)
-        || (names(own)
-            && (same_city(own, other) == Some(true) || own.country.is_some() && own.country == other.country))
-}
-
-/// Visits each distinct word of two ascending lists, in the one, the other or both.
-fn merge(a: &[Token], b: &[Token], mut visit: impl FnMut(Option<Token>, Option<Token>)) {
-    let (mut a, mut b) = (a.iter().copied().peekable(), b.iter().copied().peekable());
-    loop {
-        match (a.peek().copied(), b.peek().copied()) {
-            (None, None) => return,
-            (Some(x), Some(y)) if x.hash() == y.hash() => {
-                visit(a.next(), b.next());
-            }
-            (Some(x), y) if y.is_none_or(|y| x.hash() < y.hash()) => visit(a.next(), None),
-            _ => visit(None, b.next()),
-        }
-    }
-}
-
-fn time(a: &Span, b: &Span, found: &mut Found) {
-    let long = a.days() > 1 && b.days() > 1;
-    if let (Some(apart), false) = (a.apart(b), long) {
-        let instants = a.start_min.zip(b.start_min).map_or(0, |(a, b)| a.abs_diff(b));
-        let start = match apart {
-            0..=SAME_MINUTES if instants > apart => Feature::StartClock,
-            0..=SAME_MINUTES => Feature::StartSame,
-            _ if apart <= NEAR_MINUTES => Feature::StartNear,
-            _ => Feature::StartFar,
-        };
-        found.push((start, 1.0));
-        if let (Some(end_a), Some(end_b), true) = (a.end_min, b.end_min, a.offset_min == b.offset_min) {
-            match end_a.abs_diff(end_b) {
-                0..=SAME_MINUTES => found.push((Feature::EndSame, 1.0)),
-                31.. => found.push((Feature::EndOther, 1.0)),
-                _ => {}
-            }
-        }
-        return;
-    }
-    let (first, last) = (a.first_day == b.first_day, a.last_day == b.last_day);
-    let open = !a.has_end || !b.has_end;
-    let feature = match (first, last) {
-        (true, true) if a.days() > 1 => Feature::DaysSame,
-        (true, true) => Feature::DaySame,
-        (true, false) if open => Feature::DaySame,
-        (true, false) => Feature::DaysStart,
-        (false, true) => Feature::DaysEnd,
-        (false, false) => Feature::DaysOverlap,
-    };
-    found.push((feature, 1.0));
-}
-
-/// How two venues compare.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Venue {
-    Same,
-    /// The same house in the same street.
-    Address,
-    /// One name holds the other: a room and its building.
-    Held,
-    /// This share of the telling words in common.
-    Part(f32),
-    /// Another house of the same kind.
-    Branch,
-    Other,
-}
-
-fn venue(a: &Fingerprint, b: &Fingerprint) -> Option<Venue> {
-    let names = names_alike(a.venue(), b.venue());
-    if matches!(names, Some(Venue::Same | Venue::Held)) {
-        return names;
-    }
-    if same_house(a.address(), b.address()) {
-        return Some(Venue::Address);
-    }
-    let held = |name: &[Token], address: &[Token]| {
-        let telling = |word: &&Token| word.class() == Class::Telling;
-        let count = name.iter().filter(telling).count();
-        count > 0 && name.iter().filter(telling).all(|word| address.iter().any(|other| other.hash() == word.hash()))
-    };
-    if held(a.venue(), b.address()) || held(b.venue(), a.address()) {
-        return Some(Venue::Held);
-    }
-    names
-}
-
-fn names_alike(a: &[Token], b: &[Token]) -> Option<Venue> {
-    if a.is_empty() || b.is_empty() {
-        return None;
-    }
-    let weight = |tokens: &[Token]| tokens.iter().map(|token| token.agreeing()).sum::<u32>();
-    let (mut common, mut telling) = (0, 0);
-    merge(a, b, |x, y| {
-        if let (Some(x), Some(_)) = (x, y) {
-            common += x.agreeing();
-            telling += if x.class() == Class::Telling { 4 } else { 0 };
-        }
-    });
-    let (weight_a, weight_b) = (weight(a), weight(b));
-    let tellings = |tokens: &[Token]| tokens.iter().filter(|token| token.class() == Class::Telling).count() as u32 * 4;
-    let fewer = tellings(a).min(tellings(b));
-    Some(if common == weight_a && common == weight_b {
-        Venue::Same
-    } else if telling > 0 && telling == fewer {
-        Venue::Held
-    } else if telling > 0 {
-        Venue::Part(telling as f32 / fewer as f32)
-    } else if common > 0 && fewer > 0 {
-        Venue::Branch
-    } else {
-        Venue::Other
-    })
-}
-
-/// Whether two addresses have a house number and a telling word in common.
-fn same_house(a: &[Token], b: &[Token]) -> bool {
-    let (mut number, mut street) = (false, false);
-    merge(a, b, |x, y| {
-        if let (Some(x), Some(_)) = (x, y) {
-            number |= x.class() == Class::Kind;
-            street |= x.class() == Class::Telling;
-        }
-    });
-    number && street
-}
-
-/// Whether what one listing calls its city is in the venue or the address of the other: a resort, a
-/// suburb.
-fn lies_in(a: &Fingerprint, b: &Fingerprint) -> bool {
-    a.city().iter().all(|word| b.venue().iter().chain(b.address()).any(|other| other.hash() == word.hash()))
-}
-
-fn same_city(a: &Fingerprint, b: &Fingerprint) -> Option<bool> {
-    if a.city().is_empty() || b.city().is_empty() {
-        return None;
-    }
-    Some(a.city().iter().any(|token| b.city().iter().any(|other| other.hash() == token.hash())))
 }
 
 fn url(a: Option<Page>, b: Option<Page>, title: &Titles, found: &mut Found) {
@@ -612,6 +370,59 @@ fn url(a: Option<Page>, b: Option<Page>, title: &Titles, found: &mut Found) {
     } else {
         found.push((Feature::UrlOther, 1.0));
     }
+}
+
+fn is_run_and_part(a: &Fingerprint, b: &Fingerprint) -> bool {
+    a.span.is_run_around(&b.span) || b.span.is_run_around(&a.span)
+}
+
+/// Whether two entries of one source are two sessions: each has its own start, its own end or its own
+/// page under one title, or both are of one series. That each has its own id says nothing: whoever
+/// repeats an entry gives it a new one. Two exceptions for starts:
+/// - Of two entries of one title, one has no length: it was left behind when the time was corrected.
+/// - Their pages are of two sites: the source passes on what two others say, and is two sources here.
+fn is_other_entry(a: &Fingerprint, b: &Fingerprint) -> bool {
+    let pages = a.url.zip(b.url);
+    let own_end = a.span.end_min.zip(b.span.end_min).is_some_and(|(x, y)| x != y);
+    // Whoever puts an event on a platform makes a page there.
+    let on_one_site = |(x, y): (Page, Page)| x.deep && y.deep && x.exact != y.exact && x.site != 0 && x.site == y.site;
+    let own_page = pages.is_some_and(on_one_site) && a.letters == b.letters;
+    let series = a.series != 0 && a.series == b.series;
+    if series || own_page {
+        return true;
+    }
+    let two_origins = pages.is_some_and(|(x, y)| x.site != y.site);
+    let other_start = !a.span.starts_with(&b.span);
+    !two_origins && ((own_end && !other_start) || (other_start && !is_left_behind(a, b)))
+}
+
+/// Whether one of two entries of a source with one title has a time but no length.
+fn is_left_behind(a: &Fingerprint, b: &Fingerprint) -> bool {
+    let timed = a.span.start_min.is_some() && b.span.start_min.is_some();
+    timed && a.span.has_end != b.span.has_end && title(a, b).same
+}
+
+/// Whether two entries of one source are at two places: no telling word of their venues in common, or
+/// other cities. Coordinates do not count: a source may give one point to all that a group does. A
+/// venue that a title names is no other one.
+fn is_other_venue(a: &Fingerprint, b: &Fingerprint) -> bool {
+    let page = a.url.zip(b.url).is_some_and(|(x, y)| x.deep && x.exact == y.exact);
+    let other_city = same_city(a, b) == Some(false) && !lies_in(a, b) && !lies_in(b, a);
+    let in_title = |venue: &Fingerprint, title: &Fingerprint| {
+        let in_title = |word: &Token| title.title().iter().any(|other| other.hash() == word.hash());
+        venue.venue().iter().any(|word| word.class() == Class::Telling && in_title(word))
+    };
+    let named = || in_title(a, a) || in_title(a, b) || in_title(b, a) || in_title(b, b);
+    !page && (other_city || (matches!(venue(a, b), Some(Venue::Branch | Venue::Other)) && !named()))
+}
+
+/// Whether two that are online and nowhere else are of other groups: other organizers, and other pages.
+fn is_other_group(a: &Fingerprint, b: &Fingerprint) -> bool {
+    let online_only = |f: &Fingerprint| f.online && !f.is_placed();
+    let known = !a.organizer().is_empty() && !b.organizer().is_empty();
+    let in_common = || a.organizer().iter().any(|word| b.organizer().iter().any(|other| other.hash() == word.hash()));
+    let other_page = || a.url.zip(b.url).is_some_and(|(x, y)| x.exact != y.exact);
+    online_only(a) && online_only(b) && known && !in_common() && other_page()
 }
 
 /// Both know some, and none in common.
@@ -860,5 +671,178 @@ mod tests {
         };
         assert!(of_title(&compare(&a, &b)) > 1.0);
         assert_eq!(of_title(&compare_with(&config, &a, &b)), 0.0);
+    }
+
+    /// Two entries of one source, which differ by `change`.
+    fn twice(change: impl FnOnce(&mut Listing)) -> Comparison {
+        let first =
+            at(listing("guide", "1", "Marsh Owls Shadow Theatre", "2026-05-01T15:00:00Z"), "Odd Fellows Hall", "");
+        let mut second = Listing { external_id: "2".into(), ..first.clone() };
+        change(&mut second);
+        compare(&first, &second)
+    }
+
+    #[test]
+    fn entries_of_one_source_at_other_times_are_sessions() {
+        let start = |text: &'static str| twice(|second| second.start = text.parse().unwrap());
+        assert!(twice(|_| ()).matched, "what a source repeats is one");
+        assert!(start("2026-05-01").matched, "one has lost its time");
+        for text in ["2026-05-01T15:05:00Z", "2026-05-01T15:15:00Z", "2026-05-01T16:00:00Z", "2026-05-02"] {
+            assert_eq!(start(text).veto, Some(Veto::OtherSession), "{text}");
+        }
+    }
+
+    #[test]
+    fn entries_of_one_source_with_own_ends_or_pages_are_sessions() {
+        let with = |ends: [&str; 2], pages: [&str; 2]| {
+            let of = |id: &str, end: &str, page: &str| {
+                let mut one = listing("guide", id, "Marsh Owls Shadow Theatre", "2026-05-01T15:00:00Z");
+                one.end = Some(end).filter(|end| !end.is_empty()).map(|end| end.parse().unwrap());
+                one.urls = [page.into()].into();
+                at(one, "Odd Fellows Hall", "")
+            };
+            compare(&of("1", ends[0], pages[0]), &of("2", ends[1], pages[1])).veto
+        };
+        let page = "https://hall.example.org/shadows";
+        let own = ["https://hall.example.org/shadows-1", "https://hall.example.org/shadows-2"];
+        let platform = ["https://www.facebook.com/events/1", "https://www.facebook.com/events/2"];
+        assert_eq!(with(["2026-05-01T16:00:00Z"; 2], [page; 2]), None);
+        assert_eq!(with(["2026-05-01T16:00:00Z", ""], [page; 2]), None);
+        assert_eq!(with(["2026-05-01T16:00:00Z", "2026-05-01T17:00:00Z"], [page; 2]), Some(Veto::OtherSession));
+        assert_eq!(with(["2026-05-01T16:00:00Z"; 2], own), Some(Veto::OtherSession));
+        assert_eq!(with(["2026-05-01T16:00:00Z"; 2], platform), None);
+    }
+
+    #[test]
+    fn instances_of_one_series_are_never_one() {
+        let of = |id: &str, start: &str| at(listing("guide", id, "Marsh Owls", start), "Odd Fellows Hall", "");
+        let first = of("owls@hall/20260501T150000Z", "2026-05-01T15:00:00Z");
+        assert_eq!(
+            compare(&first, &of("owls@hall/20260501T160000Z", "2026-05-01T15:00:00Z")).veto,
+            Some(Veto::OtherSession)
+        );
+        assert_eq!(compare(&first, &of("owls@hall/20260501", "2026-05-01")).veto, Some(Veto::OtherSession));
+        assert_eq!(compare(&first, &of("owls@barn/20260501", "2026-05-01")).veto, None);
+    }
+
+    #[test]
+    fn one_source_has_no_event_at_two_venues() {
+        let elsewhere = |venue: &str, city: &str| {
+            let (venue, city) = (venue.to_owned(), city.to_owned());
+            twice(move |second| *second = at(second.clone(), &venue, &city)).veto
+        };
+        assert_eq!(elsewhere("Heron Branch Library", ""), Some(Veto::OtherVenue));
+        assert_eq!(elsewhere("Odd Fellows Hall, Room 2", ""), None);
+        assert_eq!(elsewhere("Marsh Stage", ""), None, "the title names it");
+        let geo = |mut listing: Listing| {
+            let point = Point::from_degrees(38.5, -121.7).unwrap();
+            listing.venue.geo = Some(Geo { point, precision: GeoPrecision::Venue, provenance: GeoProvenance::Source });
+            listing
+        };
+        let group =
+            |id: &str, venue: &str| geo(at(listing("group", id, "Study Circle", "2026-05-01T18:00:00Z"), venue, ""));
+        let found = compare(&group("1", "Kestrel Hub"), &group("2", "Heron Library"));
+        assert!(!found.matched && !found.found.iter().any(|(feature, _)| *feature == Feature::PlaceSame), "{found}");
+    }
+
+    #[test]
+    fn rooms_and_groups_are_told_apart() {
+        let room = |source: &str, room: &str| {
+            let mut one = at(listing(source, "1", "Vinyasa Flow Basics", "2026-05-01T09:00:00Z"), room, "Napa");
+            one.venue.address = Some("4 Mill Lane".into());
+            one
+        };
+        assert_eq!(compare(&room("a", "Studio A"), &room("b", "Studio B")).veto, Some(Veto::OtherPart));
+        assert_eq!(compare(&room("a", "Studio A"), &room("b", "Studio A")).veto, None);
+        let online = |source: &str, organizer: &str| {
+            let mut one = listing(source, "1", "Weavers Study Circle", "2026-05-01T09:00:00Z");
+            one.online = true;
+            one.organizer = Some(crate::listing::Organizer { name: organizer.into(), url: None });
+            one.urls = [format!("https://{source}.example.org/circle").into()].into();
+            one
+        };
+        let circles = |x: &str, y: &str| compare(&online("a", x), &online("b", y)).veto;
+        assert_eq!(circles("Loom Guild of Davis", "Reed Society"), Some(Veto::OtherOrganizer));
+        assert_eq!(circles("Loom Guild of Davis", "The Loom Guild"), None);
+    }
+
+    #[test]
+    fn equal_clocks_of_two_zones_are_two_regions_unless_the_place_is_one() {
+        let meeting = |source: &str, start: &str, venue: &str| {
+            at(listing(source, "1", "Council Study Session", start), venue, "")
+        };
+        let of = |venue: &str| {
+            let west = meeting("a", "2026-05-01T18:00:00-07:00", venue);
+            compare(&west, &meeting("b", "2026-05-01T18:00:00-04:00", venue)).veto
+        };
+        assert_eq!(of(""), Some(Veto::OtherSession));
+        assert_eq!(of("Kestrel Chambers"), None);
+        let unknown = meeting("b", "2026-05-01T18:00:00Z", "");
+        assert_eq!(compare(&meeting("a", "2026-05-01T18:00:00-07:00", ""), &unknown).veto, None);
+    }
+
+    #[test]
+    fn midnight_lies_between_two_days() {
+        let night =
+            |source: &str, start: &str| at(listing(source, "1", "Moth Parade Techno", start), "Cellar Nine", "");
+        let before = night("a", "2026-05-01T23:59:00+02:00");
+        assert!(compare(&before, &night("b", "2026-05-02T00:00:00+02:00")).matched);
+        assert_eq!(compare(&before, &night("b", "2026-05-01T00:00:00+02:00")).veto, Some(Veto::OtherSession));
+        let config = ResolveConfig { midnight_is_no_time: ["b".to_owned()].into(), ..ResolveConfig::default() };
+        assert!(compare_with(&config, &before, &night("b", "2026-05-01T00:00:00+02:00")).matched);
+        let from =
+            |source: &str, start: &str, end: &str| Listing { end: Some(end.parse().unwrap()), ..night(source, start) };
+        let early = from("a", "2026-05-01T20:00:00+02:00", "2026-05-02T01:00:00+02:00");
+        let late = from("b", "2026-05-01T23:00:00+02:00", "2026-05-02T02:00:00+02:00");
+        assert_eq!(compare(&early, &late).veto, Some(Veto::OtherSession), "nights are sessions too");
+    }
+
+    #[test]
+    fn a_run_and_a_part_of_it_are_related() {
+        let run = Listing {
+            end: Some("2026-06-20".parse().unwrap()),
+            ..at(listing("museum", "1", "Glass Herons", "2026-05-01"), "Kestrel Gallery", "Napa")
+        };
+        let opening =
+            at(listing("guide", "1", "Glass Herons: Opening", "2026-05-01T18:00:00Z"), "Kestrel Gallery", "Napa");
+        assert_eq!(compare(&run, &opening).veto, Some(Veto::PartOfRun));
+        let of = |listing: &Listing| Fingerprint::of(&LiveListing::new(listing, 0, 0), &ResolveConfig::default());
+        let comparer = Comparer::new(&ResolveConfig::default());
+        let relation = |a: &Listing, b: &Listing| comparer.relation(&of(a), &of(b)).map(|(relation, _)| relation);
+        assert_eq!(relation(&run, &opening), Some(Relation::RunAndPart));
+        assert_eq!(relation(&opening, &run), Some(Relation::PartAndRun));
+        let other = Listing { title: "Basket Weaving with Ben".into(), ..opening };
+        assert_eq!(relation(&run, &other), None);
+    }
+
+    #[test]
+    fn one_page_outweighs_names_and_cities_that_differ() {
+        let with = |source: &str, title: &str, city: &str, lat: f64, page: &str| {
+            let mut one = at(listing(source, "1", title, "2026-05-01"), "", city);
+            let geo = |point| Geo { point, precision: GeoPrecision::City, provenance: GeoProvenance::Gazetteer };
+            one.venue.geo = Point::from_degrees(lat, 12.5).map(geo);
+            one.urls = [page.into()].into();
+            one
+        };
+        let page = "https://kestrel.example.org/2026/weavers";
+        let a = with("a", "Kestrel Weavers", "Rome", 41.9, page);
+        assert_eq!(compare(&a, &with("b", "Kestrel Weavers", "Milan", 45.5, page)).veto, None);
+        let other = "https://kestrel.example.org/2026/spinners";
+        assert_eq!(compare(&a, &with("b", "Kestrel Weavers", "Milan", 45.5, other)).veto, Some(Veto::OtherCity));
+    }
+
+    #[test]
+    fn years_and_numbers_may_be_glued_to_a_name() {
+        for (a, b) in [
+            ("KestrelCon2026", "KestrelCon"),
+            ("KestrelCon '26", "KestrelCon 2026"),
+            ("Ada Leahyand the Owls", "Ada Leahy and the Owls"),
+            ("Marsh Owls: The Quiet Water Tour", "Marsh Owls w/ Tin Kettle"),
+        ] {
+            let found = same_evening(a, b);
+            assert!(found.matched, "{a} / {b}: {found}");
+        }
+        assert!(!same_evening("KestrelCon '26", "KestrelCon '27").matched);
+        assert!(!same_evening("Basket Weaving with Ana", "Basket Weaving with Ben").matched);
     }
 }
