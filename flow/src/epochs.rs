@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 use timely::dataflow::operators::{Capability, InputCapability};
-use timely::progress::Antichain;
 use timely::progress::frontier::{AntichainRef, MutableAntichain};
 
 use crate::Epoch;
@@ -103,11 +102,6 @@ pub fn least(frontier: AntichainRef<'_, Epoch>) -> Option<Epoch> {
     frontier.iter().min().copied()
 }
 
-/// The lower one of two frontiers.
-pub fn lower(a: AntichainRef<'_, Epoch>, b: AntichainRef<'_, Epoch>) -> Antichain<Epoch> {
-    a.iter().chain(b.iter()).copied().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use timely::dataflow::StreamVec;
@@ -154,6 +148,5 @@ mod tests {
         assert_eq!(epochs.next([&open, &closed]).map(|one| (one.epoch, one.input)), Some((4, 7)));
         assert!(epochs.next([&open, &closed]).is_none());
         assert_eq!(least(open.frontier()), Some(5));
-        assert_eq!(lower(open.frontier(), closed.frontier()).elements(), [5]);
     }
 }

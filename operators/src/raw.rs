@@ -55,4 +55,10 @@ pub mod code {
     pub const READ_LENIENTLY: DeadLetterCode = DeadLetterCode::named("read-leniently");
     /// More listings, or more instances of a series, than the limit.
     pub const TOO_MANY_LISTINGS: DeadLetterCode = DeadLetterCode::named("too-many-listings");
+
+    /// Whether it tells of something that was used all the same. What repeats such a record, byte for byte, has
+    /// nothing new to tell.
+    pub fn is_remark(code: DeadLetterCode) -> bool {
+        [UNKNOWN_TIMEZONE, NOT_AN_EVENT, READ_LENIENTLY].contains(&code)
+    }
 }

@@ -20,11 +20,11 @@ use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::vec::Map;
 
 use self::cities::Cities;
-use crate::epochs::Epochs;
 use crate::ids::ListingId;
 use crate::listing::{GeoPrecision, LiveListing};
-use crate::meter::Held;
 use crate::{Epoch, Shared};
+use headwater_flow::epochs::{Complete, CompleteEpochs};
+use headwater_flow::meter::EntryMeter;
 
 pub use self::cities::{GeocodeConfig, locate};
 pub use self::place::{Place, PlaceKey, PlaceRequest};
@@ -92,25 +92,26 @@ impl<'scope> Geocode<'scope> for VecCollection<'scope, Epoch, Shared<LiveListing
             Exchange::new(|((key, _), _, _): &((PlaceKey, Shared<LiveListing>), Epoch, isize)| key.hash_code());
         let by_place = Exchange::new(|(place, _, _): &(Place, Epoch, isize)| place.key.hash_code());
         let updates: StreamVec<'scope, Epoch, Result<ListingUpdate, RequestUpdate>> =
-            keyed.binary_frontier(places.inner, by_listing, by_place, "GeocodePlaces", |_, _| {
-                let mut epochs = Epochs::<Changes>::default();
+            keyed.binary_frontier(places.inner, by_listing, by_place, "geocode/Places", |_, _| {
+                let mut epochs: CompleteEpochs<Changes> = CompleteEpochs::new(1);
                 let mut state = Places::new(Cities::new(config));
-                let (keys, waiting) = (Held::new("geocode-places"), Held::new("geocode-listings"));
+                let (keys, waiting) = (EntryMeter::new("geocode-places"), EntryMeter::new("geocode-listings"));
                 move |(listings, listings_frontier), (places, places_frontier), output| {
                     listings.for_each(|capability, data: &mut Vec<_>| {
                         for (keyed, epoch, diff) in data.drain(..) {
-                            epochs.at(epoch, || capability.delayed(&epoch, 0)).listings.push((keyed, diff));
+                            epochs.at(&capability, epoch).listings.push((keyed, diff));
                         }
                     });
                     places.for_each(|capability, data| {
                         for (place, epoch, diff) in data.drain(..) {
-                            epochs.at(epoch, || capability.delayed(&epoch, 0)).places.push((place, diff));
+                            epochs.at(&capability, epoch).places.push((place, diff));
                         }
                     });
-                    while let Some((capability, changes)) = epochs.next_complete(&[listings_frontier, places_frontier])
+                    while let Some(Complete { epoch, capabilities, input: changes }) =
+                        epochs.next([listings_frontier, places_frontier])
                     {
-                        let epoch = *capability.time();
-                        let mut session = output.session(&capability);
+                        let Some(capability) = capabilities.first() else { continue };
+                        let mut session = output.session(capability);
                         state.apply(changes, |change| session.give(change.at(epoch)));
                         keys.set(state.keys.len());
                         waiting.set(state.listings.len());

@@ -26,7 +26,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use super::Stat;
 use super::compare::{Comparer, Relation};
 use super::config::ResolveConfig;
-use super::epochs::{Pending, Sender};
+use super::epochs::Sender;
 use super::fingerprint::Fingerprint;
 use super::fingerprinting::BlockChange;
 use super::keys::moment_and_place;
@@ -36,8 +36,9 @@ use super::token::Token;
 use crate::Epoch;
 use crate::ids::ListingId;
 use crate::listing::Ratio;
-use crate::meter::Held;
 use crate::shared::Shared;
+use headwater_flow::epochs::CompleteEpochs;
+use headwater_flow::meter::EntryMeter;
 
 /// The smallest element of two ascending lists.
 fn smallest_common<T: Ord + Copy>(a: &[T], b: &[T]) -> Option<T> {
@@ -381,19 +382,19 @@ pub(super) fn matches<'s>(
     changes: Stream<'s, Epoch, Vec<BlockChange>>,
     config: &Arc<ResolveConfig>,
 ) -> (Stream<'s, Epoch, Vec<MatchChange>>, VecCollection<'s, Epoch, Stat>) {
-    let mut builder = OperatorBuilder::new("ResolveBlocks".to_owned(), changes.scope());
+    let mut builder = OperatorBuilder::new("block/Blocks".to_owned(), changes.scope());
     let mut input = builder.new_input(changes, Exchange::new(|change: &BlockChange| change.key));
     let (matches_out, matches) = builder.new_output();
     let (stats_out, stats) = builder.new_output();
     let (mut matches_out, mut stats_out) = (Sender::from(matches_out), Sender::from(stats_out));
     let mut blocks = Blocks::new(config);
-    let (held, entries) = (Held::new("resolve-blocks"), Held::new("resolve-block-entries"));
+    let (held, entries) = (EntryMeter::new("resolve-blocks"), EntryMeter::new("resolve-block-entries"));
     builder.build(move |_| {
         // Kept as they come: there are several for each listing, and a restart brings all at once.
-        let mut pending = Pending::<Vec<Vec<BlockChange>>>::new(2);
+        let mut epochs = CompleteEpochs::<Vec<Vec<BlockChange>>>::new(2);
         move |frontiers| {
-            input.for_each(|capability, data| pending.now(&capability).push(std::mem::take(data)));
-            while let Some(complete) = pending.complete(frontiers) {
+            input.for_each(|capability, data| epochs.now(&capability).push(std::mem::take(data)));
+            while let Some(complete) = epochs.next(frontiers) {
                 entries.add(complete.input.iter().flatten().map(|change| i64::from(change.diff)).sum());
                 let out = blocks.apply(complete.input);
                 held.set(blocks.blocks.len());

@@ -15,7 +15,7 @@ use super::cluster::{Cluster, Membership, Refined, refine};
 use super::compare::Comparer;
 use super::config::ResolveConfig;
 use super::decision::{Decision, DecisionReport, Pair};
-use super::epochs::{Pending, Sender};
+use super::epochs::Sender;
 use super::field::Field;
 use super::fingerprinting::Presence;
 use super::graph::{Graph, GraphChanges};
@@ -25,8 +25,9 @@ use super::points::{Contribution, Contributions, Points};
 use super::rulings::ReportChange;
 use crate::Epoch;
 use crate::ids::{EventId, ListingId};
-use crate::meter::Held;
 use crate::shared::Shared;
+use headwater_flow::epochs::CompleteEpochs;
+use headwater_flow::meter::EntryMeter;
 
 /// Graph and identities together: the part of `resolve` that runs on one worker.
 #[derive(Debug)]
@@ -172,19 +173,19 @@ fn carrier(member: &Membership) -> Carrier {
 
 /// How much is held.
 struct Meters {
-    listings: Held,
-    decided_pairs: Held,
-    identities: Held,
-    redirects: Held,
+    listings: EntryMeter,
+    decided_pairs: EntryMeter,
+    identities: EntryMeter,
+    redirects: EntryMeter,
 }
 
 impl Meters {
     fn new() -> Self {
         Self {
-            listings: Held::new("resolve-matched-listings"),
-            decided_pairs: Held::new("resolve-decided-pairs"),
-            identities: Held::new("resolve-identities"),
-            redirects: Held::new("resolve-redirects"),
+            listings: EntryMeter::new("resolve-matched-listings"),
+            decided_pairs: EntryMeter::new("resolve-decided-pairs"),
+            identities: EntryMeter::new("resolve-identities"),
+            redirects: EntryMeter::new("resolve-redirects"),
         }
     }
 
@@ -217,7 +218,7 @@ pub(super) fn clusters<'s>(
     history: Stream<'s, Epoch, Vec<Remembered>>,
     config: &Arc<ResolveConfig>,
 ) -> ClusterStreams<'s> {
-    let mut builder = OperatorBuilder::new("ResolveClusters".to_owned(), matches.scope());
+    let mut builder = OperatorBuilder::new("cluster/Clusters".to_owned(), matches.scope());
     let decisions = decisions.flat_map(|decision| decision.pair().map(|pair| (pair, Shared::new(decision))));
     let mut matches = builder.new_input(matches, Exchange::new(|_: &MatchChange| 0));
     let mut presence = builder.new_input(presence, Exchange::new(|_: &Presence| 0));
@@ -233,20 +234,20 @@ pub(super) fn clusters<'s>(
     let mut clusters = Clusters::new(config);
     let meters = Meters::new();
     builder.build(move |_| {
-        let mut pending = Pending::<ClustersInput>::new(4);
+        let mut epochs = CompleteEpochs::<ClustersInput>::new(4);
         move |frontiers| {
-            matches.for_each(|capability, data| pending.now(&capability).graph.matches.append(data));
+            matches.for_each(|capability, data| epochs.now(&capability).graph.matches.append(data));
             presence.for_each(|capability, data| {
-                let input = pending.now(&capability);
+                let input = epochs.now(&capability);
                 data.drain(..).for_each(|presence| input.note(presence));
             });
             decisions.for_each(|capability, data| {
                 for ((pair, decision), epoch, diff) in data.drain(..) {
-                    pending.at(&capability, epoch).graph.decisions.push((pair, decision, diff));
+                    epochs.at(&capability, epoch).graph.decisions.push((pair, decision, diff));
                 }
             });
-            history.for_each(|capability, data| pending.now(&capability).remembered.append(data));
-            while let Some(complete) = pending.complete(frontiers) {
+            history.for_each(|capability, data| epochs.now(&capability).remembered.append(data));
+            while let Some(complete) = epochs.next(frontiers) {
                 let out = clusters.apply(complete.input);
                 meters.set(&clusters);
                 assigned_out.send(&complete.capabilities, 0, out.assigned);

@@ -10,14 +10,15 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::config::ResolveConfig;
-use super::epochs::{Pending, Sender, by_listing, net_changes};
+use super::epochs::{Sender, by_listing, net_changes};
 use super::fingerprint::Fingerprint;
 use super::identity::Carrier;
 use crate::Epoch;
 use crate::ids::ListingId;
 use crate::listing::LiveListing;
-use crate::meter::Held;
 use crate::shared::Shared;
+use headwater_flow::epochs::CompleteEpochs;
+use headwater_flow::meter::EntryMeter;
 
 /// A listing that enters (1) or leaves (-1) a block.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -131,9 +132,9 @@ pub(super) fn fingerprints<'s>(
     named: VecCollection<'s, Epoch, ListingId>,
     config: &Arc<ResolveConfig>,
 ) -> (Stream<'s, Epoch, Vec<BlockChange>>, Stream<'s, Epoch, Vec<Presence>>) {
-    let mut builder = OperatorBuilder::new("ResolveFingerprint".to_owned(), listings.inner.scope());
+    let mut builder = OperatorBuilder::new("fingerprint/Fingerprint".to_owned(), listings.inner.scope());
     let mut listings = builder.new_input(listings.inner, by_listing());
-    let to_listing = Exchange::new(|(listing, _, _): &(ListingId, Epoch, isize)| listing.0 as u64);
+    let to_listing = Exchange::new(|(listing, _, _): &(ListingId, Epoch, isize)| listing.route());
     let mut named = builder.new_input(named.inner, to_listing);
     let (blocks_out, blocks) = builder.new_output();
     let (presence_out, presence) = builder.new_output();
@@ -143,21 +144,21 @@ pub(super) fn fingerprints<'s>(
         live: foldhash::HashMap::default(),
         named: foldhash::HashMap::default(),
     };
-    let held = Held::new("resolve-fingerprints");
+    let held = EntryMeter::new("resolve-fingerprints");
     builder.build(move |_| {
-        let mut pending = Pending::<FingerprintsInput>::new(2);
+        let mut epochs = CompleteEpochs::<FingerprintsInput>::new(2);
         move |frontiers| {
             listings.for_each(|capability, data| {
                 for (live, epoch, diff) in data.drain(..) {
-                    pending.at(&capability, epoch).listings.push((live, diff));
+                    epochs.at(&capability, epoch).listings.push((live, diff));
                 }
             });
             named.for_each(|capability, data| {
                 for (listing, epoch, diff) in data.drain(..) {
-                    pending.at(&capability, epoch).named.push((listing, diff));
+                    epochs.at(&capability, epoch).named.push((listing, diff));
                 }
             });
-            while let Some(complete) = pending.complete(frontiers) {
+            while let Some(complete) = epochs.next(frontiers) {
                 let out = fingerprints.apply(complete.input);
                 held.set(fingerprints.live.len());
                 blocks_out.send(&complete.capabilities, 0, out.blocks);

@@ -16,16 +16,17 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::config::ResolveConfig;
 use super::decision::DecisionReport;
-use super::epochs::{Pending, Sender, by_listing, net_changes};
+use super::epochs::{Sender, by_listing, net_changes};
 use super::identity::{Identity, own_id};
 use super::points::{Contribution, Contributions};
 use crate::Epoch;
 use crate::event::{Composed, MergedEvent, MergedMember};
 use crate::ids::{EventId, ListingId};
 use crate::listing::{LiveListing, Ratio};
-use crate::meter::Held;
 use crate::moment::rfc3339_ms;
 use crate::shared::Shared;
+use headwater_flow::epochs::CompleteEpochs;
+use headwater_flow::meter::EntryMeter;
 
 /// A listing's membership in an event, and what holds it there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -399,26 +400,26 @@ pub(super) fn merged<'s>(
     assigned: Stream<'s, Epoch, Vec<Assigned>>,
     config: &Arc<ResolveConfig>,
 ) -> EventsAndLinks<'s> {
-    let mut builder = OperatorBuilder::new("ResolvePlaces".to_owned(), listings.inner.scope());
+    let mut builder = OperatorBuilder::new("merge/Places".to_owned(), listings.inner.scope());
     let mut listings = builder.new_input(listings.inner, by_listing());
-    let mut assigned = builder.new_input(assigned, Exchange::new(|(listing, _): &Assigned| listing.0 as u64));
+    let mut assigned = builder.new_input(assigned, Exchange::new(|(listing, _): &Assigned| listing.route()));
     let (events_out, events) = builder.new_output();
     let (links_out, links) = builder.new_output();
     let (joining_out, joining) = builder.new_output();
     let (mut events_out, mut links_out) = (Sender::from(events_out), Sender::from(links_out));
     let mut joining_out = Sender::from(joining_out);
-    let held = Held::new("resolve-places");
+    let held = EntryMeter::new("resolve-places");
     builder.build(move |_| {
         let mut assignments = Assignments::default();
-        let mut pending = Pending::<AssignmentsInput>::new(3);
+        let mut epochs = CompleteEpochs::<AssignmentsInput>::new(3);
         move |frontiers| {
             listings.for_each(|capability, data| {
                 for (live, epoch, diff) in data.drain(..) {
-                    pending.at(&capability, epoch).listings.push((live, diff));
+                    epochs.at(&capability, epoch).listings.push((live, diff));
                 }
             });
-            assigned.for_each(|capability, data| pending.now(&capability).assigned.append(data));
-            while let Some(complete) = pending.complete(frontiers) {
+            assigned.for_each(|capability, data| epochs.now(&capability).assigned.append(data));
+            while let Some(complete) = epochs.next(frontiers) {
                 let mut out = Outputs::default();
                 assignments.apply(complete.input.listings, complete.input.assigned, &mut out);
                 held.set(assignments.listings.len());
@@ -433,19 +434,19 @@ pub(super) fn merged<'s>(
 }
 
 fn joined<'s>(joining: Stream<'s, Epoch, Vec<GroupChange>>, config: &Arc<ResolveConfig>) -> EventsAndLinks<'s> {
-    let by_event = Exchange::new(|change: &GroupChange| change.part.assignment.identity.event.0 as u64);
-    let mut builder = OperatorBuilder::new("ResolveMerge".to_owned(), joining.scope());
+    let by_event = Exchange::new(|change: &GroupChange| change.part.assignment.identity.event.route());
+    let mut builder = OperatorBuilder::new("merge/Merge".to_owned(), joining.scope());
     let mut input = builder.new_input(joining, by_event);
     let (events_out, events) = builder.new_output();
     let (links_out, links) = builder.new_output();
     let (mut events_out, mut links_out) = (Sender::from(events_out), Sender::from(links_out));
     let mut merged = Merged { events: foldhash::HashMap::default(), config: Arc::clone(config) };
-    let held = Held::new("resolve-merged-events");
+    let held = EntryMeter::new("resolve-merged-events");
     builder.build(move |_| {
-        let mut pending = Pending::<Vec<GroupChange>>::new(2);
+        let mut epochs = CompleteEpochs::<Vec<GroupChange>>::new(2);
         move |frontiers| {
-            input.for_each(|capability, data| pending.now(&capability).append(data));
-            while let Some(complete) = pending.complete(frontiers) {
+            input.for_each(|capability, data| epochs.now(&capability).append(data));
+            while let Some(complete) = epochs.next(frontiers) {
                 let mut out = Outputs::default();
                 merged.apply(complete.input, &mut out);
                 held.set(merged.events.len());

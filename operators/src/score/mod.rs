@@ -23,11 +23,11 @@ use self::checks::{business_logic, content_quality, core_completeness, format_ac
 pub use self::gates::{Gate, Gates, Grade, Grades};
 pub use self::reason::{Reason, Reasons};
 pub use self::report::{GateName, GateReport, Report, ScoredEvent};
-use crate::epochs::Epochs;
 use crate::event::{Composed, EventId, EventView};
 use crate::listing::Ratio;
-use crate::meter::Held;
 use crate::{Epoch, Shared};
+use headwater_flow::epochs::{Complete, CompleteEpochs};
+use headwater_flow::meter::EntryMeter;
 
 /// Scores an event.
 ///
@@ -104,26 +104,29 @@ impl<'scope> ScoreEvents<'scope> for VecCollection<'scope, Epoch, (EventId, Comp
         self,
         gates: VecCollection<'scope, Epoch, Gates, isize>,
     ) -> VecCollection<'scope, Epoch, (EventId, Shared<ScoredEvent>), isize> {
-        let by_event = Exchange::new(|((id, _), _, _): &((EventId, Composed), Epoch, isize)| id.0 as u64);
+        let by_event = Exchange::new(|((id, _), _, _): &((EventId, Composed), Epoch, isize)| id.route());
         self.inner
-            .binary_frontier(gates.inner.broadcast(), by_event, Pipeline, "ScoreEvents", |_, _| {
-                let mut epochs = Epochs::<Changes>::default();
+            .binary_frontier(gates.inner.broadcast(), by_event, Pipeline, "score/Events", |_, _| {
+                let mut epochs: CompleteEpochs<Changes> = CompleteEpochs::new(1);
                 let mut scorer = Scorer::default();
-                let held = Held::new("score-events");
+                let held = EntryMeter::new("score-events");
                 move |(events, events_frontier), (gates, gates_frontier), output| {
                     events.for_each(|capability, data| {
                         for (event, epoch, diff) in data.drain(..) {
-                            epochs.at(epoch, || capability.delayed(&epoch, 0)).events.push((event, diff));
+                            epochs.at(&capability, epoch).events.push((event, diff));
                         }
                     });
                     gates.for_each(|capability, data| {
                         for (gates, epoch, diff) in data.drain(..) {
-                            epochs.at(epoch, || capability.delayed(&epoch, 0)).gates.push((gates, diff));
+                            epochs.at(&capability, epoch).gates.push((gates, diff));
                         }
                     });
-                    while let Some((capability, changes)) = epochs.next_complete(&[events_frontier, gates_frontier]) {
-                        let mut session = output.session(&capability);
-                        scorer.apply(changes, |scored, diff| session.give((scored, *capability.time(), diff)));
+                    while let Some(Complete { epoch, capabilities, input: changes }) =
+                        epochs.next([events_frontier, gates_frontier])
+                    {
+                        let Some(capability) = capabilities.first() else { continue };
+                        let mut session = output.session(capability);
+                        scorer.apply(changes, |scored, diff| session.give((scored, epoch, diff)));
                         held.set(scorer.events.len());
                     }
                 }

@@ -22,11 +22,11 @@ use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::vec::Map;
 
 pub use self::row::{FORGOTTEN_MS, Measures, Outcome, Tally, WindowConfig, WindowKey, WindowRow};
-use crate::epochs::Epochs;
 use crate::event::EventId;
-use crate::meter::Held;
 use crate::score::ScoredEvent;
 use crate::{Epoch, Shared};
+use headwater_flow::epochs::{Complete, CompleteEpochs};
+use headwater_flow::meter::EntryMeter;
 
 /// Source and category.
 type Dimensions = (SmolStr, Option<SmolStr>);
@@ -249,20 +249,20 @@ pub fn window<'scope>(
     ]);
     let to_first = Exchange::new(|_: &WindowInput| 0);
     let updates: StreamVec<'scope, Epoch, Result<RowUpdate, Tally>> =
-        inputs.unary_frontier(to_first, "Window", |_, _| {
-            let mut epochs = Epochs::<Vec<WindowInput>>::default();
+        inputs.unary_frontier(to_first, "window/Window", |_, _| {
+            let mut epochs: CompleteEpochs<Vec<WindowInput>> = CompleteEpochs::new(1);
             let mut windows = Windows::new(config);
-            let (open, closed) = (Held::new("window-open-rows"), Held::new("window-closed-rows"));
+            let (open, closed) = (EntryMeter::new("window-open-rows"), EntryMeter::new("window-closed-rows"));
             move |(input, frontier), output| {
                 input.for_each(|capability, data| {
-                    epochs.at(*capability.time(), || capability.retain(0)).append(data);
+                    epochs.now(&capability).append(data);
                 });
-                while let Some((capability, input)) = epochs.next_complete(&[frontier]) {
-                    let epoch = *capability.time();
+                while let Some(Complete { epoch, capabilities, input }) = epochs.next([frontier]) {
+                    let Some(capability) = capabilities.first() else { continue };
                     let (rows, late) = windows.apply(input);
                     open.set(windows.open.len());
                     closed.set(windows.closed.len() + windows.forgotten.len());
-                    let mut session = output.session(&capability);
+                    let mut session = output.session(capability);
                     for (old, new) in rows {
                         let key = new.key();
                         if let Some(old) = old {
@@ -282,7 +282,7 @@ type RowUpdate = ((WindowKey, WindowRow), Epoch, isize);
 
 /// Sums up the tallies of each window, source, category and outcome that are at hand.
 fn sum_tallies(tallies: StreamVec<'_, Epoch, Tally>, config: WindowConfig) -> StreamVec<'_, Epoch, WindowInput> {
-    tallies.unary(Pipeline, "SumTallies", |_, _| {
+    tallies.unary(Pipeline, "window/SumTallies", |_, _| {
         move |input, output| {
             input.for_each_time(|time, data| {
                 let mut sums = HashMap::new();
@@ -302,7 +302,7 @@ fn sum_tallies(tallies: StreamVec<'_, Epoch, Tally>, config: WindowConfig) -> St
 fn sum_measures<'scope>(
     events: VecCollection<'scope, Epoch, (EventId, Shared<ScoredEvent>), isize>,
 ) -> StreamVec<'scope, Epoch, WindowInput> {
-    events.inner.unary(Pipeline, "SumMeasures", |_, _| {
+    events.inner.unary(Pipeline, "window/SumMeasures", |_, _| {
         move |input, output| {
             input.for_each(|capability, data| {
                 let mut sums: HashMap<Epoch, HashMap<Dimensions, Measures>> = HashMap::new();
