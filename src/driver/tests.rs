@@ -267,6 +267,22 @@ fn a_key_that_two_workers_write_is_found() {
 }
 
 #[test]
+#[should_panic(expected = "a worker has panicked")]
+fn an_operator_that_panics_on_one_of_several_workers_ends_the_test() {
+    let driver = Driver::build(
+        |_schema| (),
+        |(), flow| {
+            flow.raw().inspect(|(record, ..)| assert!(record.value.is_some(), "an operator that cannot bear this"));
+        },
+    );
+    let mut driver = driver.unwrap().workers(2);
+    driver.advance_to(1);
+    driver.produce("raw", |record| record);
+    driver.advance_to(2);
+    driver.advance_to(3);
+}
+
+#[test]
 #[should_panic(expected = "holds back until `rebuilt_at`")]
 fn what_is_given_before_the_restored_epoch_is_found() {
     let declare = |schema: &mut Schema| schema.rows("seen", codec(), Spec::default());
