@@ -218,6 +218,11 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use super::super::config::EmbeddedConfig;
+    use super::super::shared::Shared;
     use super::*;
 
     #[test]
