@@ -3,6 +3,9 @@
 //! [`refine`] is the logic: what the clusters of one connected component are, as a function of
 //! nothing but the component. Which components a change touches is said by the `graph`.
 //!
+//! Of the matches between the sessions of two sources, only those with the nearest one count
+//! (`sessions`).
+//!
 //! Refining is ordered agglomeration: matches from the strongest to the weakest, ties by listing
 //! ids, each joining the two groups that it connects if
 //! - no pair between the groups is vetoed or decided to be different, and
@@ -15,6 +18,7 @@
 //! what is left falls apart into components within the limit. What is over the limit even at
 //! similarity 1 is not judged at all: its listings stay single, but for decisions.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use foldhash::{HashMap, HashSet};
@@ -22,46 +26,15 @@ use smallvec::{SmallVec, smallvec};
 
 use super::Stat;
 use super::compare::Comparer;
+use super::component::{Component, Edge};
 use super::config::ResolveConfig;
 use super::disjoint_sets::DisjointSets;
 use super::fingerprint::Fingerprint;
 use super::points::log_odds;
-use super::rulings::Overruled;
+use super::sessions::crossed;
 use crate::ids::ListingId;
 use crate::listing::Ratio;
 use crate::shared::Shared;
-
-/// A connected component of the graph of matches and decisions.
-#[derive(Debug, Clone, Default)]
-pub struct Component {
-    /// Its listings, ascending by id.
-    pub nodes: Vec<Shared<Fingerprint>>,
-    /// Its matches.
-    pub edges: Vec<Edge>,
-    /// Pairs decided to be the same, where that can hold.
-    pub same: Vec<(usize, usize)>,
-    /// Pairs decided to be different.
-    pub different: Vec<(usize, usize)>,
-    /// Pairs decided to be the same where that cannot hold.
-    pub overruled: Vec<Overruled>,
-}
-
-impl Component {
-    pub(super) fn listing(&self, node: usize) -> Option<ListingId> {
-        self.nodes.get(node).map(|node| node.listing)
-    }
-}
-
-/// A match between two nodes of a component, by their index; `a` is less than `b`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Edge {
-    /// Index of the one.
-    pub a: usize,
-    /// Index of the other.
-    pub b: usize,
-    /// Their similarity.
-    pub score: Ratio,
-}
 
 /// A listing in a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,11 +67,26 @@ pub fn refine(component: &Component, comparer: &Comparer, config: &ResolveConfig
         let groups = vec![smallvec![edge.a, edge.b]];
         return Refined { clusters: memberships(component, &groups), stat: None };
     }
+    let component = &without_crossed(component);
     let all: Vec<usize> = (0..component.nodes.len()).collect();
     let mut groups = Vec::new();
     let stat = tighten(component, all, 0, comparer, config, &mut groups);
     groups.sort_unstable();
     Refined { clusters: memberships(component, &groups), stat }
+}
+
+/// The component without the matches that join a session of one source with another one of the other
+/// source than its counterpart: those are different.
+fn without_crossed(component: &Component) -> Cow<'_, Component> {
+    let crossed = crossed(component);
+    if !crossed.contains(&true) {
+        return Cow::Borrowed(component);
+    }
+    let mut rest = component.clone();
+    let (across, along): (Vec<_>, Vec<_>) = component.edges.iter().zip(crossed).partition(|(_, crossed)| *crossed);
+    rest.edges = along.into_iter().map(|(edge, _)| *edge).collect();
+    rest.different.extend(across.into_iter().map(|(edge, _)| (edge.a, edge.b)));
+    Cow::Owned(rest)
 }
 
 type GroupOfNodes = SmallVec<[usize; 4]>;

@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::config::ResolveConfig;
+use super::designation::designations;
 use super::fingerprint::{Fingerprint, Words};
 use super::keys::{self, TITLE_KEYS};
 use super::page::Page;
@@ -21,6 +22,9 @@ impl Fingerprint {
         let listing = live.listing.view();
         let venue = &listing.venue;
         let title = title::read(listing.title);
+        let mut organizer: Tokens =
+            listing.organizer.map(|organizer| sorted(words(organizer.name, &VENUE_WORDS))).unwrap_or_default();
+        organizer.truncate(MAX_ORGANIZER_TOKENS);
         let mut fingerprint = Self {
             listing: live.id,
             first_seen: live.first_seen,
@@ -32,13 +36,22 @@ impl Fingerprint {
                 &sorted::<[Token; 8], _>(street(venue.address.unwrap_or_default())),
                 &sorted::<[Token; 8], _>(words(venue.city.unwrap_or_default(), &CITY_WORDS)),
                 &title.acronyms.iter().map(|hash| Token::of_hash(u64::from(*hash), Class::Telling)).collect::<Tokens>(),
+                &organizer,
             ]),
             letters: title.letters,
             core: title.core,
             parts: title.parts,
+            series: series(listing.external_id),
+            designations: designations(listing.title).as_slice().into(),
+            rooms: designations(venue.name.unwrap_or_default()).as_slice().into(),
             years: sorted::<[u16; 4], _>(title.years).as_slice().into(),
             numbers: sorted::<[Number; 2], _>(title.numbers).as_slice().into(),
-            span: Span::new(listing.start, listing.end),
+            span: Span::new(
+                listing.start,
+                listing.end,
+                listing.timezone,
+                config.midnight_is_no_time.contains(listing.source),
+            ),
             geo: live.geo().map(|geo| (geo.point, geo.precision)),
             vague: is_vague(venue),
             country: venue.country.and_then(country_code).map(vocabulary::country_token_of),
@@ -52,6 +65,21 @@ impl Fingerprint {
         fingerprint.sketch = Sketch::of(&fingerprint);
         fingerprint
     }
+}
+
+/// More words of an organizer's name than this are left out.
+const MAX_ORGANIZER_TOKENS: usize = 8;
+
+/// The series of an instance, whose id is that of the series, a slash and the time by which the series
+/// has it: `UID/20260329T023000Z`, or `UID/20260329`.
+fn series(external_id: &str) -> u32 {
+    let Some((series, instance)) = external_id.rsplit_once('/') else { return 0 };
+    let digits = |part: &str, count: usize| part.len() == count && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_time = match instance.trim_end_matches('Z').split_once('T') {
+        Some((day, time)) => digits(day, 8) && digits(time, 6),
+        None => digits(instance, 8),
+    };
+    if is_time { (xxh3_64(series.as_bytes()) as u32).max(1) } else { 0 }
 }
 
 fn is_vague(venue: &VenueView<'_>) -> bool {

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::designation::Designation;
 use super::page::Page;
 use super::sketch::Sketch;
 use super::span::Span;
@@ -23,7 +24,8 @@ pub struct Fingerprint {
     pub source: u64,
     /// Whether its source never lists an event twice.
     pub duplicate_free: bool,
-    /// Words of title, venue, address and city, and what the title may be abbreviated to.
+    /// Words of title, venue, address and city, what the title may be abbreviated to, and words of the
+    /// organizer.
     pub(super) words: Words,
     /// Hashes of the letters of the title, as written and with codes for countries; 0 for none.
     pub letters: [u32; 2],
@@ -31,6 +33,12 @@ pub struct Fingerprint {
     pub core: u32,
     /// Words of the title for what is only a part of an event, by bits.
     pub parts: u32,
+    /// Hash of the series that it is an instance of; 0 for none.
+    pub series: u32,
+    /// Parts that the title names.
+    pub designations: Box<[Designation]>,
+    /// Rooms that the venue's name names.
+    pub rooms: Box<[Designation]>,
     /// Years in the title.
     pub years: Box<[u16]>,
     /// Other numbers in the title: editions, parts, sessions.
@@ -79,21 +87,31 @@ impl Fingerprint {
     pub fn acronyms(&self) -> &[Token] {
         self.words.list(4)
     }
+
+    /// Words of the organizer's name.
+    pub fn organizer(&self) -> &[Token] {
+        self.words.list(5)
+    }
+
+    /// Whether anything is known of where it is.
+    pub fn is_placed(&self) -> bool {
+        self.geo.is_some() || !self.venue().is_empty() || !self.city().is_empty() || !self.address().is_empty()
+    }
 }
 
-/// Five lists of words in one piece of memory: there are as many as listings are live.
+/// Six lists of words in one piece of memory: there are as many as listings are live.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Words {
     tokens: Box<[Token]>,
     /// Where each list ends.
-    ends: [u8; 5],
+    ends: [u8; 6],
 }
 
 impl Words {
     /// Of lists that have no more than 255 words together: a title gives two for each of
     /// [`MAX_TOKENS`](super::token::MAX_TOKENS) at most, and four abbreviations; a venue or a city of nothing but stop words as
     /// many as there are stop words; all else one for each of [`MAX_TOKENS`](super::token::MAX_TOKENS).
-    pub(super) fn new(lists: [&[Token]; 5]) -> Self {
+    pub(super) fn new(lists: [&[Token]; 6]) -> Self {
         let mut end = 0;
         let ends = lists.map(|list| {
             end += list.len();

@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::Stat;
 use super::block::MatchChange;
-use super::cluster::{Component, Edge};
+use super::component::{Component, Edge};
 use super::decision::{Decision, Pair};
 use super::fingerprint::Fingerprint;
 use super::identity::Carrier;

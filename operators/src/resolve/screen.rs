@@ -191,13 +191,20 @@ impl Screen {
             return self.most_of(&days).max(self.most_of(&starts) + self.most_of(&[F::EndSame, F::EndOther]));
         }
         let apart = Self::apart_minutes(a, b);
-        let start = match apart {
-            0..=SAME_MINUTES if a.start.abs_diff(b.start) > apart => F::StartClock,
+        let feature = |apart: u32| match apart {
             0..=SAME_MINUTES => F::StartSame,
             _ if apart <= NEAR_MINUTES => F::StartNear,
             _ => F::StartFar,
         };
-        self.model.of(start) + self.most_of(&[F::EndSame, F::EndOther])
+        // Whether clocks count that show the same at other instants is not known here.
+        let instants = a.start.abs_diff(b.start);
+        let by_clock = match apart {
+            0..=SAME_MINUTES => F::StartClock,
+            _ => feature(apart),
+        };
+        let of_instants = self.model.of(feature(instants));
+        let start = if instants > apart { of_instants.max(self.model.of(by_clock)) } else { of_instants };
+        start + self.most_of(&[F::EndSame, F::EndOther])
     }
 
     fn title(&self, words: &Words) -> f64 {

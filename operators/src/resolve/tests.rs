@@ -7,7 +7,8 @@ use differential_dataflow::input::InputSession;
 use proptest::prelude::*;
 use timely::dataflow::operators::Input;
 
-use super::cluster::{Component, Edge, refine};
+use super::cluster::refine;
+use super::component::{Component, Edge};
 use super::identity::Identity;
 use super::*;
 use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Point, Ratio};

@@ -17,12 +17,14 @@ use smallvec::SmallVec;
 use self::place::{Venue, lies_in, same_city, venue};
 use self::title::{Titles, title};
 use super::config::ResolveConfig;
+use super::designation::are_other_parts;
 use super::field::Field;
 use super::fingerprint::Fingerprint;
 use super::model::{Feature, Found, Model};
 use super::page::Page;
 use super::points::{Contribution, Contributions, Points, likelihood};
 use super::span::{NEAR_MINUTES, SAME_MINUTES, Span};
+use super::token::{Class, Token};
 use crate::listing::{GeoPrecision, Ratio};
 
 /// How many times as far apart two points have to be for two cities where one of them may be the
@@ -37,8 +39,16 @@ pub enum Veto {
     OtherEdition,
     /// Different sessions of a day, or different days.
     OtherSession,
+    /// The one is a run of several days, the other a session or a single day of it.
+    PartOfRun,
+    /// The titles or the rooms name different parts: "Program A", "Studio 2", "(EN)".
+    OtherPart,
     /// Different cities.
     OtherCity,
+    /// One source, and other venues.
+    OtherVenue,
+    /// Both online only, with other organizers and other pages.
+    OtherOrganizer,
     /// Two entries of a source that never lists an event twice.
     SameSource,
 }
@@ -48,7 +58,11 @@ impl fmt::Display for Veto {
         f.write_str(match self {
             Self::OtherEdition => "another edition or year",
             Self::OtherSession => "another session",
+            Self::PartOfRun => "a part of a longer run",
+            Self::OtherPart => "another part",
             Self::OtherCity => "another city",
+            Self::OtherVenue => "another venue of the source",
+            Self::OtherOrganizer => "another organizer",
             Self::SameSource => "two entries of a source without duplicates",
         })
     }
@@ -149,7 +163,7 @@ impl Comparer {
         found.push((Feature::Base, 1.0));
         let title = title(a, b);
         title.find(a, b, &mut found);
-        time(&a.span, &b.span, &mut found);
+        self.time(a, b, &mut found);
         self.place(a, b, &title, &mut found);
         url(a.url, b.url, &title, &mut found);
         if a.source == b.source {
@@ -161,21 +175,30 @@ impl Comparer {
     fn veto(&self, a: &Fingerprint, b: &Fingerprint) -> Option<Veto> {
         if a.duplicate_free && a.source == b.source {
             Some(Veto::SameSource)
-        } else if self.other_session(&a.span, &b.span) {
+        } else if self.other_session(a, b) || (a.source == b.source && is_other_entry(a, b)) {
             Some(Veto::OtherSession)
+        } else if a.span.is_run_around(&b.span) || b.span.is_run_around(&a.span) {
+            Some(Veto::PartOfRun)
+        } else if are_other_parts(&a.designations, &b.designations) || are_other_parts(&a.rooms, &b.rooms) {
+            Some(Veto::OtherPart)
         } else if disjoint(&a.years, &b.years) {
             Some(Veto::OtherEdition)
         } else if self.far(a, b) {
             Some(Veto::OtherCity)
+        } else if a.source == b.source && is_other_venue(a, b) {
+            Some(Veto::OtherVenue)
+        } else if is_other_group(a, b) {
+            Some(Veto::OtherOrganizer)
         } else {
             None
         }
     }
 
-    fn other_session(&self, a: &Span, b: &Span) -> bool {
+    fn other_session(&self, f: &Fingerprint, g: &Fingerprint) -> bool {
+        let (a, b) = (&f.span, &g.span);
         let days_apart = a.first_day.max(b.first_day) > a.last_day.min(b.last_day);
-        let Some(apart) = a.apart(b) else { return days_apart };
-        if a.days() > 1 && b.days() > 1 {
+        let Some(apart) = a.apart(b, || self.is_one_place(f, g)) else { return days_apart };
+        if a.is_long() || b.is_long() {
             return days_apart;
         }
         // The clocks of two zones tell nothing of what comes first.
@@ -183,6 +206,17 @@ impl Comparer {
         let after =
             |first: &Span, then: &Span| first.end_min.zip(then.start_min).is_some_and(|(end, start)| end <= start);
         (one_zone && (after(a, b) || after(b, a))) || apart > self.config.session_gap_minutes
+    }
+
+    /// Whether something says that the two are at one place, or that both are online.
+    fn is_one_place(&self, a: &Fingerprint, b: &Fingerprint) -> bool {
+        let near = || a.geo.zip(b.geo).is_some_and(|((p, _), (q, _))| p.distance_m(&q) <= self.config.other_city_m);
+        let alike = || matches!(venue(a, b), Some(Venue::Same | Venue::Address | Venue::Held | Venue::Part(_)));
+        (a.online && b.online)
+            || same_city(a, b) == Some(true)
+            || a.url.zip(b.url).is_some_and(|(x, y)| x.exact == y.exact)
+            || near()
+            || alike()
     }
 
     /// Whether points, be they of cities or venues, lie in different cities. Equal names outweigh
@@ -194,9 +228,45 @@ impl Comparer {
         !named_alike && !a.online && !b.online && p.distance_m(&q) > limit
     }
 
+    fn time(&self, f: &Fingerprint, g: &Fingerprint, found: &mut Found) {
+        let (a, b) = (&f.span, &g.span);
+        let long = a.is_long() && b.is_long();
+        if let (Some(apart), false) = (a.apart(b, || self.is_one_place(f, g)), long) {
+            let instants = a.start_min.zip(b.start_min).map_or(0, |(a, b)| a.abs_diff(b));
+            let start = match apart {
+                0..=SAME_MINUTES if instants > apart => Feature::StartClock,
+                0..=SAME_MINUTES => Feature::StartSame,
+                _ if apart <= NEAR_MINUTES => Feature::StartNear,
+                _ => Feature::StartFar,
+            };
+            found.push((start, 1.0));
+            if let (Some(end_a), Some(end_b), true) = (a.end_min, b.end_min, a.offset_min == b.offset_min) {
+                match end_a.abs_diff(end_b) {
+                    0..=SAME_MINUTES => found.push((Feature::EndSame, 1.0)),
+                    31.. => found.push((Feature::EndOther, 1.0)),
+                    _ => {}
+                }
+            }
+            return;
+        }
+        let (first, last) = (a.first_day == b.first_day, a.last_day == b.last_day);
+        let open = !a.has_end || !b.has_end;
+        let feature = match (first, last) {
+            (true, true) if a.days() > 1 => Feature::DaysSame,
+            (true, true) => Feature::DaySame,
+            (true, false) if open => Feature::DaySame,
+            (true, false) => Feature::DaysStart,
+            (false, true) => Feature::DaysEnd,
+            (false, false) => Feature::DaysOverlap,
+        };
+        found.push((feature, 1.0));
+    }
+
     fn place(&self, a: &Fingerprint, b: &Fingerprint, title: &Titles, found: &mut Found) {
         let exact = |geo: Option<(_, GeoPrecision)>| geo.is_some_and(|(_, precision)| precision != GeoPrecision::City);
-        let distance = a.geo.zip(b.geo).map(|((p, _), (q, _))| p.distance_m(&q));
+        // A source may give one point to all that a group does.
+        let of_group = a.source == b.source && a.geo == b.geo;
+        let distance = a.geo.zip(b.geo).filter(|_| !of_group).map(|((p, _), (q, _))| p.distance_m(&q));
         let metres = distance.filter(|_| exact(a.geo) && exact(b.geo));
         let venue = venue(a, b);
         match venue {
@@ -236,9 +306,7 @@ impl Comparer {
         if a.country.zip(b.country).is_some_and(|(x, y)| x != y) {
             found.push((Feature::CountryOther, 1.0));
         }
-        let placed = |f: &Fingerprint| {
-            f.geo.is_some() || !f.venue().is_empty() || !f.city().is_empty() || !f.address().is_empty()
-        };
+        let placed = Fingerprint::is_placed;
         match (a.online, b.online) {
             (true, true) => found.push((Feature::OnlineBoth, 1.0)),
             (true, false) if !placed(a) && placed(b) => found.push((Feature::OnlineOne, 1.0)),
@@ -247,39 +315,6 @@ impl Comparer {
             _ => {}
         }
     }
-}
-
-fn time(a: &Span, b: &Span, found: &mut Found) {
-    let long = a.days() > 1 && b.days() > 1;
-    if let (Some(apart), false) = (a.apart(b), long) {
-        let instants = a.start_min.zip(b.start_min).map_or(0, |(a, b)| a.abs_diff(b));
-        let start = match apart {
-            0..=SAME_MINUTES if instants > apart => Feature::StartClock,
-            0..=SAME_MINUTES => Feature::StartSame,
-            _ if apart <= NEAR_MINUTES => Feature::StartNear,
-            _ => Feature::StartFar,
-        };
-        found.push((start, 1.0));
-        if let (Some(end_a), Some(end_b), true) = (a.end_min, b.end_min, a.offset_min == b.offset_min) {
-            match end_a.abs_diff(end_b) {
-                0..=SAME_MINUTES => found.push((Feature::EndSame, 1.0)),
-                31.. => found.push((Feature::EndOther, 1.0)),
-                _ => {}
-            }
-        }
-        return;
-    }
-    let (first, last) = (a.first_day == b.first_day, a.last_day == b.last_day);
-    let open = !a.has_end || !b.has_end;
-    let feature = match (first, last) {
-        (true, true) if a.days() > 1 => Feature::DaysSame,
-        (true, true) => Feature::DaySame,
-        (true, false) if open => Feature::DaySame,
-        (true, false) => Feature::DaysStart,
-        (false, true) => Feature::DaysEnd,
-        (false, false) => Feature::DaysOverlap,
-    };
-    found.push((feature, 1.0));
 }
 
 fn url(a: Option<Page>, b: Option<Page>, title: &Titles, found: &mut Found) {
@@ -299,6 +334,48 @@ fn url(a: Option<Page>, b: Option<Page>, title: &Titles, found: &mut Found) {
     } else {
         found.push((Feature::UrlOther, 1.0));
     }
+}
+
+/// Whether two entries of one source are two sessions: each has its own start, its own end or its own
+/// page, or both are of one series. That each has its own id says nothing: whoever repeats an entry
+/// gives it a new one. Nor does the start where one of two entries of one title has no length, and no
+/// page of its own: that one was left behind when the time was corrected.
+fn is_other_entry(a: &Fingerprint, b: &Fingerprint) -> bool {
+    let pages = a.url.zip(b.url);
+    let own_end = a.span.end_min.zip(b.span.end_min).is_some_and(|(x, y)| x != y);
+    // Whoever puts an event on a platform makes a page there.
+    let own_page =
+        pages.is_some_and(|(x, y)| x.deep && y.deep && x.exact != y.exact && x.site != 0 && x.site == y.site);
+    let series = a.series != 0 && a.series == b.series;
+    let left_behind = a.span.start_min.is_some()
+        && b.span.start_min.is_some()
+        && a.span.has_end != b.span.has_end
+        && a.letters == b.letters
+        && pages.is_none_or(|(x, y)| x.exact == y.exact);
+    own_end || own_page || series || (!a.span.starts_with(&b.span) && !left_behind)
+}
+
+/// Whether two entries of one source are at two places: no telling word of their venues in common, or
+/// other cities. Coordinates do not count: a source may give one point to all that a group does. A
+/// venue that a title names is no other one.
+fn is_other_venue(a: &Fingerprint, b: &Fingerprint) -> bool {
+    let page = a.url.zip(b.url).is_some_and(|(x, y)| x.deep && x.exact == y.exact);
+    let other_city = same_city(a, b) == Some(false) && !lies_in(a, b) && !lies_in(b, a);
+    let in_title = |venue: &Fingerprint, title: &Fingerprint| {
+        let in_title = |word: &Token| title.title().iter().any(|other| other.hash() == word.hash());
+        venue.venue().iter().any(|word| word.class() == Class::Telling && in_title(word))
+    };
+    let named = || in_title(a, a) || in_title(a, b) || in_title(b, a) || in_title(b, b);
+    !page && (other_city || (matches!(venue(a, b), Some(Venue::Branch | Venue::Other)) && !named()))
+}
+
+/// Whether two that are online and nowhere else are of other groups: other organizers, and other pages.
+fn is_other_group(a: &Fingerprint, b: &Fingerprint) -> bool {
+    let online_only = |f: &Fingerprint| f.online && !f.is_placed();
+    let known = !a.organizer().is_empty() && !b.organizer().is_empty();
+    let in_common = || a.organizer().iter().any(|word| b.organizer().iter().any(|other| other.hash() == word.hash()));
+    let other_page = || a.url.zip(b.url).is_some_and(|(x, y)| x.exact != y.exact);
+    online_only(a) && online_only(b) && known && !in_common() && other_page()
 }
 
 /// Both know some, and none in common.
