@@ -28,6 +28,7 @@ use crate::shared::Shared;
 pub struct MergedEvent {
     id: EventId,
     born: i64,
+    part_of: Option<EventId>,
     /// One or more.
     members: Box<[MergedMember]>,
 }
@@ -37,6 +38,7 @@ pub struct MergedEvent {
 struct Unchecked {
     id: EventId,
     born: i64,
+    part_of: Option<EventId>,
     members: Box<[MergedMember]>,
 }
 
@@ -44,7 +46,8 @@ impl TryFrom<Unchecked> for MergedEvent {
     type Error = &'static str;
 
     fn try_from(read: Unchecked) -> Result<Self, Self::Error> {
-        Self::new(read.id, read.born, read.members).ok_or("a merged event without listings")
+        let event = Self::new(read.id, read.born, read.members).ok_or("a merged event without listings")?;
+        Ok(event.with_part_of(read.part_of))
     }
 }
 
@@ -63,7 +66,13 @@ impl MergedEvent {
     /// The event `id`, first seen at `born` (ms since the Unix epoch) or with its oldest listing, whichever
     /// was earlier. `members` are in ascending order of (source, external id). `None` without any.
     pub fn new(id: EventId, born: i64, members: Box<[MergedMember]>) -> Option<Self> {
-        (!members.is_empty()).then_some(Self { id, born, members })
+        (!members.is_empty()).then_some(Self { id, born, part_of: None, members })
+    }
+
+    /// The same event, as a part of the event `run`.
+    #[must_use]
+    pub fn with_part_of(self, run: Option<EventId>) -> Self {
+        Self { part_of: run, ..self }
     }
 
     /// The event, to read. This costs some microseconds: ask once.
@@ -74,6 +83,7 @@ impl MergedEvent {
         // There is a first one: neither `new` nor reading lets it be otherwise.
         let MergedMember { live, similarity, .. } = &self.members[0];
         let mut event = EventView::of_listing(self.id, self.born, live, *similarity);
+        event.part_of = self.part_of;
         if self.members.len() > 1 {
             Merger::new(&self.members).fill(&mut event);
             // A listing that is older than the id joined later, or was read later.
@@ -101,7 +111,8 @@ impl MergedEvent {
     pub(crate) fn may_say_as(&self, other: &Self) -> bool {
         let same = |(a, b): (&MergedMember, &MergedMember)| a.live.id == b.live.id && a.similarity == b.similarity;
         let updated_at = |event: &Self| event.members.iter().map(|member| member.live.updated_at).max();
-        self.members.len() == other.members.len()
+        self.part_of == other.part_of
+            && self.members.len() == other.members.len()
             && self.members.iter().zip(&other.members).all(same)
             && updated_at(self) == updated_at(other)
     }
@@ -310,7 +321,7 @@ mod tests {
         assert_eq!(MergedEvent::new(EventId(7), 1, Box::default()), None);
         let one = [member(live("a", 9, |_| ()), TRUST)];
         for (members, good) in [(&one[..], true), (&[], false)] {
-            let bytes = bincode::serialize(&(EventId(7), 1_i64, members)).unwrap();
+            let bytes = bincode::serialize(&(EventId(7), 1_i64, None::<EventId>, members)).unwrap();
             assert_eq!(bincode::deserialize::<MergedEvent>(&bytes).is_ok(), good);
         }
     }

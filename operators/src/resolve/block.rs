@@ -24,7 +24,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::Stat;
-use super::compare::Comparer;
+use super::compare::{Comparer, Relation};
 use super::config::ResolveConfig;
 use super::epochs::{Pending, Sender};
 use super::fingerprint::Fingerprint;
@@ -57,13 +57,15 @@ fn smallest_common_word(a: &[Token], b: &[Token]) -> Option<u32> {
     a.iter().map(|token| token.hash()).find(|hash| b.iter().any(|token| token.hash() == *hash))
 }
 
-/// A match that has come or gone.
+/// A match that has come or gone, or a run of several days with a part of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MatchChange {
     /// The listing with the smaller id.
     pub a: Shared<Fingerprint>,
     /// The other one.
     pub b: Shared<Fingerprint>,
+    /// What they are to each other.
+    pub relation: Relation,
     /// Their similarity.
     pub score: Ratio,
     /// 1 or -1.
@@ -198,9 +200,10 @@ impl Judge {
             return;
         }
         out.compared += 1;
-        if let Some(score) = self.comparer.matches(a, b) {
-            let (a, b) = if a.listing <= b.listing { (a, b) } else { (b, a) };
-            out.matches.push(MatchChange { a: a.clone(), b: b.clone(), score, diff });
+        if let Some((relation, score)) = self.comparer.relation(a, b) {
+            let in_order = a.listing <= b.listing;
+            let (a, b, relation) = if in_order { (a, b, relation) } else { (b, a, relation.reversed()) };
+            out.matches.push(MatchChange { a: a.clone(), b: b.clone(), relation, score, diff });
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use differential_dataflow::{AsCollection, VecCollection};
-use foldhash::HashSet;
+use foldhash::{HashMap, HashSet};
 use smallvec::smallvec;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
@@ -40,8 +40,9 @@ struct Clusters {
 #[derive(Debug, Default)]
 struct ClustersInput {
     graph: GraphChanges,
-    arrived: Vec<Carrier>,
-    gone: Vec<ListingId>,
+    /// Each with a hash of what it says.
+    arrived: Vec<(Carrier, u64)>,
+    gone: Vec<(Carrier, u64)>,
     remembered: Vec<Remembered>,
 }
 
@@ -56,8 +57,8 @@ struct ClustersOutput {
 impl ClustersInput {
     fn note(&mut self, presence: Presence) {
         match presence {
-            Presence::Arrived(carrier) => self.arrived.push(carrier),
-            Presence::Gone(listing) => self.gone.push(listing),
+            Presence::Arrived(carrier, content) => self.arrived.push((carrier, content)),
+            Presence::Gone(carrier, content) => self.gone.push((carrier, content)),
             Presence::Named(fingerprint, diff) => self.graph.named.push((fingerprint, diff)),
         }
     }
@@ -82,14 +83,15 @@ impl Clusters {
         let stats = self.graph.note(&affected, &treatments);
 
         let clusters: Vec<Cluster> = refined.into_iter().flat_map(|refined| refined.clusters).collect();
-        let gone: HashSet<ListingId> = input.gone.iter().copied().collect();
+        let gone: HashSet<ListingId> = input.gone.iter().map(|(carrier, _)| carrier.listing).collect();
         let (left, leftover): (Vec<Carrier>, Vec<Carrier>) =
             affected.leftover.into_iter().partition(|carrier| gone.contains(&carrier.listing));
         let carriers = clusters.iter().map(|cluster| cluster.iter().map(carrier).collect());
         let changes = ClusterChanges {
             clusters: carriers.chain(leftover.iter().map(|alone| vec![*alone])).collect(),
-            arrived: input.arrived,
-            gone: input.gone,
+            successors: successors(&input.arrived, &input.gone),
+            arrived: input.arrived.into_iter().map(|(carrier, _)| carrier).collect(),
+            gone: input.gone.into_iter().map(|(carrier, _)| carrier.listing).collect(),
         };
         let outcome = self.registry.apply(&changes);
 
@@ -98,8 +100,10 @@ impl Clusters {
         let mut assigned: Vec<Assigned> = forgotten.map(|listing| (listing, None)).collect();
         let (of_clusters, of_singles) = outcome.identities.split_at(clusters.len().min(outcome.identities.len()));
         for (cluster, identity) in clusters.iter().zip(of_clusters) {
-            assigned
-                .extend(cluster.iter().map(|member| (member.node.listing, self.assign(cluster, member, *identity))));
+            let part_of = self.run_around(cluster, *identity);
+            assigned.extend(
+                cluster.iter().map(|member| (member.node.listing, self.assign(cluster, member, *identity, part_of))),
+            );
         }
         for (alone, identity) in leftover.iter().chain(&outcome.singles).zip(of_singles) {
             let plain = alone.own() == *identity;
@@ -109,10 +113,26 @@ impl Clusters {
         ClustersOutput { assigned, redirects, stats, reports: affected.reports }
     }
 
+    /// The event of several days that a cluster is a part of: of the run that is most like one of its
+    /// listings, ties to the smallest id.
+    fn run_around(&self, cluster: &Cluster, identity: Identity) -> Option<EventId> {
+        let is_other = |run| self.registry.event_of(run) != identity.event;
+        let runs = cluster.iter().filter_map(|member| self.graph.run_around(member.node.listing, is_other));
+        let best = runs.map(|(score, run)| (score, std::cmp::Reverse(run))).max()?;
+        Some(self.registry.event_of(best.1.0))
+    }
+
     /// Where a member of a cluster belongs; `None` for a plain listing.
-    fn assign(&self, cluster: &Cluster, member: &Membership, identity: Identity) -> Option<Arc<Assignment>> {
+    fn assign(
+        &self,
+        cluster: &Cluster,
+        member: &Membership,
+        identity: Identity,
+        part_of: Option<EventId>,
+    ) -> Option<Arc<Assignment>> {
         let decisions = self.graph.rulings.reports_on(member.node.listing);
-        if cluster.len() == 1 && carrier(member).own() == identity && decisions.is_empty() {
+        let own = cluster.len() == 1 && carrier(member).own() == identity;
+        if own && decisions.is_empty() && part_of.is_none() {
             return None;
         }
         let other = member.via.and_then(|via| cluster.iter().find(|other| other.node.listing == via));
@@ -122,8 +142,25 @@ impl Clusters {
             Some(other) => self.comparer.compare(&member.node, &other.node).contributions,
         };
         let Membership { similarity, via, .. } = *member;
-        Some(Arc::new(Assignment { identity, similarity, via, contributions, decisions }))
+        Some(Arc::new(Assignment { identity, part_of, similarity, via, contributions, decisions }))
     }
+}
+
+/// Which arrived listing takes the place of which gone one: they are of one source and say the same, as
+/// where a source exports its entries with new ids. Of several that say the same, the oldest with the oldest.
+fn successors(arrived: &[(Carrier, u64)], gone: &[(Carrier, u64)]) -> Vec<(ListingId, Carrier)> {
+    if arrived.is_empty() || gone.is_empty() {
+        return Vec::new();
+    }
+    let mut former: HashMap<u64, Vec<Carrier>> = HashMap::default();
+    for (carrier, content) in gone {
+        former.entry(*content).or_default().push(*carrier);
+    }
+    former.values_mut().for_each(|carriers| carriers.sort_unstable_by_key(|carrier| std::cmp::Reverse(*carrier)));
+    let mut arrived: Vec<&(Carrier, u64)> = arrived.iter().collect();
+    arrived.sort_unstable();
+    let successor = |(carrier, content): &(Carrier, u64)| Some((carrier.listing, former.get_mut(content)?.pop()?));
+    arrived.into_iter().filter_map(successor).collect()
 }
 
 /// More than any comparison can say.

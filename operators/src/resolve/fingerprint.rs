@@ -4,8 +4,11 @@
 //! 32-bit hashes, so that comparing two titles is merging two short sorted lists of numbers.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::designation::Designation;
+use super::identity::Carrier;
 use super::page::Page;
 use super::sketch::Sketch;
 use super::span::Span;
@@ -91,6 +94,33 @@ impl Fingerprint {
     /// Words of the organizer's name.
     pub fn organizer(&self) -> &[Token] {
         self.words.list(5)
+    }
+
+    /// It, as a carrier of an event's id.
+    pub(super) fn carrier(&self) -> Carrier {
+        Carrier { first_seen: self.first_seen, listing: self.listing }
+    }
+
+    /// A hash of its source and of what it says of what, when and where. That tells which listing takes
+    /// the place of which where a source gives its entries new ids.
+    pub(super) fn content(&self) -> u64 {
+        let mut bytes: SmallVec<[u8; 192]> = SmallVec::new();
+        let span = &self.span;
+        bytes.extend_from_slice(&self.source.to_le_bytes());
+        let numbers = self.numbers.iter().map(|number| number.value);
+        let years = self.years.iter().map(|year| u32::from(*year));
+        let parts = self.designations.iter().chain(&self.rooms).flat_map(|(sort, value)| [*sort, *value]);
+        let times =
+            [span.first_day, span.last_day, span.start_min.unwrap_or(i32::MIN), span.end_min.unwrap_or(i32::MIN)];
+        let when = times.into_iter().map(|time| time as u32);
+        for number in self.letters.into_iter().chain(when).chain(numbers).chain(years).chain(parts) {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        for list in [self.title(), self.venue(), self.address(), self.city()] {
+            bytes.push(u8::try_from(list.len()).unwrap_or(u8::MAX));
+            list.iter().for_each(|token| bytes.extend_from_slice(&token.hash().to_le_bytes()));
+        }
+        xxh3_64(&bytes)
     }
 
     /// Whether anything is known of where it is.

@@ -30,8 +30,9 @@ pub(super) struct BlockChange {
 /// What clustering has to know of listings beside their matches.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Presence {
-    Arrived(Carrier),
-    Gone(ListingId),
+    /// With a hash of what it says.
+    Arrived(Carrier, u64),
+    Gone(Carrier, u64),
     /// A live listing is named by a decision (1), or no longer (-1).
     Named(Shared<Fingerprint>, i8),
 }
@@ -81,12 +82,12 @@ impl Fingerprints {
             };
             let is_named = self.named.contains_key(&listing);
             let was_named = was_named.remove(&listing).unwrap_or(is_named);
-            change(listing, (old, was_named), (new, is_named), &mut out);
+            change((old, was_named), (new, is_named), &mut out);
         }
         for (listing, was_named) in was_named {
             let here = self.live.get(&listing).cloned();
             let is_named = self.named.contains_key(&listing);
-            change(listing, (here.clone(), was_named), (here, is_named), &mut out);
+            change((here.clone(), was_named), (here, is_named), &mut out);
         }
         out
     }
@@ -95,7 +96,7 @@ impl Fingerprints {
 type State = (Option<Shared<Fingerprint>>, bool);
 
 /// Tells blocks and clustering how a listing changed.
-fn change(listing: ListingId, before: State, after: State, out: &mut FingerprintsOutput) {
+fn change(before: State, after: State, out: &mut FingerprintsOutput) {
     if before == after {
         return;
     }
@@ -105,8 +106,8 @@ fn change(listing: ListingId, before: State, after: State, out: &mut Fingerprint
         }
     }
     match (&before.0, &after.0) {
-        (None, Some(new)) => out.presence.push(Presence::Arrived(Carrier { first_seen: new.first_seen, listing })),
-        (Some(_), None) => out.presence.push(Presence::Gone(listing)),
+        (None, Some(new)) => out.presence.push(Presence::Arrived(new.carrier(), new.content())),
+        (Some(old), None) => out.presence.push(Presence::Gone(old.carrier(), old.content())),
         _ => {}
     }
     if before.0 != after.0 {

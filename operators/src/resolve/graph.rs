@@ -5,6 +5,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::Stat;
 use super::block::MatchChange;
+use super::compare::Relation;
 use super::component::{Component, Edge};
 use super::decision::{Decision, Pair};
 use super::fingerprint::Fingerprint;
@@ -27,6 +28,9 @@ pub struct Graph {
 struct Node {
     fingerprint: Shared<Fingerprint>,
     matches: SmallVec<[(ListingId, Ratio); 1]>,
+    /// Runs of several days that it is a part of, and parts of it as a run.
+    runs: SmallVec<[(ListingId, Ratio); 0]>,
+    parts: SmallVec<[ListingId; 0]>,
     /// Whether it is kept for a decision that names it.
     named: bool,
 }
@@ -53,7 +57,41 @@ pub struct Affected {
     pub(super) reports: Vec<ReportChange>,
 }
 
+impl Node {
+    fn is_idle(&self) -> bool {
+        self.matches.is_empty() && self.runs.is_empty() && self.parts.is_empty() && !self.named
+    }
+
+    /// Takes in that `other` is `relation` to it.
+    fn relate(&mut self, relation: Relation, other: ListingId, score: Ratio) {
+        match relation {
+            Relation::Same => self.matches.push((other, score)),
+            Relation::PartAndRun => self.runs.push((other, score)),
+            Relation::RunAndPart => self.parts.push(other),
+        }
+    }
+
+    fn part(&mut self, relation: Relation, other: ListingId) {
+        match relation {
+            Relation::Same => self.matches.retain(|(known, _)| *known != other),
+            Relation::PartAndRun => self.runs.retain(|(known, _)| *known != other),
+            Relation::RunAndPart => self.parts.retain(|known| *known != other),
+        }
+    }
+}
+
 impl Graph {
+    /// The run of several days that is most like `listing`, of those that it is a part of and that `counts`.
+    pub(super) fn run_around(
+        &self,
+        listing: ListingId,
+        counts: impl Fn(ListingId) -> bool,
+    ) -> Option<(Ratio, ListingId)> {
+        let runs = self.nodes.get(&listing)?.runs.iter().filter(|(run, _)| counts(*run));
+        let best = runs.map(|(run, score)| (*score, std::cmp::Reverse(*run))).max()?;
+        Some((best.0, best.1.0))
+    }
+
     /// Number of listings that have matches or decisions.
     pub(super) fn len(&self) -> usize {
         self.nodes.len()
@@ -110,10 +148,10 @@ impl Graph {
 
     fn unmatch(&mut self, change: &MatchChange) {
         let (a, b) = (change.a.listing, change.b.listing);
-        for (from, to) in [(a, b), (b, a)] {
+        for (from, to, relation) in [(a, b, change.relation), (b, a, change.relation.reversed())] {
             if let Some(node) = self.nodes.get_mut(&from) {
-                node.matches.retain(|(other, _)| *other != to);
-                if node.matches.is_empty() && !node.named {
+                node.part(relation, to);
+                if node.is_idle() {
                     self.nodes.remove(&from);
                 }
             }
@@ -121,8 +159,9 @@ impl Graph {
     }
 
     fn connect(&mut self, change: &MatchChange) {
-        for (from, to) in [(&change.a, &change.b), (&change.b, &change.a)] {
-            self.node(from).matches.push((to.listing, change.score));
+        let (a, b, relation) = (&change.a, &change.b, change.relation);
+        for (from, to, relation) in [(a, b, relation), (b, a, relation.reversed())] {
+            self.node(from).relate(relation, to.listing, change.score);
         }
     }
 
@@ -130,6 +169,8 @@ impl Graph {
         let node = self.nodes.entry(fingerprint.listing).or_insert_with(|| Node {
             fingerprint: fingerprint.clone(),
             matches: SmallVec::new(),
+            runs: SmallVec::new(),
+            parts: SmallVec::new(),
             named: false,
         });
         if !node.fingerprint.ptr_eq(fingerprint) {
@@ -146,7 +187,7 @@ impl Graph {
                 self.node(&fingerprint).named = true;
             } else if let Some(node) = self.nodes.get_mut(&fingerprint.listing) {
                 node.named = false;
-                if node.matches.is_empty() {
+                if node.is_idle() {
                     self.nodes.remove(&fingerprint.listing);
                 }
             }
@@ -166,7 +207,20 @@ impl Graph {
                 affected.leftover.extend(first_seen.map(|first_seen| Carrier { first_seen, listing }));
             }
         }
+        self.collect_parts(&mut affected, &mut seen);
         affected
+    }
+
+    /// Takes along what is a part of a touched run: it says in which event the run is.
+    fn collect_parts(&self, affected: &mut Affected, seen: &mut HashSet<ListingId>) {
+        let touched = affected.components.iter().flat_map(|component| &component.nodes);
+        let runs = touched.filter_map(|node| self.nodes.get(&node.listing));
+        let parts: Vec<ListingId> = runs.flat_map(|run| run.parts.iter().copied()).collect();
+        for part in parts {
+            if !seen.contains(&part) && self.nodes.contains_key(&part) {
+                affected.components.push(self.component(part, seen));
+            }
+        }
     }
 
     fn component(&self, start: ListingId, seen: &mut HashSet<ListingId>) -> Component {

@@ -156,6 +156,8 @@ pub fn merge(
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Assignment {
     pub(super) identity: Identity,
+    /// The event of several days that this one is a part of.
+    pub(super) part_of: Option<EventId>,
     pub(super) similarity: Ratio,
     pub(super) via: Option<ListingId>,
     pub(super) contributions: Contributions,
@@ -165,7 +167,22 @@ pub(super) struct Assignment {
 impl Assignment {
     /// The only listing of an event, which no decision names.
     pub(super) fn alone(identity: Identity) -> Self {
-        Self { identity, similarity: Ratio::ONE, via: None, contributions: Contributions::new(), decisions: Vec::new() }
+        Self {
+            identity,
+            part_of: None,
+            similarity: Ratio::ONE,
+            via: None,
+            contributions: Contributions::new(),
+            decisions: Vec::new(),
+        }
+    }
+
+    /// Whether it is the only listing of its event, and no decision names it.
+    fn is_alone(&self) -> bool {
+        self.similarity == Ratio::ONE
+            && self.via.is_none()
+            && self.contributions.is_empty()
+            && self.decisions.is_empty()
     }
 }
 
@@ -187,7 +204,7 @@ impl GroupMember {
     /// Its link; `parts` are all the listings of the event.
     fn link(&self, parts: &[Self]) -> Linked {
         let assignment = &self.assignment;
-        if **assignment == Assignment::alone(assignment.identity) {
+        if assignment.is_alone() {
             return Linked::Single { live: self.live.clone(), identity: assignment.identity };
         }
         let via = assignment.via.and_then(|via| parts.iter().find(|part| part.live.id == via));
@@ -353,12 +370,14 @@ impl Merged {
     fn event(&self, parts: &[GroupMember]) -> Option<Composed> {
         if let [GroupMember { live, assignment }] = parts
             && assignment.similarity == Ratio::ONE
+            && assignment.part_of.is_none()
         {
             let Identity { event, born } = assignment.identity;
             return Some(Composed::single(event, born, live));
         }
         let members = parts.iter().map(|part| (part.live.clone(), part.assignment.similarity));
-        let merged = merge(parts.first()?.assignment.identity, members, &self.config)?;
+        let first = &parts.first()?.assignment;
+        let merged = merge(first.identity, members, &self.config)?.with_part_of(first.part_of);
         Some(Composed::Merged(Shared::new(merged)))
     }
 }

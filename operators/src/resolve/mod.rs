@@ -73,7 +73,7 @@ pub mod train;
 mod vocabulary;
 
 pub use batch::Batch;
-pub use compare::{Comparer, Comparison, Veto};
+pub use compare::{Comparer, Comparison, Relation, Veto};
 pub use config::{ConfigProblem, ResolveConfig, Weights};
 pub use decision::{Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key};
 pub use designation::Designation;

@@ -247,6 +247,7 @@ mod tests {
             images: ["https://example.org/a.jpg".into()].into(),
             urls: ["https://example.org/".into()].into(),
             status: Status::Scheduled,
+            part_of: None,
             listings: vec![Member { source: "a".into(), external_id: "1".into(), url: None, similarity: Ratio::ONE }],
             field_sources: FieldSources::default(),
             first_seen: 1_767_225_600_000, // 2026-01-01

@@ -68,6 +68,29 @@ impl fmt::Display for Veto {
     }
 }
 
+/// What two listings that are alike are to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Relation {
+    /// One event.
+    Same,
+    /// The first is a run of several days, the second a part of it.
+    RunAndPart,
+    /// The other way round.
+    PartAndRun,
+}
+
+impl Relation {
+    /// The relation of the second to the first.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        match self {
+            Self::Same => Self::Same,
+            Self::RunAndPart => Self::PartAndRun,
+            Self::PartAndRun => Self::RunAndPart,
+        }
+    }
+}
+
 /// The outcome of comparing two listings. Symmetric in them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
@@ -121,11 +144,19 @@ impl Comparer {
 
     /// The similarity of two listings if they match; cheaper than [`compare`](Self::compare).
     pub fn matches(&self, a: &Fingerprint, b: &Fingerprint) -> Option<Ratio> {
-        if self.veto(a, b).is_some() {
-            return None;
-        }
+        self.relation(a, b).filter(|(relation, _)| *relation == Relation::Same).map(|(_, score)| score)
+    }
+
+    /// What two listings are to each other, and their similarity, if they are alike enough for a match.
+    pub fn relation(&self, a: &Fingerprint, b: &Fingerprint) -> Option<(Relation, Ratio)> {
+        let relation = match self.veto(a, b) {
+            None => Relation::Same,
+            Some(Veto::PartOfRun) if a.span.is_run_around(&b.span) => Relation::RunAndPart,
+            Some(Veto::PartOfRun) => Relation::PartAndRun,
+            Some(_) => return None,
+        };
         let score = Ratio::new(likelihood(self.points(&self.find(a, b))));
-        (score >= self.threshold).then_some(score)
+        (score >= self.threshold).then_some((relation, score))
     }
 
     /// Compares two listings field by field.
@@ -175,10 +206,8 @@ impl Comparer {
     fn veto(&self, a: &Fingerprint, b: &Fingerprint) -> Option<Veto> {
         if a.duplicate_free && a.source == b.source {
             Some(Veto::SameSource)
-        } else if self.other_session(a, b) || (a.source == b.source && is_other_entry(a, b)) {
+        } else if self.other_session(a, b) || (a.source == b.source && !is_run_and_part(a, b) && is_other_entry(a, b)) {
             Some(Veto::OtherSession)
-        } else if a.span.is_run_around(&b.span) || b.span.is_run_around(&a.span) {
-            Some(Veto::PartOfRun)
         } else if are_other_parts(&a.designations, &b.designations) || are_other_parts(&a.rooms, &b.rooms) {
             Some(Veto::OtherPart)
         } else if disjoint(&a.years, &b.years) {
@@ -189,6 +218,9 @@ impl Comparer {
             Some(Veto::OtherVenue)
         } else if is_other_group(a, b) {
             Some(Veto::OtherOrganizer)
+        } else if is_run_and_part(a, b) {
+            // After all others: that two are run and part says that nothing else keeps them apart.
+            Some(Veto::PartOfRun)
         } else {
             None
         }
@@ -334,6 +366,10 @@ fn url(a: Option<Page>, b: Option<Page>, title: &Titles, found: &mut Found) {
     } else {
         found.push((Feature::UrlOther, 1.0));
     }
+}
+
+fn is_run_and_part(a: &Fingerprint, b: &Fingerprint) -> bool {
+    a.span.is_run_around(&b.span) || b.span.is_run_around(&a.span)
 }
 
 /// Whether two entries of one source are two sessions: each has its own start, its own end or its own
