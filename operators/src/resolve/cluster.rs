@@ -349,7 +349,7 @@ mod tests {
         let ends: Vec<(usize, usize)> = chain.edges.iter().map(|edge| (edge.a, edge.b)).collect();
         assert_eq!(ends, [(0, 1), (1, 2)], "A~B, B~C, A unlike C");
         assert_eq!(groups(&chain, &config), [vec![0, 1], vec![2]]);
-        let lax = ResolveConfig { cohesion: 0.5, ..config };
+        let lax = ResolveConfig { cohesion: 0.05, ..config };
         assert_eq!(groups(&chain, &lax), [vec![0, 1, 2]]);
     }
 

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::billing::billing;
 use super::config::ResolveConfig;
 use super::designation::designations;
 use super::fingerprint::{Fingerprint, Words};
@@ -42,6 +43,7 @@ impl Fingerprint {
             core: title.core,
             parts: title.parts,
             series: series(listing.external_id),
+            billing: billing(listing.title),
             designations: designations(listing.title).as_slice().into(),
             rooms: designations(venue.name.unwrap_or_default()).as_slice().into(),
             years: sorted::<[u16; 4], _>(title.years).as_slice().into(),

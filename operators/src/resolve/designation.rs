@@ -112,6 +112,9 @@ const LANGUAGES: &[(&str, &str)] = &[
     ("ukrainian", "uk"),
 ];
 
+/// The sort of `(2)`.
+const COPY: u32 = 0;
+
 fn hash(text: &str) -> u32 {
     xxh3_64(text.as_bytes()) as u32
 }
@@ -128,6 +131,7 @@ pub(super) fn designations(text: &str) -> Designations {
     // Only what stands by itself is a language: "(EN)", "Tour - English", "Tour | DE".
     let is_border = |c: char| matches!(c, '(' | ')' | '[' | ']' | '|' | '–' | '—' | ':' | ',');
     let parts = text.split(is_border).flat_map(|part| part.split(" - "));
+    found.extend(copy_number(text).map(|number| (COPY, number)));
     for part in parts.skip(usize::from(!text.starts_with(['(', '[']))) {
         languages(part, &mut found);
     }
@@ -217,8 +221,18 @@ fn last_letter(text: &str) -> Option<u32> {
     whole_word.then(|| letter(last, true).unwrap_or(u32::from(byte)))
 }
 
-/// Whether two texts name different parts of one sort.
+/// The number of `(2)`, by which a source tells the second of several of one name.
+fn copy_number(text: &str) -> Option<u32> {
+    let number = |part: &str| part.split_once(')')?.0.trim().parse::<u32>().ok();
+    text.split('(').skip(1).filter_map(number).find(|number| (2..=20).contains(number))
+}
+
+/// Whether two texts name different parts of one sort. Of several of one name the first has no number.
 pub(super) fn are_other_parts(a: &[Designation], b: &[Designation]) -> bool {
+    let copy = |parts: &[Designation]| parts.iter().find(|(sort, _)| *sort == COPY).map(|(_, number)| *number);
+    if copy(a) != copy(b) {
+        return true;
+    }
     let in_common = |sort: u32| a.iter().any(|one| one.0 == sort && b.contains(one));
     a.iter().any(|&(sort, _)| b.iter().any(|other| other.0 == sort) && !in_common(sort))
 }
@@ -254,6 +268,8 @@ mod tests {
             ("Harbour Walk [German]", "Harbour Walk, italiano"),
             ("Open Court Gym A", "Open Court Gym B"),
             ("Dodgeball A", "Dodgeball B"),
+            ("Scanner Hour (2)", "Scanner Hour"),
+            ("Scanner Hour (2)", "Scanner Hour (3)"),
         ] {
             assert!(other(a, b), "{a} / {b}");
         }
@@ -270,6 +286,8 @@ mod tests {
             ("Tour de France", "Tour de Ville"),
             ("Harbour Walk (EN/DE)", "Harbour Walk (DE)"),
             ("Studio Night", "Studio A Night"),
+            ("Scanner Hour (2026)", "Scanner Hour"),
+            ("Scanner Hour (2nd)", "Scanner Hour"),
         ] {
             assert!(!other(a, b), "{a} / {b}");
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::billing::Billing;
 use super::designation::Designation;
 use super::identity::Carrier;
 use super::page::Page;
@@ -30,14 +31,17 @@ pub struct Fingerprint {
     /// Words of title, venue, address and city, what the title may be abbreviated to, and words of the
     /// organizer.
     pub(super) words: Words,
-    /// Hashes of the letters of the title, as written and with codes for countries; 0 for none.
-    pub letters: [u32; 2],
+    /// Hashes of the letters of the title, as written, with codes for countries, and of all its words; 0
+    /// for none.
+    pub letters: [u32; 3],
     /// Hash of the letters of those words of the title that tell events apart; 0 for none.
     pub core: u32,
     /// Words of the title for what is only a part of an event, by bits.
     pub parts: u32,
     /// Hash of the series that it is an instance of; 0 for none.
     pub series: u32,
+    /// Whom the title bills.
+    pub billing: Billing,
     /// Parts that the title names.
     pub designations: Box<[Designation]>,
     /// Rooms that the venue's name names.

@@ -23,6 +23,29 @@
 //! `fingerprinting` and `clustering` are the wiring of their operators. Payloads move once, and only
 //! those of listings that have duplicates; all else moves fingerprints by pointer and 16-byte ids.
 //!
+//! # Sessions
+//!
+//! Which listings may be one event where a source has several of one thing on a day:
+//!
+//! 1. *Within one source*, two entries are two sessions where each has its own start, its own end, or
+//!    its own page under one title, and always where they are instances of one series. So are entries
+//!    at two venues. What a source repeats at the same time is one event. (Two exceptions: an entry
+//!    without a length beside one of the same title with a length was left behind when the time was
+//!    corrected; entries whose pages are of two sites come from two origins.)
+//! 2. *Across sources*, the sessions of two sources are matched one to one: a listing goes with the
+//!    nearest session of the other source, of those as much alike, and only if it is in turn the nearest
+//!    to that one. No pairs cross, and a session without a counterpart stays alone (`sessions`).
+//! 3. *Parts*: titles or rooms that name different parts of one sort ("Program A", "Part II", "U12",
+//!    "(EN)", "Studio 2") are different events, whatever the source (`designation`).
+//! 4. *Runs*: an event of several days is not one of its sessions, openings or single days. The two are
+//!    related: the event of the part says which event it is part of ([`Relation`],
+//!    [`Event::part_of`](crate::Event::part_of)). Runs are found by the days of a week
+//!    from their first, or by the first alone where they are longer than
+//!    [`short_event_days`](ResolveConfig::short_event_days).
+//!
+//! A person's decision outweighs all of this. Property tests hold the second rule to a slow search, and
+//! the whole to a computation from scratch.
+//!
 //! What comes out is a function of the listings and decisions present, whatever the order, the
 //! batches and the number of workers; only the ids also depend on history, as they must to be
 //! stable. NB: that holds for what events say, not for how they are kept: a merged event that says the
@@ -41,6 +64,7 @@ use crate::listing::LiveListing;
 use crate::shared::Shared;
 
 pub mod batch;
+mod billing;
 pub mod block;
 pub mod cluster;
 mod clustering;
@@ -73,6 +97,7 @@ pub mod train;
 mod vocabulary;
 
 pub use batch::Batch;
+pub use billing::Billing;
 pub use compare::{Comparer, Comparison, Relation, Veto};
 pub use config::{ConfigProblem, ResolveConfig, Weights};
 pub use decision::{Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key};

@@ -4,7 +4,7 @@
 //! threshold, nothing else is looked at. The bound is never too low, so what matches is the same
 //! with and without it; a property test holds it to that.
 
-use super::compare::VAGUE;
+use super::compare::{ONE_PAGE, VAGUE};
 use super::config::ResolveConfig;
 use super::fingerprint::Fingerprint;
 use super::model::{Feature, Model};
@@ -78,8 +78,12 @@ impl Sketch {
             f.venue().iter().any(same) || f.city().iter().any(same) || f.country.iter().any(same)
         };
         let own_place = (0u8..).zip(title.iter().take(f.title().len())).filter(|(_, token)| own(token));
-        let shorts =
-            f.letters.into_iter().chain([f.core]).chain(f.acronyms().iter().map(|token| token.hash())).map(half);
+        let shorts = f
+            .letters
+            .into_iter()
+            .chain([f.core, f.billing.headliner])
+            .chain(f.acronyms().iter().map(|token| token.hash()))
+            .map(half);
         short.iter_mut().zip(shorts.filter(|short| *short != 0)).for_each(|(slot, hash)| *slot = hash);
         let bit_of = |hash: u16| if hash == 0 { 0 } else { 1u64 << (hash & 63) };
         let short_bits = short.iter().fold(0, |all, hash| all | bit_of(*hash));
@@ -87,7 +91,7 @@ impl Sketch {
         let flag = |holds: bool, flag: u8| if holds { flag } else { 0 };
         let placed = f.geo.is_some() || !f.venue().is_empty() || !f.city().is_empty() || !f.address().is_empty();
         // More abbreviations than there is room for can match what is not seen here.
-        let open = f.title().len() > WORDS || f.acronyms().len() + f.letters.len() + 1 > SHORT;
+        let open = f.title().len() > WORDS || f.acronyms().len() + f.letters.len() + 2 > SHORT;
         let glance = Glance {
             start: if span.days() == 1 { span.start_min.unwrap_or(ANY_START) } else { ANY_START },
             offset: span.offset_min,
@@ -165,7 +169,8 @@ impl Screen {
             return true;
         }
         let words = Words::of(a, b);
-        let before_place = self.always + time + self.title(&words) + self.page(a, b);
+        let one_page = a.has(PAGE) && b.has(PAGE) && a.page == b.page;
+        let before_place = self.always + time + self.title(&words, one_page) + self.page(a, b);
         before_place + self.place(a, b, &words) >= self.least
     }
 
@@ -207,25 +212,31 @@ impl Screen {
         start + self.most_of(&[F::EndSame, F::EndOther])
     }
 
-    fn title(&self, words: &Words) -> f64 {
+    fn title(&self, words: &Words, one_page: bool) -> f64 {
         use Feature as F;
         let [x, y] = words.alone;
         let (other, common) = (x.min(y), f64::from(words.common));
         let per_word = self.model.of(F::TitleOther);
         let differing = if per_word <= 0.0 { f64::from(other.min(12)) / 4.0 } else { 3.0 };
-        let either_way = per_word * differing + 3.0 * self.most(F::TitleMore);
+        let less = if one_page { f64::from(ONE_PAGE) } else { 1.0 };
+        let either_way = (per_word * differing).max(per_word * differing * less) + 3.0 * self.most(F::TitleMore);
         let without = if words.certain { f64::NEG_INFINITY } else { self.model.of(F::TitleNone) };
+        let of_any = self.model.of(F::TitleOtherAny);
+        let any = match (other >= 4, one_page) {
+            (true, false) => of_any,
+            // One page halves it, if the days agree.
+            (true, true) => of_any.max(of_any * f64::from(ONE_PAGE)),
+            (false, _) => self.most(F::TitleOtherAny),
+        };
         if words.common == 0 {
-            return either_way + without;
+            return either_way + any + without;
         }
         let share = 2.0 * common / (2.0 * common + f64::from(x + y));
-        let any = if other >= 4 { self.model.of(F::TitleOtherAny) } else { self.most(F::TitleOtherAny) };
-        let with = any
-            + self.most(F::TitleCommon) * (common / 8.0).min(1.5)
+        let with = self.most(F::TitleCommon) * (common / 8.0).min(1.5)
             + self.most(F::TitleShare) * share
             + self.most_of_if(F::TitleHeld, other == 0)
             + self.most_of_if(F::TitleSame, x + y == 0);
-        either_way + with.max(without)
+        either_way + any + with.max(without)
     }
 
     fn most_of_if(&self, feature: Feature, possible: bool) -> f64 {
@@ -244,7 +255,8 @@ impl Screen {
         let either = a.flags | b.flags;
         let one_city = a.has(CITY) && b.has(CITY) && a.city & b.city != 0;
         let vague = if either & REGION != 0 { VAGUE } else { 1.0 };
-        either & ONLINE == 0 && !one_city && Self::apart_e7(a, b) > self.other_city_e7 * vague
+        let may_be_one_page = a.has(PAGE) && b.has(PAGE);
+        !may_be_one_page && either & ONLINE == 0 && !one_city && Self::apart_e7(a, b) > self.other_city_e7 * vague
     }
 
     fn place(&self, a: &Sketch, b: &Sketch, words: &Words) -> f64 {

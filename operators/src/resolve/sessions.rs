@@ -2,7 +2,8 @@
 //!
 //! Two entries of a source that do not match each other are two *sessions*. Of the matches between a
 //! listing and the sessions of another source, only those with the nearest one count, and only where
-//! both say so of each other. So the sessions of two sources pair off one to one and in their order;
+//! both say so of each other. (One that is nearer but less alike, such as a show of that name at another
+//! venue, stands in nobody's way.) So the sessions of two sources pair off one to one and in their order;
 //! whoever has no counterpart stays alone. Where one lies halfway between two, pairs count first in
 //! which the listing begins first whose source has the smaller hash, for all sessions alike. A listing
 //! without a time of day belongs to none of several sessions.
@@ -11,17 +12,20 @@
 
 use std::collections::BTreeMap;
 
-use foldhash::HashSet;
+use foldhash::HashMap;
 
 use super::component::Component;
 use super::span::Span;
+use crate::listing::Ratio;
 
 /// How near the starts of two listings are, from the nearest: minutes, and which way round.
 type Nearness = (u32, bool);
 
 /// For each match of a component, whether it joins a session with another one than its counterpart.
 pub(super) fn crossed(component: &Component) -> Vec<bool> {
-    let matched: HashSet<(usize, usize)> = component.edges.iter().map(|edge| (edge.a, edge.b)).collect();
+    let scores: HashMap<(usize, usize), Ratio> =
+        component.edges.iter().map(|edge| ((edge.a, edge.b), edge.score)).collect();
+    let score = |a: usize, b: usize| scores.get(&(a.min(b), a.max(b))).copied();
     let mut of_source: BTreeMap<(usize, u64), Vec<usize>> = BTreeMap::new();
     for edge in &component.edges {
         for (from, to) in [(edge.a, edge.b), (edge.b, edge.a)] {
@@ -37,7 +41,8 @@ pub(super) fn crossed(component: &Component) -> Vec<bool> {
             Some(own) => nearness(component, from, other).is_some_and(|nearness| nearness < own),
             None => have_other_times(component, to, other),
         };
-        let counts = |other: &&usize| **other != to && !matched.contains(&(to.min(**other), to.max(**other)));
+        let counts =
+            |other: &&usize| **other != to && score(to, **other).is_none() && score(from, **other) >= score(from, to);
         Some(others.iter().filter(counts).any(|other| before(*other)))
     };
     let either = |a, b| is_crossed(a, b).unwrap_or(false) || is_crossed(b, a).unwrap_or(false);
@@ -149,6 +154,18 @@ mod tests {
             turned.reverse();
             prop_assert_eq!(clusters(&turned), clusters(&sources.concat()));
         }
+    }
+
+    #[test]
+    fn a_show_at_another_venue_is_no_nearer_session() {
+        let at = |source: &str, minute, venue: &str| {
+            let mut listing = Listing::from(&show(source, minute).view());
+            listing.venue.name = Some(venue.into());
+            LiveListing::new(&listing, minute, 0)
+        };
+        let (here, there) = (at("quay", 30, "Lantern Cellar"), at("quay", 0, "Barn of Saltmarsh"));
+        let shows = [show("mill", 0), here.clone(), there];
+        assert_eq!(clusters(&shows), [[shows[0].id, here.id].into()].into());
     }
 
     #[test]

@@ -15,8 +15,9 @@ use super::token::{Class, Token};
 /// Titles of more words than this are always compared in full.
 pub(super) const WORDS: usize = 8;
 /// Abbreviations and spellings without spaces: see [`acronyms`](super::Fingerprint::acronyms),
-/// [`letters`](super::Fingerprint::letters) and [`core`](super::Fingerprint::core).
-pub(super) const SHORT: usize = 7;
+/// [`letters`](super::Fingerprint::letters), [`core`](super::Fingerprint::core) and
+/// [`billing`](super::Fingerprint::billing).
+pub(super) const SHORT: usize = 9;
 
 pub(super) const OPEN: u8 = 1;
 pub(super) const ONLINE: u8 = 2;

@@ -1,6 +1,8 @@
 //! Reading a title: which words tell events apart, which say next to nothing, and which numbers
 //! are years, editions or parts.
 
+use std::borrow::Cow;
+
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -16,7 +18,8 @@ pub(super) struct Title {
     pub(super) numbers: Vec<Number>,
     /// Hashes of the letters in order, as they are written and with codes for countries: "Rails Israel"
     /// and "RailsIsrael" have the same, and so have "PyConZA" and "PyCon South Africa". 0 for none.
-    pub(super) letters: [u32; 2],
+    /// The third is of all words, also those that tell nothing.
+    pub(super) letters: [u32; 3],
     /// Hash of the letters of the words that tell events apart: "SwiftBerry Conference" and "Swift Berry"
     /// have the same. 0 for none.
     pub(super) core: u32,
@@ -57,6 +60,7 @@ pub(super) fn read(title: &str) -> Title {
     let mut ends: SmallVec<[(usize, bool); 32]> = SmallVec::new();
     let shouting = !title.chars().any(char::is_lowercase);
     let mut letter = false;
+    let title = &*with_whole_years(title);
     for_each_word(title, |word, upper| {
         // Letters one by one are one word: "I/O", "U.S.", "R & B".
         let single = word.len() == 1 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
@@ -86,7 +90,7 @@ struct Reader {
     stopped: Vec<(Token, usize)>,
     initials: [String; 3],
     syllables: String,
-    letters: [String; 2],
+    letters: [String; 3],
     core: String,
 }
 
@@ -99,7 +103,7 @@ impl Reader {
             stopped: Vec::new(),
             initials: [words; 3].map(text),
             syllables: text(2 * words),
-            letters: [letters; 2].map(text),
+            letters: [letters; 3].map(text),
             core: text(letters),
         }
     }
@@ -136,7 +140,7 @@ impl Reader {
             // A title of nothing but stop words ("The The") is still a title.
             self.title.tokens = self.stopped;
         }
-        self.title.letters = [0, 1].map(|way| hash_of_letters(&self.letters[way]));
+        self.title.letters = [0, 1, 2].map(|way| hash_of_letters(&self.letters[way]));
         self.title.core = hash_of_letters(&self.core);
         for (initials, range) in self.initials.iter().map(|text| (text, 3..=8)).chain([(&self.syllables, 6..=10)]) {
             if range.contains(&initials.len()) {
@@ -153,12 +157,13 @@ impl Reader {
         let token = country_token(code);
         self.title.tokens.push((token, 2));
         self.spell(spelt, Some(code));
+        self.letters[2].push_str(spelt);
         self.spell_core(code);
     }
 
     /// Adds letters as they are written, and a country as its code.
     fn spell(&mut self, text: &str, code: Option<&str>) {
-        let [written, coded] = &mut self.letters;
+        let [written, coded, _] = &mut self.letters;
         written.push_str(text);
         coded.push_str(code.unwrap_or(text));
     }
@@ -168,6 +173,10 @@ impl Reader {
     }
 
     fn word(&mut self, word: &Word<'_>, first: bool) {
+        if let Some((name, number)) = with_number(word.text) {
+            self.word(&Word::new(name, word.upper), first);
+            return self.simple_word(&Word::new(number, false), false);
+        }
         if let Some((name, sort)) = compound(word.text) {
             self.simple_word(&Word::new(name, false), first);
             return self.simple_word(&Word::new(sort, false), false);
@@ -193,6 +202,7 @@ impl Reader {
             return self.country(code, text);
         }
         let (length, spelt) = (text.chars().count(), text);
+        self.letters[2].push_str(text);
         let text = alias(stem(text));
         let Sense { class, part } = sense(text);
         self.title.parts |= part;
@@ -234,6 +244,32 @@ fn is_date(word: &Word<'_>, next: &Word<'_>) -> bool {
 /// 0 for none.
 fn hash_of_letters(letters: &str) -> u32 {
     if letters.is_empty() { 0 } else { (xxh3_64(letters.as_bytes()) as u32).max(1) }
+}
+
+/// A title with "'26" written as "2026".
+fn with_whole_years(title: &str) -> Cow<'_, str> {
+    let is_quote = |c: char| matches!(c, '\'' | '’' | '‘');
+    let Some(at) = title.find(is_quote) else { return Cow::Borrowed(title) };
+    let (before, after) = title.split_at(at);
+    let digits = after.trim_start_matches(is_quote);
+    let is_year = digits.len() >= 2
+        && digits.bytes().take(2).all(|byte| byte.is_ascii_digit())
+        && !digits.chars().nth(2).is_some_and(char::is_alphanumeric)
+        && !before.ends_with(char::is_alphanumeric);
+    let rest = with_whole_years(digits);
+    match (is_year, rest) {
+        (true, rest) => Cow::Owned(format!("{before}20{rest}")),
+        (false, Cow::Owned(rest)) => Cow::Owned(format!("{before}'{rest}")),
+        (false, Cow::Borrowed(_)) => Cow::Borrowed(title),
+    }
+}
+
+/// A name with a year or an edition glued to it: "kestrelcon2026".
+fn with_number(word: &str) -> Option<(&str, &str)> {
+    let name = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = word.get(name.len()..)?;
+    let letters = name.chars().count() >= 3 && name.chars().all(char::is_alphabetic);
+    (letters && (number.len() == 4 || number.len() == 2)).then_some((name, number))
 }
 
 /// What a compound of a name and a sort of event is made of: "rubyconf", "jazzfest".

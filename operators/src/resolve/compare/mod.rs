@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use self::place::{Venue, lies_in, same_city, venue};
+pub(super) use self::title::ONE_PAGE;
 use self::title::{Titles, title};
 use super::config::ResolveConfig;
 use super::designation::are_other_parts;
@@ -256,8 +257,11 @@ impl Comparer {
     fn far(&self, a: &Fingerprint, b: &Fingerprint) -> bool {
         let Some(((p, _), (q, _))) = a.geo.zip(b.geo) else { return false };
         let named_alike = same_city(a, b) == Some(true);
+        // Of one page and the same days, one source has the city wrong.
+        let days = |f: &Fingerprint| (f.span.first_day, f.span.last_day);
+        let one_page = days(a) == days(b) && a.url.zip(b.url).is_some_and(|(x, y)| x.exact == y.exact);
         let limit = self.config.other_city_m * if a.vague || b.vague { VAGUE } else { 1.0 };
-        !named_alike && !a.online && !b.online && p.distance_m(&q) > limit
+        !named_alike && !one_page && !a.online && !b.online && p.distance_m(&q) > limit
     }
 
     fn time(&self, f: &Fingerprint, g: &Fingerprint, found: &mut Found) {
@@ -373,22 +377,29 @@ fn is_run_and_part(a: &Fingerprint, b: &Fingerprint) -> bool {
 }
 
 /// Whether two entries of one source are two sessions: each has its own start, its own end or its own
-/// page, or both are of one series. That each has its own id says nothing: whoever repeats an entry
-/// gives it a new one. Nor does the start where one of two entries of one title has no length, and no
-/// page of its own: that one was left behind when the time was corrected.
+/// page under one title, or both are of one series. That each has its own id says nothing: whoever
+/// repeats an entry gives it a new one. Two exceptions for starts:
+/// - Of two entries of one title, one has no length: it was left behind when the time was corrected.
+/// - Their pages are of two sites: the source passes on what two others say, and is two sources here.
 fn is_other_entry(a: &Fingerprint, b: &Fingerprint) -> bool {
     let pages = a.url.zip(b.url);
     let own_end = a.span.end_min.zip(b.span.end_min).is_some_and(|(x, y)| x != y);
     // Whoever puts an event on a platform makes a page there.
-    let own_page =
-        pages.is_some_and(|(x, y)| x.deep && y.deep && x.exact != y.exact && x.site != 0 && x.site == y.site);
+    let on_one_site = |(x, y): (Page, Page)| x.deep && y.deep && x.exact != y.exact && x.site != 0 && x.site == y.site;
+    let own_page = pages.is_some_and(on_one_site) && a.letters == b.letters;
     let series = a.series != 0 && a.series == b.series;
-    let left_behind = a.span.start_min.is_some()
-        && b.span.start_min.is_some()
-        && a.span.has_end != b.span.has_end
-        && a.letters == b.letters
-        && pages.is_none_or(|(x, y)| x.exact == y.exact);
-    own_end || own_page || series || (!a.span.starts_with(&b.span) && !left_behind)
+    if series || own_page {
+        return true;
+    }
+    let two_origins = pages.is_some_and(|(x, y)| x.site != y.site);
+    let other_start = !a.span.starts_with(&b.span);
+    !two_origins && ((own_end && !other_start) || (other_start && !is_left_behind(a, b)))
+}
+
+/// Whether one of two entries of a source with one title has a time but no length.
+fn is_left_behind(a: &Fingerprint, b: &Fingerprint) -> bool {
+    let timed = a.span.start_min.is_some() && b.span.start_min.is_some();
+    timed && a.span.has_end != b.span.has_end && title(a, b).same
 }
 
 /// Whether two entries of one source are at two places: no telling word of their venues in common, or
@@ -660,5 +671,178 @@ mod tests {
         };
         assert!(of_title(&compare(&a, &b)) > 1.0);
         assert_eq!(of_title(&compare_with(&config, &a, &b)), 0.0);
+    }
+
+    /// Two entries of one source, which differ by `change`.
+    fn twice(change: impl FnOnce(&mut Listing)) -> Comparison {
+        let first =
+            at(listing("guide", "1", "Marsh Owls Shadow Theatre", "2026-05-01T15:00:00Z"), "Odd Fellows Hall", "");
+        let mut second = Listing { external_id: "2".into(), ..first.clone() };
+        change(&mut second);
+        compare(&first, &second)
+    }
+
+    #[test]
+    fn entries_of_one_source_at_other_times_are_sessions() {
+        let start = |text: &'static str| twice(|second| second.start = text.parse().unwrap());
+        assert!(twice(|_| ()).matched, "what a source repeats is one");
+        assert!(start("2026-05-01").matched, "one has lost its time");
+        for text in ["2026-05-01T15:05:00Z", "2026-05-01T15:15:00Z", "2026-05-01T16:00:00Z", "2026-05-02"] {
+            assert_eq!(start(text).veto, Some(Veto::OtherSession), "{text}");
+        }
+    }
+
+    #[test]
+    fn entries_of_one_source_with_own_ends_or_pages_are_sessions() {
+        let with = |ends: [&str; 2], pages: [&str; 2]| {
+            let of = |id: &str, end: &str, page: &str| {
+                let mut one = listing("guide", id, "Marsh Owls Shadow Theatre", "2026-05-01T15:00:00Z");
+                one.end = Some(end).filter(|end| !end.is_empty()).map(|end| end.parse().unwrap());
+                one.urls = [page.into()].into();
+                at(one, "Odd Fellows Hall", "")
+            };
+            compare(&of("1", ends[0], pages[0]), &of("2", ends[1], pages[1])).veto
+        };
+        let page = "https://hall.example.org/shadows";
+        let own = ["https://hall.example.org/shadows-1", "https://hall.example.org/shadows-2"];
+        let platform = ["https://www.facebook.com/events/1", "https://www.facebook.com/events/2"];
+        assert_eq!(with(["2026-05-01T16:00:00Z"; 2], [page; 2]), None);
+        assert_eq!(with(["2026-05-01T16:00:00Z", ""], [page; 2]), None);
+        assert_eq!(with(["2026-05-01T16:00:00Z", "2026-05-01T17:00:00Z"], [page; 2]), Some(Veto::OtherSession));
+        assert_eq!(with(["2026-05-01T16:00:00Z"; 2], own), Some(Veto::OtherSession));
+        assert_eq!(with(["2026-05-01T16:00:00Z"; 2], platform), None);
+    }
+
+    #[test]
+    fn instances_of_one_series_are_never_one() {
+        let of = |id: &str, start: &str| at(listing("guide", id, "Marsh Owls", start), "Odd Fellows Hall", "");
+        let first = of("owls@hall/20260501T150000Z", "2026-05-01T15:00:00Z");
+        assert_eq!(
+            compare(&first, &of("owls@hall/20260501T160000Z", "2026-05-01T15:00:00Z")).veto,
+            Some(Veto::OtherSession)
+        );
+        assert_eq!(compare(&first, &of("owls@hall/20260501", "2026-05-01")).veto, Some(Veto::OtherSession));
+        assert_eq!(compare(&first, &of("owls@barn/20260501", "2026-05-01")).veto, None);
+    }
+
+    #[test]
+    fn one_source_has_no_event_at_two_venues() {
+        let elsewhere = |venue: &str, city: &str| {
+            let (venue, city) = (venue.to_owned(), city.to_owned());
+            twice(move |second| *second = at(second.clone(), &venue, &city)).veto
+        };
+        assert_eq!(elsewhere("Heron Branch Library", ""), Some(Veto::OtherVenue));
+        assert_eq!(elsewhere("Odd Fellows Hall, Room 2", ""), None);
+        assert_eq!(elsewhere("Marsh Stage", ""), None, "the title names it");
+        let geo = |mut listing: Listing| {
+            let point = Point::from_degrees(38.5, -121.7).unwrap();
+            listing.venue.geo = Some(Geo { point, precision: GeoPrecision::Venue, provenance: GeoProvenance::Source });
+            listing
+        };
+        let group =
+            |id: &str, venue: &str| geo(at(listing("group", id, "Study Circle", "2026-05-01T18:00:00Z"), venue, ""));
+        let found = compare(&group("1", "Kestrel Hub"), &group("2", "Heron Library"));
+        assert!(!found.matched && !found.found.iter().any(|(feature, _)| *feature == Feature::PlaceSame), "{found}");
+    }
+
+    #[test]
+    fn rooms_and_groups_are_told_apart() {
+        let room = |source: &str, room: &str| {
+            let mut one = at(listing(source, "1", "Vinyasa Flow Basics", "2026-05-01T09:00:00Z"), room, "Napa");
+            one.venue.address = Some("4 Mill Lane".into());
+            one
+        };
+        assert_eq!(compare(&room("a", "Studio A"), &room("b", "Studio B")).veto, Some(Veto::OtherPart));
+        assert_eq!(compare(&room("a", "Studio A"), &room("b", "Studio A")).veto, None);
+        let online = |source: &str, organizer: &str| {
+            let mut one = listing(source, "1", "Weavers Study Circle", "2026-05-01T09:00:00Z");
+            one.online = true;
+            one.organizer = Some(crate::listing::Organizer { name: organizer.into(), url: None });
+            one.urls = [format!("https://{source}.example.org/circle").into()].into();
+            one
+        };
+        let circles = |x: &str, y: &str| compare(&online("a", x), &online("b", y)).veto;
+        assert_eq!(circles("Loom Guild of Davis", "Reed Society"), Some(Veto::OtherOrganizer));
+        assert_eq!(circles("Loom Guild of Davis", "The Loom Guild"), None);
+    }
+
+    #[test]
+    fn equal_clocks_of_two_zones_are_two_regions_unless_the_place_is_one() {
+        let meeting = |source: &str, start: &str, venue: &str| {
+            at(listing(source, "1", "Council Study Session", start), venue, "")
+        };
+        let of = |venue: &str| {
+            let west = meeting("a", "2026-05-01T18:00:00-07:00", venue);
+            compare(&west, &meeting("b", "2026-05-01T18:00:00-04:00", venue)).veto
+        };
+        assert_eq!(of(""), Some(Veto::OtherSession));
+        assert_eq!(of("Kestrel Chambers"), None);
+        let unknown = meeting("b", "2026-05-01T18:00:00Z", "");
+        assert_eq!(compare(&meeting("a", "2026-05-01T18:00:00-07:00", ""), &unknown).veto, None);
+    }
+
+    #[test]
+    fn midnight_lies_between_two_days() {
+        let night =
+            |source: &str, start: &str| at(listing(source, "1", "Moth Parade Techno", start), "Cellar Nine", "");
+        let before = night("a", "2026-05-01T23:59:00+02:00");
+        assert!(compare(&before, &night("b", "2026-05-02T00:00:00+02:00")).matched);
+        assert_eq!(compare(&before, &night("b", "2026-05-01T00:00:00+02:00")).veto, Some(Veto::OtherSession));
+        let config = ResolveConfig { midnight_is_no_time: ["b".to_owned()].into(), ..ResolveConfig::default() };
+        assert!(compare_with(&config, &before, &night("b", "2026-05-01T00:00:00+02:00")).matched);
+        let from =
+            |source: &str, start: &str, end: &str| Listing { end: Some(end.parse().unwrap()), ..night(source, start) };
+        let early = from("a", "2026-05-01T20:00:00+02:00", "2026-05-02T01:00:00+02:00");
+        let late = from("b", "2026-05-01T23:00:00+02:00", "2026-05-02T02:00:00+02:00");
+        assert_eq!(compare(&early, &late).veto, Some(Veto::OtherSession), "nights are sessions too");
+    }
+
+    #[test]
+    fn a_run_and_a_part_of_it_are_related() {
+        let run = Listing {
+            end: Some("2026-06-20".parse().unwrap()),
+            ..at(listing("museum", "1", "Glass Herons", "2026-05-01"), "Kestrel Gallery", "Napa")
+        };
+        let opening =
+            at(listing("guide", "1", "Glass Herons: Opening", "2026-05-01T18:00:00Z"), "Kestrel Gallery", "Napa");
+        assert_eq!(compare(&run, &opening).veto, Some(Veto::PartOfRun));
+        let of = |listing: &Listing| Fingerprint::of(&LiveListing::new(listing, 0, 0), &ResolveConfig::default());
+        let comparer = Comparer::new(&ResolveConfig::default());
+        let relation = |a: &Listing, b: &Listing| comparer.relation(&of(a), &of(b)).map(|(relation, _)| relation);
+        assert_eq!(relation(&run, &opening), Some(Relation::RunAndPart));
+        assert_eq!(relation(&opening, &run), Some(Relation::PartAndRun));
+        let other = Listing { title: "Basket Weaving with Ben".into(), ..opening };
+        assert_eq!(relation(&run, &other), None);
+    }
+
+    #[test]
+    fn one_page_outweighs_names_and_cities_that_differ() {
+        let with = |source: &str, title: &str, city: &str, lat: f64, page: &str| {
+            let mut one = at(listing(source, "1", title, "2026-05-01"), "", city);
+            let geo = |point| Geo { point, precision: GeoPrecision::City, provenance: GeoProvenance::Gazetteer };
+            one.venue.geo = Point::from_degrees(lat, 12.5).map(geo);
+            one.urls = [page.into()].into();
+            one
+        };
+        let page = "https://kestrel.example.org/2026/weavers";
+        let a = with("a", "Kestrel Weavers", "Rome", 41.9, page);
+        assert_eq!(compare(&a, &with("b", "Kestrel Weavers", "Milan", 45.5, page)).veto, None);
+        let other = "https://kestrel.example.org/2026/spinners";
+        assert_eq!(compare(&a, &with("b", "Kestrel Weavers", "Milan", 45.5, other)).veto, Some(Veto::OtherCity));
+    }
+
+    #[test]
+    fn years_and_numbers_may_be_glued_to_a_name() {
+        for (a, b) in [
+            ("KestrelCon2026", "KestrelCon"),
+            ("KestrelCon '26", "KestrelCon 2026"),
+            ("Ada Leahyand the Owls", "Ada Leahy and the Owls"),
+            ("Marsh Owls: The Quiet Water Tour", "Marsh Owls w/ Tin Kettle"),
+        ] {
+            let found = same_evening(a, b);
+            assert!(found.matched, "{a} / {b}: {found}");
+        }
+        assert!(!same_evening("KestrelCon '26", "KestrelCon '27").matched);
+        assert!(!same_evening("Basket Weaving with Ana", "Basket Weaving with Ben").matched);
     }
 }

@@ -37,6 +37,11 @@ pub(super) fn venue(a: &Fingerprint, b: &Fingerprint) -> Option<Venue> {
     names
 }
 
+/// Whether the venues are one house, or one in the other.
+pub(super) fn are_at_one_place(a: &Fingerprint, b: &Fingerprint) -> bool {
+    matches!(venue(a, b), Some(Venue::Same | Venue::Address | Venue::Held))
+}
+
 fn names_alike(a: &[Token], b: &[Token]) -> Option<Venue> {
     if a.is_empty() || b.is_empty() {
         return None;
