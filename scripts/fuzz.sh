@@ -12,6 +12,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../fuzz"
 
+eval "$(../scripts/openssl.sh)"
+
 readonly OPERATORS=(icalendar jsonld mapped recurrence text_dates envelope sanitize)
 readonly RUNTIME=(config stored_log damaged_file state_records table_records)
 readonly TOPOLOGIES=(view_records)
