@@ -4,8 +4,8 @@
 #   scripts/bench-guard.sh OLD NEW [-- options of `headwater bench pipeline`]
 #   scripts/bench-guard.sh HEAD~1 HEAD -- --records 300000 --workers 2
 #
-# Each commit is built in a worktree of its own under target/guard, which is kept: the next comparison
-# compiles only what has changed. Prints the median rate of each, and the median of the ratios NEW/OLD
+# Each commit is built, with the profile `dist` where it has one, in a worktree of its own under
+# target/guard, which is kept: the next comparison compiles only what has changed. Prints the median rate of each, and the median of the ratios NEW/OLD
 # of the pairs of runs with the least and the greatest of them, by the clock and by processor time.
 # The latter says more where other programs run. A ratio below 1 is a slowdown; where the spread
 # reaches across 1, it may be none. Needs git, cargo and jq. Not part of CI: its machines are shared.
@@ -35,10 +35,14 @@ fi
 
 command -v jq >/dev/null || fail "jq is not installed"
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
+eval "$("$repository/scripts/openssl.sh")"
 folder="$repository/target/guard"
 runs="${GUARD_RUNS:-5}"
 results="$(mktemp)"
 trap 'rm -f "$results"' EXIT
+
+# The profile with link-time optimisation: commits before `dist` have it in `release`.
+profile() { if grep -qF '[profile.dist]' "$folder/$1/Cargo.toml"; then echo dist; else echo release; fi; }
 
 # Builds commit $2 in the worktree $1.
 build() {
@@ -51,12 +55,13 @@ build() {
         git -C "$repository" worktree add --quiet --detach "$tree" "$commit"
     fi
     printf 'bench-guard: building %s, %s\n' "$1" "$(git -C "$tree" log -1 --format='%h %s')" >&2
-    (cd "$tree" && CARGO_TARGET_DIR="$folder/$1-target" cargo build --quiet --release --locked --bin headwater)
+    (cd "$tree" && CARGO_TARGET_DIR="$folder/$1-target" cargo build --quiet --profile "$(profile "$1")" --locked --bin headwater)
 }
 
 # One run of $1; commits from before `--runs` and processor time do without.
 measure() {
-    local program="$folder/$1-target/release/headwater" single=()
+    local program single=()
+    program="$folder/$1-target/$(profile "$1")/headwater"
     shift
     if "$program" bench pipeline --help | grep -q -- '--runs'; then single=(--runs 1); fi
     (cd "$folder" && "$program" bench pipeline "$@" "${single[@]}" --json) |

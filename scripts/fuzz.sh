@@ -12,9 +12,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../fuzz"
 
+eval "$(../scripts/openssl.sh)"
+
 readonly OPERATORS=(icalendar jsonld mapped charsets recurrence text_dates envelope sanitize)
-readonly RUNTIME=(config stored_log damaged_file state_records table_records)
-readonly TOPOLOGIES=(view_records)
+readonly RUNTIME=(stored_log damaged_file progress_records)
+readonly TOPOLOGIES=(config state_records table_records view_records)
 
 seconds=${1:-60}
 shift || true

@@ -7,11 +7,12 @@
 #
 #   scripts/restart-time.sh [LISTINGS] [WORKERS]     default: 1000000 listings, 2 workers
 #
-# PROFILE=debug takes the binaries of target/debug; FOLDER=… says where (default: target/restart).
+# It takes the binaries of `cargo build --profile dist`; PROFILE=debug or release takes those of
+# target/debug or target/release. FOLDER=… says where (default: target/restart).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 listings=${1:-1000000} workers=${2:-2}
-bin=$PWD/target/${PROFILE:-release} folder=${FOLDER:-target/restart}
+bin=$PWD/target/${PROFILE:-dist} folder=${FOLDER:-target/restart}
 rm -rf "$folder" && mkdir -p "$folder"
 cp config/generated-sources.toml "$folder/generated-sources.toml"
 cd "$folder"

@@ -4,7 +4,8 @@
 #   scripts/services.sh up       start both and wait until they answer
 #   scripts/services.sh env      print the `export` lines:  eval "$(scripts/services.sh env)"
 #   scripts/services.sh status   say what is up; exit 0 when both are
-#   scripts/services.sh down     stop what `up` started; remove its data unless KEEP_DATA=1
+#   scripts/services.sh down     stop what `up` started; remove its data and Kafka's jars, unless
+#                                KEEP_DATA=1
 #   scripts/services.sh stop|start|pause|resume kafka|postgres
 #                                do that to one that `up` started; its data stay
 #
@@ -477,6 +478,16 @@ down() {
     if started_kafka; then say "Kafka: stopped"; fi
     if started_postgres; then say "Postgres: stopped"; fi
     rm -rf "$directory/state"
+    if [ "${KEEP_DATA:-0}" != 1 ]; then remove_rest; fi
+}
+
+# Everything that `up` makes, data of an earlier KEEP_DATA=1 too. Jars in a place of their own
+# (HEADWATER_KAFKA_JARS) stay. The directory may hold more than ours: it goes only when it is empty.
+remove_rest() {
+    rm -rf "$directory/kafka" "$directory/postgres"
+    rm -rf "$directory/kafka-$KAFKA_VERSION" "$directory/kafka-$KAFKA_VERSION.part"
+    rm -f "$directory/pom.xml" "$directory/maven.log" "$directory/initdb.log" "$directory/lock"
+    rmdir "$directory" 2>/dev/null || true
 }
 
 status() {
@@ -547,11 +558,13 @@ one() {
     esac
 }
 
-# One `up` or `down` at a time.
+# One `up` or `down` at a time. `down` removes the lock: whoever waited for it locks a new one.
 locked() {
-    make_directory
-    exec 9>"$directory/lock"
-    flock 9
+    until [ "$directory/lock" -ef /proc/self/fd/9 ]; do
+        make_directory
+        { exec 9>"$directory/lock"; } 2>/dev/null || continue
+        flock 9
+    done
     "$@"
 }
 

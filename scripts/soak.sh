@@ -9,13 +9,14 @@
 # was committed in the end. Needs python3, nothing else.
 #
 # SOAK_DIR      where everything is kept (default: target/soak); it is emptied first
-# SOAK_PROFILE  release (default) or dev
+# SOAK_PROFILE  dist (default), release or dev
 # SOAK_BROKERS  a Kafka cluster to use instead of the embedded log
 # SOAK_LIFE     for how many seconds a listing lives (default: a twentieth of the run, 10 to 120)
 set -euo pipefail
 
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
-profile="${SOAK_PROFILE:-release}"
+profile="${SOAK_PROFILE:-dist}"
+eval "$("$repository/scripts/openssl.sh")"
 (cd "$repository" && cargo build --profile "$profile" --bin discovery --bin headwater --locked)
 [ "$profile" != dev ] || profile=debug
 exec python3 "$repository/scripts/soak.py" "$repository/target/$profile" \

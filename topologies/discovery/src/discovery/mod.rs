@@ -94,7 +94,7 @@ Exit codes: 0 ended in order, 2 something to mend in configuration or usage, 3 s
 failed, 4 another instance has taken over, 70 a defect.";
     const SHOWCASE: Showcase = Showcase {
         topic: "events",
-        command: "cargo run --release --bin headwater --",
+        command: "cargo run --release --",
         query: "select title, start_time, listing_count, quality_grade from events limit 10",
         highlight: Some(merged_event),
     };
