@@ -1,4 +1,5 @@
-//! One suite for every implementation of the log: what `headwater::log` promises.
+//! One suite for every implementation of the log: what `headwater::log` promises. It is long because it is one
+//! suite: a promise stands beside the cases that hold it, and each implementation runs them all.
 //!
 //! The embedded log and the one in memory are always tested; Kafka where `KAFKA_BROKERS` names a broker.
 

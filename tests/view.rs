@@ -1,5 +1,6 @@
 //! The views of a small topology, whose tables follow from its declarations, against a log in memory:
-//! SQLite always, Postgres where `DATABASE_URL` names a server.
+//! SQLite always, Postgres where `DATABASE_URL` names a server. It is long because both databases run every case
+//! on one small library of works.
 
 // Clippy's leave for tests covers test functions only, not what they share.
 #![allow(clippy::unwrap_used, clippy::panic)]

@@ -1,5 +1,5 @@
 //! The words of the invented world: cities are real, so that gazetteers know them; everything
-//! else is made up.
+//! else is made up. The file is long because it is lists of words.
 
 /// A real city. Coordinates are its centre in 1e-7 degrees.
 pub(super) struct CityWords {
