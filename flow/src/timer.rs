@@ -101,21 +101,23 @@ impl<K: Ord> Timers<K> {
 ///     use timely::dataflow::operators::Capture;
 ///     let (mut rows, due, left) = worker.dataflow::<u64, _, _>(|scope| {
 ///         let (input, rows) = scope.new_collection();
-///         let when = |row: &(&str, i64)| Some(row.1);
+///         let when = |row: &(u32, i64)| Some(row.1);
 ///         (input, rows.clone().due(when).inner.capture(), rows.expire(when).inner.capture())
 ///     });
 ///     rows.advance_to(10);
-///     rows.insert(("ticket", 25));
+///     rows.insert((17, 25));
 ///     rows.advance_to(20);
 ///     rows.flush();
 ///     worker.step();
 ///     rows.advance_to(30);
+///     rows.flush();
+///     worker.step();
 ///     (due, left)
 /// });
 /// use timely::dataflow::operators::capture::Extract;
 /// let of = |captured: Vec<(u64, Vec<_>)>| captured.into_iter().flat_map(|(_, rows)| rows).collect::<Vec<_>>();
-/// assert_eq!(of(due.extract()), [(("ticket", 25), 30, 1)]);
-/// assert_eq!(of(left.extract()), [(("ticket", 25), 10, 1), (("ticket", 25), 30, -1)]);
+/// assert_eq!(of(due.extract()), [((17, 25), 30, 1)]);
+/// assert_eq!(of(left.extract()), [((17, 25), 10, 1), ((17, 25), 30, -1)]);
 /// ```
 pub trait Due<'s, D: ExchangeData + Hashable> {
     /// The rows whose due time has come. `when` gives the due time of a row, in ms since the Unix epoch;
