@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use differential_dataflow::input::InputSession;
-use discovery::discovery::upsert::{Retention, Upsert, UpsertOptions};
+use discovery::discovery::Retention;
+use discovery::discovery::upsert::{Upsert, UpsertOptions};
 use headwater_operators::extract::Extraction;
 use headwater_operators::raw::{Document, Extracted, Origin, RawRecord, SourceStamp};
 use headwater_operators::{Epoch, Listing, Moment};

@@ -1,73 +1,79 @@
-//! The engine on the embedded log, with a topology of one operator: every live listing is a row.
+//! The engine on the embedded log, with a small topology: the entries of documents, each a row.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use discovery::discovery::upsert::{Retention, Upsert, UpsertOptions};
-use headwater::engine::lifecycle::Counters;
-use headwater::engine::output::{OutRecord, Output, Outputs, Rows, json, text};
-use headwater::engine::{Engine, EngineOptions, Fingerprints, InputTopic, Inputs, Pace, TopicNames, Topology, start};
+use headwater::dataflow::{Flow, TopicNames};
+use headwater::engine::{Engine, EngineOptions, InputTopic, Pace, start};
 use headwater::log::embedded::EmbeddedLog;
 use headwater::log::{
     Cleanup, Log, LogError, LogRecord, NewRecord, Polled, Producer, Reader, Start, TopicInfo, TopicPartition,
     TopicSpec, Transaction, Transactional, Watermarks,
 };
-use headwater_operators::extract::Extraction;
-use headwater_operators::raw::{Document, Extracted, SourceStamp};
-use headwater_operators::{Listing, RawRecord};
+use headwater::program::{Fingerprints, Program};
+use headwater::schema::{Catalog, Codec, Rows, Schema, Spec, State};
+use headwater_flow::RawRecord;
 
-/// A record `id=title` is a listing; everything else in a record is ignored.
-struct Rowing {
+/// A record `id=title;id=title` is a document with two entries. The next record of its key replaces it;
+/// without a key it stays.
+#[derive(Clone)]
+struct Entries {
+    documents: State<String, String>,
+    events: Rows<String, String>,
+    /// What its results depend on: a part of every row.
     results: u64,
 }
 
-fn read(record: RawRecord) -> Extraction {
-    let id = record.document();
-    let text = String::from_utf8(record.value.unwrap_or_default()).unwrap();
-    let start = "2099-05-01".parse().unwrap();
-    let listings = text
-        .split(';')
-        .filter_map(|part| part.split_once('='))
-        .map(|(id, title)| Extracted { listing: Listing::new("s", id, title, start), stamp: SourceStamp::default() });
-    let document =
-        Document { id, origin: record.origin, source: "s".into(), listings: listings.collect(), kept: Vec::new() };
-    Extraction { document: Some(document), failures: Vec::new(), timeless: true }
+/// A version of a document: its place in the log, and what it says.
+type Version = (i64, Option<String>);
+
+fn version(record: RawRecord) -> (String, Version) {
+    let text = record.value.map(|value| String::from_utf8(value).unwrap());
+    let key = record.key.map(|key| String::from_utf8(key).unwrap());
+    let unkeyed = || format!("{}/{}", record.origin.partition, record.origin.offset);
+    (key.unwrap_or_else(unkeyed), (record.origin.offset, text))
 }
 
-impl Topology for Rowing {
-    fn fingerprints(&self) -> Fingerprints {
-        Fingerprints { results: self.results, extraction: 1 }
+fn entries(text: &str) -> Vec<(String, String)> {
+    let pairs = text.split(';').filter_map(|part| part.split_once('='));
+    pairs.map(|(id, title)| (id.to_owned(), title.to_owned())).collect()
+}
+
+impl Entries {
+    fn declare(results: u64) -> (Arc<Catalog>, Self) {
+        let mut schema = Schema::default();
+        let codec = Codec::new(
+            |key: &String| key.clone().into(),
+            |_, text: &String| serde_json::json!({"format": 1, "text": text}).to_string().into(),
+        );
+        let reader = headwater::schema::Reader::new(|key, value| {
+            let value: serde_json::Value = serde_json::from_slice(value).map_err(|error| error.to_string())?;
+            Ok((String::from_utf8_lossy(key).into_owned(), value["text"].as_str().unwrap_or_default().to_owned()))
+        });
+        let documents = schema.state("documents", codec, reader, Spec { rebuilt: true, ..Spec::default() });
+        let rows = Codec::new(|id: &String| id.clone().into(), |_, title: &String| title.clone().into());
+        let events = schema.rows("events", rows, Spec::default());
+        (schema.freeze().unwrap(), Self { documents, events, results })
     }
 
-    fn build<'s>(&self, inputs: Inputs<'s>) -> Outputs<'s> {
-        let retention = Retention { past_events_ms: None, assumed_duration_ms: 0 };
-        let options = UpsertOptions {
-            read: Arc::new(read),
-            retention,
-            salt: 1,
-            enrich: Arc::new(|_| {}),
-            trusted: false,
-            rebuilt_at: inputs.rebuilt_at(),
-        };
+    fn program(self) -> Program {
+        let fingerprints = Fingerprints { results: self.results, extraction: 1 };
+        Program::new(fingerprints, move |flow: &mut Flow<'_>| self.build(flow))
+    }
+
+    fn build(&self, flow: &mut Flow<'_>) {
         let results = self.results;
-        let mut outputs = inputs.outputs();
-        let restored = inputs.restored_listings();
-        let upserted = inputs.raw.clone().upsert(restored, options);
-        outputs.facts(upserted.states, |(id, state)| OutRecord {
-            output: Output::Listings,
-            key: Some(text(id)),
-            value: state.map(|state| json(&state)),
-            headers: Vec::new(),
+        // What was known is older than any record.
+        let known = flow.restored_rows(&self.documents).map(|(key, text)| (key, (-1, Some(text))));
+        let latest = flow.raw().map(version).concat(known).reduce(|_, versions, out: &mut Vec<(Version, isize)>| {
+            out.extend(versions.last().map(|(version, _)| ((*version).clone(), 1)));
         });
-        let rows = upserted.listings.map(|live| (live.id, live));
-        let events = Rows { gauge: |counters: &Counters| &counters.events, counts: |_| true };
-        outputs.table(Output::Events, rows, Some(events), &inputs.lifecycle, move |id, live| {
-            let value = live.map(|live| format!("{}/{results}", live.listing.view().title).into());
-            (text(id), value)
-        });
-        outputs
+        let documents = latest.flat_map(|(key, (_, text))| text.map(|text| (key, text)));
+        let rows = documents.clone().flat_map(|(_, text)| entries(&text));
+        flow.write(&self.documents, documents);
+        flow.write(&self.events, rows.map(move |(id, title)| (id, format!("{title}/{results}"))));
     }
 }
 
@@ -89,7 +95,7 @@ impl Bench {
             properties: BTreeMap::new(),
         };
         let mut specs = vec![spec("raw", 3, Cleanup::Delete { retention_ms: None })];
-        specs.extend(Output::ALL.iter().map(|output| spec(output.name(), 2, Cleanup::Compact)));
+        specs.extend(Entries::declare(0).0.topics().map(|(_, topic)| spec(&topic.name, 2, Cleanup::Compact)));
         log.ensure_topics(&specs).unwrap();
         Self { log, _folder: folder }
     }
@@ -115,17 +121,26 @@ impl Bench {
     }
 
     fn start_on(&self, log: Arc<dyn Log>, workers: usize, exit_when_idle: bool, results: u64) -> Engine {
+        let (catalog, entries) = Entries::declare(results);
         let options = EngineOptions {
             name: "t".to_owned(),
-            names: TopicNames::new("t."),
+            names: Arc::new(TopicNames::new("t.", &catalog)),
+            catalog,
             inputs: BTreeMap::from([("t.raw".into(), InputTopic { source: Some("s".into()), content_type: None })]),
-            tables: Vec::new(),
             workers,
             pace: Pace { interval: Duration::from_millis(20), max_epochs: 4, max_bytes: 1 << 20 },
             idle_after: Duration::from_secs(1),
             max_timestamp_lead: None,
             look_for_partitions: Duration::from_millis(100),
-            limits: BTreeMap::new(),
+            limits: Arc::from([]),
+            member_spec: Arc::new(|name| TopicSpec {
+                name: format!("t.{name}"),
+                partitions: 1,
+                replication: None,
+                cleanup: Cleanup::Delete { retention_ms: None },
+                max_record_bytes: 1 << 20,
+                properties: BTreeMap::new(),
+            }),
             correction_batch: 2,
             correction_guard: None,
             stage_metrics: true,
@@ -135,7 +150,7 @@ impl Bench {
             cluster: None,
             serialise_exchange: true,
         };
-        start(log, options, Arc::new(Rowing { results })).unwrap()
+        start(log, options, entries.program()).unwrap()
     }
 
     /// Runs until everything produced so far is committed.
@@ -146,8 +161,8 @@ impl Bench {
         lifecycle.counters.corrections.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    fn records(&self, output: Output) -> Vec<LogRecord> {
-        let topic = format!("t.{}", output.name());
+    fn records(&self, topic: &str) -> Vec<LogRecord> {
+        let topic = format!("t.{topic}");
         let partitions = self.log.watermarks(&topic).unwrap().unwrap().len();
         let starts: Vec<_> =
             (0..partitions).map(|p| (TopicPartition::new(topic.as_str(), p as i32), Start::Beginning)).collect();
@@ -168,7 +183,7 @@ impl Bench {
 
     fn rows(&self) -> Vec<String> {
         let mut rows = BTreeMap::new();
-        for record in self.records(Output::Events) {
+        for record in self.records("events") {
             match record.value {
                 Some(value) => rows.insert(record.key, String::from_utf8(value).unwrap()),
                 None => rows.remove(&record.key),
@@ -198,11 +213,11 @@ fn an_orderly_restart_trusts_the_outputs_and_writes_nothing() {
     let bench = Bench::new();
     bench.produce(&[(Some("d1"), Some("a=A;b=B"))]);
     bench.run(1, 1);
-    let before = bench.records(Output::Events);
+    let before = bench.records("events");
     let engine = bench.start(2, true, 1);
     assert_eq!(engine.recovery.compared, None);
     engine.wait().unwrap();
-    assert_eq!(bench.records(Output::Events), before);
+    assert_eq!(bench.records("events"), before);
 }
 
 #[test]
@@ -247,7 +262,7 @@ fn a_damaged_output_heals() {
         headers: Vec::new(),
         timestamp_ms: None,
     };
-    let key = bench.records(Output::Events)[0].key.clone().unwrap();
+    let key = bench.records("events")[0].key.clone().unwrap();
     let mut producer = bench.log.producer().unwrap();
     producer.send(stray(b"nonsense", Some(b"x"))).unwrap();
     producer.send(stray(&key, None)).unwrap();
@@ -399,7 +414,7 @@ fn a_lost_writer_is_opened_anew_and_nothing_is_lost_or_doubled() {
         assert!(opened > 3, "{loss:?}: {opened}");
         assert_eq!(bench.rows().len(), 13, "{loss:?}");
         // Every version of the listing was written once, and so was every other row.
-        let events = bench.records(Output::Events);
+        let events = bench.records("events");
         let mut written: Vec<_> = events.iter().map(|record| (&record.key, &record.value)).collect();
         let count = written.len();
         written.sort();

@@ -19,11 +19,6 @@ fn a_damaged_file_of_the_embedded_log() {
 }
 
 #[test]
-fn records_of_state() {
-    drive("state_records", runtime::state_records);
-}
-
-#[test]
-fn records_of_tables() {
-    drive("table_records", runtime::table_records);
+fn records_of_progress() {
+    drive("progress_records", runtime::progress_records);
 }

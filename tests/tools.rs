@@ -1,18 +1,19 @@
 //! The tools against the embedded log.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use headwater::config::{Config, Input, Invalid, Role, Runtime, Section, Size, Sources};
+use headwater::config::{Config, Input, Invalid, Role, Runtime, Section, Size, Sources, TopicRole};
 use headwater::error::{Domain, Fault};
 use headwater::log::embedded::EmbeddedLog;
+use headwater::log::{Log, NewRecord};
 use headwater::tools::check::check;
 use headwater::tools::consume::{ConsumeOptions, consume};
+use headwater::tools::dead_letters::{ReplayOptions, replay};
 use headwater::tools::open_log;
 use headwater::tools::produce::{KeyRule, ProduceError, ProduceOptions, Produced, SourceRule, produce};
 use headwater::tools::topics::topics;
@@ -27,9 +28,10 @@ struct Plain {}
 
 impl Section for Plain {
     const NAME: &'static str = "plain";
+    const PREFIX: &'static str = "headwater.";
     const INPUT: &'static str = "raw.events";
 
-    fn topics(&self) -> Vec<(Cow<'static, str>, Role)> {
+    fn topics(&self) -> Vec<TopicRole> {
         vec![("events".into(), Role::Compacted)]
     }
 
@@ -183,7 +185,7 @@ fn an_unknown_kind_of_file_stops_everything_before_anything_is_written() {
     let files = vec![bench.file("a.jsonl", "1\n"), bench.file("b.dat", "x")];
     let error = bench.produce(ProduceOptions { files, ..Default::default() }).unwrap_err();
     assert!(matches!(error, ProduceError::ContentType { .. }), "{error}");
-    assert!(headwater::log::Log::topics(&bench.log, "").unwrap().is_empty());
+    assert!(bench.log.topics("").unwrap().is_empty());
 }
 
 #[test]
@@ -231,6 +233,47 @@ fn a_missing_topic_is_an_error_with_a_suggestion() {
     topics(&bench.log, &bench.config, false, &mut out).unwrap();
     let table = String::from_utf8(out).unwrap();
     assert!(table.contains("headwater.raw.events           4  delete"), "{table}");
+}
+
+/// A record of one topic, with headers.
+fn record(topic: &str, key: Option<&str>, headers: &[(&str, &str)]) -> NewRecord {
+    NewRecord {
+        topic: format!("headwater.{topic}").into(),
+        key: key.map(|key| key.to_owned().into()),
+        value: Some("bytes".into()),
+        headers: headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect(),
+        timestamp_ms: Some(1_000),
+    }
+}
+
+/// What looks into records is the topology's. Without it, documents are known by their keys.
+#[test]
+fn a_replay_for_a_topology_that_tells_nothing_of_records_knows_documents() {
+    let mut bench = Bench::new();
+    bench.config.topics.partitions = 1;
+    let topics = ["raw.events", "dead-letters"].map(|topic| bench.config.topic_spec(topic));
+    bench.log.ensure_topics(&topics).unwrap();
+    let mut producer = bench.log.producer().unwrap();
+    for key in [Some("a"), None, Some("b"), Some("a"), None] {
+        producer.send(record("raw.events", key, &[])).unwrap();
+    }
+    // The first three could not be used; of the document `a` there is a newer version.
+    for (offset, key) in [("0", Some("a")), ("1", None), ("2", Some("b"))] {
+        let place = [("dead-letter-topic", "headwater.raw.events"), ("dead-letter-partition", "0")];
+        let rest = [("dead-letter-offset", offset), ("dead-letter-timestamp", "1000"), ("dead-letter-code", "x")];
+        producer.send(record("dead-letters", key, &[&place[..], &rest].concat())).unwrap();
+    }
+    producer.flush().unwrap();
+    let (stop, dry) = (AtomicBool::new(false), ReplayOptions { dry_run: true, ..ReplayOptions::default() });
+    let told = replay(&bench.log, &bench.config, None, &dry, &stop).unwrap();
+    assert_eq!((told.letters, told.skipped.outdated, told.outlook), (2, 1, None));
+    let done = replay(&bench.log, &bench.config, None, &ReplayOptions::default(), &stop).unwrap();
+    assert_eq!((done.records, done.skipped.outdated), (2, 1));
+    let replayed: Vec<Value> =
+        bench.records().into_iter().filter(|record| record["headers"]["replay-of"].is_string()).collect();
+    let mut keys: Vec<String> = replayed.iter().map(|record| record["key"].to_string()).collect();
+    keys.sort();
+    assert_eq!(keys, ["\"b\"", "null"]);
 }
 
 fn checked(folder: &Path, text: &str) -> (u8, String) {

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| headwater_fuzz::runtime::table_records(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| headwater_fuzz::records::table_records(data));

@@ -26,9 +26,9 @@ pub fn drive(target: &str, body: fn(&[u8])) {
 }
 
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let root = [env!("CARGO_MANIFEST_DIR"), concat!(env!("CARGO_MANIFEST_DIR"), "/..")]
-        .map(|folder| Path::new(folder).join("fuzz"))
-        .into_iter()
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|folder| folder.join("fuzz"))
         .find(|folder| folder.is_dir())
         .expect("the folder fuzz");
     let mut files: Vec<PathBuf> = ["seeds", "regressions"]

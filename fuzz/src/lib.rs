@@ -1,8 +1,10 @@
 //! Bodies of the fuzz targets: each takes any bytes and fails where an invariant does not hold.
 
-#[cfg(feature = "runtime")]
+#[cfg(feature = "topologies")]
 pub mod discovery;
 pub mod parsers;
+#[cfg(feature = "topologies")]
+pub mod records;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 #[cfg(feature = "topologies")]

@@ -25,36 +25,11 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::document::{self, Document, NodeId, ROOT, SetError, SourceId};
 use super::explain::Complaint;
 use super::keys::keys_of;
-use super::problem::{ConfigErrors, Invalid, Place, Position, Problem};
+use super::problem::{ConfigErrors, Invalid, Place, Places, Position, Problem};
 use super::reference::{self, Resolved, is_secret_name};
 use super::runtime::Runtime;
 use super::section::{Config, Section};
-
-/// What the names of environment variables that configure something begin with.
-pub const ENVIRONMENT_PREFIX: &str = "HEADWATER__";
-
-/// The key under which a file names files to read before it.
-const INCLUDE: &str = "include";
-
-/// Where a configuration is read from.
-#[derive(Debug, Clone, Default)]
-pub struct Sources {
-    /// The file; `None` leaves everything to defaults, environment and flags.
-    pub file: Option<PathBuf>,
-    /// All environment variables, for those that configure and for references.
-    pub environment: BTreeMap<String, String>,
-    /// The values of `--set`: `section.key=value`.
-    pub flags: Vec<String>,
-}
-
-impl Sources {
-    /// `file` and `flags` with the environment of this process.
-    pub fn of_process(file: Option<PathBuf>, flags: Vec<String>) -> Self {
-        let environment =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self { file, environment: environment.collect(), flags }
-    }
-}
+use super::sources::{ENVIRONMENT_PREFIX, Gathered, INCLUDE, Sources, Text, steps_of};
 
 /// A configuration, and where each of its values was written.
 #[derive(Debug, Clone)]
@@ -63,32 +38,6 @@ pub struct Loaded<S> {
     pub config: Config<S>,
     /// Where each value was written.
     pub places: Places,
-}
-
-/// Where each value of a configuration was written, by key path.
-#[derive(Debug, Clone, Default)]
-pub struct Places(BTreeMap<String, Place>);
-
-impl Places {
-    /// Where the value at `path` (such as `sources.meetup.timezone`) was written, or the nearest
-    /// table around it; [`Place::Default`] when none of them was written anywhere.
-    pub fn locate(&self, path: &str) -> Place {
-        let mut path = path;
-        loop {
-            if let Some(place) = self.0.get(path) {
-                return place.clone();
-            }
-            match path.rfind(['.', '[']).and_then(|at| path.get(..at)) {
-                Some(parent) => path = parent,
-                None => return Place::Default,
-            }
-        }
-    }
-
-    /// `invalid` together with where it was written.
-    pub fn problem(&self, invalid: Invalid) -> Problem {
-        Problem { place: self.locate(&invalid.key), key: invalid.key, message: invalid.message, hint: invalid.hint }
-    }
 }
 
 /// What reading came to: all problems, and what could be made of the rest.
@@ -114,14 +63,7 @@ pub fn load<S: Section>(sources: &Sources) -> Result<Loaded<S>, ConfigErrors> {
 
 /// As [`load`], but keeps what is right beside what is wrong, so that it can be checked further.
 pub fn attempt<S: Section>(sources: &Sources) -> Attempt<S> {
-    let mut gathered = Gathered::default();
-    if let Some(file) = &sources.file {
-        gathered.file(file, &mut Vec::new());
-    }
-    gathered.environment(&sources.environment);
-    gathered.flags(&sources.flags);
-
-    let Gathered { texts, mut problems } = gathered;
+    let Gathered { texts, mut problems } = Gathered::of(sources);
     let mut loader =
         Loader { document: Document::new(), texts: &texts, problems: Vec::new(), as_text: BTreeMap::new() };
     for source in 0..texts.len() {
@@ -161,109 +103,6 @@ fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
         Place::Default => (3, PathBuf::new(), None),
     });
     problems
-}
-
-/// One text that configuration is read from.
-#[derive(Debug)]
-enum Text {
-    File { path: PathBuf, text: String },
-    Environment { name: String, value: String },
-    Flag { key: String, value: String },
-}
-
-impl Text {
-    /// The place of byte `offset` in this text.
-    fn place(&self, offset: usize) -> Place {
-        match self {
-            Self::File { path, text } => Place::File { path: path.clone(), position: Some(Position::of(text, offset)) },
-            Self::Environment { name, .. } => Place::Environment { name: name.clone() },
-            Self::Flag { key, .. } => Place::Flag { flag: format!("--set {key}") },
-        }
-    }
-}
-
-/// The texts, in the order in which they are laid over each other.
-#[derive(Default)]
-struct Gathered {
-    texts: Vec<Text>,
-    problems: Vec<Problem>,
-}
-
-impl Gathered {
-    /// Adds a file, after those that it includes. `open` are the files that include it.
-    fn file(&mut self, path: &Path, open: &mut Vec<PathBuf>) {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => return self.unreadable(path, &error),
-        };
-        open.push(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
-        for (included, offset) in self.included_by(path, &text) {
-            let included = path.parent().unwrap_or(Path::new("")).join(included);
-            if open.contains(&included.canonicalize().unwrap_or_else(|_| included.clone())) {
-                let message = format!("{} includes itself", included.display());
-                self.include_problem(path, &text, offset, message);
-            } else if !included.is_file() {
-                let message = format!("there is no file {}", included.display());
-                self.include_problem(path, &text, offset, message);
-            } else {
-                self.file(&included, open);
-            }
-        }
-        open.pop();
-        self.texts.push(Text::File { path: path.to_owned(), text });
-    }
-
-    fn unreadable(&mut self, path: &Path, error: &std::io::Error) {
-        let hint = (error.kind() == std::io::ErrorKind::NotFound).then(|| "is the path right?".to_owned());
-        let place = Place::File { path: path.to_owned(), position: None };
-        self.problems.push(Problem { place, key: String::new(), message: format!("cannot be read: {error}"), hint });
-    }
-
-    fn include_problem(&mut self, path: &Path, text: &str, offset: usize, message: String) {
-        let place = Place::File { path: path.to_owned(), position: Some(Position::of(text, offset)) };
-        let hint = Some("paths are relative to the file that includes them".to_owned());
-        self.problems.push(Problem { place, key: INCLUDE.to_owned(), message, hint });
-    }
-
-    /// The files named by `include`, with where they are named.
-    fn included_by(&mut self, path: &Path, text: &str) -> Vec<(String, usize)> {
-        // Syntax errors are reported when the text is read for good.
-        let (table, _) = DeTable::parse_recoverable(text);
-        let Some(value) = table.get_ref().get(INCLUDE) else { return Vec::new() };
-        let names = match value.get_ref() {
-            DeValue::Array(array) => array.iter().collect(),
-            _ => vec![value],
-        };
-        let mut files = Vec::new();
-        for name in names {
-            match name.get_ref().as_str() {
-                Some(file) => files.push((file.to_owned(), name.span().start)),
-                None => self.include_problem(path, text, name.span().start, "expected a list of file names".to_owned()),
-            }
-        }
-        files
-    }
-
-    fn environment(&mut self, environment: &BTreeMap<String, String>) {
-        let ours = environment.iter().filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX));
-        self.texts.extend(ours.map(|(name, value)| Text::Environment { name: name.clone(), value: value.clone() }));
-    }
-
-    fn flags(&mut self, flags: &[String]) {
-        for flag in flags {
-            match flag.split_once('=') {
-                Some((key, value)) => {
-                    self.texts.push(Text::Flag { key: key.trim().to_owned(), value: value.trim().to_owned() });
-                }
-                None => self.problems.push(Problem {
-                    place: Place::Flag { flag: format!("--set {flag}") },
-                    key: String::new(),
-                    message: "expected section.key=value".to_owned(),
-                    hint: None,
-                }),
-            }
-        }
-    }
 }
 
 /// The document as it is put together and mended.
@@ -473,22 +312,6 @@ impl<'i> Loader<'i> {
     }
 }
 
-/// The steps of a key as it is written in TOML: `a.b."c.d"`, and `a.0.b` for list elements.
-fn steps_of(key: &str) -> Option<Vec<String>> {
-    let line = format!("{key} = 0");
-    let mut table = DeTable::parse(&line).ok()?.into_inner();
-    let mut steps = Vec::new();
-    loop {
-        let (key, value) = table.into_iter().next()?;
-        steps.push(key.into_inner().into_owned());
-        match value.into_inner() {
-            DeValue::Table(inner) => table = inner,
-            DeValue::Integer(_) => return Some(steps),
-            _ => return None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -540,6 +363,7 @@ mod tests {
 
     impl Section for Small {
         const NAME: &'static str = "small";
+        const PREFIX: &'static str = "headwater.";
         const INPUT: &'static str = "raw.small";
 
         fn topics(&self) -> Vec<crate::config::TopicRole> {

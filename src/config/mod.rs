@@ -16,16 +16,18 @@ mod reference;
 mod roles;
 mod runtime;
 mod section;
+mod sources;
 mod specs;
 mod values;
 
 pub use cluster::ClusterSection;
 pub use explain::suggest;
-pub use loader::{Attempt, Loaded, Places, Sources, attempt, load};
-pub use problem::{ConfigErrors, Invalid, Place, Position, Problem};
+pub use loader::{Attempt, Loaded, attempt, load};
+pub use problem::{ConfigErrors, Invalid, Place, Places, Position, Problem};
 pub use roles::{Role, TopicRole, TopicRoles, topic};
 pub use runtime::{
     AdminSection, DeadLettersSection, EngineSection, Input, LogKind, LogSection, Runtime, TopicOverride, TopicsSection,
 };
 pub use section::{Config, Section};
+pub use sources::Sources;
 pub use values::{Lifetime, Period, Size, ValueError};

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, and where it was written.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -115,6 +116,32 @@ impl Invalid {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+/// Where each value of a configuration was written, by key path.
+#[derive(Debug, Clone, Default)]
+pub struct Places(pub(super) BTreeMap<String, Place>);
+
+impl Places {
+    /// Where the value at `path` (such as `sources.meetup.timezone`) was written, or the nearest
+    /// table around it; [`Place::Default`] when none of them was written anywhere.
+    pub fn locate(&self, path: &str) -> Place {
+        let mut path = path;
+        loop {
+            if let Some(place) = self.0.get(path) {
+                return place.clone();
+            }
+            match path.rfind(['.', '[']).and_then(|at| path.get(..at)) {
+                Some(parent) => path = parent,
+                None => return Place::Default,
+            }
+        }
+    }
+
+    /// `invalid` together with where it was written.
+    pub fn problem(&self, invalid: Invalid) -> Problem {
+        Problem { place: self.locate(&invalid.key), key: invalid.key, message: invalid.message, hint: invalid.hint }
     }
 }
 

@@ -13,11 +13,17 @@ use crate::dataflow::buffer::{json, text};
 /// The format version in front of every row and state record.
 pub const FORMAT: u8 = 1;
 
+/// Writes the value of a row.
+type ValueOf<K, V> = dyn Fn(&K, &V) -> Bytes + Send + Sync;
+
+/// Reads a key and a value.
+type Read<R> = dyn Fn(&[u8], &[u8]) -> Result<R, String> + Send + Sync;
+
 /// How a row becomes a record. `route` gives where all differences of a key are brought together.
 pub struct Codec<K, V> {
     pub(crate) route: Arc<dyn Fn(&K) -> u64 + Send + Sync>,
     pub(crate) key: Arc<dyn Fn(&K) -> Bytes + Send + Sync>,
-    pub(crate) value: Arc<dyn Fn(&K, &V) -> Bytes + Send + Sync>,
+    pub(crate) value: Arc<ValueOf<K, V>>,
 }
 
 impl<K, V> Clone for Codec<K, V> {
@@ -50,7 +56,7 @@ impl<K: 'static, V: 'static> Codec<K, V> {
 }
 
 /// How records of a state are read back.
-pub struct Reader<R>(pub(crate) Arc<dyn Fn(&[u8], &[u8]) -> Result<R, String> + Send + Sync>);
+pub struct Reader<R>(pub(crate) Arc<Read<R>>);
 
 impl<R> Clone for Reader<R> {
     fn clone(&self) -> Self {

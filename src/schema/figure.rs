@@ -17,6 +17,9 @@ pub struct GaugeSpec {
     pub help: &'static str,
 }
 
+/// Makes a number of gauges.
+type FromGauges = dyn Fn(&dyn Fn(Gauge) -> i64) -> i64 + Send + Sync;
+
 /// A number that the console and the summary show, made of gauges.
 #[derive(Clone)]
 pub struct Figure {
@@ -24,7 +27,7 @@ pub struct Figure {
     pub key: &'static str,
     /// What people read after the number, such as `events`.
     pub label: &'static str,
-    pub(super) value: Arc<dyn Fn(&dyn Fn(Gauge) -> i64) -> i64 + Send + Sync>,
+    pub(super) value: Arc<FromGauges>,
 }
 
 impl Figure {

@@ -27,7 +27,7 @@ pub use codec::{Codec, FORMAT, Reader, Versioned, json_codec, known_format, read
 pub use figure::{Figure, Gauge, GaugeSpec, Gauges};
 pub use handle::{Counted, Fact, Facts, Family, RowTopic, Rows, State, Table};
 pub use headwater_flow::position::topic_digest;
-pub use spec::{Guard, InputPosition, Spec, WhenLost};
+pub use spec::{Guard, InputPosition, PositionsOf, Spec, WhenLost, WordsOn};
 
 use crate::config::{Invalid, Role, TopicRole};
 

@@ -5,6 +5,12 @@ use serde::Deserialize;
 
 use super::catalog::TopicId;
 
+/// Reads the value of a state record for the input records that it proves to have been read.
+pub type PositionsOf = fn(value: &[u8]) -> Vec<InputPosition>;
+
+/// A few words on a row, from its value.
+pub type WordsOn = fn(value: &[u8]) -> Option<String>;
+
 /// How a topic is treated. Every field has a default that suits most topics.
 ///
 /// ```
@@ -31,9 +37,9 @@ pub struct Spec {
     pub when_lost: WhenLost,
     /// Of a state: which input records a record of it proves to have been read. Used where the progress
     /// was lost.
-    pub positions: Option<fn(value: &[u8]) -> Vec<InputPosition>>,
+    pub positions: Option<PositionsOf>,
     /// A few words that tell a person what a row is, such as its title, from its value.
-    pub example: Option<fn(value: &[u8]) -> Option<String>>,
+    pub example: Option<WordsOn>,
 }
 
 impl Default for Spec {

@@ -6,16 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use discovery::Figures;
 use discovery::config::{Config, Sections};
 use discovery::discovery::Discovery;
 use discovery::generate::{GenerateConfig, Generator, Shape, source_config_toml};
-use discovery::run::engine_options;
 use headwater::config::{Sources, load};
-use headwater::console::Figures;
 use headwater::engine::correction::Report;
-use headwater::engine::{EngineError, EngineOptions, Preview, preview, start};
+use headwater::engine::{Engine, EngineError, EngineOptions, Preview, preview, start};
 use headwater::error::Fault;
 use headwater::log::{LogRecord, NewRecord};
+use headwater::program::Program;
+use headwater::run::{Declared, declare, engine_options};
+use headwater::schema::Topic;
 use headwater_operators::listing::Ratio;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -81,27 +83,32 @@ struct Way {
 const REBUILD: Way = Way { rebuild: true, consent: true };
 const UNASKED: Way = Way { rebuild: false, consent: false };
 
-fn options(harness: &Harness, way: Way) -> EngineOptions {
-    let mut options = engine_options(&harness.config, true, way.consent);
+fn discovery(harness: &Harness, way: Way) -> (EngineOptions, Program) {
+    let Declared { catalog, program } =
+        declare::<Discovery>(&harness.config).unwrap_or_else(|invalid| panic!("{invalid:?}"));
+    let mut options = engine_options(&harness.config.runtime, &catalog, true, way.consent);
     options.rebuild = way.rebuild;
     options.workers = 2;
-    options
+    (options, program)
 }
 
-fn discovery(config: &Config) -> Arc<Discovery> {
-    Arc::new(Discovery::new(config).unwrap_or_else(|invalid| panic!("{invalid:?}")))
+fn started(harness: &Harness, way: Way) -> Engine {
+    let (options, program) = discovery(harness, way);
+    start(Arc::clone(&harness.log), options, program).unwrap()
 }
 
 /// Runs until everything is processed; what was corrected at the start.
 fn run(harness: &Harness, way: Way) -> Result<Option<Report>, EngineError> {
-    let engine = start(Arc::clone(&harness.log), options(harness, way), discovery(&harness.config))?;
+    let (options, program) = discovery(harness, way);
+    let engine = start(Arc::clone(&harness.log), options, program)?;
     let lifecycle = Arc::clone(engine.lifecycle());
     engine.wait()?;
     Ok(lifecycle.corrections())
 }
 
 fn plan(harness: &Harness, way: Way) -> Result<Preview, EngineError> {
-    preview(Arc::clone(&harness.log), options(harness, way), discovery(&harness.config))
+    let (options, program) = discovery(harness, way);
+    preview(Arc::clone(&harness.log), options, program)
 }
 
 /// What the error says to do, checked to be about `topic`.
@@ -114,12 +121,12 @@ fn refused(harness: &Harness, way: Way, topic: &str, words: &[&str]) {
     }
 }
 
-fn ends(harness: &Harness) -> Vec<(&'static str, i64)> {
-    let end = |output: Output| {
-        let ends = harness.log.watermarks(&harness.config.runtime.full_name(output.name())).unwrap().unwrap();
-        (output.name(), ends.iter().map(|ends| ends.high).sum())
+fn ends(harness: &Harness) -> Vec<(String, i64)> {
+    let end = |topic: &Topic| {
+        let ends = harness.log.watermarks(&harness.config.runtime.full_name(&topic.name)).unwrap().unwrap();
+        (topic.name.to_string(), ends.iter().map(|ends| ends.high).sum())
     };
-    Output::ALL.into_iter().map(end).collect()
+    declare::<Discovery>(&harness.config).unwrap().catalog.topics().map(|(_, topic)| end(topic)).collect()
 }
 
 /// The tables whose rows follow from the state, by topic.
@@ -167,12 +174,12 @@ fn normal(results: &Results) -> Vec<Value> {
 fn assert_changes_exactly_what_differs(what: &str, change: impl Fn(&mut Config)) {
     let mut harness = fed(Place::Embedded);
     let before = harness.results();
-    let written: BTreeMap<&str, i64> = ends(&harness).into_iter().collect();
+    let written: BTreeMap<String, i64> = ends(&harness).into_iter().collect();
     change(&mut harness.config);
     harness.config.runtime.engine.correction_batch = 10;
     let planned = plan(&harness, UNASKED).unwrap().report.unwrap();
     let report = run(&harness, Way { consent: true, ..UNASKED }).unwrap().unwrap();
-    let now: BTreeMap<&str, i64> = ends(&harness).into_iter().collect();
+    let now: BTreeMap<String, i64> = ends(&harness).into_iter().collect();
     let after = harness.results();
     let mut total = 0;
     for ((topic, before), (_, after)) in tables(&before).into_iter().zip(tables(&after)) {
@@ -247,14 +254,14 @@ fn above_the_guard_nothing_is_written_without_consent() {
 #[test]
 fn a_plan_disturbs_no_running_instance() {
     let mut harness = fed(Place::Embedded);
-    let config = harness.config.clone();
-    let running = EngineOptions { exit_when_idle: false, ..options(&harness, UNASKED) };
-    let engine = start(Arc::clone(&harness.log), running, discovery(&config)).unwrap();
+    let (options, program) = discovery(&harness, UNASKED);
+    let running = EngineOptions { exit_when_idle: false, ..options };
+    let engine = start(Arc::clone(&harness.log), running, program).unwrap();
     harness.config.topology.score.pass = Ratio::new(0.9);
-    let settled = ends(&harness)[0];
+    let settled = ends(&harness);
     let planned = plan(&harness, UNASKED).unwrap();
     assert!(planned.report.unwrap().total() > 0);
-    assert_eq!(ends(&harness)[0], settled, "a plan writes nothing");
+    assert_eq!(ends(&harness), settled, "a plan writes nothing");
     let letters = harness.records("dead-letters").len();
     harness.produce([Input { value: Some(b"{ not JSON".to_vec()), ..FEED[0].clone() }]);
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -414,16 +421,16 @@ fn a_rebuild_that_was_interrupted_is_finished_by_the_next_start() {
     bury(&harness, "listings", 2);
     bury(&harness, "events", 3);
     set_progress(&harness, "rebuilding", json!("begun"));
-    let engine = start(Arc::clone(&harness.log), options(&harness, UNASKED), discovery(&harness.config)).unwrap();
+    let engine = started(&harness, UNASKED);
     assert!(engine.recovery.rebuild.is_some());
     engine.wait().unwrap();
     assert_same(&before, &harness.results(), "after an interrupted rebuild");
     assert_eq!(run(&harness, UNASKED).unwrap(), None);
     // One that is stopped while it reads begins again as well.
-    let stopped = start(Arc::clone(&harness.log), options(&harness, REBUILD), discovery(&harness.config)).unwrap();
+    let stopped = started(&harness, REBUILD);
     stopped.lifecycle().stop();
     stopped.wait().unwrap();
-    let engine = start(Arc::clone(&harness.log), options(&harness, UNASKED), discovery(&harness.config)).unwrap();
+    let engine = started(&harness, UNASKED);
     assert!(engine.recovery.rebuild.is_some());
     engine.wait().unwrap();
     assert_same(&before, &harness.results(), "after a stopped rebuild");
@@ -538,7 +545,7 @@ fn the_state_of_the_former_format_is_read() {
     let before = harness.results();
     assert!(before.links.len() == 21 && before.dead_letters.len() == 12 && !before.metrics.is_empty());
     // Not a record is read again, and nobody has to agree to anything.
-    let engine = start(Arc::clone(&harness.log), options(&harness, UNASKED), discovery(&harness.config)).unwrap();
+    let engine = started(&harness, UNASKED);
     assert!(engine.recovery.resumed);
     let lifecycle = Arc::clone(engine.lifecycle());
     engine.wait().unwrap();

@@ -173,14 +173,14 @@ mod tests {
             "shares":[{"state":[],"tables":[[{"topic":"p","partition":0},3]],"raw":[[{"topic":"t","partition":1},null,5]]}],
             "dealt":{"t":2}}"#;
         let agreement = Agreement::from([("workers".to_owned(), "2".to_owned())]);
-        let totals = Totals { records: 1, dead_letters: 2, listings: -3, events: 4 };
+        let totals = Totals { records: 1, dead_letters: 2, gauges: vec![-3, 4] };
         vec![
             Message::Hello(Hello { process: 1, purpose: Purpose::Data, session: u64::MAX, agreement }),
             Message::Welcome { session: 9 },
             Message::Refused { reason: "a\nb \"c\" \u{1F3B7}".to_owned() },
             Message::Ready,
             Message::Start(serde_json::from_str(orders).unwrap()),
-            Message::Beat(Beat { committed: 5, stopping: true, now_ms: 6, totals }),
+            Message::Beat(Beat { committed: 5, stopping: true, now_ms: 6, totals: totals.clone() }),
             Message::Failed(Failure { process: 2, gone: false, reason: String::new() }),
             Message::Ended(totals),
         ]

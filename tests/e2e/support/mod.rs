@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use discovery::config::{Config, Sections, topic};
+use discovery::Figures;
+use discovery::config::{Config, Sections};
 use discovery::discovery::Discovery;
-use discovery::run::engine_options;
 use headwater::config::{Sources, load};
-use headwater::console::Figures;
 use headwater::engine::progress::Progress;
 use headwater::engine::{EngineOptions, start};
 use headwater::log::{Log, LogRecord, NewRecord, Polled, Start, TopicPartition};
+use headwater::run::{Declared, declare, engine_options};
 use headwater::tools::open_log;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -106,9 +106,11 @@ impl Harness {
     pub fn run_with(&self, workers: usize, serialised: bool) -> Figures {
         let mut config = self.config.clone();
         config.runtime.workers = workers;
-        let discovery = Discovery::new(&config).unwrap_or_else(|invalid| panic!("{invalid:?}"));
-        let options = EngineOptions { serialise_exchange: serialised, ..engine_options(&config, true, true) };
-        let engine = start(Arc::clone(&self.log), options, Arc::new(discovery)).unwrap();
+        let Declared { catalog, program } =
+            declare::<Discovery>(&config).unwrap_or_else(|invalid| panic!("{invalid:?}"));
+        let options =
+            EngineOptions { serialise_exchange: serialised, ..engine_options(&config.runtime, &catalog, true, true) };
+        let engine = start(Arc::clone(&self.log), options, program).unwrap();
         let lifecycle = Arc::clone(engine.lifecycle());
         engine.wait().unwrap();
         Figures::of(&lifecycle)
@@ -116,7 +118,11 @@ impl Harness {
 
     /// How many input records are read and committed, of how many there are.
     pub fn progress(&self) -> (i64, i64) {
-        let inputs = self.config.runtime.inputs.iter().map(|input| input.topic.as_str()).chain(topic::TABLES);
+        let inputs = self.config.runtime.inputs.iter().map(|input| input.topic.as_str()).chain([
+            "places",
+            "decisions",
+            "control",
+        ]);
         let ends = inputs
             .flat_map(|topic| self.log.watermarks(&self.config.runtime.full_name(topic)).unwrap().unwrap_or_default());
         let positions = self.last_progress().map(|progress| progress.positions).unwrap_or_default();

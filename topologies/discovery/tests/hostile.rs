@@ -5,6 +5,8 @@
 mod discovery;
 #[path = "../../../fuzz/src/drive.rs"]
 mod drive;
+#[path = "../../../fuzz/src/records.rs"]
+mod records;
 #[path = "../../../fuzz/src/views.rs"]
 mod views;
 
@@ -18,4 +20,14 @@ fn configuration_files() {
 #[test]
 fn records_that_views_read() {
     drive("view_records", views::view_records);
+}
+
+#[test]
+fn records_of_state() {
+    drive("state_records", records::state_records);
+}
+
+#[test]
+fn records_of_tables() {
+    drive("table_records", records::table_records);
 }

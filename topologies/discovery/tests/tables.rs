@@ -9,14 +9,14 @@ use database::{
     Database, Place, TIMEOUT, append_with, catch_up, dead_letter_headers, log_of, put, run_to_end, start, start_with,
     tombstone,
 };
+use discovery::tables::view_spec;
 use headwater::log::TopicPartition;
 use headwater::log::memory::MemoryLog;
 use headwater::view::{ViewError, ViewOptions};
 use serde_json::{Value, json};
-use discovery::tables::view_spec;
 use xxhash_rust::xxh3::xxh3_64;
 
-#[path = "../../tests/view/database.rs"]
+#[path = "../../../tests/view/database.rs"]
 #[allow(dead_code, reason = "the tests of the runtime use more of it")]
 mod database;
 

@@ -220,7 +220,7 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use headwater::generate::GenerateConfig;
+    use crate::generate::GenerateConfig;
     use headwater::log::{Log, Reader, Start};
 
     use super::*;

@@ -42,7 +42,9 @@ use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 use xxhash_rust::xxh3::xxh3_64;
 
-pub use change::Retention;
+pub use change::{Change, Retention};
+pub use documents::Documents;
+pub use register::{Emitted, Register};
 pub use topics::{EventRow, Topics};
 
 use crate::config::{Config, Sections};

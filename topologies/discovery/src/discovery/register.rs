@@ -55,7 +55,7 @@ pub struct Register {
 
 /// Most claims on one listing that are kept. A source that gives a listing in a new document each
 /// time, under a key of its own, must not make its state grow for ever.
-const MAX_CLAIMS: usize = 32;
+pub const MAX_CLAIMS: usize = 32;
 
 #[derive(Debug)]
 struct Known {
@@ -87,6 +87,12 @@ impl Register {
     /// Number of claims on all of them.
     pub fn claims(&self) -> usize {
         self.entries.len() + self.further_claims
+    }
+
+    /// Number of claims that do not describe their listing.
+    #[cfg(test)]
+    pub fn further_claims(&self) -> usize {
+        self.further_claims
     }
 
     /// Number of listings that will leave.

@@ -1,12 +1,20 @@
 //! Documents and register together, against restarts, repeats and any order of partitions.
 
-use headwater_operators::Moment;
-use headwater_operators::extract::Extraction;
-use headwater_operators::raw::{Document, Extracted, Origin, SourceStamp};
-use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::super::documents::{Documents, Said};
-use super::*;
+use headwater_operators::extract::Extraction;
+use headwater_operators::raw::RawRecord;
+use headwater_operators::raw::{Document, Extracted, Origin, SourceStamp};
+use headwater_operators::window::Outcome;
+use headwater_operators::{Listing, ListingId, LiveListing, Moment, Shared};
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::change::{Change, Retention};
+use super::documents::{Documents, Outcome as Changes};
+use super::register::{Emitted, MAX_CLAIMS, Register};
+use super::state::ListingState;
 
 const FOR_EVER: Retention = Retention { past_events_ms: None, assumed_duration_ms: 0 };
 
@@ -100,7 +108,7 @@ impl Upserts {
     }
 
     fn apply(&mut self, told: Told, now: u64) {
-        let mut said = Said::default();
+        let mut said = Changes::default();
         let record = told.record();
         self.documents.apply(record.document(), record, now as i64, &mut said);
         let mut emitted = Emitted::default();
@@ -286,16 +294,16 @@ fn what_comes_again_and_again_has_one_timer_and_leaves_none() {
     };
     for offset in 1..100 {
         start(&mut upserts, offset, Some("cal"), if offset % 2 == 0 { "2026-05-01" } else { "2026-05-02" });
-        assert_eq!((upserts.documents.timers(), upserts.register.timers.len()), (1, 1));
+        assert_eq!((upserts.documents.timers(), upserts.register.timers()), (1, 1));
     }
     start(&mut upserts, 100, None, "2026-05-03");
-    assert_eq!((upserts.register.timers.len(), upserts.register.further_claims), (1, 1));
+    assert_eq!((upserts.register.timers(), upserts.register.further_claims()), (1, 1));
     upserts.apply(document(0, 101, Some("cal"), &[]), 1);
     assert!(upserts.documents.timers() == 0 && upserts.documents.is_empty());
-    assert_eq!((upserts.register.timers.len(), upserts.register.further_claims), (1, 0));
+    assert_eq!((upserts.register.timers(), upserts.register.further_claims()), (1, 0));
     let mut emitted = Emitted::default();
     upserts.register.expire(i64::MAX - 1, &mut emitted);
-    assert!(upserts.register.is_empty() && upserts.register.timers.is_empty());
+    assert!(upserts.register.is_empty() && upserts.register.timers() == 0);
 }
 
 #[test]

@@ -10,18 +10,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use headwater_operators::resolve::{
-    Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key,
-};
-use serde::Serialize;
-
-use crate::config::Sections;
 use headwater::cli::ConfigArgs;
 use headwater::config::Runtime;
 use headwater::dataflow::buffer::json;
 use headwater::error::{Domain, Fault};
 use headwater::log::{Log, LogError, NewRecord, Producer, read_to_end};
 use headwater::tools::{Opened, Outcome, ToolError, opened, print_result, still_read};
+use headwater_operators::resolve::{
+    Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key,
+};
+use serde::Serialize;
+
+use crate::config::Sections;
 
 /// The topic of decisions, without the prefix.
 const DECISIONS: &str = "decisions";

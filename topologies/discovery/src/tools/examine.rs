@@ -1,10 +1,11 @@
 //! What discovery knows of the records of dead letters.
 
-use crate::config::Config;
 use headwater::config::Invalid;
 use headwater::tools::dead_letters::Examine;
 use headwater_operators::extract::Extractor;
 use headwater_operators::raw::RawRecord;
+
+use crate::config::Config;
 
 /// Reads records as the topology would. The subjects of a record are the listings that it describes.
 pub struct Examiner(Extractor);

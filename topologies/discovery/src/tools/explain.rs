@@ -4,6 +4,10 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 
 use clap::Args;
+use headwater::cli::ConfigArgs;
+use headwater::error::{Domain, Fault};
+use headwater::log::Log;
+use headwater::tools::{Opened, Outcome, ToolError, opened_or_made, print_result};
 use headwater_operators::extract::Extractor;
 use headwater_operators::raw::{Origin, RawRecord};
 use headwater_operators::resolve::block::{KeyKind, common_kinds};
@@ -16,10 +20,6 @@ use super::decide;
 use super::decide::describe;
 use super::evaluate::{self, EvaluateError, EvaluateOptions, Line};
 use crate::config::Config;
-use headwater::cli::ConfigArgs;
-use headwater::error::{Domain, Fault};
-use headwater::log::Log;
-use headwater::tools::{Opened, Outcome, ToolError, opened_or_made, print_result};
 
 /// One of the two listings, as the command line names it.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,6 +5,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use headwater::cli::ConfigArgs;
+use headwater::log::Log;
+use headwater::tools::{Opened, Outcome, ToolError, opened_or_made, print_result};
 use headwater_operators::ListingId;
 use headwater_operators::resolve::model::{FEATURES, Found};
 use headwater_operators::resolve::train::{Example, Training, train};
@@ -15,9 +18,6 @@ use super::evaluate::measure::Counts;
 use super::evaluate::truth::{Label, Pair, read_pairs};
 use super::evaluate::{self, EvaluateError, EvaluateOptions, Resolved, Scores};
 use crate::config::Config;
-use headwater::cli::ConfigArgs;
-use headwater::log::Log;
-use headwater::tools::{Opened, Outcome, ToolError, opened_or_made, print_result};
 
 /// What to train on.
 #[derive(Debug, Clone, Default)]

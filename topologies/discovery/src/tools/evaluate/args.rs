@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-
-use super::{EvaluateOptions, evaluate};
 use headwater::cli::ConfigArgs;
 use headwater::tools::{Opened, Outcome, opened_or_made, print_line};
+
+use super::judge::{EvaluateOptions, evaluate};
 
 /// `headwater evaluate`.
 #[derive(Debug, Clone, Args)]

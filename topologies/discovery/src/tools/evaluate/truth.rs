@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use headwater::tools::ToolError;
 use headwater_operators::ListingId;
 use serde::{Deserialize, Serialize};
 
-use super::EvaluateError;
-use headwater::tools::ToolError;
+use super::error::EvaluateError;
 
 /// What a labelled pair is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
