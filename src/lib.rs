@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod console;
 pub mod dataflow;
+pub mod driver;
 pub mod engine;
 pub mod error;
 pub mod fail_point;

@@ -872,3 +872,43 @@ fn declared_indexes_serve_queries() {
         }
     }
 }
+
+/// Somebody's own SQL views do not keep a view from making its tables: they stay where their tables can
+/// stay, and go where these have to.
+#[test]
+fn own_sql_views_do_not_end_the_view() {
+    for database in Database::all(&library()) {
+        let log = log_of(&library());
+        fill(&log);
+        run_to_end(&database, &log);
+        database.execute("CREATE VIEW titles AS SELECT title FROM works");
+        database.execute("CREATE VIEW loud_titles AS SELECT upper(title) AS title FROM titles");
+        // A table is missing; the one that the views read is not.
+        database.execute("DROP TABLE notes");
+        let status = run_to_end(&database, &log);
+        assert_eq!((status.records, database.count("notes"), database.count("aliases")), (4, 1, 1));
+        assert_eq!(database.query("SELECT title FROM loud_titles"), ["JAZZ NIGHT"]);
+        // So it is while the view runs.
+        let view = start(&database, &log);
+        catch_up(&view, &log);
+        database.execute("DROP TABLE notes");
+        put(&log, NOTES, &id(12), &json!({"format": 1, "order": 1, "text": "below"}));
+        let deadline = Instant::now() + TIMEOUT;
+        let notes = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| database.count("notes")));
+        while view.failure().is_none() && Instant::now() < deadline && notes().unwrap_or(0) < 2 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        catch_up(&view, &log);
+        view.stop().unwrap();
+        assert_eq!((database.count("notes"), database.count("works")), (2, 1));
+        assert_eq!(database.query("SELECT title FROM loud_titles"), ["JAZZ NIGHT"]);
+        // Tables that are laid out otherwise have to go, and the views of Postgres with them.
+        let changed = database.with(later::library());
+        assert_eq!(run_to_end(&changed, &log).records, 5);
+        let views = match database.is_postgres() {
+            true => "SELECT count(*) FROM pg_views WHERE schemaname = current_schema()",
+            false => "SELECT count(*) FROM sqlite_schema WHERE type = 'view'",
+        };
+        assert_eq!(database.query(views), [if database.is_postgres() { "0" } else { "2" }]);
+    }
+}

@@ -136,7 +136,6 @@ fn read_table(log: &dyn Log, topic: &str, cut: Option<Epoch>) -> Result<HashMap<
     Ok(table)
 }
 
-#[cfg(test)]
 impl FromIterator<OutRecord> for HeldRows {
     /// As if they had been read.
     fn from_iter<I: IntoIterator<Item = OutRecord>>(rows: I) -> Self {

@@ -15,7 +15,8 @@
 //! | `start`, `options`, `running` | a start, its settings, and what it gives |
 //! | `recovery`, `orders`, `progress` | what was committed, and what follows from it |
 //! | `correction` | what the outputs lack of what the state implies |
-//! | `worker`, `source`, `watermark`, `timestamps` | from the log into the dataflow |
+//! | `worker`, `watermark`, `timestamps` | the dataflow, and time in it |
+//! | `source`, `reading`, `input`, `pace`, `growth` | from the log into the dataflow |
 //! | `seal`, `committer`, `marks`, `members`, `shrink` | from the dataflow into the log |
 //! | `lifecycle`, `meters` | what the threads share and what they count |
 //! | `cluster` | several processes |
@@ -24,27 +25,33 @@ mod cluster;
 mod committer;
 pub mod correction;
 mod error;
+mod growth;
+pub(crate) mod input;
 pub mod lifecycle;
 mod marks;
 mod members;
 pub mod meters;
 mod options;
 mod orders;
+mod pace;
 pub mod progress;
+mod reading;
 pub mod recovery;
 mod running;
 mod seal;
 mod shrink;
 mod source;
 mod start;
-mod timestamps;
-mod watermark;
+pub(crate) mod timestamps;
+pub(crate) mod watermark;
 mod worker;
 
 pub use cluster::ClusterOptions;
 pub use error::EngineError;
+pub use input::InputTopic;
 pub use members::SpecOf;
 pub use options::EngineOptions;
+pub use pace::Pace;
 pub use running::{Engine, RecoverySummary};
-pub use source::{InputTopic, Pace};
+
 pub use start::{Preview, preview, start};

@@ -7,8 +7,9 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cluster::{Agreement, ClusterOptions};
+use super::input::InputTopic;
 use super::members::SpecOf;
-use super::source::{InputTopic, Pace};
+use super::pace::Pace;
 use crate::dataflow::TopicNames;
 use crate::log::Log;
 use crate::program::Fingerprints;

@@ -9,10 +9,11 @@ use headwater_flow::Epoch;
 use serde::{Deserialize, Serialize};
 
 use super::error::EngineError;
+use super::input::Share;
 use super::options::EngineOptions;
 use super::progress::Positions;
 use super::recovery::{Plan, partitions};
-use super::source::Share;
+
 use super::watermark::Behind;
 use crate::dataflow::Recovery;
 use crate::log::{Log, TopicPartition};

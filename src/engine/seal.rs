@@ -9,7 +9,8 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 
-use super::source::{PositionReport, Restored};
+use super::input::PositionReport;
+use super::source::Restored;
 use crate::dataflow::OutRecord;
 
 /// Everything between two frontiers.

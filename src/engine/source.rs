@@ -8,7 +8,7 @@
 //! ```
 //!
 //! In a rebuild raw records that had been read before are read again, at epochs before the one of
-//! the restored state; see `upsert` for what becomes of them.
+//! the restored state; [`Flow::raw`](crate::dataflow::Flow::raw) holds them back until then.
 //!
 //! An epoch closes every `interval`, or when it holds its share of the bytes that may be in flight, so that
 //! one is read while others are worked on and committed; while too many epochs wait for their commit it
@@ -20,72 +20,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
-use headwater_flow::{Epoch, Origin, RawRecord};
-use smol_str::SmolStr;
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
+use headwater_flow::{Epoch, RawRecord};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
-use timely::scheduling::SyncActivator;
-use xxhash_rust::xxh3::xxh3_64;
 
-use super::error::EngineError;
-use super::lifecycle::{Lifecycle, PanicGuard};
+use super::growth::Growth;
+use super::input::{InputTopic, PositionReport, Share};
+use super::lifecycle::Lifecycle;
 use super::meters::InputMeters;
+use super::pace::{Pace, epoch_of_clock, next_epoch};
+use super::reading::{Message, READ_AHEAD, Readings, spawn_reader};
 use super::timestamps::Timestamps;
 use crate::dataflow::epoch_of;
-use crate::error::Fault;
 use crate::fail_point::FailPoint;
-use crate::log::{Log, LogRecord, Polled, Reader, Start, TopicPartition};
-
-/// When epochs close and how much may be under way.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    /// How long an epoch stays open.
-    pub interval: Duration,
-    /// How many closed epochs may wait for their commit, per worker.
-    pub max_epochs: usize,
-    /// How many bytes may be read and not committed, per worker.
-    pub max_bytes: usize,
-}
-
-/// A raw input topic.
-#[derive(Debug, Clone)]
-pub struct InputTopic {
-    /// Source of records without a `source` header.
-    pub source: Option<SmolStr>,
-    /// Content type of records without a `content-type` header.
-    pub content_type: Option<SmolStr>,
-}
-
-/// What one worker reads.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Share {
-    /// Partitions of the state topics, read once to their ends.
-    pub state: Vec<TopicPartition>,
-    /// Partitions of the table topics, with the position up to which they were known.
-    pub tables: Vec<(TopicPartition, i64)>,
-    /// Partitions of the raw topics: where to go on (`None`: from the beginning), and the greatest
-    /// timestamp read before.
-    pub raw: Vec<(TopicPartition, Option<i64>, Option<i64>)>,
-}
-
-/// How far a partition has been read at the end of an epoch.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct PositionReport {
-    /// Full topic name.
-    pub topic: Arc<str>,
-    /// Partition.
-    pub partition: i32,
-    /// Where reading goes on.
-    pub next: i64,
-    /// Greatest record timestamp read; `None` for tables, which have no part in the watermark.
-    pub max_timestamp: Option<i64>,
-    /// The end that a partition found while running had then: what the watermark waits for.
-    pub found_with_end: Option<i64>,
-}
+use crate::log::{Log, LogRecord, Polled, TopicPartition};
 
 /// The streams of one source.
 pub struct SourceStreams<'s> {
@@ -108,16 +60,6 @@ pub struct SourceStreams<'s> {
 pub struct Restored {
     /// Its worker.
     pub worker: usize,
-}
-
-enum Message {
-    Batch(Vec<Polled>),
-    /// State and tables have been read to their ends.
-    Restored,
-    /// The raw topics have been read up to the positions.
-    Reread,
-    /// A raw partition appeared, with this end; its records will follow.
-    Found(TopicPartition, i64),
 }
 
 /// Settings of a source.
@@ -149,30 +91,6 @@ enum Then {
     Wait,
     /// Nothing.
     End,
-}
-
-/// Raw partitions that appear while running: who reads them, and how soon they are found.
-///
-/// Every source looks for itself, and all come to the same, without a word between them.
-#[derive(Debug, Clone)]
-pub struct Growth {
-    /// How many partitions each raw topic had when partitions were dealt.
-    pub dealt: BTreeMap<Arc<str>, i32>,
-    /// The worker that looks.
-    pub worker: usize,
-    /// The number of workers of all processes.
-    pub workers: usize,
-    /// How often it looks.
-    pub every: Duration,
-}
-
-impl Growth {
-    /// Whether a partition that was not dealt is this worker's to read.
-    fn takes(&self, at: &TopicPartition) -> bool {
-        let dealt = self.dealt.get(&at.topic).copied().unwrap_or(0);
-        let turn = xxh3_64(at.topic.as_bytes()).wrapping_add(at.partition.unsigned_abs().into());
-        at.partition >= dealt && turn % self.workers.max(1) as u64 == self.worker as u64
-    }
 }
 
 /// Starts the reader thread and builds the source operator.
@@ -554,26 +472,7 @@ impl Source {
     }
 
     fn raw_record(&self, record: LogRecord, order_ms: i64) -> RawRecord {
-        let input = self.options.inputs.get(&record.topic);
-        // A header that is no text is no reason to take the record for another source's.
-        let text = |name: &str, of_topic: Option<&SmolStr>| match record.header(name) {
-            Some(bytes) => std::str::from_utf8(bytes).ok().map(SmolStr::from),
-            None => of_topic.cloned(),
-        };
-        RawRecord {
-            source: text("source", input.and_then(|i| i.source.as_ref())),
-            content_type: text("content-type", input.and_then(|i| i.content_type.as_ref())),
-            origin: Origin {
-                topic: record.topic,
-                partition: record.partition,
-                offset: record.offset,
-                timestamp_ms: record.timestamp_ms,
-                order_ms,
-            },
-            key: record.key,
-            value: record.value,
-            headers: record.headers,
-        }
+        InputTopic::raw_record(self.options.inputs.get(&record.topic), record, order_ms)
     }
 
     fn epoch_of(&self, ms: u64) -> Epoch {
@@ -643,21 +542,6 @@ fn partition_of<'a>(record: &LogRecord, last: &'a mut Option<TopicPartition>) ->
     last.get_or_insert_with(|| TopicPartition::new(record.topic.clone(), record.partition))
 }
 
-/// The epoch that the clock shows: the beginning of its interval.
-fn epoch_of_clock(ms: u64, interval: Duration) -> Epoch {
-    let interval = interval.as_millis().max(1) as u64;
-    ms / interval * interval
-}
-
-/// The epoch after `epoch` at `now`, or itself while it is not over. A full one is over at once. Epochs
-/// that have not moved by the interval for two of them do so whatever the clock shows: one that was set
-/// back must not keep them where they are until it has caught up.
-fn next_epoch(epoch: Epoch, now: u64, interval: Duration, since_step: Duration, full: bool) -> Epoch {
-    let overdue = if since_step >= interval * 2 { interval.as_millis().max(1) as u64 } else { 0 };
-    let least = if full { overdue.max(1) } else { overdue };
-    epoch_of_clock(now, interval).max(epoch + least)
-}
-
 enum Next {
     Polled(Polled),
     PhaseEnds,
@@ -673,236 +557,3 @@ const EPOCHS_IN_FLIGHT: usize = 4;
 
 /// An epoch with fewer bytes is never full: there must not be more of them than milliseconds.
 const LEAST_FULL_EPOCH: usize = 1 << 20;
-
-/// How many polls wait for the source, at most.
-const READ_AHEAD: usize = 4;
-
-/// How many bytes one poll asks for.
-const POLL_BYTES: usize = 1 << 20;
-
-fn spawn_reader(
-    log: Arc<dyn Log>,
-    readings: Readings,
-    growth: Growth,
-    sender: Sender<Message>,
-    activator: SyncActivator,
-    lifecycle: Arc<Lifecycle>,
-) {
-    let on_failure = Arc::clone(&lifecycle);
-    let work = move || {
-        let _guard = PanicGuard::new("a reader", &lifecycle);
-        let feed = Feed { sender, activator, growth, lifecycle: Arc::clone(&lifecycle) };
-        if let Err(error) = feed.run(&*log, &readings) {
-            lifecycle.fail(error);
-        }
-    };
-    if let Err(error) = std::thread::Builder::new().name("reader".to_owned()).spawn(work) {
-        on_failure.fail(EngineError::Thread { reason: error.to_string() });
-    }
-}
-
-/// What a reader thread reads.
-struct Readings {
-    share: Share,
-    rebuilding: bool,
-}
-
-struct Feed {
-    sender: Sender<Message>,
-    activator: SyncActivator,
-    growth: Growth,
-    lifecycle: Arc<Lifecycle>,
-}
-
-impl Feed {
-    fn run(&self, log: &dyn Log, readings: &Readings) -> Result<(), EngineError> {
-        let share = &readings.share;
-        let tables = self.restore(log, share)?;
-        if readings.rebuilding {
-            self.reread(log, share)?;
-        }
-        if self.lifecycle.stopping() {
-            return Ok(());
-        }
-        let mut starts: Vec<(TopicPartition, Start)> =
-            share.raw.iter().map(|(at, next, _)| (at.clone(), next.map_or(Start::Beginning, Start::Offset))).collect();
-        starts.extend(tables.into_iter().map(|(at, next)| (at, Start::Offset(next))));
-        let mut known: BTreeSet<TopicPartition> = share.raw.iter().map(|(at, _, _)| at.clone()).collect();
-        let mut looked = Instant::now();
-        let mut reader = log.reader(&starts)?;
-        while !self.lifecycle.stopping() {
-            let batch = poll(&mut *reader)?;
-            if !batch.is_empty() && !self.send(Message::Batch(batch)) {
-                break;
-            }
-            if looked.elapsed() >= self.growth.every {
-                self.grow(log, &mut *reader, &mut known)?;
-                looked = Instant::now();
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks for raw partitions that have appeared, and reads those that are this worker's from
-    /// their beginnings.
-    fn grow(
-        &self,
-        log: &dyn Log,
-        reader: &mut dyn Reader,
-        known: &mut BTreeSet<TopicPartition>,
-    ) -> Result<(), EngineError> {
-        for topic in self.growth.dealt.keys() {
-            let ends = match log.watermarks(topic) {
-                Ok(ends) => ends.unwrap_or_default(),
-                // The log is away for a while: there is a next time.
-                Err(error) if error.may_pass() => return Ok(()),
-                Err(error) => return Err(error.into()),
-            };
-            for (partition, ends) in (0..).zip(ends) {
-                let at = TopicPartition::new(Arc::clone(topic), partition);
-                if !self.growth.takes(&at) || known.contains(&at) {
-                    continue;
-                }
-                match reader.assign(at.clone(), Start::Beginning) {
-                    Err(error) if error.may_pass() => return Ok(()),
-                    outcome => outcome?,
-                }
-                tracing::info!(topic = &**topic, partition, "a partition has appeared; it is read from its beginning");
-                known.insert(at.clone());
-                if !self.send(Message::Found(at, ends.high)) {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads state and tables to their ends; returns where the tables go on.
-    fn restore(&self, log: &dyn Log, share: &Share) -> Result<BTreeMap<TopicPartition, i64>, EngineError> {
-        let table_partitions = share.tables.iter().map(|(at, _)| at);
-        let all: Vec<(TopicPartition, Start)> =
-            share.state.iter().chain(table_partitions.clone()).map(|at| (at.clone(), Start::Beginning)).collect();
-        let mut open: BTreeSet<TopicPartition> = all.iter().map(|(at, _)| at.clone()).collect();
-        let tables: BTreeSet<TopicPartition> = table_partitions.cloned().collect();
-        let mut ends = BTreeMap::new();
-        if !open.is_empty() {
-            let mut reader = log.reader(&all)?;
-            while !open.is_empty() && !self.lifecycle.stopping() {
-                let mut batch = poll(&mut *reader)?;
-                FailPoint::RecoveryReading.reach();
-                batch.retain(|polled| keep(polled, &open, &ends));
-                for polled in &batch {
-                    if let Polled::End { partition, next } = polled {
-                        open.remove(partition);
-                        if tables.contains(partition) {
-                            ends.insert(partition.clone(), *next);
-                        }
-                    }
-                }
-                if !batch.is_empty() && !self.send(Message::Batch(batch)) {
-                    break;
-                }
-            }
-        }
-        // Stopped before the ends: what was read is not the state, and nobody may take it for that.
-        if open.is_empty() {
-            self.send(Message::Restored);
-        }
-        Ok(ends)
-    }
-
-    /// Reads the raw partitions from their beginning up to the positions.
-    fn reread(&self, log: &dyn Log, share: &Share) -> Result<(), EngineError> {
-        let mut open = BTreeMap::new();
-        for (at, next, _) in &share.raw {
-            let low =
-                log.watermarks(&at.topic)?.and_then(|ends| Some(ends.get(usize::try_from(at.partition).ok()?)?.low));
-            if let Some(next) = next.filter(|next| low.is_some_and(|low| low < *next)) {
-                open.insert(at.clone(), next);
-            }
-        }
-        let starts: Vec<_> = open.keys().map(|at| (at.clone(), Start::Beginning)).collect();
-        if !starts.is_empty() {
-            let mut reader = log.reader(&starts)?;
-            while !open.is_empty() && !self.lifecycle.stopping() {
-                let mut batch = poll(&mut *reader)?;
-                batch.retain(|polled| is_before(polled, &mut open));
-                if !batch.is_empty() && !self.send(Message::Batch(batch)) {
-                    break;
-                }
-            }
-        }
-        if open.is_empty() {
-            self.send(Message::Reread);
-        }
-        Ok(())
-    }
-
-    fn send(&self, message: Message) -> bool {
-        let sent = self.sender.send(message).is_ok();
-        sent && self.activator.activate().is_ok()
-    }
-}
-
-/// What comes after a partition's end during the restore is left to the live reader.
-fn keep(polled: &Polled, open: &BTreeSet<TopicPartition>, ends: &BTreeMap<TopicPartition, i64>) -> bool {
-    match polled {
-        Polled::End { partition, .. } => open.contains(partition),
-        Polled::Record(record) => {
-            let at = TopicPartition::new(record.topic.clone(), record.partition);
-            open.contains(&at) && !ends.contains_key(&at)
-        }
-    }
-}
-
-/// Whether a record lies before the end in `open` of its partition; takes out the partitions whose
-/// ends are reached.
-fn is_before(polled: &Polled, open: &mut BTreeMap<TopicPartition, i64>) -> bool {
-    let (at, next, is_record) = match polled {
-        Polled::Record(record) => {
-            (TopicPartition::new(record.topic.clone(), record.partition), record.offset + 1, true)
-        }
-        Polled::End { partition, next } => (partition.clone(), *next, false),
-    };
-    let Some(end) = open.get(&at).copied() else { return false };
-    if next >= end {
-        open.remove(&at);
-    }
-    is_record && next <= end
-}
-
-fn poll(reader: &mut dyn Reader) -> Result<Vec<Polled>, EngineError> {
-    let mut batch = Vec::new();
-    reader.poll(&mut batch, POLL_BYTES, Duration::from_millis(100))?;
-    Ok(batch)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const INTERVAL: Duration = Duration::from_millis(100);
-
-    #[test]
-    fn an_epoch_is_over_with_its_interval_or_when_it_is_full() {
-        let after = |now, full| next_epoch(1_000, now, INTERVAL, Duration::ZERO, full);
-        assert_eq!([after(1_099, false), after(1_100, false), after(1_234, false)], [1_000, 1_100, 1_200]);
-        assert_eq!([after(1_099, true), after(1_100, true)], [1_001, 1_100]);
-        assert_eq!(next_epoch(1_101, 1_199, INTERVAL, Duration::ZERO, false), 1_101);
-    }
-
-    #[test]
-    fn a_clock_that_was_set_back_holds_no_epoch_up_whether_full_or_not() {
-        for full in [false, true] {
-            let (mut epoch, mut stepped) = (1_000_000, 0);
-            for at in (0..10_000).step_by(50) {
-                let next = next_epoch(epoch, 5, INTERVAL, Duration::from_millis(at - stepped), full);
-                if epoch_of_clock(next, INTERVAL) != epoch_of_clock(epoch, INTERVAL) {
-                    stepped = at;
-                }
-                epoch = next;
-            }
-            assert!((1_004_000..=1_006_000).contains(&epoch), "{epoch}");
-        }
-    }
-}

@@ -15,7 +15,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use super::source::PositionReport;
+use super::input::PositionReport;
 
 /// Topic and partition.
 type PartitionKey = (Arc<str>, i32);

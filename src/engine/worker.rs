@@ -10,11 +10,14 @@ use timely::dataflow::Scope;
 use timely::worker::Worker;
 
 use super::error::EngineError;
+use super::growth::Growth;
+use super::input::InputTopic;
 use super::lifecycle::{Lifecycle, PARK, PanicGuard};
 use super::options::EngineOptions;
 use super::orders::Orders;
+use super::pace::Pace;
 use super::seal::{self, Sealed};
-use super::source::{self, Growth, InputTopic, Pace, SourceOptions};
+use super::source::{self, SourceOptions};
 use super::timestamps::Timestamps;
 use super::watermark;
 use crate::dataflow::{Context, Flow, Inputs};

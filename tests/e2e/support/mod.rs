@@ -336,5 +336,5 @@ pub fn header(record: &LogRecord, name: &str) -> String {
 
 /// A path below `tests`.
 pub fn tests_folder(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests").join(path)
 }
