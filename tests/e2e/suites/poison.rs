@@ -219,7 +219,7 @@ impl<'r> Check<'r> {
             let name = KINDS[kind].name;
             let codes: Vec<String> = codes.iter().map(|(code, count)| format!("{code} {count}")).collect();
             let live = live.get(name).copied().unwrap_or(0);
-            println!("  {name:24} {sent:7} {live:8}  {}", codes.join(", "));
+            println!("  {name:29} {sent:7} {live:8}  {}", codes.join(", "));
         }
     }
 
