@@ -214,7 +214,7 @@ impl<'r> Check<'r> {
         for (source, _) in self.live.keys() {
             *live.entry(source.strip_prefix("poison ").unwrap_or(source)).or_default() += 1;
         }
-        println!("  {:24} {:>7} {:>8}  dead letters", "kind", "sent", "listings");
+        println!("  {:29} {:>7} {:>8}  dead letters", "kind", "sent", "live");
         for (kind, (sent, codes)) in counts {
             let name = KINDS[kind].name;
             let codes: Vec<String> = codes.iter().map(|(code, count)| format!("{code} {count}")).collect();

@@ -58,6 +58,11 @@ pub trait Subject: Topology {
     /// In what two outcomes of the same stream differ, history aside.
     fn differences(expected: &Self::Results, found: &Self::Results) -> Vec<String>;
 
+    /// The same where records came late, or were counted by other windows.
+    fn differences_when_late(expected: &Self::Results, found: &Self::Results) -> Vec<String> {
+        Self::differences(expected, found)
+    }
+
     /// In what the rows differ that a start of the same state gives: history included.
     fn row_differences(before: &Self::Results, after: &Self::Results) -> Vec<String>;
 

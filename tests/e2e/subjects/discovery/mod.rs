@@ -63,6 +63,17 @@ impl Subject for Discovery {
         all
     }
 
+    fn differences_when_late(expected: &Results, found: &Results) -> Vec<String> {
+        let seen = |results: &Results| {
+            let sum: u64 = results.metrics.values().map(|row| row["seen"].as_u64().unwrap()).sum();
+            BTreeMap::from([("all windows", sum)])
+        };
+        let mut all = Vec::new();
+        compare(&mut all, "event", &events(expected), &events(found));
+        compare(&mut all, "seen", &seen(expected), &seen(found));
+        all
+    }
+
     fn row_differences(before: &Results, after: &Results) -> Vec<String> {
         let mut all = Vec::new();
         // Repeats without a key are counted as newer in a rebuild, which changes no listing.

@@ -97,6 +97,8 @@ fn tables(truth: &[TruthRow], places: &[String]) -> Vec<Input> {
     tables.push(table("places", &places[1], None));
     tables.push(table("places", &places[2], Some(json!({"key": places[2], "found": false}))));
     tables.push(table("control", "gates", Some(json!({"gates": {"pass": 0.75}}))));
+    // In the end the gates are those of the configuration.
+    tables.push(table("control", "gates", None));
     tables
 }
 
