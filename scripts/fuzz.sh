@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../fuzz"
 
-readonly OPERATORS=(icalendar jsonld mapped recurrence text_dates envelope sanitize)
+readonly OPERATORS=(icalendar jsonld mapped charsets recurrence text_dates envelope sanitize)
 readonly RUNTIME=(config stored_log damaged_file state_records table_records)
 readonly TOPOLOGIES=(view_records)
 

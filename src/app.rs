@@ -132,7 +132,7 @@ mod tests {
         Sum,
     }
 
-    impl Tools<Counting> for OwnTools {
+    impl Tools for OwnTools {
         fn run(self) -> ExitCode {
             ExitCode::from(7)
         }

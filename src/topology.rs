@@ -28,7 +28,7 @@ pub trait Topology: Sized + Send + Sync + 'static {
     /// Its own sections of the configuration.
     type Config: Section;
     /// Its own tools, [`NoTools`] for most.
-    type Tools: Tools<Self>;
+    type Tools: Tools;
 
     /// Declares its topics in `schema`, and prepares what it needs to build.
     ///
@@ -89,8 +89,8 @@ pub trait Companion {
     fn stop(self: Box<Self>) -> Result<(), Box<dyn Fault>>;
 }
 
-/// Tools of the topology `T` beside those of the runtime.
-pub trait Tools<T>: Subcommand {
+/// Tools of a topology beside those of the runtime.
+pub trait Tools: Subcommand {
     /// Runs one; errors are printed.
     fn run(self) -> ExitCode;
 }
@@ -99,7 +99,7 @@ pub trait Tools<T>: Subcommand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum NoTools {}
 
-impl<T> Tools<T> for NoTools {
+impl Tools for NoTools {
     fn run(self) -> ExitCode {
         match self {}
     }

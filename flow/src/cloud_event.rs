@@ -71,10 +71,10 @@ fn structured(mut envelope: Value) -> Result<Opened, Unusable> {
     let data = match (envelope["data"].take(), &envelope["data_base64"]) {
         (Value::Null, Value::Null) => return Err(missing("data")),
         (Value::Null, Value::String(text)) => {
-            let invalid = |error| Unusable::new(DeadLetterCode::InvalidField, format!("data_base64: {error}"));
+            let invalid = |error| Unusable::new(DeadLetterCode::INVALID_FIELD, format!("data_base64: {error}"));
             json::parse_bytes(&STANDARD.decode(text).map_err(invalid)?)?
         }
-        (Value::Null, _) => return Err(Unusable::new(DeadLetterCode::InvalidField, "data_base64 is no text")),
+        (Value::Null, _) => return Err(Unusable::new(DeadLetterCode::INVALID_FIELD, "data_base64 is no text")),
         (data, _) => data,
     };
     Ok(Opened { data, time })
@@ -107,14 +107,14 @@ fn check_required(text: impl Fn(&str) -> Result<Option<String>, Unusable>) -> Re
         let Some(value) = text(name)? else { return Err(missing(name)) };
         if name == "specversion" && value != VERSION {
             let reason = format!("a CloudEvent of version {value:?}; {VERSION} is read");
-            return Err(Unusable::new(DeadLetterCode::InvalidField, reason));
+            return Err(Unusable::new(DeadLetterCode::INVALID_FIELD, reason));
         }
     }
     Ok(())
 }
 
 fn missing(name: &str) -> Unusable {
-    Unusable::new(DeadLetterCode::MissingField, format!("the CloudEvent has no {name:?}"))
+    Unusable::new(DeadLetterCode::MISSING_FIELD, format!("the CloudEvent has no {name:?}"))
 }
 
 /// A content type without its parameters.
@@ -130,7 +130,7 @@ fn check_json(essence: &str) -> Result<(), Unusable> {
     match json && !batch {
         true => Ok(()),
         false => {
-            Err(Unusable::new(DeadLetterCode::UnknownContentType, format!("{essence:?} is not read here; JSON is")))
+            Err(Unusable::new(DeadLetterCode::UNKNOWN_CONTENT_TYPE, format!("{essence:?} is not read here; JSON is")))
         }
     }
 }
@@ -176,22 +176,22 @@ mod tests {
     fn what_an_envelope_lacks_is_told() {
         for name in ["specversion", "id", "source", "type", "data"] {
             let without = enveloped(|envelope| drop(envelope[name].take()));
-            assert_eq!(without, Err(DeadLetterCode::MissingField), "{name}");
+            assert_eq!(without, Err(DeadLetterCode::MISSING_FIELD), "{name}");
         }
         let set = |name: &'static str, value: Value| enveloped(|envelope| envelope[name] = value);
-        assert_eq!(set("specversion", json!("0.3")), Err(DeadLetterCode::InvalidField));
-        assert_eq!(set("id", json!([])), Err(DeadLetterCode::InvalidField));
-        assert_eq!(set("time", json!("noon")), Err(DeadLetterCode::InvalidField));
-        assert_eq!(set("datacontenttype", json!("text/xml")), Err(DeadLetterCode::UnknownContentType));
+        assert_eq!(set("specversion", json!("0.3")), Err(DeadLetterCode::INVALID_FIELD));
+        assert_eq!(set("id", json!([])), Err(DeadLetterCode::INVALID_FIELD));
+        assert_eq!(set("time", json!("noon")), Err(DeadLetterCode::INVALID_FIELD));
+        assert_eq!(set("datacontenttype", json!("text/xml")), Err(DeadLetterCode::UNKNOWN_CONTENT_TYPE));
         let in_base64 = |value: Value| {
             enveloped(|envelope| {
                 envelope["data"].take();
                 envelope["data_base64"] = value;
             })
         };
-        assert_eq!(in_base64(json!("%")), Err(DeadLetterCode::InvalidField));
-        assert_eq!(in_base64(json!(7)), Err(DeadLetterCode::InvalidField));
-        assert_eq!(in_base64(json!(STANDARD.encode("{"))), Err(DeadLetterCode::Malformed));
+        assert_eq!(in_base64(json!("%")), Err(DeadLetterCode::INVALID_FIELD));
+        assert_eq!(in_base64(json!(7)), Err(DeadLetterCode::INVALID_FIELD));
+        assert_eq!(in_base64(json!(STANDARD.encode("{"))), Err(DeadLetterCode::MALFORMED));
     }
 
     #[test]
@@ -203,10 +203,10 @@ mod tests {
         let dashes: Vec<(&str, &str)> = dashes.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         assert_eq!(open(&record(None, &dashes, "[]")).unwrap().data, json!([]));
         let code = |kind, headers: &[_]| open(&record(kind, headers, "{}")).map_err(|wrong| wrong.code);
-        assert_eq!(code(None, &HEADERS[..3]), Err(DeadLetterCode::MissingField));
-        assert_eq!(code(Some("image/png"), &HEADERS), Err(DeadLetterCode::UnknownContentType));
+        assert_eq!(code(None, &HEADERS[..3]), Err(DeadLetterCode::MISSING_FIELD));
+        assert_eq!(code(Some("image/png"), &HEADERS), Err(DeadLetterCode::UNKNOWN_CONTENT_TYPE));
         let late = [&HEADERS[..], &[("ce_time", "noon")]].concat();
-        assert_eq!(code(None, &late), Err(DeadLetterCode::InvalidField));
+        assert_eq!(code(None, &late), Err(DeadLetterCode::INVALID_FIELD));
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(open(&record(Some("application/x+json"), &[], "7")).unwrap().data, json!(7));
         for refused in ["text/calendar", "application/cloudevents-batch+json"] {
             let code = open(&record(Some(refused), &[], "[]")).unwrap_err().code;
-            assert_eq!(code, DeadLetterCode::UnknownContentType, "{refused}");
+            assert_eq!(code, DeadLetterCode::UNKNOWN_CONTENT_TYPE, "{refused}");
         }
     }
 }

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 use timely::dataflow::operators::{Capability, InputCapability};
-use timely::progress::Antichain;
 use timely::progress::frontier::{AntichainRef, MutableAntichain};
 
 use crate::Epoch;
@@ -20,6 +19,37 @@ pub type Capabilities = SmallVec<[Capability<Epoch>; 3]>;
 ///
 /// NB: batches arrive in any order, and state must change in the order of epochs. So an operator puts
 /// its input here first and changes its state by what [`next`](Self::next) returns.
+///
+/// An operator that numbers what comes, in the order of epochs:
+///
+/// ```
+/// use headwater_flow::Epoch;
+/// use headwater_flow::epochs::CompleteEpochs;
+/// use timely::dataflow::channels::pact::Pipeline;
+/// use timely::dataflow::operators::generic::operator::Operator;
+/// use timely::dataflow::operators::vec::{Delay, ToStream};
+/// use timely::dataflow::operators::{Capture, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     let names = ["late", "early"].to_stream(scope).delay(|name, _| if *name == "late" { 2 } else { 1 });
+///     let numbered = names.unary_frontier(Pipeline, "Number", |_capability, _info| {
+///         let mut epochs: CompleteEpochs<Vec<&str>> = CompleteEpochs::new(1);
+///         let mut count = 0;
+///         move |(input, frontier), out| {
+///             input.for_each(|capability, data| epochs.now(&capability).append(data));
+///             while let Some(complete) = epochs.next([frontier]) {
+///                 for name in complete.input {
+///                     count += 1;
+///                     out.session(&complete.capabilities[0]).give((count, name));
+///                 }
+///             }
+///         }
+///     });
+///     numbered.capture()
+/// });
+/// let all: Vec<(Epoch, Vec<(i32, &str)>)> = captured.extract();
+/// assert_eq!(all, [(1, vec![(1, "early")]), (2, vec![(2, "late")])]);
+/// ```
 pub struct CompleteEpochs<I> {
     outputs: usize,
     waiting: BTreeMap<Epoch, (Capabilities, I)>,
@@ -72,11 +102,6 @@ pub fn least(frontier: AntichainRef<'_, Epoch>) -> Option<Epoch> {
     frontier.iter().min().copied()
 }
 
-/// The lower one of two frontiers.
-pub fn lower(a: AntichainRef<'_, Epoch>, b: AntichainRef<'_, Epoch>) -> Antichain<Epoch> {
-    a.iter().chain(b.iter()).copied().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use timely::dataflow::StreamVec;
@@ -123,6 +148,5 @@ mod tests {
         assert_eq!(epochs.next([&open, &closed]).map(|one| (one.epoch, one.input)), Some((4, 7)));
         assert!(epochs.next([&open, &closed]).is_none());
         assert_eq!(least(open.frontier()), Some(5));
-        assert_eq!(lower(open.frontier(), closed.frontier()).elements(), [5]);
     }
 }

@@ -15,7 +15,7 @@ use crate::{DeadLetterCode, RawRecord, Unusable};
 /// A record without a value, and what is not the JSON of a `T`.
 pub fn parse<T: DeserializeOwned>(record: &RawRecord) -> Result<T, Unusable> {
     match record.value.as_deref() {
-        None | Some([]) => Err(Unusable::new(DeadLetterCode::EmptyRecord, "there is no value")),
+        None | Some([]) => Err(Unusable::new(DeadLetterCode::EMPTY_RECORD, "there is no value")),
         Some(value) => parse_bytes(value),
     }
 }
@@ -30,7 +30,7 @@ pub fn parse_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unusable> {
         Ok(text) => serde_json::from_str(text),
         Err(_) => serde_json::from_slice(bytes),
     };
-    parsed.map_err(|error| Unusable::new(DeadLetterCode::Malformed, format!("not the JSON that is read here: {error}")))
+    parsed.map_err(|error| Unusable::new(DeadLetterCode::MALFORMED, format!("not the JSON that is read here: {error}")))
 }
 
 /// Where a field is in a JSON document: a JSON Pointer (RFC 6901), such as `/attendee/id`. The empty one is
@@ -118,7 +118,7 @@ impl Pointer {
     }
 
     fn invalid(&self, wrong: impl fmt::Display) -> Unusable {
-        self.at(Unusable::new(DeadLetterCode::InvalidField, wrong.to_string()))
+        self.at(Unusable::new(DeadLetterCode::INVALID_FIELD, wrong.to_string()))
     }
 
     fn at(&self, wrong: Unusable) -> Unusable {
@@ -150,10 +150,10 @@ impl<'de> Deserialize<'de> for Pointer {
 pub fn check_id(id: &str) -> Result<(), Unusable> {
     if id.len() > LONGEST_ID {
         let reason = format!("an id of {} bytes, more than {LONGEST_ID}", id.len());
-        return Err(Unusable::new(DeadLetterCode::StringTooLong, reason));
+        return Err(Unusable::new(DeadLetterCode::STRING_TOO_LONG, reason));
     }
     if id.is_empty() || id.chars().any(char::is_control) {
-        return Err(Unusable::new(DeadLetterCode::InvalidField, "an id that is empty or holds control characters"));
+        return Err(Unusable::new(DeadLetterCode::INVALID_FIELD, "an id that is empty or holds control characters"));
     }
     Ok(())
 }
@@ -199,7 +199,7 @@ mod tests {
             assert_eq!(text(nothing), Ok(None), "{nothing}");
         }
         let wrong = text("/a/b~1c/4").unwrap_err();
-        assert_eq!(wrong.code, DeadLetterCode::InvalidField);
+        assert_eq!(wrong.code, DeadLetterCode::INVALID_FIELD);
         assert!(wrong.reason.contains("/a/b~1c/4") && wrong.reason.contains("true or false"), "{}", wrong.reason);
         assert_eq!(Pointer::to("b/c").find(&document["a"]), Some(&document["a"]["b/c"]));
     }
@@ -214,7 +214,7 @@ mod tests {
         for wrong in
             [json!("tomorrow"), json!(1.5), json!(i64::MAX), json!([]), json!("-000001-01-01T00:00:00Z"), json!("")]
         {
-            assert_eq!(time(wrong.clone()).unwrap_err().code, DeadLetterCode::InvalidField, "{wrong}");
+            assert_eq!(time(wrong.clone()).unwrap_err().code, DeadLetterCode::INVALID_FIELD, "{wrong}");
         }
     }
 
@@ -222,8 +222,8 @@ mod tests {
     fn ids_are_short_and_printable() {
         let id = |value: Value| Pointer::to("id").id(&json!({ "id": value })).map_err(|wrong| wrong.code);
         assert_eq!(id(json!("r-ü")), Ok(Some("r-ü".to_owned())));
-        assert_eq!(id(json!("x".repeat(513))), Err(DeadLetterCode::StringTooLong));
-        assert_eq!(id(json!("a\u{7}b")), Err(DeadLetterCode::InvalidField));
+        assert_eq!(id(json!("x".repeat(513))), Err(DeadLetterCode::STRING_TOO_LONG));
+        assert_eq!(id(json!("a\u{7}b")), Err(DeadLetterCode::INVALID_FIELD));
     }
 
     #[test]
@@ -233,10 +233,10 @@ mod tests {
             parse::<Value>(&record).map_err(|wrong| wrong.code)
         };
         assert_eq!(code(Some(b"{\"a\":1}")), Ok(json!({"a": 1})));
-        assert_eq!(code(None), Err(DeadLetterCode::EmptyRecord));
-        assert_eq!(code(Some(b"")), Err(DeadLetterCode::EmptyRecord));
+        assert_eq!(code(None), Err(DeadLetterCode::EMPTY_RECORD));
+        assert_eq!(code(Some(b"")), Err(DeadLetterCode::EMPTY_RECORD));
         for malformed in [b"{".as_slice(), b"\xff\xfe", b"{} {}", &[b'['; 100_000]] {
-            assert_eq!(code(Some(malformed)), Err(DeadLetterCode::Malformed));
+            assert_eq!(code(Some(malformed)), Err(DeadLetterCode::MALFORMED));
         }
     }
 }

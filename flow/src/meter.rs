@@ -14,9 +14,6 @@ pub struct EntryMeter {
     entries: Arc<AtomicI64>,
 }
 
-/// Former name, for operators.
-pub use EntryMeter as Held;
-
 thread_local! {
     static MADE: RefCell<Vec<EntryMeter>> = const { RefCell::new(Vec::new()) };
 }

@@ -31,22 +31,11 @@ impl Unusable {
     ///
     /// let origin = Origin { topic: "raw".into(), partition: 0, offset: 7, timestamp_ms: 0, order_ms: 0 };
     /// let record = RawRecord { origin, value: Some(b"{".into()), ..RawRecord::default() };
-    /// let letter = Unusable::new(DeadLetterCode::Malformed, "not JSON").letter(record);
+    /// let letter = Unusable::new(DeadLetterCode::MALFORMED, "not JSON").letter(record);
     /// assert_eq!((letter.bytes.as_slice(), letter.part), (b"{".as_slice(), None));
     /// ```
     pub fn letter(self, record: RawRecord) -> DeadLetter {
-        DeadLetter {
-            origin: record.origin,
-            source: record.source,
-            content_type: record.content_type,
-            key: record.key,
-            code: self.code,
-            reason: self.reason,
-            part: None,
-            bytes: record.value.unwrap_or_default(),
-            excerpt: false,
-            headers: record.headers,
-        }
+        DeadLetter::of(record, self.code, self.reason)
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 use headwater_operators::categorize::{Taxonomy, TaxonomyConfig};
 use headwater_operators::extract::{
-    Capture, ExtractConfig, Extraction, Extractor, Field, Limits, Mapping, Place, SourceConfig,
+    Capture, ExtractConfig, Extraction, Extractor, Field, Limits, Mapping, Place, SourceConfig, SourcePlace,
 };
 use headwater_operators::geocode::PlaceKey;
 use headwater_operators::listing::Ratio;
@@ -173,6 +173,18 @@ pub fn text_dates(data: &[u8]) {
     for extractor in BY_FORMAT.iter() {
         check(extractor, &raw("application/json", json.as_bytes()));
     }
+}
+
+/// A content type, then bytes in any encoding, in every format: `CONTENT TYPE \n BYTES`.
+pub fn charsets(data: &[u8]) {
+    static AT_A_PLACE: LazyLock<Extractor> = LazyLock::new(|| {
+        let place = SourcePlace { city: Some("Ghent".into()), country: Some("BE".into()), ..SourcePlace::default() };
+        extractor(SourceConfig { place: Some(place), ..SourceConfig::default() })
+    });
+    let end = data.iter().position(|&byte| byte == b'\n').unwrap_or(0);
+    let (head, bytes) = data.split_at(end);
+    let content_type = String::from_utf8_lossy(head);
+    check(&AT_A_PLACE, &raw(&content_type, bytes.get(1..).unwrap_or_default()));
 }
 
 /// What is around the value: source, content type, key, headers, timestamps.

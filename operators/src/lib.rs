@@ -7,7 +7,6 @@
 //! Timestamps of collections are `u64` epochs in milliseconds; see the runtime for who stamps them.
 
 pub mod categorize;
-mod epochs;
 pub mod event;
 pub mod extract;
 pub mod gazetteer;

@@ -42,3 +42,23 @@ pub struct SourceStamp {
     /// A modification time in ms since the Unix epoch; 0 where there is none.
     pub modified_ms: i64,
 }
+
+/// Why something could not be used, as far as it is the domain's.
+pub mod code {
+    use super::DeadLetterCode;
+
+    /// A time zone that nobody knows: its times were read in another one.
+    pub const UNKNOWN_TIMEZONE: DeadLetterCode = DeadLetterCode::named("unknown-timezone");
+    /// Something that seems to be an event and is not read as one. It is told beside what was read.
+    pub const NOT_AN_EVENT: DeadLetterCode = DeadLetterCode::named("not-an-event");
+    /// Read although it is not quite what the content type promises. It is told beside what was read.
+    pub const READ_LENIENTLY: DeadLetterCode = DeadLetterCode::named("read-leniently");
+    /// More listings, or more instances of a series, than the limit.
+    pub const TOO_MANY_LISTINGS: DeadLetterCode = DeadLetterCode::named("too-many-listings");
+
+    /// Whether it tells of something that was used all the same. What repeats such a record, byte for byte, has
+    /// nothing new to tell.
+    pub fn is_remark(code: DeadLetterCode) -> bool {
+        [UNKNOWN_TIMEZONE, NOT_AN_EVENT, READ_LENIENTLY].contains(&code)
+    }
+}

@@ -8,6 +8,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use headwater_operators::extract::{Extraction, Extractor};
+use headwater_operators::geocode::{GeocodeConfig, locate};
+use headwater_operators::listing::{GeoProvenance, Listing};
 use headwater_operators::raw::{DeadLetter, RawRecord};
 
 use real::{calendars_of, data, feeds, record, towns};
@@ -20,12 +22,75 @@ struct Tally {
     listings: usize,
     codes: BTreeMap<&'static str, usize>,
     time: Duration,
+    places: Places,
+}
+
+/// How many places the gazetteer finds, without the coordinates that sources give, and how far off.
+#[derive(Default)]
+struct Places {
+    asked: usize,
+    found: usize,
+    compared: usize,
+    near: usize,
+    far: usize,
+    unresolved: BTreeMap<String, usize>,
+}
+
+impl Places {
+    fn add(&mut self, listing: &Listing) {
+        let mut venue = listing.venue.clone();
+        let own = venue.geo.take().filter(|geo| geo.provenance == GeoProvenance::Source);
+        let text = [&venue.address, &venue.name, &venue.city].into_iter().flatten().next();
+        let Some(text) = text.filter(|_| !listing.online) else { return };
+        self.asked += 1;
+        let Some(found) = locate(&venue.view(), &GeocodeConfig::default()) else {
+            *self.unresolved.entry(format!("{text} / {:?} {:?}", venue.city, venue.country)).or_default() += 1;
+            return;
+        };
+        self.found += 1;
+        if let Some(own) = own {
+            let distance = own.point.distance_m(&found.point);
+            self.compared += 1;
+            self.near += usize::from(distance < 25_000.0);
+            self.far += usize::from(distance > 100_000.0);
+            if distance > 100_000.0 && std::env::var_os("HEADWATER_VERBOSE").is_some() {
+                println!(
+                    "    {:.0} km off: {text} / {:?} {:?} {:?}",
+                    distance / 1e3,
+                    venue.city,
+                    venue.region,
+                    venue.country
+                );
+            }
+        }
+    }
+
+    fn print(&self) {
+        let Self { asked, found, compared, near, far, .. } = self;
+        println!(
+            "{:20} places {asked:6} found {found:6}; with coordinates {compared:6}, within 25 km {near:6}, beyond 100 km {far:4}",
+            ""
+        );
+        if std::env::var_os("HEADWATER_VERBOSE").is_some() {
+            let mut unresolved: Vec<_> = self.unresolved.iter().collect();
+            unresolved.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+            unresolved
+                .iter()
+                .take(40)
+                .for_each(|(text, count)| println!("    {count:5} {}", text.replace('\n', " | ")));
+        }
+    }
 }
 
 impl Tally {
     fn add(&mut self, extraction: &Extraction, time: Duration) {
         self.records += 1;
         self.listings += extraction.document.as_ref().map_or(0, |document| document.listings.len());
+        extraction
+            .document
+            .iter()
+            .flat_map(|document| &document.listings)
+            .for_each(|one| self.places.add(&one.listing));
         for failure in &extraction.failures {
             *self.codes.entry(failure.code.as_str()).or_default() += 1;
         }
@@ -36,6 +101,7 @@ impl Tally {
         let each = self.time.as_secs_f64() * 1e6 / self.records.max(1) as f64;
         let (records, listings, codes) = (self.records, self.listings, &self.codes);
         println!("{name:20} records {records:6} listings {listings:6} {each:9.1} µs/record  dead letters {codes:?}");
+        self.places.print();
     }
 }
 

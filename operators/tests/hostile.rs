@@ -34,6 +34,11 @@ fn dates_in_texts() {
 }
 
 #[test]
+fn bytes_in_any_encoding() {
+    drive("charsets", parsers::charsets);
+}
+
+#[test]
 fn what_is_around_the_value() {
     drive("envelope", parsers::envelope);
 }

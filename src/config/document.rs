@@ -75,11 +75,12 @@ impl<'i> Document<'i> {
         self.root.keys().map(|key| (key.get_ref().clone().into_owned(), key.span().start)).collect()
     }
 
-    /// Gives what a topology has defaults for of its own where nothing was written: its name, and the
-    /// topic of an input that does not say. Nothing leads to where these were written.
-    pub fn complete(&mut self, name: &str, topic: &str) {
+    /// Gives what a topology has defaults for of its own where nothing was written: its name, the prefix of
+    /// its topics, and the topic of an input that does not say. Nothing leads to where these were written.
+    pub fn complete(&mut self, name: &str, prefix: &str, topic: &str) {
         let topic = || text(topic);
         set_missing(&mut self.root, "name", || text(name));
+        set_missing(&mut self.root, "prefix", || text(prefix));
         set_missing(&mut self.root, "inputs", || {
             let mut input = DeTable::new();
             set_missing(&mut input, "topic", topic);

@@ -94,7 +94,7 @@ impl Context {
     pub(super) fn misnamed(&self, mut record: OutRecord, reason: String) -> OutRecord {
         let member = record.member.take().unwrap_or_default();
         let name = format!("{}{member}", self.catalog.name(record.topic));
-        record.headers.extend(dead_letter::of_output(&name, DeadLetterCode::InvalidTopic, reason));
+        record.headers.extend(dead_letter::of_output(&name, DeadLetterCode::INVALID_TOPIC, reason));
         OutRecord { topic: TopicId::DEAD_LETTERS, ..record }
     }
 }

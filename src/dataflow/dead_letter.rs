@@ -96,7 +96,7 @@ pub fn of_too_large(record: &OutRecord, topic: &str, limit: usize, letter_limit:
         member: None,
         key,
         value: Some(bytes),
-        headers: of_output(topic, DeadLetterCode::OutputTooLarge, reason),
+        headers: of_output(topic, DeadLetterCode::OUTPUT_TOO_LARGE, reason),
     }
 }
 

@@ -124,7 +124,7 @@ fn failure(record: LogRecord, reason: String) -> Box<DeadLetter> {
         source: None,
         content_type: None,
         key: record.key,
-        code: DeadLetterCode::InvalidControl,
+        code: DeadLetterCode::INVALID_CONTROL,
         reason,
         part: None,
         bytes: record.value.unwrap_or_default(),

@@ -42,6 +42,9 @@ pub(super) struct Taken {
 /// An epoch that does not end in this time never will.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a worker waits for what the others send, before it looks whether they still live.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// The dataflow on one worker, and the ends of its streams.
 struct Station {
     worker: Worker,
@@ -115,7 +118,9 @@ impl Station {
                 begun.elapsed() < PATIENCE,
                 "the dataflow does not come to epoch {epoch}: an operator keeps a capability for an earlier one"
             );
-            self.worker.step_or_park(Some(Duration::from_millis(1)));
+            // Alone it waits for nobody.
+            let pause = if self.worker.peers() > 1 { PAUSE } else { Duration::ZERO };
+            self.worker.step_or_park(Some(pause));
         }
         // For operators that no output waits for.
         self.worker.step();
@@ -130,7 +135,47 @@ enum Kind {
     /// One, on the calling thread.
     Here(Box<Station>),
     /// Several, each on a thread.
-    Threads { orders: Vec<Sender<Order>>, taken: Receiver<Vec<Taken>>, _guards: WorkerGuards<()> },
+    Threads(Threads),
+}
+
+struct Threads {
+    orders: Vec<Sender<Order>>,
+    taken: Receiver<Vec<Taken>>,
+    /// Whether a worker has panicked.
+    failed: Arc<AtomicBool>,
+    /// `None` once they are waited for.
+    guards: Option<WorkerGuards<()>>,
+}
+
+impl Threads {
+    /// What every worker gives before `epoch`.
+    fn advance(&mut self, epoch: Epoch) -> Vec<Taken> {
+        for order in &self.orders {
+            let _ = order.send(Order::Advance(epoch));
+        }
+        let (mut all, mut missing) = (Vec::new(), self.orders.len());
+        while missing > 0 {
+            match self.taken.recv_timeout(PAUSE) {
+                Ok(part) => {
+                    all.extend(part);
+                    missing -= 1;
+                }
+                // One that has panicked sends nothing any more; the others may.
+                Err(_) => {
+                    assert!(!self.failed.load(Ordering::Acquire), "a worker has panicked; see the message above");
+                }
+            }
+        }
+        all
+    }
+}
+
+impl Drop for Threads {
+    /// Waits for the workers. One that has panicked was reported: its guard would panic again.
+    fn drop(&mut self) {
+        self.orders.clear();
+        drop(self.guards.take().map(WorkerGuards::join));
+    }
 }
 
 enum Order {
@@ -157,13 +202,13 @@ impl Crew {
         let (orders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| unbounded::<Order>()).unzip();
         let receivers = Mutex::new(receivers.into_iter().map(Some).collect::<Vec<_>>());
         let (send, taken) = unbounded();
-        let (program, context) = (program.clone(), context.clone());
+        let (program, context, failing) = (program.clone(), context.clone(), Arc::clone(&failed));
         let work = move |worker: &mut Worker| {
-            let _guard = Failing(Arc::clone(&failed));
+            let _guard = Failing(Arc::clone(&failing));
             let mut receivers = receivers.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(receiver) = receivers.get_mut(worker.index()).and_then(Option::take) else { return };
             drop(receivers);
-            let mut station = Station::new(worker.clone(), &program, &context, first, Arc::clone(&failed));
+            let mut station = Station::new(worker.clone(), &program, &context, first, Arc::clone(&failing));
             while let Ok(order) = receiver.recv() {
                 match order {
                     Order::Give(given) => station.give(given),
@@ -171,9 +216,14 @@ impl Crew {
                     Order::Advance(epoch) => drop(send.send(station.advance(epoch))),
                 }
             }
+            // Another worker may have panicked, and would never come to the end of the dataflow.
+            drop(station);
+            for dataflow in worker.installed_dataflows() {
+                worker.drop_dataflow(dataflow);
+            }
         };
         match timely::execute::execute_from(builders, others, WorkerConfig::default(), work) {
-            Ok(guards) => Self(Kind::Threads { orders, taken, _guards: guards }),
+            Ok(guards) => Self(Kind::Threads(Threads { orders, taken, failed, guards: Some(guards) })),
             Err(reason) => unavailable(&reason),
         }
     }
@@ -182,7 +232,7 @@ impl Crew {
     pub(super) fn workers(&self) -> usize {
         match &self.0 {
             Kind::Here(_) => 1,
-            Kind::Threads { orders, .. } => orders.len(),
+            Kind::Threads(threads) => threads.orders.len(),
         }
     }
 
@@ -190,8 +240,8 @@ impl Crew {
     pub(super) fn give(&mut self, given: Vec<Given>) {
         match &mut self.0 {
             Kind::Here(station) => given.into_iter().for_each(|given| station.give(given)),
-            Kind::Threads { orders, .. } => {
-                for (order, given) in orders.iter().zip(given) {
+            Kind::Threads(threads) => {
+                for (order, given) in threads.orders.iter().zip(given) {
                     // A worker that has panicked is reported by the next advance.
                     let _ = order.send(Order::Give(given));
                 }
@@ -204,15 +254,7 @@ impl Crew {
     pub(super) fn advance(&mut self, epoch: Epoch) -> Vec<Taken> {
         let mut all = match &mut self.0 {
             Kind::Here(station) => station.advance(epoch),
-            Kind::Threads { orders, taken, .. } => {
-                for order in orders.iter() {
-                    let _ = order.send(Order::Advance(epoch));
-                }
-                let parts = orders.iter().map(|_| taken.recv());
-                let parts: Result<Vec<_>, _> = parts.collect();
-                assert!(parts.is_ok(), "a worker has panicked; see the message above");
-                parts.unwrap_or_default().into_iter().flatten().collect()
-            }
+            Kind::Threads(threads) => threads.advance(epoch),
         };
         all.sort_by(|a, b| {
             let place = |taken: &Taken| (taken.epoch, taken.record.topic);

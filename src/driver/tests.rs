@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use headwater_flow::{DeadLetter, DeadLetterCode, Due, RawRecord};
+use headwater_flow::{DeadLetter, DeadLetterCode, Due};
 use serde_json::{Value, json};
 use timely::dataflow::operators::vec::Map;
 
@@ -50,7 +50,9 @@ impl Counting {
             let text = record.value.clone().and_then(|value| String::from_utf8(value).ok());
             (record, text)
         });
-        let bad = visits.clone().flat_map(|(record, text)| text.is_none().then(|| letter(record)));
+        let bad = visits.clone().flat_map(|(record, text)| {
+            text.is_none().then(|| DeadLetter::of(record, DeadLetterCode::MALFORMED, "no text"))
+        });
         let good = visits.flat_map(|(record, text)| Some((text?, record.origin.timestamp_ms)));
         let pages = good.clone().map(|(page, _)| page);
         let known = flow.restored_rows(&self.totals);
@@ -64,21 +66,6 @@ impl Counting {
         flow.write_facts(&self.seen, pages.clone().inner.map(|(page, ..)| page));
         flow.write_family(&self.by_page, pages.inner.map(|(page, ..)| (page.clone(), page)));
         flow.dead_letters(bad.inner.map(|(letter, ..)| letter));
-    }
-}
-
-fn letter(record: RawRecord) -> DeadLetter {
-    DeadLetter {
-        source: record.source,
-        content_type: record.content_type,
-        key: record.key,
-        code: DeadLetterCode::Malformed,
-        reason: "no text".to_owned(),
-        part: None,
-        bytes: record.value.unwrap_or_default(),
-        excerpt: false,
-        headers: record.headers,
-        origin: record.origin,
     }
 }
 
@@ -277,6 +264,22 @@ fn a_key_that_two_workers_write_is_found() {
     let mut driver = driver.unwrap().workers(2);
     (0..4).for_each(|partition| driver.produce("raw", |record| record.value("x").partition(partition)));
     driver.advance_to(1);
+}
+
+#[test]
+#[should_panic(expected = "a worker has panicked")]
+fn an_operator_that_panics_on_one_of_several_workers_ends_the_test() {
+    let driver = Driver::build(
+        |_schema| (),
+        |(), flow| {
+            flow.raw().inspect(|(record, ..)| assert!(record.value.is_some(), "an operator that cannot bear this"));
+        },
+    );
+    let mut driver = driver.unwrap().workers(2);
+    driver.advance_to(1);
+    driver.produce("raw", |record| record);
+    driver.advance_to(2);
+    driver.advance_to(3);
 }
 
 #[test]

@@ -9,6 +9,29 @@
 //!
 //! No worker ever waits for the log: the operator hands sealed epochs over a channel, whose
 //! content is bounded by the sources' limit on bytes in flight.
+//!
+//! # Invariants
+//!
+//! 1. Epochs are committed in their order, each record in one transaction: after the restored epoch nothing is
+//!    taken that is not later than what was committed. (An assertion in `Committer::take`; test
+//!    `every_record_is_in_one_transaction_and_nothing_goes_back`.)
+//! 2. Positions and watermark never go back, and are in the transaction of the records that follow from what
+//!    was read up to them. (The same test.)
+//! 3. No record is written before every worker has restored its share and the corrections are; what comes of
+//!    a state that was read in part is dropped. (An assertion in `Committer::commit`; tests
+//!    `nothing_is_written_before_every_share_is_restored`, `corrections_come_first`.)
+//! 4. The fingerprint of the results is recorded when the last correction is written, so that a start after a
+//!    crash on the way compares again. (Test `corrections_come_first`.)
+//! 5. Every record carries the epoch of its transaction, which is that of its progress record. (Test
+//!    `every_record_is_in_one_transaction_and_nothing_goes_back`.)
+//! 6. Ends are recorded only where the outputs are what the state implies: when they were not compared any
+//!    more, nothing was written since the ends were read, and no row was too large. (An assertion in
+//!    `Committer::record_ends`; test `ends_are_recorded_when_nothing_is_left_to_say`.)
+//! 7. One transaction is under way at a time. It is repeated as it is until its fate is known, and appended
+//!    once. (Test `a_transaction_is_repeated_until_its_fate_is_known`; in tests/engine.rs
+//!    `a_lost_writer_is_opened_anew_and_nothing_is_lost_or_doubled`.)
+//! 8. After somebody else has committed, nothing is. (In tests/engine.rs
+//!    `a_lost_writer_that_was_overtaken_is_not_opened_anew` and `a_second_instance_fences_the_first`.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -248,6 +271,7 @@ impl Committer {
         if !restored_is_complete {
             // Only the restored epoch itself can be incomplete. What is sealed before it is a rebuild,
             // which gives nothing yet, and may go on reading.
+            debug_assert!(all.restored.is_empty() && all.records.is_empty(), "nothing is given yet");
             self.lifecycle.set_committed(all.frontier.map_or(0, |frontier| frontier.saturating_sub(1)));
             return Ok(false);
         }
@@ -261,6 +285,7 @@ impl Committer {
             self.lifecycle.stop();
             return Ok(true);
         }
+        debug_assert!(all.first.is_none_or(|first| first > self.epoch), "{:?} after {}", all.first, self.epoch);
         self.epoch = self.epoch.max(all.epoch).max(all.frontier.map_or(0, |frontier| frontier.saturating_sub(1)));
         let mut moved = self.watermark < all.watermark;
         self.watermark = self.watermark.max(all.watermark);
@@ -338,6 +363,7 @@ impl Committer {
         if self.ends_are_current || self.oversized {
             return Ok(());
         }
+        debug_assert!(self.options.held.is_none(), "the outputs are what the state implies");
         FailPoint::EndsBegun.reach();
         // On Kafka the end of a partition moves only when the marker of a transaction is written,
         // after the commit has returned; the next transaction has to wait for that.
@@ -360,6 +386,10 @@ impl Committer {
     }
 
     fn commit(&mut self, records: Vec<OutRecord>) -> Result<(), EngineError> {
+        debug_assert!(
+            records.is_empty() || (self.options.held.is_none() && self.sources_restored >= self.options.workers),
+            "the state is restored and the outputs are compared before anything is written"
+        );
         let started = Instant::now();
         self.ends_are_current &= records.is_empty();
         self.count(&records);
@@ -535,7 +565,7 @@ impl Committer {
             };
             let code = text(header::CODE).unwrap_or_default();
             let source = bounded(&mut self.letter_sources, text("source").unwrap_or_else(|| "unknown".to_owned()));
-            self.oversized |= code == DeadLetterCode::OutputTooLarge.as_str();
+            self.oversized |= code == DeadLetterCode::OUTPUT_TOO_LARGE.as_str();
             metrics::counter!("headwater_dead_letters_total", "code" => code, "source" => source).increment(1);
         }
     }
@@ -600,3 +630,6 @@ fn bounded(known: &mut BTreeSet<String>, source: String) -> String {
     known.insert(source.clone());
     source
 }
+
+#[cfg(test)]
+mod tests;

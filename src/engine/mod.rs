@@ -46,7 +46,7 @@ pub(crate) mod timestamps;
 pub(crate) mod watermark;
 mod worker;
 
-pub use cluster::ClusterOptions;
+pub use cluster::options::ClusterOptions;
 pub use error::EngineError;
 pub use input::InputTopic;
 pub use members::SpecOf;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::cluster::{Agreement, ClusterOptions};
+use super::cluster::options::{Agreement, ClusterOptions};
 use super::input::InputTopic;
 use super::members::SpecOf;
 use super::pace::Pace;

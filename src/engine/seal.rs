@@ -1,5 +1,6 @@
 //! Sealing: everything between two frontiers in one piece, on worker 0.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use crossbeam_channel::Sender;
@@ -20,7 +21,8 @@ pub struct Sealed {
     pub frontier: Option<Epoch>,
     /// Records of the restored epoch.
     pub restored: Vec<OutRecord>,
-    /// Records of later epochs, in the order of epochs.
+    /// Records of later epochs, in the order of epochs. What a topology gives before the restored epoch, in
+    /// a rebuild, is in none.
     pub records: Vec<OutRecord>,
     /// Positions reached.
     pub positions: Vec<PositionReport>,
@@ -28,7 +30,7 @@ pub struct Sealed {
     pub watermark: Option<i64>,
     /// The greatest epoch in here.
     pub epoch: Epoch,
-    /// The smallest one, the restored one left out.
+    /// The smallest one after the restored one.
     pub first: Option<Epoch>,
     /// How many sources have read their whole shares of the state.
     pub sources_restored: usize,
@@ -101,15 +103,44 @@ fn sealed_up_to(waiting: &mut BTreeMap<Epoch, EpochContent>, frontier: Option<Ep
     let complete = std::mem::replace(waiting, later);
     let mut sealed = Sealed { frontier, ..Sealed::default() };
     for (epoch, mut content) in complete {
-        if epoch != restored_epoch {
-            sealed.first.get_or_insert(epoch);
+        match epoch.cmp(&restored_epoch) {
+            Ordering::Less if content.records.is_empty() => {}
+            Ordering::Less => {
+                let records = content.records.len();
+                tracing::warn!(epoch, records, "the topology gave records before the restored epoch: they are dropped");
+            }
+            Ordering::Equal => sealed.restored.append(&mut content.records),
+            Ordering::Greater => {
+                sealed.first.get_or_insert(epoch);
+                sealed.records.append(&mut content.records);
+            }
         }
-        let records = if epoch == restored_epoch { &mut sealed.restored } else { &mut sealed.records };
-        records.append(&mut content.records);
         sealed.positions.append(&mut content.positions);
         sealed.watermark = sealed.watermark.max(content.watermark);
         sealed.sources_restored += content.sources_restored;
         sealed.epoch = epoch;
     }
     sealed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::TopicId;
+
+    fn content(records: usize) -> EpochContent {
+        let record = || OutRecord::row(TopicId::DEAD_LETTERS, "k".into(), None);
+        EpochContent { records: (0..records).map(|_| record()).collect(), ..EpochContent::default() }
+    }
+
+    #[test]
+    fn what_is_sealed_is_everything_before_the_frontier_less_what_came_too_early() {
+        let mut waiting: BTreeMap<Epoch, EpochContent> =
+            [(5, 1), (7, 2), (8, 3), (9, 4)].map(|(at, n)| (at, content(n))).into();
+        let sealed = sealed_up_to(&mut waiting, Some(9), 7);
+        assert_eq!((sealed.restored.len(), sealed.records.len()), (2, 3));
+        assert_eq!((sealed.first, sealed.epoch, sealed.frontier), (Some(8), 8, Some(9)));
+        let rest = sealed_up_to(&mut waiting, None, 7);
+        assert_eq!((rest.restored.len(), rest.records.len(), rest.first, rest.frontier), (0, 4, Some(9), None));
+    }
 }

@@ -34,7 +34,7 @@ pub(super) fn shrink(
     Ok(Some(NewRecord {
         topic: Arc::clone(letters),
         key: record.key.clone(),
-        headers: dead_letter::of_output(&record.topic, DeadLetterCode::OutputTooLarge, too_large.to_string()),
+        headers: dead_letter::of_output(&record.topic, DeadLetterCode::OUTPUT_TOO_LARGE, too_large.to_string()),
         value: Some(value),
         timestamp_ms: None,
     }))

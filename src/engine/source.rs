@@ -13,6 +13,25 @@
 //! An epoch closes every `interval`, or when it holds its share of the bytes that may be in flight, so that
 //! one is read while others are worked on and committed; while too many epochs wait for their commit it
 //! stays open and takes in more, until the bytes in flight reach their limit and reading pauses.
+//!
+//! # Invariants
+//!
+//! 1. Epochs rise: each is entered once, and nothing is given at one that was left. (An assertion in
+//!    `Source::enter`.)
+//! 2. State records, and table records that were known at the last commit, come at the restored epoch, all of
+//!    them before [`Restored`] is given there, once. Raw records that are read again come before the restored
+//!    epoch; everything else comes after it, and after `Restored`. (Assertions in `Source::go_live`,
+//!    `Source::read_again` and `Source::read`; tests `state_comes_first_and_everything_live_after_it`,
+//!    `a_rebuild_reads_again_before_the_restored_epoch`.)
+//! 3. Records of a partition are given in the order of their offsets, none twice and none left out. (An
+//!    assertion in `Source::read`; the same tests.)
+//! 4. The positions of an epoch cover the records that were given in it and before, and no others; they never
+//!    go back. (`Source::advance` takes the greater one; test `positions_cover_what_was_given`.)
+//! 5. Of bytes that are not committed, no more are read than `max_bytes` and one record; no more than
+//!    `max_epochs` closed epochs wait for their commit. (Assertions in `Source::fly` and
+//!    `Source::release_committed`; test `reading_pauses_at_the_limit_until_a_commit`.)
+//! 6. Timestamps that are given are such as can be: a time that cannot counts as the arrival. (Test
+//!    `timestamps_that_cannot_be_count_as_the_arrival`.)
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -280,6 +299,7 @@ impl Source {
                 self.in_flight_bytes -= bytes;
             }
         }
+        debug_assert_eq!(self.in_flight_bytes, self.in_flight.iter().map(|(_, bytes)| bytes).sum::<usize>());
     }
 
     fn next_polled(&mut self) -> Next {
@@ -345,6 +365,8 @@ impl Source {
         if self.in_flight.len() >= self.options.pace.max_epochs {
             return;
         }
+        let restored_epoch = self.options.restored_epoch;
+        debug_assert!(self.epoch < restored_epoch || restored_epoch == 0, "before the restored epoch");
         let Some(capability) = self.capabilities.first().cloned() else { return };
         let mut raw = outputs.raw.activate();
         let mut session = raw.session(&capability);
@@ -365,27 +387,29 @@ impl Source {
             };
             self.epoch_bytes += record.size() + RECORD_OVERHEAD;
             self.lifecycle.counters.reread.fetch_add(1, Ordering::Relaxed);
+            // When it arrived nobody knows any more: some time before the last commit.
+            let timestamp_ms = self.options.timestamps.believed(record.timestamp_ms, restored_epoch);
             let greatest = self.reread.entry(TopicPartition::new(record.topic.clone(), record.partition)).or_default();
-            *greatest = (*greatest).max(Some(record.timestamp_ms));
-            let order_ms = greatest.unwrap_or(record.timestamp_ms);
-            session.give((self.raw_record(record, order_ms), self.epoch, 1));
+            *greatest = (*greatest).max(Some(timestamp_ms));
+            let order_ms = greatest.unwrap_or(timestamp_ms);
+            session.give((self.raw_record(LogRecord { timestamp_ms, ..record }, order_ms), self.epoch, 1));
         }
         drop(session);
         drop(raw);
         if ended {
             self.epoch_bytes = 0;
             for (at, greatest) in std::mem::take(&mut self.reread) {
-                let next = self.positions.get(&at).map_or(0, |(next, _)| *next);
-                self.advance(&at, next, greatest);
+                self.advance(&at, self.position(&at), greatest);
             }
             self.go_live(outputs);
-        } else if self.epoch_bytes > 0 && self.epoch + 1 < self.options.restored_epoch {
+        } else if self.epoch_bytes > 0 && self.epoch + 1 < restored_epoch {
             self.fly();
             self.enter(self.epoch + 1);
         }
     }
 
     fn go_live(&mut self, outputs: &mut Outputs<'_>) {
+        debug_assert_ne!(self.phase, Phase::Live, "once");
         self.phase = Phase::Live;
         let restored_epoch = self.options.restored_epoch;
         let Some(capability) = self.capabilities.get(4) else { return };
@@ -405,6 +429,10 @@ impl Source {
     }
 
     fn read(&mut self, outputs: &mut Outputs<'_>) {
+        debug_assert!(
+            self.phase == Phase::Live && self.epoch > self.options.restored_epoch,
+            "after the restored epoch"
+        );
         let mut raw = outputs.raw.activate();
         let Some(capability) = self.capabilities.first().cloned() else { return };
         let mut session = raw.session(&capability);
@@ -426,6 +454,7 @@ impl Source {
                 Next::Polled(Polled::Record(record)) => record,
             };
             let at = partition_of(&record, &mut last);
+            debug_assert!(self.position(at) <= record.offset, "{at:?} was read beyond offset {}", record.offset);
             let size = record.size();
             self.epoch_bytes += size + RECORD_OVERHEAD;
             if self.known_tables.contains_key(at) {
@@ -454,6 +483,11 @@ impl Source {
         self.positions.entry(at.clone()).or_insert((0, None));
         self.changed.insert(at.clone());
         self.found.insert(at, end);
+    }
+
+    /// Where reading of `at` goes on.
+    fn position(&self, at: &TopicPartition) -> i64 {
+        self.positions.get(at).map_or(0, |(next, _)| *next)
     }
 
     /// Notes how far `at` has been read; returns its greatest timestamp so far.
@@ -498,6 +532,7 @@ impl Source {
         self.in_flight.push_back((self.epoch, self.epoch_bytes));
         self.in_flight_bytes += self.epoch_bytes;
         self.epoch_bytes = 0;
+        debug_assert!(self.in_flight.len() <= self.options.pace.max_epochs);
         self.count_in_flight();
     }
 
@@ -511,6 +546,7 @@ impl Source {
     }
 
     fn enter(&mut self, epoch: Epoch) {
+        debug_assert!(epoch > self.epoch, "epoch {epoch} comes after {}", self.epoch);
         if self.epoch_of(epoch) != self.epoch_of(self.epoch) {
             self.stepped = Instant::now();
         }
@@ -557,3 +593,6 @@ const EPOCHS_IN_FLIGHT: usize = 4;
 
 /// An epoch with fewer bytes is never full: there must not be more of them than milliseconds.
 const LEAST_FULL_EPOCH: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests;

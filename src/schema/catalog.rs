@@ -3,26 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::figure::{Figure, GaugeSpec};
 use super::spec::{Guard, Spec, WhenLost};
-
-/// A topic that a topology writes: its index in the [`Catalog`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TopicId(pub(super) u16);
-
-impl TopicId {
-    /// What could not be used. The runtime's own.
-    pub const DEAD_LETTERS: Self = Self(0);
-    /// Progress records. The runtime's own.
-    pub const PROGRESS: Self = Self(1);
-
-    /// Its index in lists that follow the catalog.
-    pub fn index(self) -> usize {
-        self.0.into()
-    }
-}
+use super::topic_id::TopicId;
 
 /// The topic on which the tool `dead-letters` notes what was replayed.
 pub const REPLAYS: &str = "replays";

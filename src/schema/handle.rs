@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::catalog::{TableTopic, TopicId};
+use super::catalog::TableTopic;
 use super::codec::{Codec, Reader};
 use super::figure::Gauge;
+use super::topic_id::TopicId;
 
 /// A topic that is read as a table: the latest value of each key.
 pub struct Table<V> {

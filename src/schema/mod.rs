@@ -18,16 +18,18 @@ mod codec;
 mod figure;
 mod handle;
 mod spec;
+mod topic_id;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-pub use catalog::{Catalog, Kind, REPLAYS, TableTopic, Topic, TopicId};
+pub use catalog::{Catalog, Kind, REPLAYS, TableTopic, Topic};
 pub use codec::{Codec, FORMAT, Reader, Versioned, json_codec, known_format, read_json, text_codec, versioned};
 pub use figure::{Figure, Gauge, GaugeSpec, Gauges};
 pub use handle::{Counted, Fact, Facts, Family, RowTopic, Rows, State, Table};
 pub use headwater_flow::position::topic_digest;
 pub use spec::{Guard, InputPosition, PositionsOf, Spec, WhenLost, WordsOn};
+pub use topic_id::TopicId;
 
 use crate::config::{Invalid, Role, TopicRole};
 

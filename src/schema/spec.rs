@@ -3,7 +3,7 @@
 use headwater_flow::LogPosition;
 use serde::Deserialize;
 
-use super::catalog::TopicId;
+use super::topic_id::TopicId;
 
 /// Reads the value of a state record for the input records that it proves to have been read.
 pub type PositionsOf = fn(value: &[u8]) -> Vec<InputPosition>;

@@ -4,20 +4,29 @@
 //!
 //! - `records.jsonl`: a JSON object a line with `timestamp` and, where there are any, `source`,
 //!   `contentType`, `key`, `value` (a text as it is, any other JSON value as JSON, null or none for
-//!   a tombstone) and `topic` (default `raw.events`). A line `{"restart": true}` runs the engine on
-//!   what came before and stops it.
+//!   a tombstone) and `topic` (default `raw.events`). A line `{"restart": true}` runs the topology on
+//!   what came before, stops it and starts it again.
 //! - `config.toml`, where the case needs one; without it nothing is configured but that past events
 //!   stay.
 //! - `expected.json`: the events without their ids, the titles that retired ids lead to, the dead
 //!   letters by code and part, and the places asked for. `UPDATE_GOLDEN=1` writes it anew: read it
 //!   before you commit it.
 //!
-//! Every case runs on one worker and on two.
+//! Every case runs on the driver, on one worker and on two, in milliseconds; there it is also restarted
+//! and rebuilt, which must change nothing. And every case runs through the engine on the embedded log, with
+//! the same outcome.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use std::collections::BTreeMap;
+
+use discovery::Discovery;
+use discovery::config::Sections;
+use headwater::config::{Sources, load};
+use headwater::dataflow::Recovery;
+use headwater::driver::{Driver, Record};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -68,25 +77,80 @@ fn milliseconds(text: &str) -> i64 {
     moment.earliest_ms(None)
 }
 
-/// Runs a case; on several workers, what they exchange passes as bytes, as between processes: every
-/// type has to survive that.
-fn run(case: &Path, workers: usize) -> Value {
-    let own = case.join("config.toml");
-    let file = if own.is_file() { own } else { tests_folder("golden/config.toml") };
-    let harness = Harness::new(Place::Embedded, &file, &[]);
+/// The records of a case, in portions: between two of them the topology is restarted.
+fn portions(case: &Path) -> Vec<Vec<Input>> {
     let records = fs::read_to_string(case.join("records.jsonl")).unwrap();
-    let mut portion = Vec::new();
+    let mut portions = vec![Vec::new()];
     for text in records.lines().filter(|line| !line.trim().is_empty()) {
         let line: Line = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
-        if line.restart {
-            harness.produce(portion.drain(..));
-            harness.run_with(workers, workers > 1);
-        } else {
-            portion.push(line.input());
+        match line.restart {
+            true => portions.push(Vec::new()),
+            false => portions.last_mut().unwrap().push(line.input()),
         }
     }
-    harness.produce(portion);
-    harness.run_with(workers, workers > 1);
+    portions
+}
+
+fn config_file(case: &Path) -> PathBuf {
+    let own = case.join("config.toml");
+    if own.is_file() { own } else { tests_folder("golden/config.toml") }
+}
+
+/// 2026-06-01T00:00:00Z: when the driver begins. Epochs later by as much as the engine takes.
+const BEGAN_MS: u64 = 1_780_272_000_000;
+const PORTION_MS: u64 = 1_000;
+
+/// Runs a case on the driver.
+fn on_driver(case: &Path, workers: usize) -> Value {
+    let sources = Sources { file: Some(config_file(case)), environment: BTreeMap::new(), flags: Vec::new() };
+    let config = load::<Sections>(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
+    let driver = Driver::of::<Discovery>(&config).unwrap_or_else(|invalid| panic!("{invalid:?}"));
+    let mut driver = driver.workers(workers);
+    for (at, portion) in (1..).zip(portions(case)) {
+        if at > 1 {
+            driver.restart(Recovery::Trust).unwrap();
+        }
+        for input in portion {
+            let Input { topic, source, content_type, key, value, timestamp_ms } = input;
+            driver.produce(&topic, |mut record| {
+                record = key.into_iter().fold(record.at(timestamp_ms), Record::key);
+                record = value.into_iter().fold(record, Record::value);
+                record = source.iter().fold(record, |record, source| record.source(source));
+                content_type.iter().fold(record, |record, content_type| record.content_type(content_type))
+            });
+        }
+        driver.advance_to(BEGAN_MS + at * PORTION_MS);
+    }
+    let found = outcome(&results(&driver));
+    driver.restart(Recovery::Compare).unwrap();
+    assert_eq!(driver.differences(), [], "a restart of {} finds", case.display());
+    driver.rebuild();
+    assert_eq!(driver.differences(), [], "a rebuild of {} finds", case.display());
+    found
+}
+
+fn results(driver: &Driver) -> Results {
+    let results = Results {
+        events: driver.rows("events"),
+        listings: driver.rows("listings"),
+        links: driver.rows("links"),
+        redirects: driver.rows("redirects"),
+        metrics: driver.rows("metrics"),
+        place_requests: driver.rows("place-requests"),
+        dead_letters: driver.records("dead-letters").to_vec(),
+    };
+    results.check();
+    results
+}
+
+/// Runs a case through the engine on the embedded log; on several workers, what they exchange passes as
+/// bytes, as between processes: every type has to survive that.
+fn on_engine(case: &Path, workers: usize) -> Value {
+    let harness = Harness::new(Place::Embedded, &config_file(case), &[]);
+    for portion in portions(case) {
+        harness.produce(portion);
+        harness.run_with(workers, workers > 1);
+    }
     outcome(&harness.results())
 }
 
@@ -122,20 +186,15 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
-#[test]
-fn cases_come_out_as_expected() {
-    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+/// Runs all cases by `run` on one worker and on two; says where one does not come out as `expected` says.
+fn compare(expected: impl Fn(&Path) -> Value, run: impl Fn(&Path, usize) -> Value) {
     let cases = cases();
     assert!(cases.len() >= 12, "{} cases", cases.len());
     let mut wrong = Vec::new();
     for case in cases {
-        let found = run(&case, 1);
-        let path = case.join("expected.json");
-        if update {
-            fs::write(&path, format!("{found:#}\n")).unwrap();
-        }
-        let expected: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        for (found, workers) in [(found, 1), (run(&case, 2), 2)] {
+        let expected = expected(&case);
+        for workers in [1, 2] {
+            let found = run(&case, workers);
             if found != expected {
                 let name = case.file_name().unwrap().display();
                 wrong.push(format!("{name} on {workers} workers: {}", first_difference(&expected, &found)));
@@ -143,6 +202,21 @@ fn cases_come_out_as_expected() {
         }
     }
     assert!(wrong.is_empty(), "not as expected:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn cases_come_out_as_expected() {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        for case in cases() {
+            fs::write(case.join("expected.json"), format!("{:#}\n", on_driver(&case, 1))).unwrap();
+        }
+    }
+    compare(|case| serde_json::from_slice(&fs::read(case.join("expected.json")).unwrap()).unwrap(), on_driver);
+}
+
+#[test]
+fn the_engine_gives_the_same() {
+    compare(|case| on_driver(case, 1), on_engine);
 }
 
 /// Where `found` first differs, with a few lines before.

@@ -4,6 +4,11 @@
 //! the one that says it most completely; then the one that changed last; then the first by
 //! (source, external id). What belongs together is taken together: start with time zone, the
 //! venue's name with its address. Labels, pictures and addresses are united.
+//!
+//! Some fields have a value that says nothing, and that nobody's word gives way to. "Scheduled" and
+//! "not online" are what a listing has that is silent: a cancellation, a new date, a move to the web hold
+//! against it, the newest statement first. And an event of several days is not shortened by a
+//! listing that knows only when it begins.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -12,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::{EventField, EventId, EventView, FieldSources, MemberView, sorted_tags};
-use crate::listing::{ListingView, LiveListing, PricingView, Ratio, TextList, VenueView};
-use crate::moment::Moment;
+use crate::listing::{ListingView, LiveListing, PricingView, Ratio, Status, TextList, VenueView};
+use crate::moment::{DAY_MS, Moment};
 use crate::shared::Shared;
 
 /// The listings of an event. What the event says follows from them, and is worked out when it is
@@ -23,6 +28,7 @@ use crate::shared::Shared;
 pub struct MergedEvent {
     id: EventId,
     born: i64,
+    part_of: Option<EventId>,
     /// One or more.
     members: Box<[MergedMember]>,
 }
@@ -32,6 +38,7 @@ pub struct MergedEvent {
 struct Unchecked {
     id: EventId,
     born: i64,
+    part_of: Option<EventId>,
     members: Box<[MergedMember]>,
 }
 
@@ -39,7 +46,8 @@ impl TryFrom<Unchecked> for MergedEvent {
     type Error = &'static str;
 
     fn try_from(read: Unchecked) -> Result<Self, Self::Error> {
-        Self::new(read.id, read.born, read.members).ok_or("a merged event without listings")
+        let event = Self::new(read.id, read.born, read.members).ok_or("a merged event without listings")?;
+        Ok(event.with_part_of(read.part_of))
     }
 }
 
@@ -58,7 +66,13 @@ impl MergedEvent {
     /// The event `id`, first seen at `born` (ms since the Unix epoch) or with its oldest listing, whichever
     /// was earlier. `members` are in ascending order of (source, external id). `None` without any.
     pub fn new(id: EventId, born: i64, members: Box<[MergedMember]>) -> Option<Self> {
-        (!members.is_empty()).then_some(Self { id, born, members })
+        (!members.is_empty()).then_some(Self { id, born, part_of: None, members })
+    }
+
+    /// The same event, as a part of the event `run`.
+    #[must_use]
+    pub fn with_part_of(self, run: Option<EventId>) -> Self {
+        Self { part_of: run, ..self }
     }
 
     /// The event, to read. This costs some microseconds: ask once.
@@ -69,6 +83,7 @@ impl MergedEvent {
         // There is a first one: neither `new` nor reading lets it be otherwise.
         let MergedMember { live, similarity, .. } = &self.members[0];
         let mut event = EventView::of_listing(self.id, self.born, live, *similarity);
+        event.part_of = self.part_of;
         if self.members.len() > 1 {
             Merger::new(&self.members).fill(&mut event);
             // A listing that is older than the id joined later, or was read later.
@@ -96,7 +111,8 @@ impl MergedEvent {
     pub(crate) fn may_say_as(&self, other: &Self) -> bool {
         let same = |(a, b): (&MergedMember, &MergedMember)| a.live.id == b.live.id && a.similarity == b.similarity;
         let updated_at = |event: &Self| event.members.iter().map(|member| member.live.updated_at).max();
-        self.members.len() == other.members.len()
+        self.part_of == other.part_of
+            && self.members.len() == other.members.len()
             && self.members.iter().zip(&other.members).all(same)
             && updated_at(self) == updated_at(other)
     }
@@ -192,9 +208,7 @@ impl<'a> Merger<'a> {
             self.best(EventField::Capacity, |listing| listing.capacity.map(|_| ())).and_then(|l| l.capacity);
         event.images = self.united(EventField::Images, |listing| listing.images);
         event.urls = self.united(EventField::Urls, |listing| listing.urls);
-        if let Some(best) = self.best(EventField::Status, |_| Some(())) {
-            event.status = best.status;
-        }
+        event.status = self.status();
         event.listings =
             self.candidates.iter().map(|one| MemberView::of(&one.listing, one.member.similarity)).collect();
         event.updated_at =
@@ -202,9 +216,27 @@ impl<'a> Merger<'a> {
         event.field_sources = Cow::Owned(self.sources);
     }
 
+    /// The newest statement that it does not take place as planned, whatever its source is trusted for.
+    fn status(&mut self) -> Status {
+        let stated = self.candidates.iter().enumerate().filter(|(_, one)| one.listing.status != Status::Scheduled);
+        let newest = stated.max_by_key(|(index, one)| (one.member.live.updated_at, one.member.trust, Reverse(*index)));
+        let (index, status) = newest.map_or((0, Status::Scheduled), |(index, one)| (index, one.listing.status));
+        if status != Status::Scheduled {
+            self.sources.set(EventField::Status, index);
+        }
+        status
+    }
+
     fn fill_time(&mut self, event: &mut EventView<'a>) {
+        // Whatever a source is trusted for, that it gives no end does not end an event on its first day.
+        let long = self.candidates.iter().filter(|one| lasts_days(&one.listing)).map(|one| one.listing.start);
+        let first_day = long.map(|start| start.local_day_number()).min();
+        let shortens = |listing: &ListingView<'_>| {
+            !lasts_days(listing) && first_day.is_some_and(|day| day <= listing.start.local_day_number())
+        };
         let time = |listing: &ListingView<'_>| {
-            Some((!listing.start.is_day(), listing.timezone.is_some(), listing.end.is_some()))
+            let known = (!listing.start.is_day(), listing.timezone.is_some(), listing.end.is_some());
+            (!shortens(listing)).then_some(known)
         };
         if let Some(best) = self.best(EventField::StartTime, time) {
             event.start_time = best.start;
@@ -228,10 +260,16 @@ impl<'a> Merger<'a> {
         event.venue.geo = self
             .best(EventField::Geo, |listing| listing.venue.geo.map(|geo| geo.precision))
             .and_then(|listing| listing.venue.geo);
-        if let Some(best) = self.best(EventField::Online, |_| Some(())) {
-            event.online = best.online;
-        }
+        event.online = self.best(EventField::Online, |listing| listing.online.then_some(())).is_some();
     }
+}
+
+/// Whether it ends on a later day than it begins, and more than a day after it.
+fn lasts_days(listing: &ListingView<'_>) -> bool {
+    listing.end.is_some_and(|end| {
+        let longer = end.earliest_ms(None).saturating_sub(listing.start.earliest_ms(None));
+        if end.is_day() && listing.start.is_day() { end > listing.start } else { longer > DAY_MS }
+    })
 }
 
 /// Both of one kind: days are whole, instants exact.
@@ -255,7 +293,7 @@ fn known_prices(pricing: &PricingView<'_>) -> usize {
 mod tests {
     use super::*;
     use crate::event::{Event, Member};
-    use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Point, Status};
+    use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Point};
 
     const TRUST: Ratio = Ratio::ZERO;
 
@@ -283,7 +321,7 @@ mod tests {
         assert_eq!(MergedEvent::new(EventId(7), 1, Box::default()), None);
         let one = [member(live("a", 9, |_| ()), TRUST)];
         for (members, good) in [(&one[..], true), (&[], false)] {
-            let bytes = bincode::serialize(&(EventId(7), 1_i64, members)).unwrap();
+            let bytes = bincode::serialize(&(EventId(7), 1_i64, None::<EventId>, members)).unwrap();
             assert_eq!(bincode::deserialize::<MergedEvent>(&bytes).is_ok(), good);
         }
     }
@@ -358,5 +396,51 @@ mod tests {
         let tags: Vec<&str> = event.tags.iter().map(|tag| &**tag).collect();
         assert_eq!(tags, ["a", "x", "z"]);
         assert_eq!(*event.urls, ["https://both", "https://a"]);
+    }
+
+    #[test]
+    fn silence_takes_no_statement_back() {
+        let said = |source: &str, updated_at, status| live(source, updated_at, |listing| listing.status = status);
+        let silent = |source: &str| said(source, 9, Status::Scheduled);
+        for status in
+            [Status::Cancelled, Status::Postponed, Status::MovedOnline, Status::Rescheduled, Status::Tentative]
+        {
+            let event = merged([said("a", 1, status), silent("b")]);
+            assert_eq!((event.status, event.field_sources.get(EventField::Status)), (status, Some(0)));
+        }
+        let trusted =
+            of_members([member(said("a", 1, Status::Cancelled), TRUST), member(silent("b"), Ratio::new(0.9))]);
+        assert_eq!(trusted.status, Status::Cancelled);
+        let newest = merged([said("a", 3, Status::Postponed), said("b", 2, Status::Cancelled), silent("c")]);
+        assert_eq!(newest.status, Status::Postponed);
+        let none = merged([silent("a"), silent("b")]);
+        assert_eq!((none.status, none.field_sources.get(EventField::Status)), (Status::Scheduled, None));
+    }
+
+    #[test]
+    fn who_says_nothing_of_the_web_does_not_take_an_event_off_it() {
+        let online = live("a", 1, |listing| listing.online = true);
+        let hall = live("b", 9, |listing| listing.venue.name = Some("Odd Fellows Hall".into()));
+        let event = merged([online, hall]);
+        assert!(event.online);
+        assert_eq!(event.venue.name.as_deref(), Some("Odd Fellows Hall"));
+    }
+
+    #[test]
+    fn a_start_alone_does_not_shorten_an_event_of_days() {
+        let days = live("a", 1, |listing| {
+            listing.start = "2026-03-28".parse().unwrap();
+            listing.end = Some("2026-03-30".parse().unwrap());
+        });
+        let doors = live("b", 9, |_| ());
+        for trust in [0.0, 0.9] {
+            let event = of_members([member(days.clone(), TRUST), member(doors.clone(), Ratio::new(trust))]);
+            let expected = ("2026-03-28".parse().unwrap(), Some("2026-03-30".parse().unwrap()), true);
+            assert_eq!((event.start_time, event.end_time, event.all_day), expected);
+        }
+        let timed = live("c", 1, |listing| listing.end = Some("2026-03-30T18:00:00Z".parse().unwrap()));
+        let event = merged([days, doors, timed]);
+        assert_eq!(event.start_time, "2026-03-28T19:30:00Z".parse().unwrap());
+        assert_eq!(event.end_time, Some("2026-03-30T18:00:00Z".parse().unwrap()));
     }
 }

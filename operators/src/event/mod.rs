@@ -55,6 +55,10 @@ pub struct Event {
     pub urls: Texts,
     /// Whether it takes place.
     pub status: Status,
+    /// The event of several days that this one is a session, an opening or a day of. Text formats leave
+    /// it out where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<EventId>,
     /// The listings it is made of, by source and external id.
     pub listings: Vec<Member>,
     /// Which listing each field was taken from, as an index into `listings`.
@@ -160,6 +164,8 @@ pub struct EventView<'a> {
     pub images: SmallVec<[&'a str; 2]>,
     pub urls: SmallVec<[&'a str; 2]>,
     pub status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<EventId>,
     pub listings: SmallVec<[MemberView<'a>; 2]>,
     pub field_sources: Cow<'a, FieldSources>,
     #[serde(with = "rfc3339_ms")]
@@ -200,6 +206,7 @@ impl Event {
             images: self.images.iter().map(SmolStr::as_str).collect(),
             urls: self.urls.iter().map(SmolStr::as_str).collect(),
             status: self.status,
+            part_of: self.part_of,
             listings: self.listings.iter().map(Member::view).collect(),
             field_sources: Cow::Borrowed(&self.field_sources),
             first_seen: self.first_seen,
@@ -228,6 +235,7 @@ impl From<&EventView<'_>> for Event {
             images: view.images.iter().map(|image| SmolStr::from(*image)).collect(),
             urls: view.urls.iter().map(|url| SmolStr::from(*url)).collect(),
             status: view.status,
+            part_of: view.part_of,
             listings: view.listings.iter().map(Member::from).collect(),
             field_sources: FieldSources::clone(&view.field_sources),
             first_seen: view.first_seen,
@@ -259,6 +267,7 @@ impl<'a> EventView<'a> {
             images: listing.images.iter().collect(),
             urls: listing.urls.iter().collect(),
             status: listing.status,
+            part_of: None,
             listings: std::iter::once(MemberView::of(&listing, similarity)).collect(),
             field_sources: Cow::Owned(FieldSources::default()),
             first_seen: born.min(live.first_seen),
@@ -297,10 +306,10 @@ pub enum Composed {
         /// The listing.
         live: Shared<LiveListing>,
     },
-    /// Of several listings, or of one that is held there by less.
+    /// Of several listings, or of one that is held there by less, or is a part of another event.
     Merged(Shared<MergedEvent>),
     /// As it is.
-    Given(Shared<Event>),
+    Given(#[serde(with = "whole")] Shared<Event>),
 }
 
 impl Composed {
@@ -336,6 +345,53 @@ impl Composed {
                 (event.category.as_deref(), event.listings.iter().map(|member| member.source.as_str()).collect())
             }
         }
+    }
+}
+
+/// Events in binary formats, which cannot leave fields out.
+mod whole {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Event;
+    use crate::shared::Shared;
+
+    pub(super) fn serialize<S: Serializer>(event: &Shared<Event>, serializer: S) -> Result<S::Ok, S::Error> {
+        let e = &**event;
+        let what = (e.id, &e.title, &e.description, &e.category, &e.tags, &e.organizer, &e.pricing, e.capacity);
+        let when = (e.start_time, e.end_time, &e.timezone, e.all_day, e.status, e.part_of);
+        let rest = (&e.venue, e.online, &e.images, &e.urls, &e.listings, &e.field_sources, e.first_seen, e.updated_at);
+        (what, when, rest).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Shared<Event>, D::Error> {
+        let (what, when, rest) = Deserialize::deserialize(deserializer)?;
+        let (id, title, description, category, tags, organizer, pricing, capacity) = what;
+        let (start_time, end_time, timezone, all_day, status, part_of) = when;
+        let (venue, online, images, urls, listings, field_sources, first_seen, updated_at) = rest;
+        Ok(Shared::new(Event {
+            id,
+            title,
+            description,
+            category,
+            tags,
+            start_time,
+            end_time,
+            timezone,
+            all_day,
+            venue,
+            online,
+            organizer,
+            pricing,
+            capacity,
+            images,
+            urls,
+            status,
+            part_of,
+            listings,
+            field_sources,
+            first_seen,
+            updated_at,
+        }))
     }
 }
 

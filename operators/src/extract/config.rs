@@ -14,8 +14,8 @@ pub struct ExtractConfig {
     pub limits: Limits,
     /// What becomes of records of a source that `sources` does not name.
     pub unknown_sources: UnknownSources,
-    /// How to read sources that `sources` does not name. Its `format`, `content_type` and
-    /// `timezone` also hold for named sources that leave them out.
+    /// How to read sources that `sources` does not name. Its `format`, `content_type`, `timezone` and
+    /// `place` also hold for named sources that leave them out.
     pub defaults: SourceConfig,
     /// The sources, by name.
     pub sources: BTreeMap<String, SourceConfig>,
@@ -88,13 +88,17 @@ pub struct SourceConfig {
     /// The content type of records that name none.
     pub content_type: Option<String>,
     /// Zone of times that name none: an IANA name, a Windows name or an offset such as `UTC+2`.
-    /// Without it they are taken as UTC.
+    /// Without it they are in the zone of their place, where that is known, or else taken as UTC.
     pub timezone: Option<String>,
+    /// Where its events take place that do not say where. It also gives the zone of times that name none, where
+    /// neither `timezone` nor their own place does.
+    pub place: Option<SourcePlace>,
     /// How far its word counts where sources disagree, 0..=1. Not used by extraction itself.
     pub trust: f64,
     /// Whether two of its ids are never one event. Not used by extraction itself.
     pub duplicate_free: bool,
-    /// Whether it writes 00:00 where it does not know the time. Such a start becomes a day.
+    /// Whether it writes 00:00 where it does not know the time. Such a start becomes a day. The same holds,
+    /// whatever is configured, for a record nearly all of whose entries begin at 00:00.
     pub midnight_means_unknown: bool,
     /// Overrides `limits.horizon_past_days`.
     pub horizon_past_days: Option<u32>,
@@ -113,6 +117,7 @@ impl Default for SourceConfig {
             format: None,
             content_type: None,
             timezone: None,
+            place: None,
             trust: 0.5,
             duplicate_free: false,
             midnight_means_unknown: false,
@@ -122,6 +127,29 @@ impl Default for SourceConfig {
             category_map: BTreeMap::new(),
         }
     }
+}
+
+/// The place of a source: of listings that name neither a city nor an address in one.
+///
+/// ```toml
+/// [sources.library.place]
+/// city = "Davis"
+/// region = "CA"
+/// country = "US"
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourcePlace {
+    /// City. It has to be one that the gazetteer knows, unless there are coordinates.
+    pub city: Option<String>,
+    /// State, province or region.
+    pub region: Option<String>,
+    /// Country: a name or an ISO 3166 code.
+    pub country: Option<String>,
+    /// Latitude in degrees, of the city.
+    pub latitude: Option<f64>,
+    /// Longitude in degrees, of the city.
+    pub longitude: Option<f64>,
 }
 
 /// A format of raw records.

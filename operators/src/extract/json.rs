@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::record::Problem;
+use super::problem::Problem;
 use crate::raw::DeadLetterCode;
 
 /// A JSON value. Text without escapes is borrowed, and objects are lists: a record is read
@@ -53,7 +53,7 @@ impl<'a> Node<'a> {
     /// Reads a whole record, refusing values nested more deeply than `max_nesting`.
     pub(crate) fn parse(bytes: &'a [u8], max_nesting: usize) -> Result<Self, Problem> {
         let malformed =
-            |error: &dyn fmt::Display| Problem::new(DeadLetterCode::Malformed, format!("not JSON: {error}"));
+            |error: &dyn fmt::Display| Problem::new(DeadLetterCode::MALFORMED, format!("not JSON: {error}"));
         let too_deep = Cell::new(false);
         // Checked once as a whole: cheaper than text by text.
         let text = std::str::from_utf8(without_bom(bytes)).map_err(|error| malformed(&error))?;
@@ -63,11 +63,42 @@ impl<'a> Node<'a> {
             .and_then(|node| deserializer.end().map(|()| node));
         parsed.map_err(|error| match too_deep.get() {
             true => Problem::new(
-                DeadLetterCode::NestedTooDeeply,
-                format!("the JSON is nested more than {max_nesting} levels deep"),
+                DeadLetterCode::NESTED_TOO_DEEPLY,
+                format!("the JSON is nested more than limits.max_nesting, {max_nesting}, levels deep"),
             ),
             false => malformed(&error),
         })
+    }
+
+    /// Reads values that stand one after the other, as one list; a single value is itself.
+    pub(crate) fn parse_all(text: &'a str, max_nesting: usize) -> Option<Self> {
+        let too_deep = Cell::new(false);
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let mut values = Vec::new();
+        while deserializer.end().is_err() {
+            values.push(Seed { room: max_nesting, too_deep: &too_deep }.deserialize(&mut deserializer).ok()?);
+        }
+        match values.len() {
+            0 => None,
+            1 => values.pop(),
+            _ => Some(Self::List(values)),
+        }
+    }
+
+    /// Gives members other names, in all objects within.
+    pub(crate) fn rename(&mut self, rename: &impl Fn(&str) -> Option<String>) {
+        match self {
+            Self::List(items) => items.iter_mut().for_each(|item| item.rename(rename)),
+            Self::Object(members) => {
+                for (name, value) in members {
+                    if let Some(other) = rename(name.as_str()) {
+                        *name = Name::new(Cow::Owned(other));
+                    }
+                    value.rename(rename);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The member `key` of an object. Of members of one name the last counts.
@@ -384,11 +415,14 @@ mod tests {
     #[test]
     fn nesting_has_a_limit_and_syntax_errors_are_told_apart() {
         assert!(Node::parse(b"[[1]]", 2).is_ok());
-        assert_eq!(Node::parse(b"[[[1]]]", 2).unwrap_err().code, DeadLetterCode::NestedTooDeeply);
-        assert_eq!(Node::parse(b"[[1]", 2).unwrap_err().code, DeadLetterCode::Malformed);
-        assert_eq!(Node::parse(b"{} {}", 2).unwrap_err().code, DeadLetterCode::Malformed);
-        assert_eq!(Node::parse(b"\"\xFF\"", 2).unwrap_err().code, DeadLetterCode::Malformed);
-        assert_eq!(Node::parse("[".repeat(100_000).as_bytes(), 100).unwrap_err().code, DeadLetterCode::NestedTooDeeply);
+        assert_eq!(Node::parse(b"[[[1]]]", 2).unwrap_err().code, DeadLetterCode::NESTED_TOO_DEEPLY);
+        assert_eq!(Node::parse(b"[[1]", 2).unwrap_err().code, DeadLetterCode::MALFORMED);
+        assert_eq!(Node::parse(b"{} {}", 2).unwrap_err().code, DeadLetterCode::MALFORMED);
+        assert_eq!(Node::parse(b"\"\xFF\"", 2).unwrap_err().code, DeadLetterCode::MALFORMED);
+        assert_eq!(
+            Node::parse("[".repeat(100_000).as_bytes(), 100).unwrap_err().code,
+            DeadLetterCode::NESTED_TOO_DEEPLY
+        );
         assert!(Node::parse(b"\xEF\xBB\xBF{}", 2).is_ok());
     }
 

@@ -1,7 +1,7 @@
 //! `mapped`: any JSON, with fields named in the configuration. See [`Mapping`].
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Time;
 use regex::Regex;
@@ -9,7 +9,8 @@ use smol_str::SmolStr;
 
 use super::config::{Capture, ConfigProblem, Field, Mapping, Place};
 use super::json::{Node, Pointer, Slices, Step};
-use super::record::{Output, Problem, Record, check_id, source_geo, stand_in_id};
+use super::problem::Problem;
+use super::record::{Output, Record, check_id, cut, source_geo, stand_in_id};
 use super::when::{self, DateFormat, When};
 use super::words::{self, Prices};
 use super::zone::Zone;
@@ -18,7 +19,7 @@ use crate::moment::Moment;
 use crate::raw::{DeadLetterCode, Extracted, SourceStamp};
 
 /// Changes whenever the same record and mapping would give other listings than before.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// A field, ready to be looked up.
 #[derive(Debug)]
@@ -233,31 +234,66 @@ pub(super) fn extract(record: &Record<'_>, mapping: &CompiledMapping) -> Result<
         }
     };
     let mut output = Output::default();
+    let mut unknown = BTreeSet::new();
     let Node::List(items) = node else {
         let (extracted, _) = mapping.read(record, node);
         output.listings.push(extracted?);
+        mapping.tell_unknown_zone(record, node, &mut unknown, &mut output, &mut || record.bytes);
         return Ok(output);
     };
     let mut slices = Slices::new(record.bytes);
     for (index, item) in items.iter().enumerate() {
         if output.room(record.limits) == 0 {
-            let reason = format!("{} records of {} are beyond the limit", items.len() - index, items.len());
-            output.fail(record, Problem::new(DeadLetterCode::TooManyListings, reason), None, record.bytes);
+            let reason = format!(
+                "{} records of {} are beyond the limit, limits.max_listings_per_record",
+                items.len() - index,
+                items.len()
+            );
+            output.fail(record, Problem::new(crate::raw::code::TOO_MANY_LISTINGS, reason), None, record.bytes);
             break;
         }
         let (extracted, id) = mapping.read(record, item);
         match extracted {
-            Ok(extracted) => output.listings.push(extracted),
-            Err(problem) => {
-                let path: Vec<Step> = path.iter().cloned().chain([Step::Index(index)]).collect();
-                output.fail(record, problem, id.as_deref(), slices.slice(&path));
+            Ok(extracted) => {
+                output.listings.push(extracted);
+                let bytes = &mut || slices.slice(&path_to(&path, index));
+                mapping.tell_unknown_zone(record, item, &mut unknown, &mut output, bytes);
             }
+            Err(problem) => output.fail(record, problem, id.as_deref(), slices.slice(&path_to(&path, index))),
         }
     }
     Ok(output)
 }
 
+/// Unknown zones of one record that are told.
+const MAX_UNKNOWN_ZONES: usize = 4;
+
+fn path_to(list: &[Step], index: usize) -> Vec<Step> {
+    list.iter().cloned().chain([Step::Index(index)]).collect()
+}
+
 impl CompiledMapping {
+    /// Says that the zone that an event names is not known: once for each name.
+    fn tell_unknown_zone<'b>(
+        &self,
+        record: &Record<'_>,
+        node: &Node<'_>,
+        told: &mut BTreeSet<SmolStr>,
+        output: &mut Output,
+        bytes: &mut dyn FnMut() -> &'b [u8],
+    ) {
+        if self.fields.timezone.is_nowhere() || told.len() >= MAX_UNKNOWN_ZONES {
+            return;
+        }
+        let Some(name) = self.fields.timezone.text(node).filter(|name| Zone::resolve(name).is_none()) else { return };
+        let reason = format!("there is no time zone {:?}: the times were read without it", cut(&name, 80));
+        if told.insert(name) {
+            let bytes = bytes();
+            output.warn(Problem::new(crate::raw::code::UNKNOWN_TIMEZONE, reason), bytes);
+            debug_assert!(bytes.len() <= record.bytes.len());
+        }
+    }
+
     /// Reads one event; with its id, where there is one, whether it can be read or not.
     fn read(&self, record: &Record<'_>, node: &Node<'_>) -> (Result<Extracted, Problem>, Option<SmolStr>) {
         let id = self.fields.id.text(node).map(|id| SmolStr::from(id.trim()));
@@ -267,12 +303,13 @@ impl CompiledMapping {
 
     fn listing(&self, record: &Record<'_>, node: &Node<'_>, id: Option<&SmolStr>) -> Result<Extracted, Problem> {
         if !matches!(node, Node::Object(_)) {
-            return Err(Problem::new(DeadLetterCode::Malformed, "the record is not a JSON object"));
+            return Err(Problem::new(DeadLetterCode::MALFORMED, "the record is not a JSON object"));
         }
         let fields = &self.fields;
         let title = fields.title.text(node).ok_or_else(|| Problem::missing("title"))?;
         let named_zone = fields.timezone.text(node).and_then(|name| Zone::resolve(&name));
-        let zone = named_zone.as_ref().unwrap_or(&record.source.zone);
+        let venue = self.venue(node);
+        let zone = &named_zone.unwrap_or_else(|| record.zone_of(&venue));
         let year = fields.year.value(node).and_then(|year| i16::try_from(year.whole()?).ok());
         let begin = self.date(&fields.start, "start", node, year)?.with_time(time(&fields.start_time, node));
         let start = begin.begin(zone).ok_or_else(|| Problem::invalid("start", &format!("{begin:?}")))?;
@@ -282,7 +319,8 @@ impl CompiledMapping {
         };
         let mut listing = record.listing(id, title, start);
         listing.timezone = zone.name().filter(|_| begin.fits(zone)).cloned();
-        listing.end = self.end(&begin, zone, node, year);
+        listing.end = self.end(&begin, start, zone, node, year);
+        listing.venue = venue;
         self.describe(&mut listing, node);
         record.accept(listing, self.stamp(zone, node))
     }
@@ -292,7 +330,6 @@ impl CompiledMapping {
         listing.description = fields.description.text(node);
         listing.source_categories = fields.categories.texts(node, false);
         listing.tags = fields.tags.texts(node, false).into_vec();
-        listing.venue = self.venue(node);
         listing.online = fields.online.value(node).is_some_and(|value| truthy(&value));
         let organizer = fields.organizer.text(node);
         listing.organizer = organizer.map(|name| Organizer { name, url: fields.organizer_url.text(node) });
@@ -317,9 +354,14 @@ impl CompiledMapping {
         date.ok_or_else(|| unreadable.map_or_else(|| Problem::missing(name), |text| Problem::invalid(name, &text)))
     }
 
-    fn end(&self, begin: &When, zone: &Zone, node: &Node<'_>, year: Option<i16>) -> Option<Moment> {
+    fn end(&self, begin: &When, start: Moment, zone: &Zone, node: &Node<'_>, year: Option<i16>) -> Option<Moment> {
         match self.date(&self.fields.end, "end", node, year) {
             Ok(end) => end.last_day().or_else(|| end.with_time(time(&self.fields.end_time, node)).begin(zone)),
+            // A time of day alone is one of the day on which it begins.
+            Err(_) if !start.is_day() => {
+                let time = time(&self.fields.end_time, node)?;
+                When::Local(start.local_date().to_datetime(time)).begin(zone)
+            }
             Err(_) => begin.last_day(),
         }
     }
@@ -476,7 +518,7 @@ mod tests {
             (json!({"text": "30 April - 1 May", "year": 2026}), "2026-04-30 2026-05-01"),
             (json!({"start": "2026-05-01", "end": "open"}), "2026-05-01"),
             (json!({"start": 1_777_593_600}), "2026-05-01T02:00:00+02:00"),
-            (json!({"start": "2026-05-03", "end": "2026-05-01"}), "2026-05-03 2026-05-01"),
+            (json!({"start": "2026-05-03", "end": "2026-05-01"}), "2026-05-03"),
             (json!({"start": "2026-05-03", "end": "9999-12-31"}), "2026-05-03"),
         ] {
             let mut record = record;
@@ -497,7 +539,7 @@ mod tests {
         ]}});
         let extraction = run(mapping.clone(), &record);
         let (missing, invalid, malformed) =
-            (DeadLetterCode::MissingField, DeadLetterCode::InvalidField, DeadLetterCode::Malformed);
+            (DeadLetterCode::MISSING_FIELD, DeadLetterCode::INVALID_FIELD, DeadLetterCode::MALFORMED);
         assert_eq!(codes(&extraction.failures), [invalid, missing, malformed]);
         assert_eq!(extraction.failures[0].bytes, br#"{"i":2,"s":"TBD","t":"a"}"#);
         let document = extraction.document.unwrap();

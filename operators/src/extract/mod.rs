@@ -17,16 +17,25 @@
 //! - Of two descriptions of one id in a record the one with the greater stamp stays, the last among
 //!   equals.
 //! - Optional fields that cannot be read are left out.
+//! - What was used, but not as it stands there, is told too: a dead letter with a code of its own, such as
+//!   [`crate::raw::code::UNKNOWN_TIMEZONE`], beside the listings.
+//! - No listing ends before it begins: see [`when::end_after`].
 //! - Nothing depends on a clock: horizons are relative to the record's timestamp.
 
 mod config;
+mod encoding;
 mod icalendar;
 mod json;
 mod jsonld;
+mod lenient;
 mod mapped;
+mod marks;
+mod online;
 mod place;
+mod problem;
 mod record;
 mod recurrence;
+mod site;
 #[cfg(test)]
 mod test_support;
 mod text_range;
@@ -42,11 +51,15 @@ use smol_str::SmolStr;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 pub use config::{
-    Capture, ConfigProblem, ExtractConfig, Field, Format, Limits, Mapping, Place, SourceConfig, UnknownSources,
+    Capture, ConfigProblem, ExtractConfig, Field, Format, Limits, Mapping, Place, SourceConfig, SourcePlace,
+    UnknownSources,
 };
 
+use self::encoding::{Decoded, around_broken};
 use self::mapped::CompiledMapping;
-use self::record::{Output, Problem, Record, Source};
+use self::problem::Problem;
+use self::record::{Output, Record, Source};
+use self::site::Site;
 use self::zone::Zone;
 use crate::listing::{GeoProvenance, Listing};
 use crate::raw::{DeadLetter, DeadLetterCode, Document, RawRecord};
@@ -59,9 +72,16 @@ const MAX_SOURCE_BYTES: usize = 256;
 pub struct Extractor {
     limits: Limits,
     unknown_sources: UnknownSources,
-    sources: HashMap<String, Source>,
-    default: Source,
+    sources: HashMap<String, Reader>,
+    default: Reader,
     fingerprint: u64,
+}
+
+/// How the records of a source are read.
+#[derive(Debug)]
+struct Reader {
+    source: Source,
+    mapping: Option<CompiledMapping>,
 }
 
 /// The dead letters of the parts of one record hold no more than so many of the largest records.
@@ -145,12 +165,16 @@ impl Extractor {
             Ok(Read { document, failures, timeless }) => {
                 Extraction { document, failures: self.part_letters(record, failures), timeless }
             }
-            Err(problem) => Extraction { document: None, failures: vec![dead_letter(record, problem)], timeless: true },
+            Err(problem) => Extraction {
+                document: None,
+                failures: vec![DeadLetter::of(record, problem.code, problem.reason)],
+                timeless: true,
+            },
         }
     }
 
     fn try_extract(&self, raw: &RawRecord) -> Result<Read, Problem> {
-        let (name, source) = self.source_of(raw)?;
+        let (name, reader) = self.reader_of(raw)?;
         let mut document = Document {
             origin: raw.origin.clone(),
             source: name.clone(),
@@ -161,22 +185,37 @@ impl Extractor {
         let Some(bytes) = &raw.value else {
             return match document.id {
                 Some(_) => Ok(Read { document: Some(document), failures: Vec::new(), timeless: true }),
-                None => Err(Problem::new(DeadLetterCode::EmptyRecord, "the record has neither key nor value")),
+                None => Err(Problem::new(DeadLetterCode::EMPTY_RECORD, "the record has neither key nor value")),
             };
         };
         if bytes.len() > self.limits.max_record_bytes {
-            let reason = format!("the record has {} bytes, more than {}", bytes.len(), self.limits.max_record_bytes);
-            return Err(Problem::new(DeadLetterCode::RecordTooLarge, reason));
+            let reason = format!(
+                "the record has {} bytes, more than limits.max_record_bytes, {}",
+                bytes.len(),
+                self.limits.max_record_bytes
+            );
+            return Err(Problem::new(DeadLetterCode::RECORD_TOO_LARGE, reason));
         }
         if bytes.trim_ascii().is_empty() {
-            return Err(Problem::new(DeadLetterCode::EmptyRecord, "the record's value is empty"));
+            return Err(Problem::new(DeadLetterCode::EMPTY_RECORD, "the record's value is empty"));
         }
-        let format = format_of(raw, source)?;
-        let record = Record::new(bytes, name, source, &self.limits, raw.origin.timestamp_ms);
-        let mut output = read(format, &record)?;
+        let content_type = raw.content_type.as_deref().or(reader.source.config.content_type.as_deref());
+        let format = format_of(content_type, reader)?;
+        let decoded = Decoded::of(bytes, content_type, format == Format::ICalendar)?;
+        let record = Record::new(&decoded.bytes, name, &reader.source, &self.limits, raw.origin.timestamp_ms);
+        let mut output = read(format, &record, reader.mapping.as_ref())?;
         output.deduplicate();
+        output.settle_midnights();
+        if let Some(guess) = decoded.guess {
+            output.warn(Problem::new(crate::raw::code::READ_LENIENTLY, guess), around_broken(bytes));
+        }
         let timeless = record.is_timeless();
-        if output.listings.is_empty() && !output.failures.is_empty() {
+        let nothing = output.listings.is_empty() && !output.failures.is_empty();
+        output.failures.append(&mut output.warnings);
+        if output.rewritten || decoded.is_rewritten() {
+            output.failures = as_they_stand(output.failures, &decoded, bytes);
+        }
+        if nothing {
             return Ok(Read { document: None, failures: output.failures, timeless });
         }
         if output.cut_off {
@@ -197,11 +236,11 @@ impl Extractor {
             return failures.into_iter().map(|failure| failure.dead_letter(&record)).collect();
         };
         let reason = format!("{} parts cannot be used, of which the first: {}", failures.len(), first.problem.reason);
-        vec![dead_letter(record, Problem::new(first.problem.code, reason))]
+        vec![DeadLetter::of(record, first.problem.code, reason)]
     }
 
-    fn source_of<'r>(&self, raw: &'r RawRecord) -> Result<(&'r SmolStr, &Source), Problem> {
-        let unknown = |reason: &str| Problem::new(DeadLetterCode::UnknownSource, reason);
+    fn reader_of<'r>(&self, raw: &'r RawRecord) -> Result<(&'r SmolStr, &Reader), Problem> {
+        let unknown = |reason: &str| Problem::new(DeadLetterCode::UNKNOWN_SOURCE, reason);
         let name = raw
             .source
             .as_ref()
@@ -210,60 +249,74 @@ impl Extractor {
             return Err(unknown("the name of the source is empty, too long, or holds control characters"));
         }
         match (self.sources.get(&**name), self.unknown_sources) {
-            (Some(source), _) => Ok((name, source)),
+            (Some(reader), _) => Ok((name, reader)),
             (None, UnknownSources::Accept) => Ok((name, &self.default)),
             (None, UnknownSources::Reject) => Err(unknown("the source is not configured")),
         }
     }
 }
 
-fn format_of(raw: &RawRecord, source: &Source) -> Result<Format, Problem> {
+fn format_of(content_type: Option<&str>, Reader { source, mapping }: &Reader) -> Result<Format, Problem> {
     if let Some(format) = source.config.format {
         return Ok(format);
     }
-    let given = raw.content_type.as_deref().or(source.config.content_type.as_deref());
-    let Some(given) = given else {
-        return Err(Problem::new(DeadLetterCode::UnknownContentType, "there is no content type"));
+    let Some(given) = content_type else {
+        return Err(Problem::new(DeadLetterCode::UNKNOWN_CONTENT_TYPE, "there is no content type"));
     };
     let kind = given.split(';').next().unwrap_or_default().trim();
     match kind.to_ascii_lowercase().as_str() {
         "text/calendar" => Ok(Format::ICalendar),
         "application/ld+json" => Ok(Format::JsonLd),
-        "application/json" if source.mapping.is_some() => Ok(Format::Mapped),
+        "application/json" if mapping.is_some() => Ok(Format::Mapped),
         "application/json" => Ok(Format::JsonLd),
         _ => {
             let reason = format!("there is no adapter for {:?}", record::cut(kind, 80));
-            Err(Problem::new(DeadLetterCode::UnknownContentType, reason))
+            Err(Problem::new(DeadLetterCode::UNKNOWN_CONTENT_TYPE, reason))
         }
     }
 }
 
 /// Runs the adapter. Records come from anywhere and pass through libraries for calendars and
 /// recurrence: a panic in one of them must cost one record, not the stream.
-fn read(format: Format, record: &Record<'_>) -> Result<Output, Problem> {
-    let adapter = || match (format, &record.source.mapping) {
+fn read(format: Format, record: &Record<'_>, mapping: Option<&CompiledMapping>) -> Result<Output, Problem> {
+    let adapter = || match (format, mapping) {
         (Format::JsonLd, _) => jsonld::extract(record),
         (Format::ICalendar, _) => icalendar::extract(record),
         (Format::Mapped, Some(mapping)) => mapped::extract(record, mapping),
-        (Format::Mapped, None) => Err(Problem::new(DeadLetterCode::UnknownContentType, "the source has no mapping")),
+        (Format::Mapped, None) => Err(Problem::new(DeadLetterCode::UNKNOWN_CONTENT_TYPE, "the source has no mapping")),
     };
     catch_unwind(AssertUnwindSafe(adapter))
-        .unwrap_or_else(|_| Err(Problem::new(DeadLetterCode::Malformed, "reading it failed unexpectedly")))
+        .unwrap_or_else(|_| Err(Problem::new(DeadLetterCode::MALFORMED, "reading it failed unexpectedly")))
 }
 
-fn dead_letter(record: RawRecord, problem: Problem) -> DeadLetter {
-    DeadLetter {
-        origin: record.origin,
-        source: record.source,
-        content_type: record.content_type,
-        key: record.key,
-        code: problem.code,
-        reason: problem.reason,
-        part: None,
-        bytes: record.value.unwrap_or_default(),
-        excerpt: false,
-        headers: record.headers,
+/// Parts of one record that are looked for in its bytes; that takes a look at all of them each time.
+const MAX_SEARCHED: usize = 100;
+
+/// Parts with the bytes that they have in the record, where it was decoded or mended before it was read. Where
+/// they cannot be found there, the record as a whole stands for them, once.
+fn as_they_stand(parts: Vec<record::PartFailure>, decoded: &Decoded<'_>, bytes: &[u8]) -> Vec<record::PartFailure> {
+    let mut found = Vec::with_capacity(parts.len());
+    let mut lost: Option<(record::PartFailure, usize)> = None;
+    for (index, mut part) in parts.into_iter().enumerate() {
+        part.bytes = decoded.as_written(&part.bytes).into_owned();
+        if index < MAX_SEARCHED && memchr::memmem::find(bytes, &part.bytes).is_some() {
+            found.push(part);
+        } else if let Some((_, count)) = &mut lost {
+            *count += 1;
+        } else {
+            lost = Some((part, 1));
+        }
     }
+    if let Some((mut first, count)) = lost {
+        if count > 1 {
+            first.problem.reason =
+                format!("{count} parts cannot be used, of which the first: {}", first.problem.reason);
+            first.part = None;
+        }
+        first.bytes = bytes.to_vec();
+        found.push(first);
+    }
+    found
 }
 
 impl record::PartFailure {
@@ -307,11 +360,12 @@ fn compile_source(
     defaults: &SourceConfig,
     path: &str,
     problems: &mut Vec<ConfigProblem>,
-) -> Source {
+) -> Reader {
     let mut config = config.clone();
     config.format = config.format.or(defaults.format);
     config.content_type = config.content_type.or_else(|| defaults.content_type.clone());
     config.timezone = config.timezone.or_else(|| defaults.timezone.clone());
+    config.place = config.place.or_else(|| defaults.place.clone());
     let mut problem = |key: &str, message: String| {
         problems.push(ConfigProblem { path: format!("{path}.{key}"), message });
     };
@@ -322,6 +376,13 @@ fn compile_source(
         }
         zone
     });
+    let site = config.place.as_ref().and_then(|place| match Site::compile(place) {
+        Ok(site) => Some(site),
+        Err((key, message)) => {
+            problem(&format!("place.{key}"), message);
+            None
+        }
+    });
     if !(0.0..=1.0).contains(&config.trust) {
         problem("trust", "must be between 0 and 1".to_owned());
     }
@@ -331,7 +392,7 @@ fn compile_source(
     let mapping_path = format!("{path}.mapping");
     let mapping = config.mapping.as_ref().map(|mapping| CompiledMapping::compile(mapping, &mapping_path, problems));
     let category_map = config.category_map.iter().map(|(from, to)| (from.to_lowercase(), to.clone())).collect();
-    Source { zone: zone.unwrap_or_else(Zone::unknown), mapping, category_map, config }
+    Reader { source: Source { zone: zone.unwrap_or_else(Zone::unknown), site, category_map, config }, mapping }
 }
 
 /// What extraction depends on, and the versions of the adapters.
@@ -392,25 +453,25 @@ mod tests {
         let plain = SourceConfig::default;
         assert_eq!(code("application/ld+json", plain()), None);
         assert_eq!(code("Application/JSON; charset=utf-8", plain()), None);
-        assert_eq!(code("text/html", plain()), Some(DeadLetterCode::UnknownContentType));
+        assert_eq!(code("text/html", plain()), Some(DeadLetterCode::UNKNOWN_CONTENT_TYPE));
         assert_eq!(code("text/html", SourceConfig { format: Some(Format::JsonLd), ..plain() }), None);
-        assert_eq!(code("text/calendar", plain()), Some(DeadLetterCode::Malformed));
+        assert_eq!(code("text/calendar", plain()), Some(DeadLetterCode::MALFORMED));
 
         let mut untyped = raw("", JSON.as_bytes());
         untyped.content_type = None;
         let assumed = SourceConfig { content_type: Some("application/ld+json".into()), ..plain() };
         assert_eq!(codes(&extract_with(assumed, untyped.clone()).failures), []);
-        assert_eq!(codes(&extract_with(plain(), untyped).failures), [DeadLetterCode::UnknownContentType]);
+        assert_eq!(codes(&extract_with(plain(), untyped).failures), [DeadLetterCode::UNKNOWN_CONTENT_TYPE]);
     }
 
     #[test]
     fn sources_must_be_named_and_may_have_to_be_known() {
         let mut nameless = raw("application/ld+json", JSON.as_bytes());
         nameless.source = None;
-        assert_eq!(codes(&extract_with(SourceConfig::default(), nameless).failures), [DeadLetterCode::UnknownSource]);
+        assert_eq!(codes(&extract_with(SourceConfig::default(), nameless).failures), [DeadLetterCode::UNKNOWN_SOURCE]);
         let closed = extractor(ExtractConfig { unknown_sources: UnknownSources::Reject, ..ExtractConfig::default() });
         let letter = closed.extract(raw("application/ld+json", JSON.as_bytes())).failures.remove(0);
-        assert_eq!(letter.code, DeadLetterCode::UnknownSource);
+        assert_eq!(letter.code, DeadLetterCode::UNKNOWN_SOURCE);
         assert_eq!((letter.bytes, letter.headers.len()), (JSON.as_bytes().to_vec(), 1));
     }
 
@@ -421,14 +482,14 @@ mod tests {
             ..ExtractConfig::default()
         });
         let mut record = raw("application/ld+json", JSON.as_bytes());
-        assert_eq!(codes(&extractor.extract(record.clone()).failures), [DeadLetterCode::RecordTooLarge]);
+        assert_eq!(codes(&extractor.extract(record.clone()).failures), [DeadLetterCode::RECORD_TOO_LARGE]);
         record.value = Some(b" \n".to_vec());
-        assert_eq!(codes(&extractor.extract(record.clone()).failures), [DeadLetterCode::EmptyRecord]);
+        assert_eq!(codes(&extractor.extract(record.clone()).failures), [DeadLetterCode::EMPTY_RECORD]);
         record.value = None;
         let document = extractor.extract(record.clone()).document.unwrap();
         assert_eq!((document.listings.len(), document.id), (0, Some(DocumentId::of("raw.s", "s", b"k"))));
         record.key = None;
-        assert_eq!(codes(&extractor.extract(record).failures), [DeadLetterCode::EmptyRecord]);
+        assert_eq!(codes(&extractor.extract(record).failures), [DeadLetterCode::EMPTY_RECORD]);
     }
 
     #[test]
@@ -443,7 +504,7 @@ mod tests {
         let extractor = extractor(ExtractConfig { limits, ..ExtractConfig::default() });
         let events: Vec<String> = (0..5).map(|n| JSON.replace("\"1\"", &format!("\"{n}\""))).collect();
         let extraction = extractor.extract(raw("application/ld+json", format!("[{}]", events.join(",")).as_bytes()));
-        assert_eq!(codes(&extraction.failures), [DeadLetterCode::TooManyListings]);
+        assert_eq!(codes(&extraction.failures), [crate::raw::code::TOO_MANY_LISTINGS]);
         assert_eq!(extraction.document.unwrap().listings.len(), 2);
     }
 
@@ -456,7 +517,7 @@ mod tests {
         assert_eq!(extractor.extract(record.clone()).failures.len(), 100);
         record.key = Some(vec![b'k'; 1_000]);
         let letters = extractor.extract(record).failures;
-        assert_eq!(codes(&letters), [DeadLetterCode::MissingField]);
+        assert_eq!(codes(&letters), [DeadLetterCode::MISSING_FIELD]);
         assert_eq!(letters[0].reason, "100 parts cannot be used, of which the first: there is no name");
         assert_eq!(letters[0].bytes, parts.as_bytes());
     }
@@ -468,7 +529,7 @@ mod tests {
                 SourceConfig::default(),
                 raw("application/ld+json", JSON.replace("\"x\"", &format!("\"{title}\"")).as_bytes()),
             );
-            assert_eq!(codes(&extraction.failures), [DeadLetterCode::MissingField], "{title}");
+            assert_eq!(codes(&extraction.failures), [DeadLetterCode::MISSING_FIELD], "{title}");
         }
         let fine = extract_with(
             SourceConfig::default(),

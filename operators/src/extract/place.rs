@@ -6,6 +6,7 @@
 
 use smol_str::SmolStr;
 
+use crate::gazetteer::Gazetteer;
 use crate::listing::Venue;
 
 /// Splits a line that names a place.
@@ -22,9 +23,11 @@ pub(crate) fn split(text: &str) -> Venue {
         return venue;
     }
     let mut venue = address(text);
+    // In "Berlin" alone the name may be one of a venue too: it stays one.
+    let first_is_city = parts.len() > 1 && venue.city.as_deref() == parts.first().copied();
     let named = parts.first().filter(|first| !has_digit(first) && !is_region(first));
     // In "Davis, CA" the first part is the city.
-    venue.name = named.filter(|first| venue.city.as_deref() != Some(first)).map(|first| SmolStr::from(*first));
+    venue.name = named.filter(|_| !first_is_city).map(|first| SmolStr::from(*first));
     if parts.len() == 1 {
         if venue.name.is_none() {
             venue.name = Some(text.into());
@@ -53,6 +56,23 @@ fn city_first(text: &str, parts: &[&str]) -> Option<Venue> {
 
 /// Splits an address that holds no name of a venue.
 pub(crate) fn address(text: &str) -> Venue {
+    let venue = american_address(text);
+    if venue.city.is_some() {
+        return venue;
+    }
+    let Some(parsed) = Gazetteer::embedded().address(text, None) else { return venue };
+    let owned = |text: Option<&str>| text.map(SmolStr::from);
+    Venue {
+        city: Some(parsed.city.into()),
+        region: owned(parsed.region),
+        postal_code: owned(parsed.postal_code),
+        country: owned(parsed.country),
+        ..venue
+    }
+}
+
+/// What an address of the United States says, whether or not its city is known.
+fn american_address(text: &str) -> Venue {
     let parts = parts(text);
     let mut venue = Venue { address: Some(text.trim().into()), ..Venue::default() };
     let mut rest = parts.as_slice();
@@ -166,9 +186,59 @@ mod tests {
             ),
             ("Room 101", [Some("Room 101"), None, None, None, None, None]),
             (
-                "Hall, 12 High St, Leeds, 12345",
-                [Some("Hall"), Some("Hall, 12 High St, Leeds, 12345"), None, None, None, None],
+                "Hall, 12 High St, Leeds LS1 4AP",
+                [Some("Hall"), Some("Hall, 12 High St, Leeds LS1 4AP"), Some("Leeds"), None, Some("LS1 4AP"), None],
             ),
+            (
+                "Barn\nKade 4\n2611 AB Delft\nNederland",
+                [
+                    Some("Barn"),
+                    Some("Barn\nKade 4\n2611 AB Delft\nNederland"),
+                    Some("Delft"),
+                    None,
+                    Some("2611 AB"),
+                    Some("Nederland"),
+                ],
+            ),
+            (
+                "Barn, 9 Mill Lane, Halifax, NS B3H 4R2, Canada",
+                [
+                    Some("Barn"),
+                    Some("Barn, 9 Mill Lane, Halifax, NS B3H 4R2, Canada"),
+                    Some("Halifax"),
+                    Some("NS"),
+                    Some("B3H 4R2"),
+                    Some("Canada"),
+                ],
+            ),
+            (
+                "Barn, 9 Mill Lane, Petaluma CA 94952",
+                [
+                    Some("Barn"),
+                    Some("Barn, 9 Mill Lane, Petaluma CA 94952"),
+                    Some("Petaluma"),
+                    Some("CA"),
+                    Some("94952"),
+                    None,
+                ],
+            ),
+            ("Arts &amp; Crafts Barn | Loft", [Some("Arts &amp; Crafts Barn | Loft"), None, None, None, None, None]),
+            (
+                "4140 Mill Rd Petaluma, CA",
+                [None, Some("4140 Mill Rd Petaluma, CA"), Some("Petaluma"), Some("CA"), None, None],
+            ),
+            (
+                "Barn - 12 Mill Rd Lancaster PA 17601",
+                [
+                    Some("Barn - 12 Mill Rd Lancaster PA 17601"),
+                    None,
+                    Some("Lancaster"),
+                    Some("PA"),
+                    Some("17601"),
+                    None,
+                ],
+            ),
+            ("Barn, Hope", [Some("Barn"), Some("Barn, Hope"), None, None, None, None]),
             ("https://meet.example/1", [None; 6]),
             (" , ", [None; 6]),
         ];

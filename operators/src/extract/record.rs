@@ -2,49 +2,31 @@
 //! for listings of every format.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use super::config::{Limits, SourceConfig};
-use super::mapped::CompiledMapping;
+use super::marks;
+use super::online::{self, Presence};
+use super::problem::Problem;
+use super::site::{self, Site};
 use super::when;
 use super::zone::Zone;
 use crate::ids::{ListingId, digest};
-use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Organizer, Point, Texts};
+use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Organizer, Point, Status, Texts, Venue};
 use crate::moment::{DAY_MS, Moment};
 use crate::raw::{DeadLetterCode, Extracted, SourceStamp};
 use crate::sanitize::is_blank;
 
-/// Why a record or a part of one cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Problem {
-    pub(crate) code: DeadLetterCode,
-    pub(crate) reason: String,
-}
-
-impl Problem {
-    pub(crate) fn new(code: DeadLetterCode, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
-    }
-
-    pub(crate) fn missing(field: &str) -> Self {
-        Self::new(DeadLetterCode::MissingField, format!("there is no {field}"))
-    }
-
-    pub(crate) fn invalid(field: &str, value: &str) -> Self {
-        let shown: String = value.chars().take(80).collect();
-        Self::new(DeadLetterCode::InvalidField, format!("{field} cannot be read: {shown:?}"))
-    }
-}
-
-/// A source as the adapters need it: its configuration, checked and compiled.
+/// A source as the adapters need it: its configuration, checked.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) config: SourceConfig,
     pub(crate) zone: Zone,
-    pub(crate) mapping: Option<CompiledMapping>,
+    /// Where its events take place that do not say where.
+    pub(crate) site: Option<Site>,
     /// Lower-case words of the source, and what they become.
     pub(crate) category_map: BTreeMap<String, String>,
 }
@@ -66,6 +48,10 @@ pub(crate) struct Output {
     pub(crate) listings: Vec<Extracted>,
     pub(crate) kept: Vec<ListingId>,
     pub(crate) failures: Vec<PartFailure>,
+    /// What was read otherwise than it stands there, or only in part: told, but nothing is lost.
+    pub(crate) warnings: Vec<PartFailure>,
+    /// Whether parts were read from a text that was mended before.
+    pub(crate) rewritten: bool,
     /// Whether the record seems cut off: what it does not name is not withdrawn.
     pub(crate) cut_off: bool,
 }
@@ -77,6 +63,10 @@ pub(crate) struct PartFailure {
     pub(crate) part: Option<String>,
     pub(crate) bytes: Vec<u8>,
 }
+
+/// Entries with a time that a record has to have for [`Output::settle_midnights`], and titles among them.
+const MIN_MIDNIGHTS: usize = 8;
+const MIN_TITLES: usize = 4;
 
 impl Output {
     /// Notes a part that cannot be used. `external_id`, where it could be read, keeps what the
@@ -92,6 +82,11 @@ impl Output {
         });
     }
 
+    /// Notes what is to be told although it was used.
+    pub(crate) fn warn(&mut self, problem: Problem, bytes: &[u8]) {
+        self.warnings.push(PartFailure { problem, part: None, bytes: bytes.to_vec() });
+    }
+
     /// Keeps what the listing said before.
     pub(crate) fn keep(&mut self, record: &Record<'_>, external_id: &str) {
         self.kept.push(ListingId::of(record.name, external_id));
@@ -100,6 +95,34 @@ impl Output {
     /// How many more events the record may hold.
     pub(crate) fn room(&self, limits: &Limits) -> usize {
         limits.max_listings_per_record.saturating_sub(self.listings.len() + self.failures.len())
+    }
+
+    /// Makes days of the times of a record nearly all of whose entries begin at 00:00: nobody begins so much then,
+    /// and the times are not known. An end by day says that one is, and so does a zone that nobody knows:
+    /// 00:00 in UTC is an evening somewhere. Records of few entries say nothing; there it has to be configured.
+    pub(crate) fn settle_midnights(&mut self) {
+        let local = |listing: &Listing| match listing.start {
+            Moment::Instant { offset_min, .. } => listing.timezone.is_some() || offset_min != 0,
+            Moment::Day(_) => false,
+        };
+        let unknown = |listing: &Listing| {
+            local(listing)
+                && when::is_midnight(&listing.start)
+                && listing.end.is_none_or(|end| end.is_day() || when::is_midnight(&end))
+        };
+        let timed = self.listings.iter().filter(|one| !one.listing.start.is_day()).count();
+        if timed < MIN_MIDNIGHTS {
+            return;
+        }
+        let at_midnight = || self.listings.iter().map(|one| &one.listing).filter(|listing| unknown(listing));
+        let titles: HashSet<&str> = at_midnight().map(|listing| &*listing.title).take(MIN_TITLES * 4).collect();
+        if at_midnight().count() * 10 < timed * 9 || titles.len() < MIN_TITLES {
+            return;
+        }
+        for listing in self.listings.iter_mut().map(|one| &mut one.listing).filter(|listing| unknown(listing)) {
+            listing.start = Moment::Day(listing.start.local_date());
+            listing.end = listing.end.map(when::last_day);
+        }
     }
 
     /// Leaves one listing for each external id: that of the greatest stamp, the last among equals.
@@ -141,6 +164,13 @@ impl<'a> Record<'a> {
         Listing { source, external_id, title, ..Listing::new("", "", "", start) }
     }
 
+    /// The zone of times that name none, of what takes place at `venue`.
+    pub(crate) fn zone_of(&self, venue: &Venue) -> Zone {
+        let of_place = || site::zone_of(venue, self.source.site.as_ref());
+        let configured = self.source.config.timezone.is_some();
+        Some(()).filter(|()| !configured).and_then(|()| of_place()).unwrap_or_else(|| self.source.zone.clone())
+    }
+
     /// Applies what holds for listings of every format: limits, the category map, years that make
     /// sense, midnight that means nothing.
     pub(crate) fn accept(&self, mut listing: Listing, stamp: SourceStamp) -> Result<Extracted, Problem> {
@@ -152,9 +182,15 @@ impl<'a> Record<'a> {
         self.shorten(&mut listing);
         if is_blank(&listing.title) {
             return Err(Problem::new(
-                DeadLetterCode::MissingField,
+                DeadLetterCode::MISSING_FIELD,
                 "the title holds nothing but markup or what is invisible",
             ));
+        }
+        settle_status(&mut listing);
+        settle_presence(&mut listing);
+        site::turn_round(&mut listing.venue);
+        if let Some(site) = &self.source.site {
+            site.inherit(&mut listing);
         }
         self.map_categories(&mut listing.source_categories);
         Ok(Extracted { listing, stamp })
@@ -172,6 +208,8 @@ impl<'a> Record<'a> {
         if listing.start.is_day() {
             listing.end = listing.end.map(when::last_day);
         }
+        let zone = listing.timezone.as_deref();
+        listing.end = listing.end.and_then(|end| when::end_after(&listing.start, end, zone));
         Ok(())
     }
 
@@ -253,6 +291,27 @@ impl<'a> Record<'a> {
     }
 }
 
+/// Takes the status from the title where it says more than the source's field does.
+fn settle_status(listing: &mut Listing) {
+    if let Some(marked) = marks::status(&listing.title) {
+        listing.status = listing.status.max(marked);
+    }
+    listing.online |= listing.status == Status::MovedOnline;
+}
+
+/// Takes from the words for the place, and from addresses of meetings, whether it is online.
+fn settle_presence(listing: &mut Listing) {
+    if listing.online {
+        return;
+    }
+    let venue = &listing.venue;
+    let place = venue.name.as_deref().or(venue.address.as_deref());
+    let named = [venue.name.as_deref(), venue.address.as_deref()];
+    listing.online = named.into_iter().flatten().any(|text| online::presence(text) != Presence::OnSite)
+        || listing.urls.iter().any(|url| online::is_meeting(url))
+        || (place.is_none() && listing.description.as_deref().is_some_and(|text| online::meeting_in(text).is_some()));
+}
+
 /// Refuses ids that are empty, too long, or hold control characters, which databases and tools
 /// choke on and which never belong there.
 pub(crate) fn check_id(id: &str, limits: &Limits) -> Result<(), Problem> {
@@ -260,8 +319,8 @@ pub(crate) fn check_id(id: &str, limits: &Limits) -> Result<(), Problem> {
         return Err(Problem::missing("id"));
     }
     if id.len() > limits.max_id_bytes {
-        let reason = format!("the id has {} bytes, more than {}", id.len(), limits.max_id_bytes);
-        return Err(Problem::new(DeadLetterCode::StringTooLong, reason));
+        let reason = format!("the id has {} bytes, more than limits.max_id_bytes, {}", id.len(), limits.max_id_bytes);
+        return Err(Problem::new(DeadLetterCode::STRING_TOO_LONG, reason));
     }
     if id.chars().any(char::is_control) {
         return Err(Problem::invalid("id", id));
@@ -293,10 +352,11 @@ pub(crate) fn cut(text: &str, limit: usize) -> String {
     text.get(..end).unwrap_or_default().to_owned()
 }
 
-/// Coordinates that the source itself gave for the venue.
+/// Coordinates that the source itself gave for the venue. What cannot be a latitude is the longitude.
 pub(crate) fn source_geo(latitude: f64, longitude: f64) -> Option<Geo> {
+    let turned = || Point::from_degrees(longitude, latitude).filter(|_| latitude.abs() > 90.0);
     Some(Geo {
-        point: Point::from_degrees(latitude, longitude)?,
+        point: Point::from_degrees(latitude, longitude).or_else(turned)?,
         precision: GeoPrecision::Venue,
         provenance: GeoProvenance::Source,
     })
@@ -318,9 +378,39 @@ mod tests {
     fn ids_are_checked() {
         let limits = Limits::default();
         assert!(check_id("a b/ç", &limits).is_ok());
-        assert_eq!(check_id("", &limits).unwrap_err().code, DeadLetterCode::MissingField);
-        assert_eq!(check_id("a\u{0}b", &limits).unwrap_err().code, DeadLetterCode::InvalidField);
-        assert_eq!(check_id(&"x".repeat(2000), &limits).unwrap_err().code, DeadLetterCode::StringTooLong);
+        assert_eq!(check_id("", &limits).unwrap_err().code, DeadLetterCode::MISSING_FIELD);
+        assert_eq!(check_id("a\u{0}b", &limits).unwrap_err().code, DeadLetterCode::INVALID_FIELD);
+        assert_eq!(check_id(&"x".repeat(2000), &limits).unwrap_err().code, DeadLetterCode::STRING_TOO_LONG);
+    }
+
+    /// How many of these starts, each with an end, become days.
+    fn days(entries: &[(&str, Option<&str>)], timezone: Option<&str>) -> usize {
+        let mut output = Output::default();
+        for (index, (start, end)) in entries.iter().enumerate() {
+            let mut listing = Listing::new("s", &index.to_string(), &format!("Loom {index}"), start.parse().unwrap());
+            listing.end = end.map(|end| end.parse().unwrap());
+            listing.timezone = timezone.map(Into::into);
+            output.listings.push(Extracted { listing, stamp: SourceStamp::default() });
+        }
+        output.settle_midnights();
+        output.listings.iter().filter(|one| one.listing.start.is_day()).count()
+    }
+
+    #[test]
+    fn midnight_says_nothing_where_nearly_all_entries_have_it() {
+        let midnight = ("2026-05-01T00:00:00+02:00", None);
+        let night = ("2026-05-01T00:00:00+02:00", Some("2026-05-01T06:00:00+02:00"));
+        let evening = ("2026-05-01T20:00:00+02:00", None);
+        let whole = ("2026-05-01T00:00:00+02:00", Some("2026-05-02T00:00:00+02:00"));
+        assert_eq!(days(&[midnight; 10], None), 10);
+        assert_eq!(days(&[whole; 10], None), 10);
+        assert_eq!(days(&[[midnight; 19].as_slice(), &[evening]].concat(), None), 19);
+        assert_eq!(days(&[[midnight; 7].as_slice(), &[evening; 3]].concat(), None), 0);
+        assert_eq!(days(&[midnight; 5], None), 0, "too few to tell");
+        assert_eq!(days(&[night; 10], None), 0, "who says that it ends at six knows when it begins");
+        let utc = ("2026-05-01T00:00:00+00:00", None);
+        assert_eq!(days(&[utc; 10], None), 0, "an evening somewhere");
+        assert_eq!(days(&[utc; 10], Some("Europe/London")), 10);
     }
 
     #[test]

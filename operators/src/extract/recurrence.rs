@@ -5,7 +5,7 @@
 //! the caller's zone to say.
 //!
 //! A feed must not be able to stop the stream. A rule is worked off in steps of one period, with a
-//! budget for all the rules of a record, and rules that repeat within the hour are refused.
+//! budget for all the rules of a record, and rules that repeat within a quarter of an hour are refused.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -20,11 +20,18 @@ const EMPTY_STEPS: u64 = 100_000;
 /// Most times of day that a rule may name (every quarter of an hour).
 const MAX_TIMES_OF_DAY: usize = 96;
 
+/// Shortest period of a rule, in seconds.
+const MIN_PERIOD: u64 = 15 * 60;
+
 /// A series, with all times on one clock.
 pub(super) struct Series<'r> {
     pub(super) start: DateTime,
+    /// Whether the start is an instance, whether or not a rule names it.
+    pub(super) starts: bool,
     /// The rules, with the last time that each may reach.
     pub(super) rules: &'r [(ICalendarRecurrenceRule, Option<DateTime>)],
+    /// Rules of what is left out, likewise.
+    pub(super) excluding: &'r [(ICalendarRecurrenceRule, Option<DateTime>)],
     pub(super) extra: &'r [DateTime],
     pub(super) excluded: &'r HashSet<DateTime>,
     pub(super) excluded_days: &'r HashSet<Date>,
@@ -49,17 +56,24 @@ pub(super) struct Expansion {
 }
 
 impl Series<'_> {
-    /// Expands the series, taking what it costs from `budget`. The start is its first instance,
-    /// whether or not a rule names it.
+    /// Expands the series, taking what it costs from `budget`.
     pub(super) fn expand(&self, budget: &mut u64) -> Expansion {
         let mut expansion = Expansion::default();
         let mut instants = BTreeSet::new();
-        instants.extend(std::iter::once(self.start).chain(self.extra.iter().copied()).filter(|&at| self.wants(at)));
+        let start = Some(self.start).filter(|_| self.starts);
+        instants.extend(start.into_iter().chain(self.extra.iter().copied()).filter(|&at| self.wants(at)));
         for (rule, until) in self.rules {
             if let Err(reason) = self.expand_rule(rule, *until, budget, &mut instants, &mut expansion) {
                 expansion.bad_rule = Some(reason);
             }
         }
+        let mut left_out = BTreeSet::new();
+        for (rule, until) in self.excluding {
+            if let Err(reason) = self.expand_rule(rule, *until, budget, &mut left_out, &mut expansion) {
+                expansion.bad_rule = Some(reason);
+            }
+        }
+        instants.retain(|at| !left_out.contains(at));
         expansion.surplus = instants.len() > self.max;
         expansion.instants = instants.into_iter().take(self.max).collect();
         expansion
@@ -122,10 +136,13 @@ fn check(rule: &ICalendarRecurrenceRule) -> Result<u64, String> {
         ICalendarFrequency::Weekly => 7 * 86_400,
         ICalendarFrequency::Daily => 86_400,
         ICalendarFrequency::Hourly => 3_600,
-        ICalendarFrequency::Minutely | ICalendarFrequency::Secondly => {
-            return Err("the rule repeats within the hour".to_owned());
-        }
+        ICalendarFrequency::Minutely => 60,
+        ICalendarFrequency::Secondly => 1,
     };
+    let period = period * u64::from(rule.interval.unwrap_or(1).max(1));
+    if period < MIN_PERIOD {
+        return Err("the rule repeats within the quarter of an hour".to_owned());
+    }
     let distinct = |times: &[u8]| times.iter().collect::<HashSet<_>>().len().max(1);
     if distinct(&rule.byhour) * distinct(&rule.byminute) * distinct(&rule.bysecond) > MAX_TIMES_OF_DAY {
         return Err("the rule names too many times of day".to_owned());
@@ -133,11 +150,17 @@ fn check(rule: &ICalendarRecurrenceRule) -> Result<u64, String> {
     if rule.rscale.as_ref().is_some_and(|scale| *scale != CalendarScale::Gregorian) {
         return Err("the rule counts in another calendar".to_owned());
     }
-    Ok(period * u64::from(rule.interval.unwrap_or(1).max(1)))
+    Ok(period)
 }
 
 fn parse(rule: &ICalendarRecurrenceRule) -> Result<RRule<Unvalidated>, String> {
-    let plain = ICalendarRecurrenceRule { until: None, rscale: None, skip: None, ..rule.clone() };
+    let mut plain = ICalendarRecurrenceRule { until: None, rscale: None, skip: None, ..rule.clone() };
+    // Only within months and years is there a first Tuesday; elsewhere all are meant (RFC 5545, 3.3.10).
+    let counts = matches!(rule.freq, ICalendarFrequency::Monthly | ICalendarFrequency::Yearly);
+    if !counts || !rule.byweekno.is_empty() {
+        plain.byday.iter_mut().for_each(|day| day.ordwk = None);
+        plain.byday.dedup();
+    }
     plain.to_string().parse().map_err(|error: rrule::RRuleError| error.to_string())
 }
 
@@ -202,7 +225,9 @@ mod tests {
         let start: DateTime = start.parse().unwrap();
         Series {
             start,
+            starts: true,
             rules: &[(rule(text), None)],
+            excluding: &[],
             extra: &[],
             excluded: &HashSet::new(),
             excluded_days: &HashSet::new(),
@@ -276,7 +301,9 @@ mod tests {
         assert_eq!(expansion.instants.len(), 10);
         let old = Series {
             start: "1901-03-03T19:00".parse().unwrap(),
+            starts: true,
             rules: &[(rule("FREQ=HOURLY"), None)],
+            excluding: &[],
             extra: &[],
             excluded: &HashSet::new(),
             excluded_days: &HashSet::new(),

@@ -5,11 +5,12 @@ use jiff::fmt::rfc2822;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::{Offset, TimeZone};
-use jiff::{Timestamp, Zoned};
+use jiff::{Span, Timestamp, Zoned};
 
 use super::text_range;
 use super::zone::Zone;
 use crate::moment::Moment;
+use crate::zones;
 
 /// Years that a listing may lie in.
 const YEARS: std::ops::RangeInclusive<i16> = 1900..=2200;
@@ -79,6 +80,42 @@ pub(crate) fn last_day(end: Moment) -> Moment {
     match end {
         Moment::Instant { ms, offset_min } => Moment::Day(Moment::Instant { ms: ms - 1, offset_min }.local_date()),
         day => day,
+    }
+}
+
+/// The end of what begins at `start`, where it is given as `end`. What seems to end before it begins ends
+/// in the night after it, if it begins on the same day and lasts no more than [`MAX_NIGHT_MS`]; or else the
+/// end is none. `zone` is the name of the place's zone.
+pub(crate) fn end_after(start: &Moment, end: Moment, zone: Option<&str>) -> Option<Moment> {
+    match (*start, end) {
+        (Moment::Instant { ms: begin, .. }, Moment::Instant { ms, .. }) if ms < begin => {
+            let next = next_day(end, zone)?;
+            let most = if is_midnight(&end) { MAX_EVENING_MS } else { MAX_NIGHT_MS };
+            let night = (1..=most).contains(&(next.earliest_ms(None) - begin));
+            (night && start.local_date() == end.local_date()).then_some(next)
+        }
+        (_, Moment::Day(day)) if day < start.local_date() => None,
+        _ => Some(end),
+    }
+}
+
+/// Longest time from an evening to an end that was written with the date of the evening: from 22:00 to
+/// 10:00.
+const MAX_NIGHT_MS: i64 = 12 * 3_600_000;
+
+/// Longest time from a start to the midnight after it. Some write 00:00 where they do not know the end.
+const MAX_EVENING_MS: i64 = 6 * 3_600_000;
+
+/// The same time on the next day.
+fn next_day(moment: Moment, zone: Option<&str>) -> Option<Moment> {
+    let Moment::Instant { ms, offset_min } = moment else { return None };
+    match zone.and_then(zones::zone) {
+        Some(zone) => {
+            let local =
+                zone.to_datetime(Timestamp::from_millisecond(ms).ok()?).checked_add(Span::new().days(1)).ok()?;
+            Some(Moment::from_zoned(&zone.to_zoned(local).ok()?))
+        }
+        None => Some(Moment::Instant { ms: ms.checked_add(crate::moment::DAY_MS)?, offset_min }),
     }
 }
 
@@ -176,6 +213,54 @@ pub(crate) fn iso8601(text: &str) -> Option<When> {
     Some(When::Instant(instant, (offset != Offset::UTC).then_some(offset)))
 }
 
+/// Reads what is nearly ISO 8601, and dates in English: `2026-12-12T7:30pm`, `2026-12-16T19:30 +0100`,
+/// `2026-12-18T19:30 Europe/London`, `December 9, 2026 7:00 PM`, `2026-12-14T24:00`.
+pub(crate) fn loose(text: &str) -> Option<When> {
+    let text = text.trim();
+    iso8601(text)
+        .or_else(|| date_and_clock(text))
+        .or_else(|| zoned(text))
+        .or_else(|| read_rfc2822(text))
+        .or_else(|| text_range::read(text, None).map(|(first, last)| When::Days(first, last)))
+}
+
+/// A date, and a time of day as people write it.
+fn date_and_clock(text: &str) -> Option<When> {
+    let (date, clock) = match text.split_once(['T', ' ']).filter(|(date, _)| date.len() == 10) {
+        Some(parts) => parts,
+        None => {
+            let at = text.find(':').and_then(|colon| text.get(..colon)?.rfind(' '))?;
+            (text.get(..at)?.trim_end_matches([' ', ',', '-']).trim_end_matches(" at"), text.get(at + 1..)?)
+        }
+    };
+    let date = match date.parse() {
+        Ok(date) => date,
+        Err(_) => text_range::read(date, None).filter(|(_, last)| last.is_none())?.0,
+    };
+    match clock.trim() {
+        "24:00" | "24:00:00" => Some(When::Local(date.tomorrow().ok()?.at(0, 0, 0, 0))),
+        clock => time_of_day(clock).map(|time| When::Local(date.to_datetime(time))),
+    }
+}
+
+/// A local time with a zone or an offset after it.
+fn zoned(text: &str) -> Option<When> {
+    let after_date = text.get(10..).filter(|rest| rest.starts_with(['T', ' ']))?;
+    let begin = after_date.get(1..)?.find(|c: char| !(c.is_ascii_digit() || matches!(c, ':' | '.')))? + 11;
+    let (local, zone) = (text.get(..begin)?, text.get(begin..)?.trim());
+    let local = match iso8601(local).or_else(|| date_and_clock(local))? {
+        When::Local(local) => local,
+        _ => return None,
+    };
+    match Zone::resolve(zone)?.moment(local)? {
+        Moment::Instant { ms, offset_min } => {
+            let offset = Offset::from_seconds(i32::from(offset_min) * 60).ok()?;
+            Some(When::Instant(Timestamp::from_millisecond(ms).ok()?, (offset != Offset::UTC).then_some(offset)))
+        }
+        Moment::Day(_) => None,
+    }
+}
+
 fn read_rfc2822(text: &str) -> Option<When> {
     let zoned = rfc2822::parse(text.trim()).ok()?;
     let offset = zoned.offset();
@@ -252,6 +337,33 @@ mod tests {
             ("%d.%m.%Y", "28.03."),
         ] {
             assert_eq!(shown(format, text), None, "{format} {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_nearly_a_date_is_read() {
+        let zone = Zone::resolve("America/New_York").unwrap();
+        for (text, expected) in [
+            ("2026-12-12T7:30pm", Some("2026-12-12T19:30:00-05:00")),
+            ("2026-12-12 7 PM", Some("2026-12-12T19:00:00-05:00")),
+            ("2026-12-16T19:30:00 +0100", Some("2026-12-16T19:30:00+01:00")),
+            ("2026-12-16T19:30:00+01", Some("2026-12-16T19:30:00+01:00")),
+            ("2026-12-18T19:30 Europe/Lisbon", Some("2026-12-18T19:30:00Z")),
+            ("2026-12-18T19:30:00JST", Some("2026-12-18T19:30:00+09:00")),
+            ("2026-12-14T24:00", Some("2026-12-15T00:00:00-05:00")),
+            ("2026-12-14T24:00:00Z", Some("2026-12-15T00:00:00Z")),
+            ("May 9, 2026 7:00 PM", Some("2026-05-09T19:00:00-04:00")),
+            ("Saturday, 9 May 2026 at 19:00", Some("2026-05-09T19:00:00-04:00")),
+            ("9 May 2026", Some("2026-05-09")),
+            ("Sat, 28 Mar 2026 19:30:00 -0700", Some("2026-03-28T19:30:00-07:00")),
+            ("2026-12", None),
+            ("7:30pm", None),
+            ("2026-12-18T19:30 Atlantis", None),
+            ("TBD", None),
+        ] {
+            let found = loose(text).and_then(|when| when.begin(&zone));
+            let expected = expected.map(|text| text.parse::<Moment>().unwrap());
+            assert_eq!(found.map(|at| at.earliest_ms(None)), expected.map(|at| at.earliest_ms(None)), "{text}");
         }
     }
 

@@ -1,9 +1,13 @@
 //! Words and prices that mean the same in every format.
 
+use super::marks;
 use crate::listing::{Amount, Pricing, Status};
 
 /// The status that a word means: schema.org's, with or without its address, or one in common use.
 pub(crate) fn status(word: &str) -> Option<Status> {
+    if let Some(status) = marks::of_word(word) {
+        return Some(status);
+    }
     let word = local_name(word.trim());
     let word: String = word.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
     match word.strip_prefix("event").filter(|rest| !rest.is_empty()).unwrap_or(&word) {
@@ -13,6 +17,7 @@ pub(crate) fn status(word: &str) -> Option<Status> {
         "movedonline" => Some(Status::MovedOnline),
         "postponed" => Some(Status::Postponed),
         "cancelled" | "canceled" => Some(Status::Cancelled),
+        "soldout" => Some(Status::SoldOut),
         _ => None,
     }
 }

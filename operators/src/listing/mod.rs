@@ -400,13 +400,15 @@ impl From<Ratio> for f64 {
 }
 
 /// Whether an event takes place, in the words of schema.org's `EventStatusType`, with iCalendar's
-/// TENTATIVE beside them.
+/// TENTATIVE and the `SoldOut` of offers beside them. The later ones weigh more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
     /// As planned.
     #[default]
     Scheduled,
+    /// As planned, and no place is left.
+    SoldOut,
     /// Not certain yet.
     Tentative,
     /// Moved to another date.
@@ -433,7 +435,7 @@ pub struct LiveListing {
     pub updated_at: i64,
     /// What the source says now.
     pub listing: Shared<PackedListing>,
-    /// Coordinates that were found for it, where the source gave none.
+    /// Coordinates that were found for it, where the source gave none, or none but those of its city.
     pub located: Option<Geo>,
 }
 
@@ -458,7 +460,10 @@ impl LiveListing {
 
     /// The best coordinates that are known.
     pub fn geo(&self) -> Option<Geo> {
-        self.listing.geo().or(self.located)
+        match (self.listing.geo(), self.located) {
+            (Some(own), Some(found)) if found.precision > own.precision => Some(found),
+            (own, found) => own.or(found),
+        }
     }
 }
 

@@ -8,11 +8,13 @@ use std::collections::{HashMap, HashSet};
 
 use super::Stat;
 use super::block::{Blocks, MatchChange};
-use super::cluster::{Cluster, Graph, GraphChanges, Refined, consolidate, refine};
-use super::compare::Comparer;
+use super::cluster::{Cluster, Refined, refine};
+use super::compare::{Comparer, Relation};
 use super::config::ResolveConfig;
 use super::decision::Decision;
-use super::fingerprint::{BlockChange, Fingerprint, into_blocks};
+use super::fingerprint::Fingerprint;
+use super::fingerprinting::{BlockChange, into_blocks};
+use super::graph::{Graph, GraphChanges, consolidate};
 use crate::ids::ListingId;
 use crate::listing::LiveListing;
 use crate::shared::Shared;
@@ -24,6 +26,8 @@ pub struct Batch {
     pub fingerprints: HashMap<ListingId, Shared<Fingerprint>>,
     /// The matches, each once, with the smaller id first.
     pub matches: Vec<MatchChange>,
+    /// Runs of several days with parts of them, each pair once.
+    pub parts: Vec<MatchChange>,
     /// Clusters of two or more listings.
     pub clusters: Vec<Cluster>,
     /// How many pairs were compared in full.
@@ -50,7 +54,8 @@ impl Batch {
         let found = Blocks::new(config).apply(vec![changes]);
         batch.compared = found.compared;
         batch.stats = found.stats;
-        batch.matches = consolidate(found.matches);
+        (batch.matches, batch.parts) =
+            consolidate(found.matches).into_iter().partition(|change| change.relation == Relation::Same);
         batch.group(decisions, config);
         batch
     }

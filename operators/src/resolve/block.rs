@@ -14,7 +14,6 @@
 //! So candidates are a function of what is present, never of the order in which it came, and no
 //! listing is ever compared with more than `block_cap` others per key or word.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use differential_dataflow::{AsCollection, VecCollection};
@@ -23,177 +22,23 @@ use smallvec::SmallVec;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::Stat;
-use super::compare::Comparer;
+use super::compare::{Comparer, Relation};
 use super::config::ResolveConfig;
-use super::epochs::{Pending, Sender};
-use super::fingerprint::{BlockChange, Fingerprint, Span, Token};
-use super::sketch::{Glance, Screen};
-use super::title::Class;
+use super::epochs::Sender;
+use super::fingerprint::Fingerprint;
+use super::fingerprinting::BlockChange;
+use super::keys::moment_and_place;
+use super::screen::Screen;
+use super::sketch::Glance;
+use super::token::Token;
 use crate::Epoch;
 use crate::ids::ListingId;
-use crate::listing::{GeoPrecision, Ratio};
-use crate::meter::Held;
+use crate::listing::Ratio;
 use crate::shared::Shared;
-
-/// Block keys of one listing, ascending.
-pub type Keys = SmallVec<[u64; 8]>;
-
-/// By how many words of its title a listing is looked up.
-pub const TITLE_KEYS: usize = 3;
-
-/// Side of a geographic cell in steps of 1e-7 degrees: about 1.1 km from south to north.
-const CELL_E7: i64 = 100_000;
-/// How near to a cell's border a point is put into the neighbour too: 110 m or less.
-const CELL_MARGIN_E7: i64 = 10_000;
-const DAY_MIN: i32 = 1_440;
-/// Zones are at most about so far from UTC.
-const HALF_DAY_MIN: i32 = DAY_MIN / 2 - 1;
-/// Until when it is still the evening before for zones to the west.
-const SMALL_HOURS_MIN: i32 = 180;
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Url = 0,
-    Venue = 1,
-    Cell = 2,
-    Title = 3,
-}
-
-/// By what a block brings listings together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum KeyKind {
-    /// The web page or the site on a day.
-    Page,
-    /// The venue on a day.
-    Venue,
-    /// The neighbourhood or the city on a day.
-    Place,
-    /// Words of the title on a day.
-    Title,
-}
-
-impl std::fmt::Display for KeyKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Page => "web page",
-            Self::Venue => "venue",
-            Self::Place => "place",
-            Self::Title => "words of the title",
-        })
-    }
-}
-
-/// By what two listings share blocks.
-pub fn common_kinds(a: &Fingerprint, b: &Fingerprint) -> BTreeSet<KeyKind> {
-    let kind = |key: &u64| match key >> 62 {
-        0 => KeyKind::Page,
-        1 => KeyKind::Venue,
-        2 => KeyKind::Place,
-        _ => KeyKind::Title,
-    };
-    a.keys.iter().filter(|key| b.keys.contains(key)).map(kind).collect()
-}
-
-/// SplitMix64's finaliser (Steele, Lea, Flood 2014): spreads the bits of small numbers.
-fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
-fn key(kind: Kind, day: i32, what: u64) -> u64 {
-    ((kind as u64) << 62) | (mix(what ^ mix(u64::from(day as u32))) >> 2)
-}
-
-/// The keys of a listing whose title's leading words are `leading`.
-pub(super) fn keys(fingerprint: &Fingerprint, leading: &[Token], config: &ResolveConfig) -> Keys {
-    let mut keys = Keys::new();
-    let venue = venue_signature(fingerprint);
-    let cells = cells(fingerprint);
-    let city = (!fingerprint.city().is_empty()).then(|| signature(fingerprint.city()));
-    for day in days(&fingerprint.span, config) {
-        keys.extend(fingerprint.url.map(|page| key(Kind::Url, day, page.exact)));
-        keys.extend(venue.map(|venue| key(Kind::Venue, day, venue)));
-        keys.extend(cells.iter().map(|&cell| key(Kind::Cell, day, cell)));
-        keys.extend(leading.iter().map(|token| key(Kind::Title, day, u64::from(token.hash()))));
-        if leading.is_empty() && !fingerprint.title().is_empty() {
-            keys.push(key(Kind::Title, day, signature(fingerprint.title())));
-        }
-        if fingerprint.span.start_min.is_none() {
-            // Events of whole days are few, and their titles differ more.
-            keys.extend(city.map(|city| key(Kind::Cell, day, city)));
-            keys.extend(
-                fingerprint
-                    .letters
-                    .iter()
-                    .chain([&fingerprint.core])
-                    .filter(|letters| **letters != 0)
-                    .map(|letters| key(Kind::Title, day, u64::from(*letters))),
-            );
-            keys.extend(
-                fingerprint.url.filter(|page| page.site != 0).map(|page| key(Kind::Url, day, u64::from(page.site))),
-            );
-        }
-    }
-    keys.sort_unstable();
-    keys.dedup();
-    keys
-}
-
-/// The days by which a listing is found: those of the clock at the place, with the neighbouring day
-/// where a match may lie across midnight. A day without a time takes its neighbours along, and so
-/// does a time in UTC, which is how sources write that they know no zone: the half of the world
-/// in which it may be another day decides which neighbour.
-fn days(span: &Span, config: &ResolveConfig) -> SmallVec<[i32; 8]> {
-    let window = i32::try_from(config.session_gap_minutes).unwrap_or(DAY_MIN) / 2 + 1;
-    let short = span.days() <= config.short_event_days;
-    let length = if short { span.last_day.saturating_sub(span.first_day) } else { 0 };
-    let (first, last) = match span.clock() {
-        Some(clock) => {
-            let (before, after) = match clock.rem_euclid(DAY_MIN) {
-                minute if span.offset_min == 0 && minute < DAY_MIN / 2 => (HALF_DAY_MIN, window),
-                _ if span.offset_min == 0 => (window, HALF_DAY_MIN),
-                // In the small hours the clocks of neighbouring zones show the day before.
-                minute if minute < SMALL_HOURS_MIN => (SMALL_HOURS_MIN, window),
-                _ => (window, window),
-            };
-            let first = clock.saturating_sub(before).div_euclid(DAY_MIN);
-            (first, clock.saturating_add(after).div_euclid(DAY_MIN).max(first.saturating_add(length)))
-        }
-        None => (span.first_day.saturating_sub(1), span.first_day.saturating_add(length).saturating_add(1)),
-    };
-    (first..=last).collect()
-}
-
-/// One number for a set of words, without those that tell nothing.
-fn signature(tokens: &[Token]) -> u64 {
-    let telling = tokens.iter().filter(|token| token.class() != Class::Noise);
-    telling.fold(0, |all, token| mix(all ^ u64::from(token.hash())))
-}
-
-/// The venue by its telling words, or by all of them where none is.
-fn venue_signature(fingerprint: &Fingerprint) -> Option<u64> {
-    let telling: SmallVec<[Token; 8]> =
-        fingerprint.venue().iter().copied().filter(|token| token.class() == Class::Telling).collect();
-    let tokens = if telling.is_empty() { fingerprint.venue() } else { &telling };
-    (!tokens.is_empty()).then(|| signature(tokens))
-}
-
-fn cells(fingerprint: &Fingerprint) -> SmallVec<[u64; 4]> {
-    let Some((point, precision)) = fingerprint.geo else { return SmallVec::new() };
-    if precision == GeoPrecision::City {
-        return SmallVec::new();
-    }
-    let near = |e7: i32| {
-        let low = (i64::from(e7) - CELL_MARGIN_E7).div_euclid(CELL_E7);
-        low..=(i64::from(e7) + CELL_MARGIN_E7).div_euclid(CELL_E7)
-    };
-    near(point.lat_e7).flat_map(|lat| near(point.lon_e7).map(move |lon| mix(mix(lat as u64) ^ lon as u64))).collect()
-}
+use headwater_flow::epochs::CompleteEpochs;
+use headwater_flow::meter::EntryMeter;
 
 /// The smallest element of two ascending lists.
 fn smallest_common<T: Ord + Copy>(a: &[T], b: &[T]) -> Option<T> {
@@ -213,22 +58,15 @@ fn smallest_common_word(a: &[Token], b: &[Token]) -> Option<u32> {
     a.iter().map(|token| token.hash()).find(|hash| b.iter().any(|token| token.hash() == *hash))
 }
 
-/// The part of a part: same start, same place.
-pub(super) fn moment_and_place(fingerprint: &Fingerprint) -> u64 {
-    let span = &fingerprint.span;
-    let when =
-        span.start_min.map_or_else(|| xxh3_64(&span.first_day.to_le_bytes()), |start| mix(u64::from(start as u32)));
-    let place = venue_signature(fingerprint).unwrap_or_else(|| signature(fingerprint.city()));
-    mix(when ^ mix(place))
-}
-
-/// A match that has come or gone.
+/// A match that has come or gone, or a run of several days with a part of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MatchChange {
     /// The listing with the smaller id.
     pub a: Shared<Fingerprint>,
     /// The other one.
     pub b: Shared<Fingerprint>,
+    /// What they are to each other.
+    pub relation: Relation,
     /// Their similarity.
     pub score: Ratio,
     /// 1 or -1.
@@ -363,9 +201,10 @@ impl Judge {
             return;
         }
         out.compared += 1;
-        if let Some(score) = self.comparer.matches(a, b) {
-            let (a, b) = if a.listing <= b.listing { (a, b) } else { (b, a) };
-            out.matches.push(MatchChange { a: a.clone(), b: b.clone(), score, diff });
+        if let Some((relation, score)) = self.comparer.relation(a, b) {
+            let in_order = a.listing <= b.listing;
+            let (a, b, relation) = if in_order { (a, b, relation) } else { (b, a, relation.reversed()) };
+            out.matches.push(MatchChange { a: a.clone(), b: b.clone(), relation, score, diff });
         }
     }
 }
@@ -543,19 +382,19 @@ pub(super) fn matches<'s>(
     changes: Stream<'s, Epoch, Vec<BlockChange>>,
     config: &Arc<ResolveConfig>,
 ) -> (Stream<'s, Epoch, Vec<MatchChange>>, VecCollection<'s, Epoch, Stat>) {
-    let mut builder = OperatorBuilder::new("ResolveBlocks".to_owned(), changes.scope());
+    let mut builder = OperatorBuilder::new("block/Blocks".to_owned(), changes.scope());
     let mut input = builder.new_input(changes, Exchange::new(|change: &BlockChange| change.key));
     let (matches_out, matches) = builder.new_output();
     let (stats_out, stats) = builder.new_output();
     let (mut matches_out, mut stats_out) = (Sender::from(matches_out), Sender::from(stats_out));
     let mut blocks = Blocks::new(config);
-    let (held, entries) = (Held::new("resolve-blocks"), Held::new("resolve-block-entries"));
+    let (held, entries) = (EntryMeter::new("resolve-blocks"), EntryMeter::new("resolve-block-entries"));
     builder.build(move |_| {
         // Kept as they come: there are several for each listing, and a restart brings all at once.
-        let mut pending = Pending::<Vec<Vec<BlockChange>>>::new(2);
+        let mut epochs = CompleteEpochs::<Vec<Vec<BlockChange>>>::new(2);
         move |frontiers| {
-            input.for_each(|capability, data| pending.now(&capability).push(std::mem::take(data)));
-            while let Some(complete) = pending.complete(frontiers) {
+            input.for_each(|capability, data| epochs.now(&capability).push(std::mem::take(data)));
+            while let Some(complete) = epochs.next(frontiers) {
                 entries.add(complete.input.iter().flatten().map(|change| i64::from(change.diff)).sum());
                 let out = blocks.apply(complete.input);
                 held.set(blocks.blocks.len());
@@ -569,7 +408,7 @@ pub(super) fn matches<'s>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fingerprint::into_blocks;
+    use super::super::fingerprinting::into_blocks;
     use super::*;
     use crate::listing::{Listing, LiveListing};
 

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::compare::Field;
+use super::field::Field;
 use super::model::Model;
 
 /// Raised whenever code changes what the same configuration gives, so that a restart compares
 /// its outputs again.
-const LOGIC_VERSION: u64 = 3;
+const LOGIC_VERSION: u64 = 4;
 
 /// How duplicates are found, held together and merged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub struct ResolveConfig {
     pub other_city_m: f64,
     /// Sources that never list an event twice: two ids of one of them are never one event.
     pub duplicate_free: BTreeSet<String>,
+    /// Sources that write midnight where they know no time of day. Elsewhere 00:00 is midnight, unless
+    /// the entry takes a whole day.
+    pub midnight_is_no_time: BTreeSet<String>,
     /// The parameters of comparison, by feature; those that come with the crate where nothing is
     /// said. `headwater train resolve` writes them.
     pub model: Option<Model>,
@@ -87,6 +90,7 @@ impl Default for ResolveConfig {
             other_place_m: 1_500.0,
             other_city_m: 40_000.0,
             duplicate_free: BTreeSet::new(),
+            midnight_is_no_time: BTreeSet::new(),
             model: None,
             trust: BTreeMap::new(),
         }

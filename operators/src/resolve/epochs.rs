@@ -1,67 +1,20 @@
-//! What the operators of `resolve` share: collecting the input of an epoch until it is complete.
+//! What the operators of `resolve` share: sending, and what an epoch's changes come to.
 //!
 //! They keep plain hash maps instead of arrangements. Epochs are totally ordered, so an operator
 //! that takes complete epochs in order, and emits exactly the difference that each makes, is a
 //! differential operator like any other, at a fraction of the cost.
 
-use std::collections::BTreeMap;
-
+use headwater_flow::epochs::Capabilities;
 use smallvec::SmallVec;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::channels::pushers::Output;
 use timely::dataflow::operators::generic::OutputBuilder;
-use timely::dataflow::operators::{Capability, InputCapability};
-use timely::progress::frontier::MutableAntichain;
 
 use crate::Epoch;
 use crate::ids::ListingId;
 use crate::listing::LiveListing;
 use crate::shared::Shared;
-
-/// Capabilities for one epoch, one for each output of an operator.
-pub(super) type Capabilities = SmallVec<[Capability<Epoch>; 3]>;
-
-/// Input of epochs that are not complete yet.
-pub(super) struct Pending<I> {
-    outputs: usize,
-    epochs: BTreeMap<Epoch, (Capabilities, I)>,
-}
-
-/// The whole input of an epoch.
-pub(super) struct Complete<I> {
-    pub(super) capabilities: Capabilities,
-    pub(super) input: I,
-}
-
-impl<I: Default> Pending<I> {
-    /// For an operator with so many outputs.
-    pub(super) fn new(outputs: usize) -> Self {
-        Self { outputs, epochs: BTreeMap::new() }
-    }
-
-    /// The input of `epoch`, not before the capability's.
-    pub(super) fn at(&mut self, capability: &InputCapability<Epoch>, epoch: Epoch) -> &mut I {
-        let outputs = self.outputs;
-        let capabilities = || (0..outputs).map(|output| capability.delayed(&epoch, output)).collect();
-        &mut self.epochs.entry(epoch).or_insert_with(|| (capabilities(), I::default())).1
-    }
-
-    /// The input of the capability's own epoch.
-    pub(super) fn now(&mut self, capability: &InputCapability<Epoch>) -> &mut I {
-        self.at(capability, *capability.time())
-    }
-
-    /// The earliest epoch, if none of the inputs can bring more of it.
-    pub(super) fn complete(&mut self, frontiers: &[MutableAntichain<Epoch>]) -> Option<Complete<I>> {
-        let first = self.epochs.first_entry()?;
-        if frontiers.iter().any(|frontier| frontier.less_equal(first.key())) {
-            return None;
-        }
-        let (capabilities, input) = first.remove();
-        Some(Complete { capabilities, input })
-    }
-}
 
 /// An output of vectors.
 pub(super) struct Sender<D: Clone + 'static>(OutputBuilder<Epoch, CapacityContainerBuilder<Vec<D>>>);
@@ -96,7 +49,7 @@ type Update = (Shared<LiveListing>, Epoch, isize);
 
 /// Sends each listing to the worker that knows its id.
 pub(super) fn by_listing() -> Exchange<Update, impl FnMut(&Update) -> u64 + 'static> {
-    Exchange::new(|(live, _, _): &Update| live.id.0 as u64)
+    Exchange::new(|(live, _, _): &Update| live.id.route())
 }
 
 /// The changes of one listing: one where it is new, two where it is updated.

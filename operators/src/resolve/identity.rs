@@ -2,6 +2,8 @@
 //!
 //! - A cluster takes the oldest id that its members carry and that is its to take, else one
 //!   derived from its first-seen listing.
+//! - A listing that takes the place of one that goes (of the same source, saying the same: a new id
+//!   for the same entry) carries what that one carried.
 //! - Where the members of an event part, the part with most of them keeps its id; ties go to the
 //!   part with the member first seen.
 //! - An id is never used by two events at once. A listing whose own id is in use by others (they
@@ -83,6 +85,8 @@ pub struct ClusterChanges {
     pub arrived: Vec<Carrier>,
     /// Listings that were live before and are not now.
     pub gone: Vec<ListingId>,
+    /// Arrived listings that take the place of gone ones.
+    pub successors: Vec<(ListingId, Carrier)>,
     /// The new clusters of all live listings whose cluster may have changed. All live members of a
     /// former cluster are in here if one of them is.
     pub clusters: Vec<Vec<Carrier>>,
@@ -168,6 +172,18 @@ impl IdentityRegistry {
         self.redirects.len()
     }
 
+    /// The event that a live listing is in.
+    pub fn event_of(&self, listing: ListingId) -> EventId {
+        self.carried.get(&listing).copied().unwrap_or_else(|| own_id(listing))
+    }
+
+    /// What a live listing carries.
+    fn identity_of(&self, carrier: Carrier) -> Identity {
+        let carried = self.carried.get(&carrier.listing);
+        let held = carried.and_then(|event| Some(Identity { born: self.events.get(event)?.born, event: *event }));
+        held.unwrap_or_else(|| carrier.own())
+    }
+
     /// Whether `listing`, alone, is to be called by its own id without asking further.
     fn is_plain(&self, carrier: Carrier) -> bool {
         let own = carrier.own();
@@ -187,13 +203,16 @@ impl IdentityRegistry {
         }
         let restored: Vec<EventId> = redirects.before.keys().copied().collect();
 
+        let successors = changes.successors.iter();
+        let inherited: HashMap<ListingId, Identity> =
+            successors.map(|(listing, former)| (*listing, self.identity_of(*former))).collect();
         let (vacated, forgotten) = self.release(&changes.gone);
-        let singles = self.singles(changes);
+        let singles = self.singles(changes, &inherited);
         let alone: Vec<[Carrier; 1]> = singles.iter().map(|carrier| [*carrier]).collect();
         let clusters: Vec<&[Carrier]> =
             changes.clusters.iter().map(Vec::as_slice).chain(alone.iter().map(<[_; 1]>::as_slice)).collect();
 
-        let votes = self.votes(&clusters, &changes.arrived);
+        let votes = self.votes(&clusters, &changes.arrived, &inherited);
         let (identities, retired) = self.elect(&clusters, &votes);
         self.settle(&clusters, &identities);
         for identity in &identities {
@@ -242,9 +261,9 @@ impl IdentityRegistry {
     }
 
     /// Arrived listings outside the given clusters that are not plain.
-    fn singles(&self, changes: &ClusterChanges) -> Vec<Carrier> {
-        let mut singles: Vec<Carrier> =
-            changes.arrived.iter().copied().filter(|carrier| !self.is_plain(*carrier)).collect();
+    fn singles(&self, changes: &ClusterChanges, inherited: &HashMap<ListingId, Identity>) -> Vec<Carrier> {
+        let is_plain = |carrier: &Carrier| !inherited.contains_key(&carrier.listing) && self.is_plain(*carrier);
+        let mut singles: Vec<Carrier> = changes.arrived.iter().copied().filter(|carrier| !is_plain(carrier)).collect();
         if !singles.is_empty() {
             let clustered: HashSet<ListingId> =
                 changes.clusters.iter().flatten().map(|carrier| carrier.listing).collect();
@@ -254,7 +273,12 @@ impl IdentityRegistry {
     }
 
     /// Who carried what, sorted by event. Takes the carriers out of the registry.
-    fn votes(&mut self, clusters: &[&[Carrier]], arrived: &[Carrier]) -> Vec<Vote> {
+    fn votes(
+        &mut self,
+        clusters: &[&[Carrier]],
+        arrived: &[Carrier],
+        inherited: &HashMap<ListingId, Identity>,
+    ) -> Vec<Vote> {
         let arrived: HashSet<ListingId> = arrived.iter().map(|carrier| carrier.listing).collect();
         let mut votes = Vec::new();
         for (cluster, carriers) in clusters.iter().enumerate() {
@@ -262,7 +286,10 @@ impl IdentityRegistry {
                 let born = self.carried.get(&carrier.listing).and_then(|event| self.events.get(event)).map(|h| h.born);
                 let former = match self.let_go(carrier.listing) {
                     Some(event) => Some(Identity { born: born.unwrap_or(carrier.first_seen), event }),
-                    None if arrived.contains(&carrier.listing) => self.memory.links.get(&carrier.listing).copied(),
+                    None if arrived.contains(&carrier.listing) => {
+                        let remembered = self.memory.links.get(&carrier.listing);
+                        remembered.or_else(|| inherited.get(&carrier.listing)).copied()
+                    }
                     None => Some(carrier.own()),
                 };
                 votes.extend(former.map(|Identity { born, event }| Vote { event, cluster, carrier, born }));
@@ -458,6 +485,7 @@ mod tests {
             let changes = ClusterChanges {
                 arrived: self.live.iter().filter(|(l, _)| !before.contains_key(l)).map(|(_, (c, _))| *c).collect(),
                 gone: before.keys().filter(|l| !self.live.contains_key(l)).map(|l| ListingId(*l)).collect(),
+                successors: Vec::new(),
                 clusters: clusters
                     .iter()
                     .filter(|cluster| cluster.iter().any(touched))
@@ -508,6 +536,7 @@ mod tests {
             let changes = ClusterChanges {
                 arrived: self.live.values().map(|(carrier, _)| *carrier).collect(),
                 gone: Vec::new(),
+                successors: Vec::new(),
                 clusters: clusters.into_values().filter(|cluster| cluster.len() > 1).collect(),
             };
             let outcome = fresh.registry.apply(&changes);
@@ -660,5 +689,45 @@ mod tests {
                 assert!(cluster.iter().all(|listing| now.id(*listing) == id), "{id} was not kept: {now:?}");
             }
         }
+    }
+
+    #[test]
+    fn who_takes_the_place_of_another_carries_its_id() {
+        let mut registry = IdentityRegistry::default();
+        let carrier = |listing: u128, first_seen| Carrier { first_seen, listing: ListingId(listing) };
+        let arrived = |carriers: &[Carrier]| ClusterChanges { arrived: carriers.to_vec(), ..ClusterChanges::default() };
+        registry.apply(&arrived(&[carrier(1, 5), carrier(2, 6)]));
+        let renamed = ClusterChanges {
+            gone: vec![ListingId(1)],
+            successors: vec![(ListingId(3), carrier(1, 5))],
+            ..arrived(&[carrier(3, 9), carrier(4, 9)])
+        };
+        let outcome = registry.apply(&renamed);
+        assert_eq!(outcome.singles, [carrier(3, 9)]);
+        assert_eq!(outcome.identities, [Identity { born: 5, event: own(1) }]);
+        assert_eq!((registry.event_of(ListingId(3)), registry.event_of(ListingId(4))), (own(1), own(4)));
+        // What it took over goes on with whoever follows next.
+        let again = ClusterChanges {
+            gone: vec![ListingId(3)],
+            successors: vec![(ListingId(5), carrier(3, 9))],
+            ..arrived(&[carrier(5, 12)])
+        };
+        assert_eq!(registry.apply(&again).identities, [Identity { born: 5, event: own(1) }]);
+    }
+
+    #[test]
+    fn an_id_that_others_still_hold_is_not_taken_over() {
+        let mut registry = IdentityRegistry::default();
+        let carrier = |listing: u128, first_seen| Carrier { first_seen, listing: ListingId(listing) };
+        let pair = vec![carrier(1, 5), carrier(2, 6)];
+        registry.apply(&ClusterChanges { arrived: pair.clone(), clusters: vec![pair], ..ClusterChanges::default() });
+        let renamed = ClusterChanges {
+            arrived: vec![carrier(3, 9)],
+            gone: vec![ListingId(1)],
+            successors: vec![(ListingId(3), carrier(1, 5))],
+            ..ClusterChanges::default()
+        };
+        registry.apply(&renamed);
+        assert_eq!((registry.event_of(ListingId(2)), registry.event_of(ListingId(3))), (own(1), own(3)));
     }
 }

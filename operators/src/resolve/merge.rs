@@ -14,18 +14,19 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use super::compare::{Contribution, Contributions};
 use super::config::ResolveConfig;
 use super::decision::DecisionReport;
-use super::epochs::{Pending, Sender, by_listing, net_changes};
+use super::epochs::{Sender, by_listing, net_changes};
 use super::identity::{Identity, own_id};
+use super::points::{Contribution, Contributions};
 use crate::Epoch;
 use crate::event::{Composed, MergedEvent, MergedMember};
 use crate::ids::{EventId, ListingId};
 use crate::listing::{LiveListing, Ratio};
-use crate::meter::Held;
 use crate::moment::rfc3339_ms;
 use crate::shared::Shared;
+use headwater_flow::epochs::CompleteEpochs;
+use headwater_flow::meter::EntryMeter;
 
 /// A listing's membership in an event, and what holds it there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -110,7 +111,7 @@ impl Linked {
     }
 
     /// What tells links apart. An id stands for source and external id.
-    fn said(&self) -> Result<(ListingId, Identity), &Shared<Link>> {
+    fn content(&self) -> Result<(ListingId, Identity), &Shared<Link>> {
         match self {
             Self::Single { live, identity } => Ok((live.id, *identity)),
             Self::Other(link) => Err(link),
@@ -120,7 +121,7 @@ impl Linked {
 
 impl PartialEq for Linked {
     fn eq(&self, other: &Self) -> bool {
-        self.said() == other.said()
+        self.content() == other.content()
     }
 }
 
@@ -134,7 +135,7 @@ impl PartialOrd for Linked {
 
 impl Ord for Linked {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.said().cmp(&other.said())
+        self.content().cmp(&other.content())
     }
 }
 
@@ -156,6 +157,8 @@ pub fn merge(
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Assignment {
     pub(super) identity: Identity,
+    /// The event of several days that this one is a part of.
+    pub(super) part_of: Option<EventId>,
     pub(super) similarity: Ratio,
     pub(super) via: Option<ListingId>,
     pub(super) contributions: Contributions,
@@ -165,35 +168,50 @@ pub(super) struct Assignment {
 impl Assignment {
     /// The only listing of an event, which no decision names.
     pub(super) fn alone(identity: Identity) -> Self {
-        Self { identity, similarity: Ratio::ONE, via: None, contributions: Contributions::new(), decisions: Vec::new() }
+        Self {
+            identity,
+            part_of: None,
+            similarity: Ratio::ONE,
+            via: None,
+            contributions: Contributions::new(),
+            decisions: Vec::new(),
+        }
+    }
+
+    /// Whether it is the only listing of its event, and no decision names it.
+    fn is_alone(&self) -> bool {
+        self.similarity == Ratio::ONE
+            && self.via.is_none()
+            && self.contributions.is_empty()
+            && self.decisions.is_empty()
     }
 }
 
 /// A listing that joins (1) or leaves (-1) an event that it did not found alone.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Joining {
-    part: Part,
+struct GroupChange {
+    part: GroupMember,
     diff: i8,
 }
 
 /// A listing of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Part {
+struct GroupMember {
     live: Shared<LiveListing>,
     assignment: Arc<Assignment>,
 }
 
-impl Part {
+impl GroupMember {
     /// Its link; `parts` are all the listings of the event.
     fn link(&self, parts: &[Self]) -> Linked {
         let assignment = &self.assignment;
-        if **assignment == Assignment::alone(assignment.identity) {
+        if assignment.is_alone() {
             return Linked::Single { live: self.live.clone(), identity: assignment.identity };
         }
         let via = assignment.via.and_then(|via| parts.iter().find(|part| part.live.id == via));
         let link = Link {
             similarity: assignment.similarity,
-            via: via.map(Part::via),
+            via: via.map(GroupMember::via),
             contributions: assignment.contributions.to_vec(),
             decisions: assignment.decisions.clone(),
             ..Link::single(&self.live, assignment.identity)
@@ -213,17 +231,17 @@ impl Part {
 struct Outputs {
     events: Vec<((EventId, Composed), isize)>,
     links: Vec<((ListingId, Linked), isize)>,
-    joining: Vec<Joining>,
+    joining: Vec<GroupChange>,
 }
 
 /// All live listings of one worker, and where those belong that are not plain.
 #[derive(Debug, Default)]
-struct Places {
-    places: foldhash::HashMap<ListingId, Place>,
+struct Assignments {
+    listings: foldhash::HashMap<ListingId, AssignedListing>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Place {
+struct AssignedListing {
     live: Option<Shared<LiveListing>>,
     assignment: Option<Arc<Assignment>>,
 }
@@ -231,10 +249,10 @@ struct Place {
 /// Where a listing belongs from now on; `None` for a plain one.
 pub(super) type Assigned = (ListingId, Option<Arc<Assignment>>);
 
-impl Places {
+impl Assignments {
     fn apply(&mut self, listings: Vec<(Shared<LiveListing>, isize)>, assigned: Vec<Assigned>, out: &mut Outputs) {
         let mut assigned: foldhash::HashMap<ListingId, Option<Arc<Assignment>>> = assigned.into_iter().collect();
-        self.places.reserve(listings.len());
+        self.listings.reserve(listings.len());
         for (listing, live) in net_changes(listings) {
             let assignment = assigned.remove(&listing);
             self.change(listing, Some(live), assignment, out);
@@ -251,7 +269,7 @@ impl Places {
         assignment: Option<Option<Arc<Assignment>>>,
         out: &mut Outputs,
     ) {
-        let place = self.places.entry(listing).or_default();
+        let place = self.listings.entry(listing).or_default();
         let before = place.clone();
         if let Some(live) = live {
             place.live = live;
@@ -263,18 +281,18 @@ impl Places {
             before.put(-1, out);
             place.put(1, out);
         }
-        if *place == Place::default() {
-            self.places.remove(&listing);
+        if *place == AssignedListing::default() {
+            self.listings.remove(&listing);
         }
     }
 }
 
-impl Place {
+impl AssignedListing {
     fn put(&self, diff: i8, out: &mut Outputs) {
         let Some(live) = &self.live else { return };
         if let Some(assignment) = &self.assignment {
-            let part = Part { live: live.clone(), assignment: assignment.clone() };
-            out.joining.push(Joining { part, diff });
+            let part = GroupMember { live: live.clone(), assignment: assignment.clone() };
+            out.joining.push(GroupChange { part, diff });
             return;
         }
         let identity = Identity { born: live.first_seen, event: own_id(live.id) };
@@ -295,12 +313,12 @@ struct Merged {
 /// versions of them, as long as it says the same.
 #[derive(Debug, Default)]
 struct Group {
-    parts: Vec<Part>,
+    parts: Vec<GroupMember>,
     given: Option<Composed>,
 }
 
 impl Merged {
-    fn apply(&mut self, mut joining: Vec<Joining>, out: &mut Outputs) {
+    fn apply(&mut self, mut joining: Vec<GroupChange>, out: &mut Outputs) {
         // All that leaves before all that joins: a changed listing does both.
         joining.sort_by_key(|change| (change.part.assignment.identity.event, change.diff));
         for changes in joining.chunk_by(|a, b| a.part.assignment.identity.event == b.part.assignment.identity.event) {
@@ -309,10 +327,10 @@ impl Merged {
         }
     }
 
-    fn change(&mut self, event: EventId, changes: &[Joining], out: &mut Outputs) {
+    fn change(&mut self, event: EventId, changes: &[GroupChange], out: &mut Outputs) {
         let Group { parts: before, given: old } = self.events.remove(&event).unwrap_or_default();
         let mut after = before.clone();
-        for Joining { part, diff } in changes {
+        for GroupChange { part, diff } in changes {
             if *diff < 0 {
                 after.retain(|known| known.live.id != part.live.id);
             } else {
@@ -334,7 +352,7 @@ impl Merged {
             out.events.extend(new.clone().map(|new| ((event, new), 1)));
             new
         };
-        let links = |parts: &[Part]| -> BTreeMap<ListingId, Linked> {
+        let links = |parts: &[GroupMember]| -> BTreeMap<ListingId, Linked> {
             parts.iter().map(|part| (part.live.id, part.link(parts))).collect()
         };
         let (old, new) = (links(&before), links(&after));
@@ -350,15 +368,17 @@ impl Merged {
         }
     }
 
-    fn event(&self, parts: &[Part]) -> Option<Composed> {
-        if let [Part { live, assignment }] = parts
+    fn event(&self, parts: &[GroupMember]) -> Option<Composed> {
+        if let [GroupMember { live, assignment }] = parts
             && assignment.similarity == Ratio::ONE
+            && assignment.part_of.is_none()
         {
             let Identity { event, born } = assignment.identity;
             return Some(Composed::single(event, born, live));
         }
         let members = parts.iter().map(|part| (part.live.clone(), part.assignment.similarity));
-        let merged = merge(parts.first()?.assignment.identity, members, &self.config)?;
+        let first = &parts.first()?.assignment;
+        let merged = merge(first.identity, members, &self.config)?.with_part_of(first.part_of);
         Some(Composed::Merged(Shared::new(merged)))
     }
 }
@@ -368,7 +388,7 @@ pub(super) type EventsAndLinks<'s> =
     (VecCollection<'s, Epoch, (EventId, Composed)>, VecCollection<'s, Epoch, (ListingId, Linked)>);
 
 #[derive(Default)]
-struct PlacesInput {
+struct AssignmentsInput {
     listings: Vec<(Shared<LiveListing>, isize)>,
     assigned: Vec<Assigned>,
 }
@@ -380,29 +400,29 @@ pub(super) fn merged<'s>(
     assigned: Stream<'s, Epoch, Vec<Assigned>>,
     config: &Arc<ResolveConfig>,
 ) -> EventsAndLinks<'s> {
-    let mut builder = OperatorBuilder::new("ResolvePlaces".to_owned(), listings.inner.scope());
+    let mut builder = OperatorBuilder::new("merge/Places".to_owned(), listings.inner.scope());
     let mut listings = builder.new_input(listings.inner, by_listing());
-    let mut assigned = builder.new_input(assigned, Exchange::new(|(listing, _): &Assigned| listing.0 as u64));
+    let mut assigned = builder.new_input(assigned, Exchange::new(|(listing, _): &Assigned| listing.route()));
     let (events_out, events) = builder.new_output();
     let (links_out, links) = builder.new_output();
     let (joining_out, joining) = builder.new_output();
     let (mut events_out, mut links_out) = (Sender::from(events_out), Sender::from(links_out));
     let mut joining_out = Sender::from(joining_out);
-    let held = Held::new("resolve-places");
+    let held = EntryMeter::new("resolve-places");
     builder.build(move |_| {
-        let mut places = Places::default();
-        let mut pending = Pending::<PlacesInput>::new(3);
+        let mut assignments = Assignments::default();
+        let mut epochs = CompleteEpochs::<AssignmentsInput>::new(3);
         move |frontiers| {
             listings.for_each(|capability, data| {
                 for (live, epoch, diff) in data.drain(..) {
-                    pending.at(&capability, epoch).listings.push((live, diff));
+                    epochs.at(&capability, epoch).listings.push((live, diff));
                 }
             });
-            assigned.for_each(|capability, data| pending.now(&capability).assigned.append(data));
-            while let Some(complete) = pending.complete(frontiers) {
+            assigned.for_each(|capability, data| epochs.now(&capability).assigned.append(data));
+            while let Some(complete) = epochs.next(frontiers) {
                 let mut out = Outputs::default();
-                places.apply(complete.input.listings, complete.input.assigned, &mut out);
-                held.set(places.places.len());
+                assignments.apply(complete.input.listings, complete.input.assigned, &mut out);
+                held.set(assignments.listings.len());
                 events_out.send_updates(&complete.capabilities, 0, out.events);
                 links_out.send_updates(&complete.capabilities, 1, out.links);
                 joining_out.send(&complete.capabilities, 2, out.joining);
@@ -413,20 +433,20 @@ pub(super) fn merged<'s>(
     (events.as_collection().concat(more_events), links.as_collection().concat(more_links))
 }
 
-fn joined<'s>(joining: Stream<'s, Epoch, Vec<Joining>>, config: &Arc<ResolveConfig>) -> EventsAndLinks<'s> {
-    let by_event = Exchange::new(|change: &Joining| change.part.assignment.identity.event.0 as u64);
-    let mut builder = OperatorBuilder::new("ResolveMerge".to_owned(), joining.scope());
+fn joined<'s>(joining: Stream<'s, Epoch, Vec<GroupChange>>, config: &Arc<ResolveConfig>) -> EventsAndLinks<'s> {
+    let by_event = Exchange::new(|change: &GroupChange| change.part.assignment.identity.event.route());
+    let mut builder = OperatorBuilder::new("merge/Merge".to_owned(), joining.scope());
     let mut input = builder.new_input(joining, by_event);
     let (events_out, events) = builder.new_output();
     let (links_out, links) = builder.new_output();
     let (mut events_out, mut links_out) = (Sender::from(events_out), Sender::from(links_out));
     let mut merged = Merged { events: foldhash::HashMap::default(), config: Arc::clone(config) };
-    let held = Held::new("resolve-merged-events");
+    let held = EntryMeter::new("resolve-merged-events");
     builder.build(move |_| {
-        let mut pending = Pending::<Vec<Joining>>::new(2);
+        let mut epochs = CompleteEpochs::<Vec<GroupChange>>::new(2);
         move |frontiers| {
-            input.for_each(|capability, data| pending.now(&capability).append(data));
-            while let Some(complete) = pending.complete(frontiers) {
+            input.for_each(|capability, data| epochs.now(&capability).append(data));
+            while let Some(complete) = epochs.next(frontiers) {
                 let mut out = Outputs::default();
                 merged.apply(complete.input, &mut out);
                 held.set(merged.events.len());
@@ -449,16 +469,16 @@ mod tests {
         Shared::new(LiveListing::new(&listing, 5, updated_at))
     }
 
-    fn joining(live: &Shared<LiveListing>, diff: i8) -> Joining {
+    fn joining(live: &Shared<LiveListing>, diff: i8) -> GroupChange {
         let identity = Identity { born: 5, event: EventId(7) };
         let assignment = Assignment { similarity: Ratio::new(0.9), ..Assignment::alone(identity) };
-        Joining { part: Part { live: live.clone(), assignment: Arc::new(assignment) }, diff }
+        GroupChange { part: GroupMember { live: live.clone(), assignment: Arc::new(assignment) }, diff }
     }
 
     #[test]
     fn what_is_taken_back_is_what_was_given_out() {
         let mut merged = Merged { events: foldhash::HashMap::default(), config: Arc::new(ResolveConfig::default()) };
-        let mut events = |joining: Vec<Joining>| {
+        let mut events = |joining: Vec<GroupChange>| {
             let mut out = Outputs::default();
             merged.apply(joining, &mut out);
             out.events

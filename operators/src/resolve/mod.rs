@@ -9,17 +9,42 @@
 //!             │        └──────── arrived, gone ────────────►  │  └─► redirects, reports, stats
 //!             │                                               │ who belongs where, but for
 //!             │                                               ▼ plain listings
-//!             └────────────────────────────────────────────► Places ── all others ──► Merge
+//!             └──────────────────────────────────────────► Assignments ── all others ─► Merge
 //!                                                            by listing               by event
 //!                                                               │ plain listings        │
 //!                                                               └──► events, links ◄────┘
 //! ```
 //!
-//! [`fingerprint`] reduces a listing to what comparing needs; [`block`] says which pairs are
-//! compared; [`compare`] judges a pair; [`cluster`] makes groups of the matches, as far as the
-//! decisions allow that hold (`rulings`); [`identity`] gives each group its event id; [`merge`]
-//! makes the event. Payloads move once, and only those of listings that have duplicates; all else
-//! moves fingerprints by pointer and 16-byte ids.
+//! A listing is read into a [`fingerprint`] once (`describe`, `title`; words in `token` and
+//! `vocabulary`); [`keys`] say by what it is looked up, and [`block`] which pairs are compared;
+//! `screen` sorts out most of those by a glance; [`compare`] judges a pair by the [`model`];
+//! `graph` keeps the matches, and [`cluster`] makes groups of them, as far as the decisions allow
+//! that hold (`rulings`); [`identity`] gives each group its event id; [`merge`] makes the event.
+//! `fingerprinting` and `clustering` are the wiring of their operators. Payloads move once, and only
+//! those of listings that have duplicates; all else moves fingerprints by pointer and 16-byte ids.
+//!
+//! # Sessions
+//!
+//! Which listings may be one event where a source has several of one thing on a day:
+//!
+//! 1. *Within one source*, two entries are two sessions where each has its own start, its own end, or
+//!    its own page under one title, and always where they are instances of one series. So are entries
+//!    at two venues. What a source repeats at the same time is one event. (Two exceptions: an entry
+//!    without a length beside one of the same title with a length was left behind when the time was
+//!    corrected; entries whose pages are of two sites come from two origins.)
+//! 2. *Across sources*, the sessions of two sources are matched one to one: a listing goes with the
+//!    nearest session of the other source, of those as much alike, and only if it is in turn the nearest
+//!    to that one. No pairs cross, and a session without a counterpart stays alone (`sessions`).
+//! 3. *Parts*: titles or rooms that name different parts of one sort ("Program A", "Part II", "U12",
+//!    "(EN)", "Studio 2") are different events, whatever the source (`designation`).
+//! 4. *Runs*: an event of several days is not one of its sessions, openings or single days. The two are
+//!    related: the event of the part says which event it is part of ([`Relation`],
+//!    [`Event::part_of`](crate::Event::part_of)). Runs are found by the days of a week
+//!    from their first, or by the first alone where they are longer than
+//!    [`short_event_days`](ResolveConfig::short_event_days).
+//!
+//! A person's decision outweighs all of this. Property tests hold the second rule to a slow search, and
+//! the whole to a computation from scratch.
 //!
 //! What comes out is a function of the listings and decisions present, whatever the order, the
 //! batches and the number of workers; only the ids also depend on history, as they must to be
@@ -39,33 +64,54 @@ use crate::listing::LiveListing;
 use crate::shared::Shared;
 
 pub mod batch;
+mod billing;
 pub mod block;
 pub mod cluster;
+mod clustering;
 pub mod compare;
+mod component;
 mod config;
 mod decision;
+mod describe;
+mod designation;
+mod disjoint_sets;
 mod epochs;
+mod field;
 pub mod fingerprint;
+mod fingerprinting;
+mod graph;
 pub mod identity;
+pub mod keys;
 pub mod merge;
 pub mod model;
 mod page;
+mod points;
 mod rulings;
+mod screen;
+mod sessions;
 mod sketch;
+mod span;
 mod title;
+mod token;
 pub mod train;
+mod vocabulary;
 
 pub use batch::Batch;
-pub use compare::{Comparer, Comparison, Contribution, Field, Points, Veto};
+pub use billing::Billing;
+pub use compare::{Comparer, Comparison, Relation, Veto};
 pub use config::{ConfigProblem, ResolveConfig, Weights};
 pub use decision::{Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key};
+pub use designation::Designation;
+pub use field::Field;
 pub use fingerprint::Fingerprint;
 pub use identity::{Remembered, own_id};
 pub use merge::{Link, Linked, Via};
 pub use model::{Feature, Model};
 pub use page::Page;
+pub use points::{Contribution, Points, likelihood, log_odds};
 pub use rulings::Overruled;
-pub use title::Class;
+pub use span::Span;
+pub use token::{Class, Number, Token};
 
 /// Something that went over a limit. Of each, the collection of statistics holds as many as there
 /// are at the moment.
@@ -167,9 +213,9 @@ impl<'s> Resolve<'s> for VecCollection<'s, Epoch, Shared<LiveListing>> {
         history: Stream<'s, Epoch, Vec<Remembered>>,
     ) -> Resolved<'s> {
         let named = decisions.clone().flat_map(|decision| decision.pair().into_iter().flat_map(|(a, b)| [a, b]));
-        let (blocks, presence) = fingerprint::fingerprints(self.clone(), named, config);
+        let (blocks, presence) = fingerprinting::fingerprints(self.clone(), named, config);
         let (matches, block_stats) = block::matches(blocks, config);
-        let clusters = cluster::clusters(matches, presence, decisions, history, config);
+        let clusters = clustering::clusters(matches, presence, decisions, history, config);
         let (events, links) = merge::merged(self, clusters.assigned, config);
         Resolved {
             events,

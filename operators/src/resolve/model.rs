@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::compare::Field;
+use super::field::Field;
 
 macro_rules! features {
     ($($(#[doc = $doc:literal])+ $name:ident, $field:ident, $key:literal;)*) => {

@@ -10,8 +10,8 @@
 use foldhash::{HashMap, HashSet};
 use smallvec::SmallVec;
 
-use super::cluster::DisjointSets;
 use super::decision::{Decision, DecisionReport, DecisionState, ListingRef, Pair};
+use super::disjoint_sets::DisjointSets;
 use crate::ids::ListingId;
 use crate::shared::Shared;
 

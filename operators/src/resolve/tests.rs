@@ -7,7 +7,8 @@ use differential_dataflow::input::InputSession;
 use proptest::prelude::*;
 use timely::dataflow::operators::Input;
 
-use super::cluster::{Component, Edge, refine};
+use super::cluster::refine;
+use super::component::{Component, Edge};
 use super::identity::Identity;
 use super::*;
 use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Point, Ratio};
@@ -81,7 +82,7 @@ fn live(slot: usize, variant: &Variant, first_seen: i64, updated_at: i64) -> Sha
         Listing::new(&source, &external_id, TITLES[variant.title], STARTS[variant.start].parse().unwrap());
     listing.end = variant.hours.map(|hours| match listing.start {
         crate::Moment::Instant { ms, offset_min } => crate::Moment::Instant { ms: ms + hours * 3_600_000, offset_min },
-        crate::Moment::Day(day) => crate::Moment::Day(day.tomorrow().unwrap()),
+        crate::Moment::Day(day) => crate::Moment::Day((0..hours).fold(day, |day, _| day.tomorrow().unwrap())),
     });
     let geo = |lat, lon, precision| {
         let point = Point::from_degrees(lat, lon).unwrap();
@@ -412,9 +413,9 @@ fn is_candidate(a: &Fingerprint, b: &Fingerprint, all: &[Shared<Fingerprint>], c
     if part.len() <= config.block_cap {
         return true;
     }
-    let which = block::moment_and_place(a);
-    let here = part.iter().filter(|f| block::moment_and_place(f) == which).count();
-    block::moment_and_place(b) == which && here <= config.block_cap
+    let which = keys::moment_and_place(a);
+    let here = part.iter().filter(|f| keys::moment_and_place(f) == which).count();
+    keys::moment_and_place(b) == which && here <= config.block_cap
 }
 
 fn blocks_over_cap(all: &[Shared<Fingerprint>], config: &ResolveConfig) -> BTreeMap<Stat, isize> {
@@ -424,7 +425,7 @@ fn blocks_over_cap(all: &[Shared<Fingerprint>], config: &ResolveConfig) -> BTree
             *sizes.entry((key, None, None)).or_default() += 1;
             for word in words_of(fingerprint) {
                 *sizes.entry((key, Some(word), None)).or_default() += 1;
-                *sizes.entry((key, Some(word), Some(block::moment_and_place(fingerprint)))).or_default() += 1;
+                *sizes.entry((key, Some(word), Some(keys::moment_and_place(fingerprint)))).or_default() += 1;
             }
         }
     }
@@ -483,7 +484,11 @@ fn check(captured: &Captured, world: &World, epoch: Epoch, config: &ResolveConfi
             clusters[id].iter().map(|(listing, similarity, _)| (lives[listing].clone(), *similarity)).collect();
         members.sort_by(|(a, _), (b, _)| a.listing.name().cmp(&b.listing.name()));
         let identity = Identity { born: *born.first().unwrap(), event: *id };
-        let merged = merge::merge(identity, members, config).unwrap();
+        let run = run_around(members.iter().map(|(live, _)| live.id), world, config, |run| {
+            let link = links.iter().find(|(listing, _)| *listing == run).map(|(_, link)| link.event_id);
+            link.filter(|event| event != id)
+        });
+        let merged = merge::merge(identity, members, config).unwrap().with_part_of(run);
         assert_eq!(event.view(), merged.view());
     }
     let ids: BTreeSet<EventId> = clusters.into_keys().collect();
@@ -495,6 +500,30 @@ fn check(captured: &Captured, world: &World, epoch: Epoch, config: &ResolveConfi
         .map(|(retired, _)| retired)
         .collect();
     assert_eq!(retired.len(), at(&captured.redirects, epoch).len(), "an id redirects to two");
+}
+
+/// The event that holds the run around any of `members`: the one most alike, ties to the smallest id.
+fn run_around(
+    members: impl Iterator<Item = ListingId>,
+    world: &World,
+    config: &ResolveConfig,
+    event_of: impl Fn(ListingId) -> Option<EventId>,
+) -> Option<EventId> {
+    let comparer = Comparer::new(config);
+    let all: Vec<Shared<Fingerprint>> =
+        world.listings.values().map(|live| Shared::new(Fingerprint::of(live, config))).collect();
+    let mut best: Option<(Ratio, std::cmp::Reverse<ListingId>)> = None;
+    for member in members {
+        let Some(part) = all.iter().find(|node| node.listing == member) else { continue };
+        for run in all.iter().filter(|node| node.listing != member && event_of(node.listing).is_some()) {
+            if let Some((Relation::PartAndRun, score)) = comparer.relation(part, run)
+                && is_candidate(part, run, &all, config)
+            {
+                best = best.max(Some((score, std::cmp::Reverse(run.listing))));
+            }
+        }
+    }
+    event_of(best?.1.0)
 }
 
 fn memory(captured: &Captured, epoch: Epoch) -> Vec<Remembered> {
@@ -544,4 +573,56 @@ proptest! {
         let again = run(&after, &[World::default(), worlds[last].clone()], &memory, 2);
         check(&again, &worlds[last], 0, &after);
     }
+}
+
+/// The listing of a slot in an epoch of its own.
+fn world(listings: &[(usize, Variant)]) -> World {
+    World {
+        listings: listings.iter().map(|(slot, said)| (*slot, live(*slot, said, 0, 0))).collect(),
+        ..World::default()
+    }
+}
+
+#[test]
+fn an_export_with_new_ids_keeps_the_events() {
+    let said = |title| Variant { title, start: 0, hours: Some(2), venue: 2, url: None, text: 0 };
+    // Slots of one source.
+    let (before, after) = ([(0, said(4)), (3, said(6))], [(6, said(4)), (9, said(6))]);
+    let worlds = [World::default(), world(&before), world(&after)];
+    let captured = run(&ResolveConfig::default(), &worlds, &[], 2);
+    let events = |epoch| -> BTreeSet<EventId> { at(&captured.events, epoch).into_iter().map(|(id, _)| id).collect() };
+    assert_eq!(events(0), events(1));
+    check(&captured, &worlds[2], 1, &ResolveConfig::default());
+    let changed = [(6, said(4)), (9, said(5))];
+    let captured = run(&ResolveConfig::default(), &[World::default(), world(&before), world(&changed)], &[], 1);
+    let events = |epoch| -> BTreeSet<EventId> { at(&captured.events, epoch).into_iter().map(|(id, _)| id).collect() };
+    assert_eq!(events(0).intersection(&events(1)).count(), 1, "what says something else is another event");
+}
+
+#[test]
+fn a_session_knows_the_run_that_it_is_a_part_of() {
+    let run_of_days = Variant { title: 0, start: 6, hours: Some(3), venue: 0, url: None, text: 0 };
+    let session = Variant { title: 0, start: 0, hours: Some(2), venue: 0, url: None, text: 0 };
+    let config = ResolveConfig::default();
+    let both = world(&[(0, run_of_days.clone()), (1, session.clone())]);
+    let worlds = [
+        World::default(),
+        world(&[(1, session.clone())]),
+        both.clone(),
+        world(&[(0, run_of_days.clone()), (1, session.clone()), (2, run_of_days)]),
+        both,
+        world(&[(1, session)]),
+    ];
+    let captured = run(&config, &worlds, &[], 2);
+    let part = name(1).id();
+    let runs: Vec<Option<EventId>> = (0..5)
+        .map(|epoch| {
+            check(&captured, &worlds[epoch as usize + 1], epoch, &config);
+            let events = at(&captured.events, epoch);
+            let of_part = events.iter().find(|(id, _)| *id == own_id(part)).expect("the session keeps its id");
+            of_part.1.view().part_of
+        })
+        .collect();
+    let run = Some(own_id(name(0).id()));
+    assert_eq!(runs, [None, run, run, run, None]);
 }

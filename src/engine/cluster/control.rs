@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::ClusterOptions;
+use super::options::ClusterOptions;
 use super::wire::{Beat, Failure, Incoming, Message, send};
-use crate::engine::EngineError;
+use crate::engine::error::EngineError;
 use crate::engine::lifecycle::Lifecycle;
 use crate::engine::orders::Orders;
 

@@ -10,9 +10,9 @@ use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::options::{Agreement, ClusterOptions};
 use super::wire::{Hello, Message, Purpose, receive_first, send};
-use super::{Agreement, ClusterOptions};
-use crate::engine::EngineError;
+use crate::engine::error::EngineError;
 
 /// The connections of one process.
 pub struct Gathered {

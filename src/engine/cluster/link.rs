@@ -8,7 +8,7 @@ use std::time::Duration;
 use timely::communication::allocator::zero_copy::stream::Stream;
 use timely::communication::networking::MessageHeader;
 
-use crate::engine::EngineError;
+use crate::engine::error::EngineError;
 use crate::engine::lifecycle::Lifecycle;
 
 /// A connection to one other process.

@@ -12,9 +12,8 @@
 //!
 //! Connections are neither encrypted nor authenticated: they belong on a private network.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use timely::communication::allocator::zero_copy::initialize::{CommsGuard, initialize_networking_from_sockets};
@@ -28,36 +27,12 @@ use super::orders::Orders;
 mod control;
 mod gather;
 mod link;
+pub mod options;
 mod wire;
 
 use control::Control;
 use link::Link;
-
-/// The processes of a topology, seen from one of them.
-#[derive(Debug, Clone)]
-pub struct ClusterOptions {
-    /// Number of this process, from 0.
-    pub process: usize,
-    /// Where each process is found: `host:port`.
-    pub addresses: Vec<String>,
-    /// Where this one listens.
-    pub listen: String,
-    /// How long the others are waited for at the start.
-    pub wait: Duration,
-    /// A process that says nothing for so long has gone.
-    pub silent_after: Duration,
-    /// Set when this process is asked to end while it waits for the others.
-    pub stop: Arc<AtomicBool>,
-}
-
-impl ClusterOptions {
-    fn address(&self, process: usize) -> String {
-        self.addresses.get(process).cloned().unwrap_or_default()
-    }
-}
-
-/// What all processes have to agree on, by name.
-pub type Agreement = BTreeMap<String, String>;
+use options::{Agreement, ClusterOptions};
 
 /// This process's place among the others, with the connections to them.
 pub struct Cluster {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::Agreement;
+use super::options::Agreement;
 use crate::engine::lifecycle::Totals;
 use crate::engine::orders::Orders;
 

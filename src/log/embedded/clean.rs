@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension, params};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::store::{Failure, Shared, connect, lock, now_ms, sqlite_error, table, write_in_turn};
+use super::connection::{Failure, connect, lock, now_ms, sqlite_error, table, write_in_turn};
 use crate::log::LogError;
 
 /// The cleaner looks at the partitions this often.
@@ -70,6 +70,11 @@ impl Cleaner {
         Self { job, running: Mutex::new(None) }
     }
 
+    /// Removes at once all that compaction and retention allow.
+    pub(super) fn clean_everything(&self) -> Result<(), LogError> {
+        self.job.look(&mut connect(&self.job.path)?, true)
+    }
+
     /// Starts the thread, if it does not run.
     pub(super) fn start(&self) {
         let mut running = lock(&self.running);
@@ -95,12 +100,6 @@ impl Drop for Cleaner {
             }
         }
     }
-}
-
-/// Removes at once all that compaction and retention allow.
-pub(super) fn clean_everything(shared: &Shared) -> Result<(), LogError> {
-    let job = &shared.cleaner().job;
-    job.look(&mut connect(&job.path)?, true)
 }
 
 #[derive(Clone)]

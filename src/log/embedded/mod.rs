@@ -18,36 +18,25 @@
 //! - Space that is freed is used again; the file does not shrink.
 
 mod clean;
+mod config;
+mod connection;
 mod reader;
+mod shared;
 mod store;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::{Log, LogError, Producer, Reader, Start, TopicInfo, TopicPartition, TopicSpec, Transactional, Watermarks};
+pub use config::EmbeddedConfig;
+
+use connection::lock;
 use reader::EmbeddedReader;
-use store::{Shared, Store, lock};
+use shared::Shared;
+use store::Store;
 use writer::{EmbeddedProducer, EmbeddedTransactional};
-
-/// Where the embedded log is and how long it keeps tombstones.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EmbeddedConfig {
-    /// The SQLite file; created with its directory when missing.
-    pub path: PathBuf,
-    /// How long a tombstone stays in a compacted topic, in milliseconds. Default: a day.
-    pub tombstone_retention_ms: i64,
-}
-
-impl Default for EmbeddedConfig {
-    fn default() -> Self {
-        Self { path: PathBuf::from(".headwater/log.db"), tombstone_retention_ms: 24 * 60 * 60 * 1000 }
-    }
-}
 
 /// The log in a SQLite file.
 pub struct EmbeddedLog {
@@ -81,7 +70,7 @@ impl EmbeddedLog {
     /// # Errors
     /// When the file cannot be written.
     pub fn clean(&self) -> Result<(), LogError> {
-        clean::clean_everything(&self.shared)
+        self.shared.cleaner().clean_everything()
     }
 }
 

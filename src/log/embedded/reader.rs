@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use bincode::Options;
 use rusqlite::{Connection, Row, TransactionBehavior};
 
-use super::store::{Failure, Shared, Store, table};
+use super::connection::{Failure, table};
+use super::shared::Shared;
+use super::store::Store;
 use crate::log::{Headers, LogError, LogRecord, Polled, Reader, Start, TopicPartition, Watermarks, outside};
 
 /// At most this much of one partition before the next one has its turn.

@@ -1,15 +1,11 @@
-//! The file: its schema, its connections, and what all handles of one process share.
+//! The file: its schema, and its topics.
 
-use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Mutex;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::EmbeddedConfig;
-use super::clean::Cleaner;
+use super::connection::{Failure, connect, sqlite_error, table, write_in_turn};
 use crate::log::{Cleanup, LogError, TopicInfo, TopicPartition, TopicSpec, Watermarks};
 
 /// Marks the file as ours: "HWLG".
@@ -17,12 +13,6 @@ const APPLICATION_ID: i32 = 0x4857_4C47;
 
 /// The version of the schema that this code writes and reads.
 const SCHEMA_VERSION: i32 = 1;
-
-/// How long a writer waits for one in another process.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Prepared statements kept by a connection: a few for each partition in use.
-const STATEMENTS: usize = 512;
 
 /// `next` is the offset of the next record, `low` the first one left, `clean` the offset below
 /// which every key is there once, and `kept` the number of records below `clean`.
@@ -62,176 +52,8 @@ CREATE TABLE writers (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Locks, also after a panic elsewhere: everything behind these locks is whole at any time.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Milliseconds since the Unix epoch.
-pub(super) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// What went wrong inside a SQLite transaction: with SQLite, or with what was asked for.
-#[derive(Debug)]
-pub(super) enum Failure {
-    Sqlite(rusqlite::Error),
-    Log(LogError),
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl From<LogError> for Failure {
-    fn from(error: LogError) -> Self {
-        Self::Log(error)
-    }
-}
-
-impl Failure {
-    /// As an error of the log in `path`.
-    pub(super) fn into_log_error(self, doing: &'static str, path: &Path) -> LogError {
-        match self {
-            Self::Sqlite(error) => sqlite_error(doing, path, &error),
-            Self::Log(error) => error,
-        }
-    }
-}
-
-/// What SQLite reported, as an error of the log in `path`.
-pub(super) fn sqlite_error(doing: &'static str, path: &Path, error: &rusqlite::Error) -> LogError {
-    let at = path.display().to_string();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            LogError::Damaged { at, reason: error.to_string() }
-        }
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LogError::Unreachable {
-            at: format!("embedded://{at}"),
-            reason: "another process keeps it locked".to_owned(),
-        },
-        _ => LogError::Failed { doing, reason: format!("{at}: {error}") },
-    }
-}
-
-/// What the handles of one file share within this process.
-pub(super) struct Shared {
-    path: PathBuf,
-    /// One writer of this process at a time; SQLite would let the others sleep and poll.
-    turn: Arc<Mutex<()>>,
-    /// Counts the commits of this process.
-    commits: Mutex<u64>,
-    committed: Condvar,
-    cleaner: Cleaner,
-}
-
-/// The open files of this process.
-static OPEN: LazyLock<Mutex<HashMap<PathBuf, Weak<Shared>>>> = LazyLock::new(Mutex::default);
-
-impl Shared {
-    /// The shared state of `config.path`, created with the file when missing.
-    pub(super) fn open(config: &EmbeddedConfig) -> Result<Arc<Self>, LogError> {
-        let path = prepare(&config.path)?;
-        let mut open = lock(&OPEN);
-        open.retain(|_, shared| shared.strong_count() > 0);
-        if let Some(shared) = open.get(&path).and_then(Weak::upgrade) {
-            return Ok(shared);
-        }
-        create_schema(&path)?;
-        let turn = Arc::new(Mutex::new(()));
-        let cleaner = Cleaner::new(path.clone(), Arc::clone(&turn), config.tombstone_retention_ms);
-        let shared =
-            Arc::new(Self { path: path.clone(), turn, commits: Mutex::new(0), committed: Condvar::new(), cleaner });
-        open.insert(path, Arc::downgrade(&shared));
-        Ok(shared)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(super) fn cleaner(&self) -> &Cleaner {
-        &self.cleaner
-    }
-
-    /// Runs `work` in a write transaction of `store`, commits, and tells the readers and the cleaner.
-    pub(super) fn write<T>(
-        &self,
-        store: &mut Store,
-        doing: &'static str,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
-    ) -> Result<T, LogError> {
-        let result = write_in_turn(&self.turn, &mut store.connection, work)
-            .map_err(|failure| failure.into_log_error(doing, &self.path))?;
-        *lock(&self.commits) += 1;
-        self.committed.notify_all();
-        Ok(result)
-    }
-
-    /// The number of commits of this process so far.
-    pub(super) fn commits(&self) -> u64 {
-        *lock(&self.commits)
-    }
-
-    /// Waits until this process has committed more than `seen` times, at most for `timeout`.
-    pub(super) fn wait(&self, seen: u64, timeout: Duration) {
-        let commits = lock(&self.commits);
-        let waited = self.committed.wait_timeout_while(commits, timeout, |commits| *commits == seen);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-/// Runs `work` in a transaction that holds SQLite's write lock, and commits it.
-pub(super) fn write_in_turn<T>(
-    turn: &Mutex<()>,
-    connection: &mut Connection,
-    work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let _turn = lock(turn);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let result = work(&transaction)?;
-    transaction.commit()?;
-    Ok(result)
-}
-
-/// The absolute path of the file; its directory exists afterwards.
-fn prepare(path: &Path) -> Result<PathBuf, LogError> {
-    let failed = |e: std::io::Error| LogError::Failed {
-        doing: "opening the embedded log",
-        reason: format!("{}: {e}", path.display()),
-    };
-    let absolute = std::path::absolute(path).map_err(failed)?;
-    let Some((directory, name)) = absolute.parent().zip(absolute.file_name()) else {
-        return Err(LogError::Config { reason: format!("{} is not the path of a file", path.display()) });
-    };
-    fs::create_dir_all(directory).map_err(failed)?;
-    // Links resolved, so that one file has one name in this process.
-    Ok(fs::canonicalize(directory).map_err(failed)?.join(name))
-}
-
-/// A connection with the settings that every handle needs.
-pub(super) fn connect(path: &Path) -> Result<Connection, LogError> {
-    let open = || -> rusqlite::Result<Connection> {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", false)?;
-        // In KiB: room for the right-hand ends of many partitions.
-        connection.pragma_update(None, "cache_size", -32_768)?;
-        // In pages: fewer, larger checkpoints; each of them syncs the file.
-        connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
-        connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(connection)
-    };
-    open().map_err(|e| sqlite_error("opening the embedded log", path, &e))
-}
-
-fn create_schema(path: &Path) -> Result<(), LogError> {
+/// Makes the tables of a new file, and refuses those of others and of newer versions.
+pub(super) fn create_schema(path: &Path) -> Result<(), LogError> {
     let mut connection = connect(path)?;
     let turn = Mutex::new(());
     write_in_turn(&turn, &mut connection, |tx| {
@@ -289,11 +111,6 @@ pub(super) fn create_topics(tx: &Transaction<'_>, specs: &[TopicSpec]) -> Result
         tracing::info!(topic = spec.name, "topic created");
     }
     Ok(())
-}
-
-/// The table of a partition, by the partition's id.
-pub(super) fn table(partition: i64) -> String {
-    format!("records_{partition}")
 }
 
 /// A topic as a writer needs to know it.
@@ -401,6 +218,11 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use super::super::config::EmbeddedConfig;
+    use super::super::shared::Shared;
     use super::*;
 
     #[test]

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension, params};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::store::{Failure, Shared, Store, TopicRow, now_ms, table, topic};
+use super::connection::{Failure, now_ms, table};
+use super::shared::Shared;
+use super::store::{Store, TopicRow, topic};
 use crate::fail_point::FailPoint;
 use crate::log::{Headers, LogError, NewRecord, Producer, TopicPartition, Transaction, Transactional};
 

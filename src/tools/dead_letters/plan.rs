@@ -101,7 +101,7 @@ impl Plan {
                 Standing::Parked if !options.parked => return skipped.parked += 1,
                 _ => {}
             }
-            let whole = letter.code != DeadLetterCode::OutputTooLarge.as_str();
+            let whole = letter.code != DeadLetterCode::OUTPUT_TOO_LARGE.as_str();
             let Some((origin, version)) = origin.zip(letter.version).filter(|_| whole) else {
                 return skipped.no_record += 1;
             };

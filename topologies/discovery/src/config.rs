@@ -14,7 +14,7 @@ use headwater_operators::score::Gates;
 use headwater_operators::window::WindowConfig;
 use serde::Deserialize;
 
-use crate::discovery::Topics;
+use crate::discovery::topics::Topics;
 
 /// The configuration of discovery.
 pub type Config = headwater::config::Config<Sections>;

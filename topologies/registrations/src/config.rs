@@ -120,7 +120,7 @@ impl Mapping {
             return Ok((id, Registration { event: None, time }));
         }
         let missing =
-            || Unusable::new(DeadLetterCode::MissingField, format!("no event at {:?}", self.event.to_string()));
+            || Unusable::new(DeadLetterCode::MISSING_FIELD, format!("no event at {:?}", self.event.to_string()));
         let event = self.event.id(&opened.data)?.ok_or_else(missing)?;
         Ok((id, Registration { event: Some(event), time }))
     }
@@ -132,7 +132,7 @@ impl Mapping {
             return Ok(says(&self.cancelled));
         }
         let reason = format!("the status {status:?} is neither in mapping.registered nor in mapping.cancelled");
-        Err(Unusable::new(DeadLetterCode::InvalidField, reason))
+        Err(Unusable::new(DeadLetterCode::INVALID_FIELD, reason))
     }
 }
 
@@ -144,14 +144,15 @@ fn withdrawn(record: &RawRecord) -> Result<Registration, Unusable> {
 fn timestamp(record: &RawRecord) -> Result<Timestamp, Unusable> {
     let time = Timestamp::from_millisecond(record.origin.timestamp_ms).map_err(|error| error.to_string());
     time.and_then(in_range)
-        .map_err(|wrong| Unusable::new(DeadLetterCode::InvalidField, format!("its timestamp: {wrong}")))
+        .map_err(|wrong| Unusable::new(DeadLetterCode::INVALID_FIELD, format!("its timestamp: {wrong}")))
 }
 
 /// The registration that the key of a record names.
 fn of_key(record: &RawRecord) -> Result<String, Unusable> {
-    let missing = || Unusable::new(DeadLetterCode::MissingField, "neither the record nor its key names a registration");
+    let missing =
+        || Unusable::new(DeadLetterCode::MISSING_FIELD, "neither the record nor its key names a registration");
     let key = record.key.as_deref().ok_or_else(missing)?;
-    let invalid = |error| Unusable::new(DeadLetterCode::InvalidField, format!("its key: {error}"));
+    let invalid = |error| Unusable::new(DeadLetterCode::INVALID_FIELD, format!("its key: {error}"));
     let id = std::str::from_utf8(key).map_err(invalid)?.trim();
     check_id(id).map(|()| id.to_owned())
 }

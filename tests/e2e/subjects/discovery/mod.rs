@@ -182,7 +182,7 @@ impl Results {
     }
 
     /// What must hold of any results: live listings, links and events tell the same story.
-    fn check(&self) {
+    pub fn check(&self) {
         let listed: BTreeSet<&String> = self.listings.keys().collect();
         let linked: BTreeSet<&String> = self.links.keys().collect();
         let none: [&&String; 0] = [];

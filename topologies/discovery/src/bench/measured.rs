@@ -14,12 +14,14 @@ use headwater::log::memory::{Feed, MemoryLog};
 use headwater::log::{LogRecord, Polled, TopicPartition, Transaction};
 
 use super::input::{Input, Record};
-use super::pipeline::LONGEST_US;
 use super::process::{Usage, usage};
 use super::written::Written;
 
 /// Create time of the first record in ms since the Unix epoch; each is a millisecond younger.
 pub(super) const BEGAN_MS: i64 = 1_780_000_000_000;
+
+/// The longest latency that is told apart, in microseconds: an hour.
+pub(super) const LONGEST_US: u64 = 3_600_000_000;
 
 /// Settings of the log.
 pub(super) struct MeasuredOptions {

@@ -27,9 +27,6 @@ use crate::discovery::Discovery;
 use crate::figures::Figures;
 use headwater::run::{Declared, declare, engine_options};
 
-/// The longest latency that is told apart, in microseconds: an hour.
-pub(super) const LONGEST_US: u64 = 3_600_000_000;
-
 /// How many sources generated records come from.
 const SOURCES: u32 = 6;
 

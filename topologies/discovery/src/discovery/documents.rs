@@ -16,6 +16,7 @@ use headwater_flow::meter::EntryMeter;
 use headwater_flow::{IdMap, Timers};
 use headwater_operators::extract::{Extraction, content_hash};
 use headwater_operators::ids::DocumentId;
+use headwater_operators::raw::code::is_remark;
 use headwater_operators::raw::{DeadLetter, Document, Extracted, Origin, RawRecord, SourceStamp};
 use headwater_operators::{Epoch, ListingId};
 use smallvec::SmallVec;
@@ -145,7 +146,7 @@ impl Documents {
             return;
         }
         let Extraction { document, failures, timeless } = (self.read)(record);
-        let whole = failures.is_empty();
+        let whole = failures.iter().all(|failure| is_remark(failure.code));
         out.failures.extend(failures);
         let Some(document) = document else { return };
         let Some(id) = document.id else { return self.upsert_only(document, out) };

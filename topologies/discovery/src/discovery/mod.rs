@@ -15,7 +15,7 @@ mod register;
 pub mod state;
 #[cfg(test)]
 mod tests;
-mod topics;
+pub mod topics;
 pub mod upsert;
 
 use std::sync::Arc;
@@ -45,7 +45,6 @@ use xxhash_rust::xxh3::xxh3_64;
 pub use change::{Change, Retention};
 pub use documents::Documents;
 pub use register::{Emitted, Register};
-pub use topics::{EventRow, Topics};
 
 use crate::config::{Config, Sections};
 use crate::generate::LiveFeed;
@@ -53,6 +52,7 @@ use crate::tables::view_spec;
 use crate::tools::{DiscoveryTools, Examiner};
 use gates::latest_gates;
 use highlight::merged_event;
+use topics::{EventRow, Topics};
 use upsert::{Upsert, UpsertOptions};
 
 /// Changes whenever the same configuration and input would give other outputs than before.
@@ -197,7 +197,7 @@ impl Discovery {
 
 fn dead(letter: &DeadLetter) -> Tally {
     // What names no source that may be could name any number of them, of any length.
-    let source = letter.source.clone().filter(|_| letter.code != DeadLetterCode::UnknownSource);
+    let source = letter.source.clone().filter(|_| letter.code != DeadLetterCode::UNKNOWN_SOURCE);
     Tally {
         origin_ms: letter.origin.timestamp_ms,
         source: source.unwrap_or_else(|| "unknown".into()),

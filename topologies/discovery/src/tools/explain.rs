@@ -10,7 +10,7 @@ use headwater::log::Log;
 use headwater::tools::{Opened, Outcome, ToolError, opened_or_made, print_result};
 use headwater_operators::extract::Extractor;
 use headwater_operators::raw::{Origin, RawRecord};
-use headwater_operators::resolve::block::{KeyKind, common_kinds};
+use headwater_operators::resolve::keys::{KeyKind, common_kinds};
 use headwater_operators::resolve::{Batch, Comparer, Comparison, Decision, Field, ListingRef, ResolveConfig, Veto};
 use headwater_operators::sanitize::sanitize;
 use headwater_operators::{EventId, Listing, ListingId, LiveListing};

@@ -6,8 +6,6 @@ use clap::Subcommand;
 use headwater::cli::fail;
 use headwater::topology::Tools;
 
-use crate::discovery::Discovery;
-
 pub mod decide;
 pub mod evaluate;
 mod examine;
@@ -31,7 +29,7 @@ pub enum DiscoveryTools {
     Explain(explain::ExplainArgs),
 }
 
-impl Tools<Discovery> for DiscoveryTools {
+impl Tools for DiscoveryTools {
     fn run(self) -> ExitCode {
         let outcome = match self {
             Self::Decide(args) => args.run(),
