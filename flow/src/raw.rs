@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use crate::ids::DocumentId;
 
 /// Bytes exactly as a source sent them, with provenance.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct RawRecord {
     /// Where it was read.
     pub origin: Origin,
@@ -34,7 +34,7 @@ impl RawRecord {
 }
 
 /// Where a record was read, and when it was written.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Origin {
     /// Full topic name.
     pub topic: Arc<str>,

@@ -8,7 +8,7 @@ use foldhash::quality::FixedState;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::dataflow::buffer::json;
+use crate::dataflow::buffer::{json, text};
 
 /// The format version in front of every row and state record.
 pub const FORMAT: u8 = 1;
@@ -117,6 +117,27 @@ where
     (codec, reader)
 }
 
+/// A codec of keys that are text, as it is, and of values that are JSON, and its reader. The value has the format
+/// version in front.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Seat { taken: bool }
+///
+/// let (codec, reader) = headwater::schema::text_codec::<Seat>();
+/// ```
+pub fn text_codec<V: Serialize + DeserializeOwned + 'static>() -> (Codec<String, V>, Reader<(String, V)>) {
+    let codec = Codec::new(|key: &String| text(key), |_, value| versioned(value));
+    let reader = Reader::new(|key, value| {
+        let key = std::str::from_utf8(key).map_err(|error| format!("its key: {error}"))?;
+        let value: Versioned<V> = read_json(value)?;
+        Ok((key.to_owned(), value.value))
+    });
+    (codec, reader)
+}
+
 /// `value` as JSON, with the format version in front.
 pub fn versioned<T: Serialize>(value: &T) -> Bytes {
     #[derive(Serialize)]
@@ -169,5 +190,15 @@ mod tests {
         let newer = (reader.0)(&k, br#"{"format":9,"count":3}"#).unwrap_err();
         assert!(newer.contains("format 9"), "{newer}");
         assert!((reader.0)(b"\xff", &v).is_err());
+    }
+    #[test]
+    fn keys_of_text_are_written_as_they_are() {
+        let (codec, reader) = text_codec::<Count>();
+        let key = "seat \"7\"".to_owned();
+        let (k, v) = ((codec.key)(&key), (codec.value)(&key, &Count { count: 3 }));
+        assert_eq!(&*k, key.as_bytes());
+        assert_eq!((reader.0)(&k, &v), Ok((key, Count { count: 3 })));
+        assert!((reader.0)(b"\xff", &v).is_err_and(|error| error.contains("key")));
+        assert!((reader.0)(&k, br#"{"format":9,"count":3}"#).is_err_and(|error| error.contains("format 9")));
     }
 }

@@ -24,10 +24,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 pub use catalog::{Catalog, Kind, REPLAYS, TableTopic, Topic};
-pub use codec::{Codec, FORMAT, Reader, Versioned, json_codec, known_format, read_json, versioned};
+pub use codec::{Codec, FORMAT, Reader, Versioned, json_codec, known_format, read_json, text_codec, versioned};
 pub use figure::{Figure, Gauge, GaugeSpec, Gauges};
 pub use handle::{Counted, Fact, Facts, Family, RowTopic, Rows, State, Table};
-pub use spec::{Guard, InputPosition, PositionsOf, Spec, WhenLost, WordsOn, topic_digest};
+pub use headwater_flow::position::topic_digest;
+pub use spec::{Guard, InputPosition, PositionsOf, Spec, WhenLost, WordsOn};
 pub use topic_id::TopicId;
 
 use crate::config::{Invalid, Role, TopicRole};

@@ -1,5 +1,8 @@
 //! How a topic is treated: what a topology says of it beside its name.
 
+use headwater_flow::LogPosition;
+use serde::Deserialize;
+
 use super::topic_id::TopicId;
 
 /// Reads the value of a state record for the input records that it proves to have been read.
@@ -79,7 +82,7 @@ pub enum WhenLost {
 /// Where an input record stands that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InputPosition {
-    /// [`topic_digest`] of its topic.
+    /// [`topic_digest`](headwater_flow::position::topic_digest) of its topic.
     pub topic: u32,
     /// Its partition.
     pub partition: i32,
@@ -87,12 +90,23 @@ pub struct InputPosition {
     pub offset: i64,
 }
 
-/// What stands for a topic (full name) in state records: the low half of its XXH3 digest.
-///
-/// ```
-/// use headwater::schema::topic_digest;
-/// assert_ne!(topic_digest("raw.events"), topic_digest("raw.event"));
-/// ```
-pub fn topic_digest(topic: &str) -> u32 {
-    xxhash_rust::xxh3::xxh3_64(topic.as_bytes()) as u32
+impl InputPosition {
+    /// The record that a state of [`Positioned`](headwater_flow::Positioned) values proves to have been read,
+    /// from the value of its record: for [`Spec::positions`].
+    ///
+    /// ```
+    /// use headwater::schema::{InputPosition, Spec};
+    /// let spec = Spec { positions: Some(InputPosition::of_positioned), ..Spec::default() };
+    /// let value = br#"{"format":1,"position":{"orderMs":5,"topic":7,"partition":2,"offset":9},"value":"taken"}"#;
+    /// assert_eq!(spec.positions.unwrap()(value), [InputPosition { topic: 7, partition: 2, offset: 9 }]);
+    /// ```
+    pub fn of_positioned(value: &[u8]) -> Vec<Self> {
+        #[derive(Deserialize)]
+        struct Said {
+            position: LogPosition,
+        }
+        let said = serde_json::from_slice::<Said>(value).ok();
+        let position = |LogPosition { topic, partition, offset, .. }| Self { topic, partition, offset };
+        said.map(|said| position(said.position)).into_iter().collect()
+    }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use headwater_flow::json::STORABLE_MS;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
@@ -96,11 +97,7 @@ impl<'a> From<Text<'a>> for Cell<'a> {
     }
 }
 
-/// The instants that a view can store, in ms since the Unix epoch: those of the years 1 to 9999. Both
-/// databases order these as text and as time.
-const STORABLE_MS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
-
-/// Whether a view can store this instant, in ms since the Unix epoch.
+/// Whether a view can store this instant, in ms since the Unix epoch: those of the years 1 to 9999.
 pub fn is_storable(ms: i64) -> bool {
     STORABLE_MS.contains(&ms)
 }

@@ -33,7 +33,12 @@ use serde_json::{Value, json};
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
-use support::{Harness, Input, Place, Results, header, tests_folder};
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "subjects/discovery/mod.rs"]
+mod subject;
+
+use subject::{Harness, Results};
+use support::{Input, Place, header, tests_folder};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

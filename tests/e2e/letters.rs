@@ -15,8 +15,13 @@ use serde_json::{Value, json};
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "subjects/discovery/mod.rs"]
+mod subject;
+
 use discovery::tools::Examiner;
-use support::{Harness, Place, header, tests_folder};
+use subject::Harness;
+use support::{Place, header, tests_folder};
 
 /// Where records without a content type of their own cannot be read.
 fn harness(place: Place) -> Harness {

@@ -12,8 +12,13 @@ use headwater_operators::sanitize::sanitize;
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
-use support::feed::{Counts, FEED, REFERENCE, assert_same, harness, in_portions, metrics, settled};
-use support::{Name, Place};
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "subjects/discovery/mod.rs"]
+mod subject;
+
+use subject::feed::{Counts, FEED, REFERENCE, assert_same, harness, in_portions, metrics, settled};
+use support::Place;
+use support::subject::Name;
 
 #[test]
 fn two_workers_give_the_same() {
@@ -126,7 +131,7 @@ fn recount() -> Recount {
 #[test]
 fn counts_and_live_listings_are_those_of_a_naive_recount() {
     let recount = recount();
-    let live: BTreeSet<Name> = REFERENCE.listings.values().map(|state| support::name(&state["listing"])).collect();
+    let live: BTreeSet<Name> = REFERENCE.listings.values().map(|state| subject::name(&state["listing"])).collect();
     assert_eq!(recount.live.keys().cloned().collect::<BTreeSet<_>>(), live);
     assert_eq!(settled(recount.counts.clone()), metrics(&REFERENCE));
     let all: [u64; 6] = recount.counts.values().fold([0; 6], |mut sum, one| {

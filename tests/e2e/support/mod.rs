@@ -1,6 +1,7 @@
-//! The discovery topology in this process, on a log of its own: records in, topics out.
+//! A topology in this process, on a log of its own: records in, topics out.
 
-pub mod feed;
+pub mod services;
+pub mod subject;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,17 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use discovery::Figures;
-use discovery::config::{Config, Sections};
-use discovery::discovery::Discovery;
-use headwater::config::{Sources, load};
+use headwater::config::{Config, Section, Sources, load};
+use headwater::console::Figures;
 use headwater::engine::progress::Progress;
 use headwater::engine::{EngineOptions, start};
 use headwater::log::{Log, LogRecord, NewRecord, Polled, Start, TopicPartition};
 use headwater::run::{Declared, declare, engine_options};
+use headwater::schema::Catalog;
 use headwater::tools::open_log;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use subject::Subject;
 
 /// Where a topology keeps its topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +50,8 @@ pub fn unique_name() -> String {
 }
 
 /// A topology with its log, topics and folder; all gone when it is dropped.
-pub struct Harness {
-    pub config: Config,
+pub struct Harness<T: Subject> {
+    pub config: Config<T::Config>,
     pub log: Arc<dyn Log>,
     /// What a binary has to be told to run this topology.
     pub arguments: Vec<String>,
@@ -57,7 +59,7 @@ pub struct Harness {
     pub folder: TempDir,
 }
 
-impl Harness {
+impl<T: Subject> Harness<T> {
     /// A topology with the configuration file `file`, under a name and prefix of its own, with its
     /// topics made. Flags are as for `--set`.
     pub fn new(place: Place, file: &Path, flags: &[&str]) -> Self {
@@ -77,15 +79,26 @@ impl Harness {
                 flags.extend(["log.kind=kafka".to_owned(), format!("log.kafka.brokers={brokers}")]);
             }
         }
+        flags.extend(T::flags(&format!("{name}.")));
         let own = folder.path().join("topology.toml");
         std::fs::copy(file, &own).unwrap();
         let mut arguments = vec!["--config".to_owned(), own.display().to_string()];
         arguments.extend(flags.iter().flat_map(|flag| ["--set".to_owned(), flag.clone()]));
         let sources = Sources { file: Some(file.to_owned()), environment: BTreeMap::new(), flags };
-        let config = load::<Sections>(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
+        let config = load::<T::Config>(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
         let log = open_log(&config.runtime).unwrap();
         log.ensure_topics(&config.runtime.topic_specs()).unwrap();
-        Self { config, log, arguments, place, folder }
+        let harness = Self { config, log, arguments, place, folder };
+        T::prepare(&harness);
+        harness
+    }
+
+    /// The same, with a configuration file of this text.
+    pub fn configured(place: Place, text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("configuration.toml");
+        std::fs::write(&file, text).unwrap();
+        Self::new(place, &file, &[])
     }
 
     /// Appends records, in order.
@@ -106,8 +119,7 @@ impl Harness {
     pub fn run_with(&self, workers: usize, serialised: bool) -> Figures {
         let mut config = self.config.clone();
         config.runtime.workers = workers;
-        let Declared { catalog, program } =
-            declare::<Discovery>(&config).unwrap_or_else(|invalid| panic!("{invalid:?}"));
+        let Declared { catalog, program } = declare::<T>(&config).unwrap_or_else(|invalid| panic!("{invalid:?}"));
         let options =
             EngineOptions { serialise_exchange: serialised, ..engine_options(&config.runtime, &catalog, true, true) };
         let engine = start(Arc::clone(&self.log), options, program).unwrap();
@@ -118,13 +130,11 @@ impl Harness {
 
     /// How many input records are read and committed, of how many there are.
     pub fn progress(&self) -> (i64, i64) {
-        let inputs = self.config.runtime.inputs.iter().map(|input| input.topic.as_str()).chain([
-            "places",
-            "decisions",
-            "control",
-        ]);
-        let ends = inputs
-            .flat_map(|topic| self.log.watermarks(&self.config.runtime.full_name(topic)).unwrap().unwrap_or_default());
+        let runtime = &self.config.runtime;
+        let inputs = runtime.inputs.iter().map(|input| runtime.full_name(&input.topic));
+        let catalog = self.catalog();
+        let tables = catalog.tables().iter().map(|table| table.full_name(&runtime.prefix));
+        let ends = inputs.chain(tables).flat_map(|topic| self.log.watermarks(&topic).unwrap().unwrap_or_default());
         let positions = self.last_progress().map(|progress| progress.positions).unwrap_or_default();
         (positions.iter().map(|at| at.next).sum(), ends.map(|ends| ends.high).sum())
     }
@@ -137,6 +147,16 @@ impl Harness {
     fn last_progress(&self) -> Option<Progress> {
         let last = self.records("progress").pop()?;
         serde_json::from_slice(&last.value?).unwrap()
+    }
+
+    /// What the topology is called.
+    pub fn topology(&self) -> &'static str {
+        T::Config::NAME
+    }
+
+    /// What the topology declares.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        declare::<T>(&self.config).unwrap_or_else(|invalid| panic!("{invalid:?}")).catalog
     }
 
     /// Every record of a topic, partition by partition.
@@ -161,22 +181,12 @@ impl Harness {
     }
 
     /// What the topology has come to, checked against itself.
-    pub fn results(&self) -> Results {
-        let results = Results {
-            events: self.table("events"),
-            listings: self.table("listings"),
-            links: self.table("links"),
-            redirects: self.table("redirects"),
-            metrics: self.table("metrics"),
-            place_requests: self.table("place-requests"),
-            dead_letters: self.records("dead-letters"),
-        };
-        results.check();
-        results
+    pub fn results(&self) -> T::Results {
+        T::results(self)
     }
 }
 
-impl Drop for Harness {
+impl<T: Subject> Drop for Harness<T> {
     fn drop(&mut self) {
         let Place::Kafka(brokers) = &self.place else { return };
         let topics = self.log.topics(&self.config.runtime.prefix).unwrap_or_default();
@@ -228,7 +238,7 @@ pub struct Input {
 }
 
 impl Input {
-    pub fn into_record(self, config: &Config) -> NewRecord {
+    pub fn into_record<S: Section>(self, config: &Config<S>) -> NewRecord {
         let header = |name: &str, value: Option<String>| value.map(|value| (name.to_owned(), value.into_bytes()));
         let headers = [header("source", self.source), header("content-type", self.content_type)];
         NewRecord {
@@ -237,94 +247,6 @@ impl Input {
             value: self.value.map(Into::into),
             headers: headers.into_iter().flatten().collect(),
             timestamp_ms: Some(self.timestamp_ms),
-        }
-    }
-}
-
-/// The output topics, read to their ends.
-pub struct Results {
-    pub events: BTreeMap<String, Value>,
-    pub listings: BTreeMap<String, Value>,
-    pub links: BTreeMap<String, Value>,
-    pub redirects: BTreeMap<String, Value>,
-    pub metrics: BTreeMap<String, Value>,
-    pub place_requests: BTreeMap<String, Value>,
-    pub dead_letters: Vec<LogRecord>,
-}
-
-/// A listing by name.
-pub type Name = (String, String);
-
-/// The listing that a JSON object with `source` and `externalId` names.
-pub fn name(value: &Value) -> Name {
-    (text(&value["source"]), text(&value["externalId"]))
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
-}
-
-impl Results {
-    /// The records of `events` that are events, not redirects.
-    pub fn live_events(&self) -> impl Iterator<Item = (&String, &Value)> {
-        self.events.iter().filter(|(_, event)| event.get("redirectTo").is_none())
-    }
-
-    /// The listings of each event.
-    pub fn groups(&self) -> BTreeMap<String, BTreeSet<Name>> {
-        let members = |event: &Value| event["listings"].as_array().unwrap().iter().map(name).collect();
-        self.live_events().map(|(id, event)| (id.clone(), members(event))).collect()
-    }
-
-    /// The live listings without what the engine keeps beside them.
-    pub fn normal_listings(&self) -> BTreeMap<&String, [&Value; 3]> {
-        let facts = |state| ["firstSeen", "updatedAt", "listing"].map(|field| Value::get(state, field).unwrap());
-        self.listings.iter().map(|(id, state)| (id, facts(state))).collect()
-    }
-
-    /// The events without their ids, which are history, in the order of their listings.
-    pub fn normal_events(&self) -> Vec<Value> {
-        let mut events: Vec<Value> = self.live_events().map(|(_, event)| event.clone()).collect();
-        for event in &mut events {
-            let fields = event.as_object_mut().unwrap();
-            fields.remove("id");
-            fields.remove("format");
-        }
-        events.sort_by_key(|event| event["listings"].as_array().unwrap().iter().map(name).min());
-        events
-    }
-
-    /// How many dead letters there are of each code.
-    pub fn dead_by_code(&self) -> BTreeMap<String, usize> {
-        let mut codes = BTreeMap::new();
-        for letter in &self.dead_letters {
-            *codes.entry(header(letter, "dead-letter-code")).or_default() += 1;
-        }
-        codes
-    }
-
-    /// What must hold of any results: live listings, links and events tell the same story.
-    pub fn check(&self) {
-        let listed: BTreeSet<&String> = self.listings.keys().collect();
-        let linked: BTreeSet<&String> = self.links.keys().collect();
-        let none: [&&String; 0] = [];
-        assert_eq!(Vec::from_iter(listed.difference(&linked)), none, "listings without a link");
-        assert_eq!(Vec::from_iter(linked.difference(&listed)), none, "links without a listing");
-        let mut by_links: BTreeMap<String, BTreeSet<Name>> = BTreeMap::new();
-        for (key, link) in &self.links {
-            assert_eq!(name(link), name(&self.listings[key]["listing"]), "a link names its listing");
-            by_links.entry(text(&link["eventId"])).or_default().insert(name(link));
-        }
-        assert_eq!(by_links, self.groups(), "links and events name the same groups");
-        for (id, event) in &self.events {
-            assert_eq!(&text(&event["id"]), id, "the key of an event is its id");
-        }
-        let in_events: BTreeMap<&String, &Value> =
-            self.events.iter().filter(|(_, event)| event.get("redirectTo").is_some()).collect();
-        assert_eq!(in_events, self.redirects.iter().collect(), "events and redirects name the same retired ids");
-        for redirect in self.redirects.values() {
-            let survivor = &self.events[&text(&redirect["redirectTo"])];
-            assert!(survivor.get("redirectTo").is_none(), "a redirect leads to an event: {redirect}");
         }
     }
 }

@@ -5,12 +5,8 @@
 //! `HEADWATER_CRASH_KILLS` says how often each test of kills kills (default: 100 on the embedded
 //! log, 40 on Kafka), `HEADWATER_CRASH_SEED` when and where, `HEADWATER_CRASH_OUTAGES` how often broker and
 //! database are each stopped and stalled (default: once).
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-#![cfg(unix)]
-
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "../support/mod.rs"]
-mod support;
+//!
+//! The suite runs over any topology, see [`Subject`](crate::support::subject::Subject).
 
 mod fencing;
 mod kills;

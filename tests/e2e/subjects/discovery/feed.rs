@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use discovery::generate::{GenerateConfig, Generated, Generator, Shape, TruthRow, source_config_toml};
+use discovery::Discovery;
+use discovery::generate::{GenerateConfig, Generated, Generator, TruthRow};
 use serde_json::Value;
-use tempfile::TempDir;
 
-use super::{Harness, Input, Place, Results};
+use super::{Harness, Results};
+use crate::support::subject::Subject;
+use crate::support::{Input, Place};
 
 /// 2026-06-01T00:00:00Z.
 const BEGAN_MS: i64 = 1_780_272_000_000;
@@ -50,11 +52,7 @@ pub static FEED: LazyLock<Feed> = LazyLock::new(|| {
 pub static REFERENCE: LazyLock<Results> = LazyLock::new(|| in_portions(Place::Embedded, &[1]));
 
 pub fn harness(place: Place) -> Harness {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("feed.toml");
-    let head = "[retention]\npast_events = 'forever'\n[window]\nsize_ms = 600_000\nallowed_lateness_ms = 60_000\n";
-    std::fs::write(&file, format!("{head}{}", source_config_toml(6, &Shape::ALL))).unwrap();
-    Harness::new(place, &file, &[])
+    Harness::configured(place, &Discovery::sections())
 }
 
 /// Feeds as many equal portions as there are worker counts, with a run of its own for each.

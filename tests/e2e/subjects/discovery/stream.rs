@@ -1,31 +1,25 @@
 //! What is fed in: the same records, at the same times, in every run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
 
 use discovery::generate::{GenerateConfig, Generated, Generator, TruthRow};
 use serde_json::{Value, json};
 
-use crate::support::{Harness, Input, Place};
-use crate::trial;
+use super::{Discovery, Harness};
+use crate::support::subject::Subject;
+use crate::support::{Input, Place};
 
 /// 2026-06-01T00:00:00Z.
 const BEGAN_MS: i64 = 1_780_272_000_000;
 /// Raw records are two seconds apart.
 const STEP_MS: i64 = 2_000;
 
-/// How often each test of kills is to kill, if anybody has said so.
-pub fn wanted_kills() -> Option<usize> {
-    let text = std::env::var("HEADWATER_CRASH_KILLS").ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("HEADWATER_CRASH_KILLS is {text:?}, which is no number")))
-}
-
 /// Inserts, updates, withdrawals, unchanged repeats and malformed records of six sources, and
 /// between them decisions, places and a control record, some of them replaced, withdrawn, malformed.
-pub static STREAM: LazyLock<Vec<Input>> = LazyLock::new(|| {
+pub fn stream(raw: usize) -> Vec<Input> {
     let config = GenerateConfig {
         seed: 11,
-        records: Some((wanted_kills().unwrap_or(0) * 12).max(1_400) as u64),
+        records: Some(raw as u64),
         update_share: 0.10,
         withdraw_share: 0.05,
         repeat_share: 0.10,
@@ -36,10 +30,10 @@ pub static STREAM: LazyLock<Vec<Input>> = LazyLock::new(|| {
     let records: Vec<Generated> = generator.by_ref().collect();
     let mut truth = generator.settled_truth();
     truth.extend(generator.remaining_truth());
-    let raw: Vec<Input> = records.into_iter().enumerate().map(|(n, record)| raw(n, record)).collect();
+    let raw: Vec<Input> = records.into_iter().enumerate().map(|(n, record)| self::raw(n, record)).collect();
     let tables = tables(&truth, &places_asked_for(&raw));
     interleaved(raw, tables)
-});
+}
 
 fn raw(number: usize, record: Generated) -> Input {
     Input {
@@ -54,10 +48,7 @@ fn raw(number: usize, record: Generated) -> Input {
 
 /// Keys of places that nobody has located.
 fn places_asked_for(raw: &[Input]) -> Vec<String> {
-    let folder = tempfile::TempDir::new().unwrap();
-    let file = folder.path().join("topology.toml");
-    std::fs::write(&file, trial::configuration("")).unwrap();
-    let harness = Harness::new(Place::Embedded, &file, &[]);
+    let harness = Harness::configured(Place::Embedded, &Discovery::sections());
     harness.produce(raw.iter().cloned());
     harness.run(1);
     harness.table("place-requests").into_keys().collect()
@@ -106,6 +97,8 @@ fn tables(truth: &[TruthRow], places: &[String]) -> Vec<Input> {
     tables.push(table("places", &places[1], None));
     tables.push(table("places", &places[2], Some(json!({"key": places[2], "found": false}))));
     tables.push(table("control", "gates", Some(json!({"gates": {"pass": 0.75}}))));
+    // In the end the gates are those of the configuration.
+    tables.push(table("control", "gates", None));
     tables
 }
 

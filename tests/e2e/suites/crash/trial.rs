@@ -10,16 +10,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use discovery::generate::{Shape, source_config_toml};
-use discovery::tables::view_spec;
 use headwater::error::Fault;
 use headwater::fail_point;
-use headwater::log::{TopicPartition, Watermarks};
-use headwater::view::{View, ViewTopics, ViewsConfig};
+use headwater::log::{NewRecord, TopicPartition, Watermarks};
+use headwater::topology::Topology;
+use headwater::view::{Table, View, ViewTopics, ViewsConfig};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::stream::STREAM;
+use super::stream::STREAM;
+use crate::subject::Tested;
+use crate::support::subject::Subject;
 use crate::support::{Harness, Input, Place, unique_name};
 
 /// Long enough for anything that ends at all, on a busy machine.
@@ -53,11 +54,10 @@ impl Dice {
 /// A configuration of short epochs and small transactions, so that there are many steps to die at.
 pub fn configuration(views: &str) -> String {
     format!(
-        "[topics]\npartitions = 3\n[retention]\npast_events = 'forever'\n[admin]\nlisten = '127.0.0.1:0'\n\
-         [window]\nsize_ms = 600_000\nallowed_lateness_ms = 60_000\n\
+        "[topics]\npartitions = 3\n[admin]\nlisten = '127.0.0.1:0'\n\
          [engine]\nepoch_interval = '20 ms'\ncorrection_batch = 25\nidle_partition_after = '3600 s'\n\
          {views}\n{}",
-        source_config_toml(6, &Shape::ALL)
+        Tested::sections()
     )
 }
 
@@ -66,8 +66,6 @@ pub enum Store {
     Sqlite(PathBuf),
     Postgres { url: String, schema: String },
 }
-
-const TABLES: [&str; 6] = ["events", "event_redirects", "listings", "event_links", "window_metrics", "dead_letters"];
 
 impl Store {
     fn section(&self, prefix: &str) -> String {
@@ -98,28 +96,28 @@ impl Store {
     /// Every row of every table, as text, in some order that does not depend on history.
     fn rows(&self) -> BTreeMap<&'static str, Vec<String>> {
         let mut tables = BTreeMap::new();
-        for table in TABLES {
+        for table in Tested::views().tables() {
             let mut rows = match self {
                 Self::Sqlite(path) => sqlite_rows(path, table),
                 Self::Postgres { url, schema } => {
                     let mut client = postgres::Client::connect(url, postgres::NoTls).unwrap();
-                    let query = format!("SELECT row_to_json(t)::text FROM {schema}.{table} t");
+                    let query = format!("SELECT row_to_json(t)::text FROM {schema}.{} t", table.name);
                     client.query(&query, &[]).unwrap().iter().map(|row| row.get(0)).collect()
                 }
             };
             rows.sort();
-            tables.insert(table, rows);
+            tables.insert(table.name, rows);
         }
         tables
     }
 }
 
-fn sqlite_rows(path: &Path, table: &str) -> Vec<String> {
+fn sqlite_rows(path: &Path, table: &Table) -> Vec<String> {
     let connection = rusqlite::Connection::open(path).unwrap();
-    let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
-    // The number in the full-text index is the order in which events came.
+    let mut statement = connection.prepare(&format!("SELECT * FROM {}", table.name)).unwrap();
+    // The number in the full-text index is the order in which rows came.
     let columns: Vec<usize> = (0..statement.column_count())
-        .filter(|column| table != "events" || statement.column_name(*column).unwrap() != "search")
+        .filter(|column| table.searched.is_empty() || statement.column_name(*column).unwrap() != "search")
         .collect();
     let rows = statement.query_map([], |row| {
         let cells: Vec<String> = columns.iter().map(|column| format!("{:?}", row.get_ref(*column).unwrap())).collect();
@@ -129,7 +127,7 @@ fn sqlite_rows(path: &Path, table: &str) -> Vec<String> {
 }
 
 pub struct Trial {
-    pub harness: Harness,
+    pub harness: Harness<Tested>,
     pub view: Store,
     folder: TempDir,
     starts: AtomicUsize,
@@ -143,9 +141,7 @@ impl Trial {
             Some(url) => Store::Postgres { url, schema: unique_name().replace('-', "_") },
             None => Store::Sqlite(folder.path().join("view.db")),
         };
-        let file = folder.path().join("topology.toml");
-        fs::write(&file, configuration(&view.section("views."))).unwrap();
-        let harness = Harness::new(place, &file, &[]);
+        let harness = Harness::configured(place, &configuration(&view.section("views.")));
         Self { harness, view, folder, starts: AtomicUsize::new(0) }
     }
 
@@ -154,11 +150,24 @@ impl Trial {
         self.starts.load(Ordering::Relaxed)
     }
 
+    /// Writes tombstones for one in `share` of the rows that follow from the state, as somebody else would.
+    pub fn bury_rows(&self, share: usize) {
+        let mut producer = self.harness.log.producer().unwrap();
+        for topic in Tested::ROWS {
+            for key in self.harness.table(topic).into_keys().step_by(share) {
+                let topic = self.harness.config.runtime.full_name(topic).into();
+                let (key, value, headers) = (Some(key.into()), None, Vec::new());
+                producer.send(NewRecord { topic, key, value, headers, timestamp_ms: None }).unwrap();
+            }
+        }
+        producer.flush().unwrap();
+    }
+
     /// Starts the topology; `arm` is a fail point as [`fail_point::VARIABLE`] takes it.
     pub fn start(&self, arguments: &[&str], arm: Option<&str>) -> Process {
         let number = self.starts.fetch_add(1, Ordering::Relaxed);
         let stderr = self.folder.path().join(format!("{number}.err"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_discovery"));
+        let mut command = Command::new(Tested::BINARY);
         command.args(["--json", "--yes"]).args(&self.harness.arguments).args(arguments);
         command.env_remove("HEADWATER_CONFIG").env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&stderr).unwrap());
@@ -178,16 +187,17 @@ impl Trial {
 
     /// Whether everything fed in is committed and shows in the view, as far as counts can tell.
     pub fn view_is_current(&self) -> bool {
-        let raw = |record: &Input| record.topic == "raw.events";
+        let raw = |record: &Input| record.topic == Tested::RAW;
         let records = STREAM.iter().filter(|record| raw(record)).count() as i64;
         let progress = self.harness.records("progress").pop().and_then(|record| record.value).unwrap_or_default();
         let progress: Value = serde_json::from_slice(&progress).unwrap_or_default();
         let positions = progress["positions"].as_array().cloned().unwrap_or_default();
         let of_raw =
-            positions.iter().filter(|at| at["topic"].as_str().is_some_and(|topic| topic.ends_with("raw.events")));
+            positions.iter().filter(|at| at["topic"].as_str().is_some_and(|topic| topic.ends_with(Tested::RAW)));
         let read: i64 = of_raw.filter_map(|at| at["next"].as_i64()).sum();
         let rows = self.view.rows();
-        read == records && rows["listings"].len() == self.harness.table("listings").len()
+        let (topic, table) = Tested::SHOWN;
+        read == records && rows[table].len() == self.harness.table(topic).len()
     }
 
     /// In what the view differs from one that is made anew of the same topics.
@@ -198,7 +208,7 @@ impl Trial {
         };
         fresh.remove();
         let views: ViewsConfig = toml::from_str(&fresh.section("")).unwrap();
-        let spec = Arc::new(view_spec());
+        let spec = Arc::new(Tested::views());
         let topics = spec.topics(&self.harness.config.runtime.prefix);
         for (name, open, options) in views.views(&spec) {
             let log = Arc::clone(&self.harness.log);
@@ -208,10 +218,9 @@ impl Trial {
         }
         let (found, expected) = (self.view.rows(), fresh.rows());
         fresh.remove();
-        assert!(expected.values().flatten().count() > 500, "there is something to compare");
-        let differs = |table: &&str| found[*table] != expected[*table];
-        let tables = TABLES.iter().filter(|table| differs(table));
-        tables.map(|table| difference(table, &expected[table], &found[table])).collect()
+        assert!(expected[Tested::SHOWN.1].len() > 100, "there is something to compare");
+        let tables = expected.iter().filter(|(table, rows)| found[*table] != **rows);
+        tables.map(|(table, rows)| difference(table, rows, &found[table])).collect()
     }
 
     /// The ends of a topic's partitions, which a broker may not know while it settles.

@@ -2,47 +2,20 @@
 
 use headwater_operators::ids::ListingId;
 
+use crate::support::subject::{Fate, Kind, Poison};
+
 /// 2026-03-26T00:00:00Z.
 const NOW_MS: i64 = 1_774_483_200_000;
 
 /// Raw records.
 const RAW: &str = "raw.events";
 
-/// A record to be sent.
-pub struct Poison {
-    pub topic: &'static str,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, Vec<u8>)>,
-    pub timestamp_ms: i64,
-}
-
-/// What must come of a record.
-#[derive(Default)]
-pub struct Fate {
-    /// Its dead letters: codes and how many of each, in order.
-    pub dead: Vec<(&'static str, usize)>,
-    /// Listings that are live at the end: external id and title.
-    pub live: Vec<(String, String)>,
-}
-
-/// A kind of record.
-pub struct Kind {
-    pub name: &'static str,
-    /// About how many of 100,000.
-    pub per_100k: usize,
-    pub make: fn(usize) -> Poison,
-    pub fate: fn(usize) -> Fate,
-}
-
-impl Kind {
-    /// The source of a record.
-    pub fn source(&self, number: usize) -> String {
-        match self.name {
-            "keys alike in sources" => format!("poison {} {}", self.name, number % 3),
-            "names that run together" => split_name(number).0,
-            name => format!("poison {name}"),
-        }
+/// The source of a record.
+pub fn source(kind: &str, number: usize) -> String {
+    match kind {
+        "keys alike in sources" => format!("poison {kind} {}", number % 3),
+        "names that run together" => split_name(number).0,
+        kind => format!("poison {kind}"),
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::stream::STREAM;
+use super::stream::STREAM;
+use super::trial::{Feeder, PATIENCE, Process, Trial};
+use super::verdict::{UNDISTURBED, differences};
+use crate::subject::Tested;
 use crate::support::Place;
-use crate::trial::{Feeder, PATIENCE, Process, Trial};
-use crate::verdict::{UNDISTURBED, differences};
+use crate::support::subject::Subject;
 
 /// That the instance has ended as one that was fenced.
 fn assert_fenced(instance: &mut Process, what: &str) {
@@ -46,11 +48,11 @@ fn the_older_ends(place: Place, database: Option<String>) {
     let mut second = trial.start(&["--workers", "1"], None);
     assert_fenced(&mut first, "an idle instance");
     feeder.allow(STREAM.len() / 2);
-    let events = wait_for_more(&trial, "events", 0);
+    let written = wait_for_more(&trial, Tested::SHOWN.0, 0);
     // Under load.
     let mut third = trial.start(&["--workers", "2"], None);
     assert_fenced(&mut second, "an instance at work");
-    wait_for_more(&trial, "events", events);
+    wait_for_more(&trial, Tested::SHOWN.0, written);
     third.signal("-TERM");
     let status = third.wait(PATIENCE);
     assert_eq!(status.and_then(|status| status.code()), Some(0), "{}", third.said());
@@ -130,7 +132,7 @@ fn a_view_is_taken_back(place: Place, database: Option<String>) {
     assert!(zombie.wait_until_stopped(PATIENCE), "{}", zombie.said());
     let mut heir = trial.start(&["--workers", "2"], None);
     feeder.allow(STREAM.len() / 2);
-    wait_for_more(&trial, "events", 0);
+    wait_for_more(&trial, Tested::SHOWN.0, 0);
     zombie.signal("-CONT");
     assert_fenced(&mut zombie, "a view's zombie");
     feeder.finish();

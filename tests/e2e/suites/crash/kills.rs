@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use headwater::fail_point::{self, FailPoint};
 
-use crate::stream::{STREAM, wanted_kills};
+use super::stream::{STREAM, wanted_kills};
+use super::trial::{Dice, Feeder, SIGKILL, Trial};
+use super::verdict::{UNDISTURBED, differences};
+use crate::subject::Tested;
 use crate::support::Place;
-use crate::trial::{Dice, Feeder, SIGKILL, Trial};
-use crate::verdict::{UNDISTURBED, closed_windows, differences};
+use crate::support::subject::Subject;
 
 /// How long a point is waited for before it is tried again.
 const POINT_PATIENCE: Duration = Duration::from_secs(25);
@@ -53,10 +55,9 @@ impl Run<'_> {
     fn kill(&mut self, kill: Kill) -> Option<Kill> {
         let workers = (1 + self.dice.below(3)).to_string();
         let mut arguments = vec!["--workers", workers.as_str()];
-        let changed = ["--set", "score.pass=0.95", "--set", "resolve.weights.title=0.45"];
         let Kill::At { point, tries } = kill else {
             if self.dice.below(5) == 0 {
-                arguments.extend(changed);
+                self.disturb(&mut arguments);
             }
             self.feeder.allow(self.quota);
             let process = self.trial.start(&arguments, None);
@@ -66,7 +67,7 @@ impl Run<'_> {
             self.at_random += 1;
             return None;
         };
-        self.prepare(point, &mut arguments, &changed);
+        self.prepare(point, &mut arguments);
         let hit = if tries == 0 { 1 + self.dice.below(latest_hit(point)) } else { 1 };
         let mut process = self.trial.start(&arguments, Some(&format!("{}:{hit}", point.name())));
         match process.wait(POINT_PATIENCE) {
@@ -84,14 +85,21 @@ impl Run<'_> {
         }
     }
 
+    /// Gives the next start something to correct: rows that somebody has taken away, and another configuration
+    /// where that changes rows.
+    fn disturb(&mut self, arguments: &mut Vec<&str>) {
+        self.trial.bury_rows(1 + self.dice.below(5) as usize);
+        arguments.extend(Tested::CHANGED);
+    }
+
     /// Brings about what leads to the point.
-    fn prepare(&mut self, point: FailPoint, arguments: &mut Vec<&str>, changed: &[&'static str]) {
+    fn prepare(&mut self, point: FailPoint, arguments: &mut Vec<&str>) {
         use FailPoint as At;
         match point {
             // Ends are recorded once nothing comes.
             At::EndsBegun | At::EndsSettled | At::EndsRead | At::EndsRecorded => {
                 self.feeder.rest();
-                arguments.extend(changed);
+                self.disturb(arguments);
             }
             At::CorrectionCompared
             | At::CorrectionBatch
@@ -100,7 +108,7 @@ impl Run<'_> {
             | At::CorrectionRecorded => {
                 // Whatever it was last, now there is something to correct.
                 self.trial.settle();
-                arguments.extend(changed);
+                self.disturb(arguments);
                 self.feeder.allow(self.quota);
             }
             At::ViewEmptied | At::ViewReset => {
@@ -144,16 +152,16 @@ fn survives(place: Place, database: Option<String>, kills: usize) {
     let expected = &*UNDISTURBED;
     let differences = differences(&trial, expected);
     let named: usize = hits.values().sum();
+    let told: Vec<String> = expected.told().iter().map(|(what, count)| format!("{count} {what}")).collect();
     println!(
-        "crash summary ({name}; seed {seed}): {} kills ({named} at {} named points, {at_random} at random moments), \
-         {} starts, {} records, {} listings, {} closed windows, {} dead letters, {} s; differences: {}",
+        "crash summary ({}, {name}; seed {seed}): {} kills ({named} at {} named points, {at_random} at random \
+         moments), {} starts, {} records, {}, {} s; differences: {}",
+        trial.harness.topology(),
         named + at_random,
         hits.len(),
         trial.starts(),
         STREAM.len(),
-        expected.listings.len(),
-        closed_windows(expected),
-        expected.dead_letters.len(),
+        told.join(", "),
         began.elapsed().as_secs(),
         differences.len()
     );

@@ -1,0 +1,14 @@
+//! Exactly once on the worst days, for discovery.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![cfg(unix)]
+
+#[allow(dead_code, reason = "shared with other tests")]
+mod support;
+
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "subjects/discovery/mod.rs"]
+mod subject;
+
+mod clients;
+#[path = "suites/crash/mod.rs"]
+mod crash;

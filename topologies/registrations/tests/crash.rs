@@ -1,0 +1,14 @@
+//! Exactly once on the worst days, for registrations.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![cfg(unix)]
+
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "../../../tests/e2e/support/mod.rs"]
+mod support;
+
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "../../../tests/e2e/subjects/registrations/mod.rs"]
+mod subject;
+
+#[path = "../../../tests/e2e/suites/crash/mod.rs"]
+mod crash;
