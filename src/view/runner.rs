@@ -19,7 +19,7 @@
 //!
 //! 1. Rows and offsets of a batch are written in one transaction: of each partition the tables show
 //!    exactly the records before its offset. (Tests `tables_are_the_fold_of_the_records`,
-//!    `a_view_survives_the_loss_of_its_connection_at_any_moment`; `tests/e2e/crash` kills at every step.)
+//!    `a_view_survives_the_loss_of_its_connection_at_any_moment`; `tests/e2e/suites/crash` kills at every step.)
 //! 2. An offset moves from where this instance left it, and never back. (An assertion in `Writing::step`;
 //!    tests `offsets_move_only_from_where_they_are_expected`, `of_two_racing_writers_each_offset_is_moved_by_one`.)
 //! 3. A partition has one writer in a session. (An assertion in `Writing::step`; test
