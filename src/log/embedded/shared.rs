@@ -95,3 +95,17 @@ fn prepare(path: &Path) -> Result<PathBuf, LogError> {
     // Links resolved, so that one file has one name in this process.
     Ok(fs::canonicalize(directory).map_err(failed)?.join(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_opened_twice_in_a_process_is_shared() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = EmbeddedConfig { path: directory.path().join("sub/log.db"), ..EmbeddedConfig::default() };
+        let first = Shared::open(&config).unwrap();
+        let dotted = EmbeddedConfig { path: directory.path().join("sub/../sub/log.db"), ..config };
+        assert!(Arc::ptr_eq(&first, &Shared::open(&dotted).unwrap()));
+    }
+}

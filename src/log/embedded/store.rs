@@ -218,6 +218,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -236,14 +238,5 @@ mod tests {
         let text = directory.path().join("text.db");
         fs::write(&text, "not a database, but long enough to be read as one".repeat(100)).unwrap();
         assert!(matches!(create_schema(&text), Err(LogError::Damaged { .. })));
-    }
-
-    #[test]
-    fn a_file_opened_twice_in_a_process_is_shared() {
-        let directory = tempfile::tempdir().unwrap();
-        let config = EmbeddedConfig { path: directory.path().join("sub/log.db"), ..EmbeddedConfig::default() };
-        let first = Shared::open(&config).unwrap();
-        let dotted = EmbeddedConfig { path: directory.path().join("sub/../sub/log.db"), ..config };
-        assert!(Arc::ptr_eq(&first, &Shared::open(&dotted).unwrap()));
     }
 }
