@@ -300,7 +300,7 @@ fn what_the_topology_would_not_look_at_is_refused_before_anything_is_written() {
     for options in [&by_type, &by_source, &withdrawn] {
         let error = bench.produce(options.clone()).unwrap_err();
         assert!(error.to_string().ends_with("every record would become a dead letter: it is rot"), "{error}");
-        assert_eq!(error.hint().unwrap(), "send something fresh; --force writes it as it is");
+        assert_eq!(error.hint().unwrap(), "send something fresh; `produce --force` writes it as it is");
         assert_eq!(error.domain(), Domain::User);
     }
     assert!(bench.log.topics("").unwrap().is_empty());

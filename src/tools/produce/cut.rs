@@ -45,11 +45,16 @@ pub(super) trait Sink {
 /// stderr. Nothing is written. Returns how many files were read.
 ///
 /// # Errors
-/// When a file cannot be read or its content type not be told, and when a record has no key where one was asked
-/// for.
-pub fn cut(config: &Runtime, options: &ProduceOptions, each: &mut dyn FnMut(Cut)) -> Result<u64, ProduceError> {
+/// When a file cannot be read or its content type not be told, when the topology would look at none of its
+/// records (see [`produce`](super::produce)), and when a record has no key where one was asked for.
+pub fn cut(
+    config: &Runtime,
+    options: &ProduceOptions,
+    examine: Option<&dyn Examine>,
+    each: &mut dyn FnMut(Cut),
+) -> Result<u64, ProduceError> {
     let mut handing = Handing { each, files: 0 };
-    Prepared::new(config, options, None)?.read(options, &mut handing)?;
+    Prepared::new(config, options, examine)?.read(options, &mut handing)?;
     Ok(handing.files)
 }
 

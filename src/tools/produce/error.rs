@@ -57,7 +57,7 @@ impl Fault for ProduceError {
             Self::Tool(error) => error.hint(),
             Self::ContentType { .. } => Some("name it: --content-type text/calendar".to_owned()),
             Self::Record { .. } => Some("--keep-going leaves out what cannot be written".to_owned()),
-            Self::Refused { hint, .. } => Some(format!("{hint}; --force writes it as it is")),
+            Self::Refused { hint, .. } => Some(format!("{hint}; `produce --force` writes it as it is")),
         }
     }
 }

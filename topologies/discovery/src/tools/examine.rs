@@ -37,10 +37,10 @@ impl Examine for Examiner {
         let failures = self.0.extract(RawRecord { value, ..record }).failures;
         failures.into_iter().find_map(|failure| {
             let hint = match failure.code {
-                DeadLetterCode::UnknownSource => {
+                DeadLetterCode::UNKNOWN_SOURCE => {
                     "name the source: --source NAME, or `source` of the topic under [[inputs]]"
                 }
-                DeadLetterCode::UnknownContentType => {
+                DeadLetterCode::UNKNOWN_CONTENT_TYPE => {
                     "say what it is: --content-type text/calendar or application/ld+json, or `format` and `mapping` \
                      under [sources.NAME]"
                 }
