@@ -183,7 +183,15 @@ fn every_example_that_needs_no_network_runs() {
     let first = "discovery --exit-when-idle";
     succeeded(first, &run(first));
     // What others need comes first.
-    let mut examples: Vec<String> = all().into_iter().flat_map(|(_, examples)| examples).collect();
+    let mut examples: Vec<String> = Vec::new();
+    for example in all().into_iter().flat_map(|(_, examples)| examples) {
+        // The tools of both binaries are the same.
+        let twin = format!("headwater {}", example.split_once("discovery ").map_or("", |(_, rest)| rest));
+        if !examples.contains(&example) && !examples.contains(&twin) {
+            examples.push(example);
+        }
+    }
+    assert!(examples.len() > 50, "{examples:?}");
     examples.sort_by_key(|example| !example.contains("headwater generate"));
     for example in &examples {
         // What shows a result to people is theirs, and so is the web.
