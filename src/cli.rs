@@ -102,7 +102,8 @@ pub struct TopologyArgs {
     /// Print JSON lines instead of text for people
     #[arg(long, global = true)]
     pub json: bool,
-    /// Consent to more corrections of the outputs at the start than engine.correction_guard allows
+    /// Consent to more corrections of the outputs at the start than engine.correction_guard allows, and, at a
+    /// terminal, to ending an instance that is running
     #[arg(long)]
     pub yes: bool,
     /// Say what a start would correct in the outputs, and write nothing; safe beside a running instance

@@ -15,6 +15,7 @@ pub mod monitor;
 pub mod program;
 pub mod run;
 pub mod schema;
+mod takeover;
 pub mod telemetry;
 pub mod tools;
 pub mod topology;

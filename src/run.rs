@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::admin::{AdminHandle, AdminServer, Phase, Readiness};
 use crate::cli::{TopologyArgs, fail, stop_on_signals};
-use crate::config::{Config, ConfigErrors, Invalid, Lifetime, Places, Runtime, load};
+use crate::config::{Config, ConfigErrors, Invalid, Lifetime, Places, Runtime, load, topic};
 use crate::console::{Console, ConsoleOptions, config_flag};
 use crate::dataflow::TopicNames;
 use crate::engine::correction::Report;
@@ -19,6 +19,7 @@ use crate::log::{Log, TopicPartition};
 use crate::monitor::{Monitor, Watched};
 use crate::program::Program;
 use crate::schema::{Catalog, Schema};
+use crate::takeover;
 use crate::telemetry::Metrics;
 use crate::tools::open_log;
 use crate::topology::{Companion, Topology};
@@ -46,13 +47,17 @@ fn run<T: Topology>(args: &TopologyArgs) -> Outcome<()> {
     args.config.start_logging("warn")?;
     let loaded = load::<T::Config>(&args.sources())?;
     let (config, runtime) = (&loaded.config, &loaded.config.runtime);
+    let log = open_log(runtime)?;
+    // Before signals are caught: Ctrl-C is an answer too.
+    if runtime.cluster.leads() && !args.yes {
+        takeover::ask(&*log, &runtime.name, &runtime.full_name(topic::PROGRESS))?;
+    }
     let stop = stop_on_signals()?;
     let readiness = Arc::new(Readiness::default());
     let admin = match runtime.admin.address() {
         Some(address) => Some(AdminServer::start(address, Arc::clone(&readiness), Metrics::install()?)?),
         None => None,
     };
-    let log = open_log(runtime)?;
     if runtime.cluster.leads() {
         log.ensure_topics(&runtime.topic_specs())?;
     }

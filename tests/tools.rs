@@ -11,13 +11,15 @@ use headwater::config::{Config, Input, Invalid, Role, Runtime, Section, Size, So
 use headwater::error::{Domain, Fault};
 use headwater::log::embedded::EmbeddedLog;
 use headwater::log::{Log, NewRecord};
+use headwater::tools::ToolError;
 use headwater::tools::check::check;
 use headwater::tools::consume::{ConsumeOptions, consume};
-use headwater::tools::dead_letters::{ReplayOptions, replay};
+use headwater::tools::dead_letters::{Examine, Objection, ReplayOptions, replay};
 use headwater::tools::open_log;
 use headwater::tools::produce::{KeyRule, ProduceError, ProduceOptions, Produced, SourceRule, produce};
 use headwater::tools::topics::topics;
 use headwater::view::ViewSpec;
+use headwater_flow::raw::RawRecord;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -32,7 +34,7 @@ impl Section for Plain {
     const INPUT: &'static str = "raw.events";
 
     fn topics(&self) -> Vec<TopicRole> {
-        vec![("events".into(), Role::Compacted)]
+        vec![("events".into(), Role::Compacted), ("sold.".into(), Role::Family), ("prices".into(), Role::Table)]
     }
 
     fn validate(&self, _runtime: &Runtime) -> Vec<Invalid> {
@@ -42,6 +44,24 @@ impl Section for Plain {
 
 fn runtime() -> Runtime {
     Config::<Plain>::default().runtime
+}
+
+/// A topology that reads everything but what it is said to be rot.
+struct Picky;
+
+impl Examine for Picky {
+    fn subjects(&self, _record: RawRecord) -> Vec<u128> {
+        Vec::new()
+    }
+
+    fn failures(&self, _record: RawRecord) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    fn objection(&self, record: RawRecord) -> Option<Objection> {
+        let rotten = record.source.as_deref() == Some("rot") || record.content_type.as_deref() == Some("text/rot");
+        rotten.then(|| Objection { reason: "it is rot".to_owned(), hint: "send something fresh".to_owned() })
+    }
 }
 
 /// A folder with a log and files to produce.
@@ -66,7 +86,11 @@ impl Bench {
     }
 
     fn produce(&self, options: ProduceOptions) -> Result<Produced, ProduceError> {
-        produce(&self.log, &self.config, &ProduceOptions { topic: "raw.events".to_owned(), ..options })
+        self.produce_to("raw.events", options)
+    }
+
+    fn produce_to(&self, topic: &str, options: ProduceOptions) -> Result<Produced, ProduceError> {
+        produce(&self.log, &self.config, Some(&Picky), &ProduceOptions { topic: topic.to_owned(), ..options })
     }
 
     /// All records of the topic, each as `--json` shows it, by value.
@@ -177,6 +201,148 @@ fn a_configured_content_type_is_not_overruled_by_a_guess() {
     bench.produce(ProduceOptions { content_type: Some("application/x-ndjson".to_owned()), ..options }).unwrap();
     let types: Vec<Value> = bench.records().iter().map(|record| record["headers"]["content-type"].clone()).collect();
     assert!(types.contains(&Value::Null) && types.contains(&"application/json".into()), "{types:?}");
+}
+
+#[test]
+fn topics_that_the_topology_writes_are_refused_and_tables_are_not() {
+    let bench = Bench::new();
+    let file = bench.file("a.jsonl", "{}\n");
+    let to = |topic: &str| {
+        let (files, key) = (vec![file.clone()], KeyRule::Text("k".to_owned()));
+        bench.produce_to(topic, ProduceOptions { files, key, create: true, force: true, ..Default::default() })
+    };
+    let own = ["events", "headwater.events", "sold.tickets", "dead-letters", "replays", "progress"];
+    for topic in own {
+        let error = to(topic).unwrap_err();
+        assert!(matches!(&error, ProduceError::Tool(ToolError::OwnTopic { .. })), "{topic}: {error}");
+        let named =
+            format!("\"headwater.{}\" is a topic that the topology itself writes", topic.replace("headwater.", ""));
+        assert!(error.to_string().starts_with(&named), "{error}");
+        assert!(
+            error
+                .hint()
+                .unwrap()
+                .starts_with("write raw records, and the tables that it reads, such as raw.events, prices;")
+        );
+        assert_eq!(error.domain(), Domain::User);
+    }
+    assert!(bench.log.topics("").unwrap().is_empty(), "nothing was made");
+    for topic in ["prices", "raw.events", "elsewhere"] {
+        assert_eq!(to(topic).unwrap().records, 1, "{topic}");
+    }
+    let error = bench.produce_to("prices", ProduceOptions { files: vec![file], ..Default::default() }).unwrap_err();
+    assert_eq!(
+        (error.domain(), error.to_string().contains("a.jsonl:1: headwater.prices is a table")),
+        (Domain::User, true),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_broken_json_file_is_one_record_and_lines_with_a_broken_one_are_lines() {
+    let bench = Bench::new();
+    let broken = "[\n  {\"id\": 1},\n  {\"id\": 2,}\n]\n";
+    let files = vec![bench.file("broken.json", broken), bench.file("lines.json", "{\"id\":1}\n{\"id\":\n{\"id\":3}\n")];
+    let done = bench.produce(ProduceOptions { files, ..Default::default() }).unwrap();
+    assert_eq!((done.files, done.records), (2, 4));
+    let keyed: Vec<Value> = bench.records().into_iter().filter(|record| !record["key"].is_null()).collect();
+    assert_eq!((keyed.len(), &keyed[0]["key"], &keyed[0]["value"]), (1, &"broken".into(), &broken.into()));
+}
+
+#[test]
+fn a_content_type_decides_how_a_file_is_cut() {
+    let bench = Bench::new();
+    let file = bench.file("a.json", "{\"n\":1}\n{\"n\":2}\n");
+    let produced = |content_type: &str| {
+        let options = ProduceOptions {
+            files: vec![file.clone()],
+            content_type: Some(content_type.to_owned()),
+            ..Default::default()
+        };
+        bench.produce(options).unwrap().records
+    };
+    assert_eq!(["text/calendar", "application/x-ndjson", "application/ld+json"].map(produced), [1, 2, 2]);
+}
+
+#[test]
+fn tombstones_are_written_under_their_keys() {
+    let bench = Bench::new();
+    let tombstones = vec!["a".to_owned(), "b".to_owned()];
+    let source = SourceRule::Name("city".to_owned());
+    let done = bench.produce(ProduceOptions { tombstones, source, ..Default::default() }).unwrap();
+    assert_eq!((done.files, done.records, done.tombstones), (0, 2, 2));
+    assert_eq!(done.to_string(), "2 tombstones to headwater.raw.events");
+    let records = bench.records();
+    let mut keys: Vec<&Value> = records.iter().map(|record| &record["key"]).collect();
+    keys.sort_by_key(|key| key.to_string());
+    assert_eq!(keys, ["a", "b"]);
+    assert!(records.iter().all(|record| record["value"].is_null() && record["headers"]["source"] == "city"));
+}
+
+#[test]
+fn an_empty_file_is_counted_and_no_record() {
+    let bench = Bench::new();
+    let files = ["a.ics", "b.json", "c.jsonl"].map(|name| bench.file(name, " \n\n")).to_vec();
+    let done = bench.produce(ProduceOptions { files, ..Default::default() }).unwrap();
+    assert_eq!((done.files, done.empty, done.records), (3, 3, 0));
+    assert!(done.to_string().ends_with("; 3 empty"), "{done}");
+}
+
+#[test]
+fn what_the_topology_would_not_look_at_is_refused_before_anything_is_written() {
+    let mut bench = Bench::new();
+    let files = vec![bench.file("a.jsonl", "1\n"), bench.file("b.ics", "x")];
+    let rot = Some("text/rot".to_owned());
+    let by_type = ProduceOptions { files: files.clone(), content_type: rot.clone(), ..Default::default() };
+    let by_source =
+        ProduceOptions { files: files.clone(), source: SourceRule::Name("rot".to_owned()), ..Default::default() };
+    let withdrawn = ProduceOptions { tombstones: vec!["k".to_owned()], files: Vec::new(), ..by_source.clone() };
+    for options in [&by_type, &by_source, &withdrawn] {
+        let error = bench.produce(options.clone()).unwrap_err();
+        assert!(error.to_string().ends_with("every record would become a dead letter: it is rot"), "{error}");
+        assert_eq!(error.hint().unwrap(), "send something fresh; `produce --force` writes it as it is");
+        assert_eq!(error.domain(), Domain::User);
+    }
+    assert!(bench.log.topics("").unwrap().is_empty());
+    let keyed = ProduceOptions { key: KeyRule::Text("k".to_owned()), ..by_source.clone() };
+    assert_eq!(bench.produce_to("prices", keyed).unwrap().records, 2, "a table is no input");
+    assert_eq!(bench.produce(ProduceOptions { force: true, ..by_source }).unwrap().records, 2);
+    // What the topic is configured with counts as what the record says.
+    bench.config.inputs = vec![Input { source: Some("rot".to_owned()), ..Input::of("raw.events") }];
+    assert!(bench.produce(ProduceOptions { files, ..Default::default() }).is_err());
+}
+
+#[test]
+fn files_of_one_name_have_their_paths_as_keys() {
+    let bench = Bench::new();
+    for path in ["north/events.ics", "south/events.ics", "south/only.ics", "south/events.jsonl"] {
+        bench.file(path, "1\n");
+    }
+    let files = vec![bench.folder.path().join("north"), bench.folder.path().join("south")];
+    bench.produce(ProduceOptions { files: files.clone(), ..Default::default() }).unwrap();
+    let records = bench.records();
+    let mut keys: Vec<String> = records.iter().filter_map(|record| Some(record["key"].as_str()?.to_owned())).collect();
+    keys.sort();
+    let path = |name: &str| bench.folder.path().join(name).display().to_string();
+    assert_eq!(keys, [path("north/events.ics"), path("south/events.ics"), "only".to_owned()]);
+}
+
+#[test]
+fn the_latest_records_are_one_a_key_in_the_order_of_keys() {
+    let bench = Bench::new();
+    let file = bench.file(
+        "a.jsonl",
+        "{\"k\":\"b\",\"n\":1}\n{\"k\":\"a\",\"n\":2}\n{\"k\":\"b\",\"n\":3}\n{\"k\":\"c\",\"n\":4}\n",
+    );
+    let key = KeyRule::Pointer("/k".to_owned());
+    bench.produce_to("prices", ProduceOptions { files: vec![file], key, ..Default::default() }).unwrap();
+    bench.produce_to("prices", ProduceOptions { tombstones: vec!["c".to_owned()], ..Default::default() }).unwrap();
+    let options = ConsumeOptions { topic: "prices".to_owned(), latest: true, ..Default::default() };
+    assert_eq!(bench.consume(&options), "{\"k\":\"a\",\"n\":2}\n{\"k\":\"b\",\"n\":3}\n");
+    let first = ConsumeOptions { max: Some(1), ..options.clone() };
+    assert_eq!(bench.consume(&first).lines().count(), 1);
+    let all = ConsumeOptions { latest: false, exit_at_end: true, ..options };
+    assert_eq!(bench.consume(&all).lines().filter(|line| *line == "{\"tombstone\":\"c\"}").count(), 1);
 }
 
 #[test]

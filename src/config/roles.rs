@@ -17,8 +17,10 @@ pub mod topic {
 pub enum Role {
     /// Raw records, kept for a time.
     Raw,
-    /// A table or a state: the last record of each key counts.
+    /// Rows or a state that the topology writes: the last record of each key counts.
     Compacted,
+    /// A table that others write and the topology reads: the last record of each key counts.
+    Table,
     /// Facts: records that are written once, kept as long as dead letters.
     Facts,
     /// The topics whose names begin with this one, which hold facts.
@@ -27,6 +29,17 @@ pub enum Role {
     DeadLetters,
     /// The progress of the topology: compacted, with one partition.
     Progress,
+}
+
+impl Role {
+    /// Whether the topology alone writes topics of this kind. A record of anyone else would be taken for
+    /// its own.
+    pub fn is_written_by_the_topology(self) -> bool {
+        match self {
+            Self::Raw | Self::Table => false,
+            Self::Compacted | Self::Facts | Self::Family | Self::DeadLetters | Self::Progress => true,
+        }
+    }
 }
 
 /// A topic that a topology uses, without the prefix, and how.
@@ -72,5 +85,28 @@ impl TopicRoles {
         let own = self.0.iter().find(|(name, _)| **name == *topic).map(|(_, role)| *role);
         let member = |(stem, role): &&TopicRole| *role == Role::Family && topic.starts_with(&**stem);
         own.or_else(|| self.0.iter().find(member).map(|_| Role::Facts)).unwrap_or(Role::Raw)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_and_raw_topics_are_for_anyone_to_write() {
+        let own = [("places", Role::Table), ("events", Role::Compacted), ("sold", Role::Facts), ("by.", Role::Family)];
+        let roles = TopicRoles::new(own.map(|(topic, role)| (Arc::from(topic), role)));
+        for (topic, own) in [
+            ("raw.events", false),
+            ("places", false),
+            ("events", true),
+            ("sold", true),
+            ("by.city", true),
+            (topic::DEAD_LETTERS, true),
+            (topic::REPLAYS, true),
+            (topic::PROGRESS, true),
+        ] {
+            assert_eq!(roles.of(topic).is_written_by_the_topology(), own, "{topic}");
+        }
     }
 }

@@ -20,12 +20,12 @@ impl Runtime {
             Role::DeadLetters | Role::Facts | Role::Family => {
                 delete(only.retention.unwrap_or(section.dead_letter_retention))
             }
-            Role::Compacted | Role::Progress => Cleanup::Compact,
+            Role::Compacted | Role::Table | Role::Progress => Cleanup::Compact,
         };
         let max_record = match role {
             Role::Raw => section.max_raw_record.get(),
             Role::DeadLetters => section.max_raw_record.get().saturating_add(DEAD_LETTER_OVERHEAD),
-            Role::Compacted | Role::Progress | Role::Facts | Role::Family => section.max_record.get(),
+            Role::Compacted | Role::Table | Role::Progress | Role::Facts | Role::Family => section.max_record.get(),
         };
         let partitions = if role == Role::Progress { 1 } else { section.partitions };
         let mut properties = section.properties.clone();

@@ -200,7 +200,7 @@ impl Schema {
 /// let roles = roles(|schema| {
 ///     schema.table::<f64>("prices");
 /// });
-/// assert_eq!(roles, [("prices".into(), Role::Compacted)]);
+/// assert_eq!(roles, [("prices".into(), Role::Table)]);
 /// ```
 pub fn roles(declare: impl FnOnce(&mut Schema)) -> Vec<TopicRole> {
     let mut schema = Schema::default();
@@ -215,7 +215,7 @@ pub fn roles(declare: impl FnOnce(&mut Schema)) -> Vec<TopicRole> {
     let own = |id: &TopicId| !matches!(*id, TopicId::DEAD_LETTERS | TopicId::PROGRESS);
     let written = catalog.topics().filter(|(id, _)| own(id)).map(|(_, topic)| (Arc::clone(&topic.name), role(topic)));
     let tables = catalog.tables().iter().filter(|table| !table.foreign);
-    written.chain(tables.map(|table| (Arc::clone(&table.name), Role::Compacted))).collect()
+    written.chain(tables.map(|table| (Arc::clone(&table.name), Role::Table))).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Prints the records of a topic.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -34,6 +34,9 @@ pub struct ConsumeOptions {
     pub from_beginning: bool,
     /// Stop at the end of what is there; reads from the beginning.
     pub exit_at_end: bool,
+    /// Print what holds now and stop: of each key the last record, unless that is a tombstone, by key; before
+    /// them the records without a key.
+    pub latest: bool,
     /// Stop after so many records.
     pub max: Option<u64>,
     /// One JSON object a record, with key, headers and position, instead of the values alone.
@@ -54,12 +57,14 @@ pub fn consume(
 ) -> Result<u64, ToolError> {
     let topic = config.full_name(&options.topic);
     let Some(partitions) = log.watermarks(&topic)? else { return Err(no_topic(log, config, topic)) };
-    let start = if options.from_beginning || options.exit_at_end { Start::Beginning } else { Start::End };
+    let all = options.from_beginning || options.exit_at_end || options.latest;
+    let start = if all { Start::Beginning } else { Start::End };
     let numbers = (0..).take(partitions.len());
     let assigned: Vec<_> = numbers.map(|number| (TopicPartition::new(topic.as_str(), number), start)).collect();
     let reader = log.reader(&assigned)?;
     let unread = assigned.into_iter().map(|(partition, _)| partition.partition).collect();
-    let mut printing = Printing { options, out, printed: 0, unread };
+    let latest = options.latest.then(Latest::default);
+    let mut printing = Printing { options, out, printed: 0, unread, latest };
     match printing.run(reader, stop) {
         Err(ToolError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(printing.printed),
         ended => ended.map(|()| printing.printed),
@@ -71,6 +76,7 @@ pub fn consume(
 #[command(after_help = "\
 Examples:
   headwater consume events                                  events as they come
+  headwater consume events --latest | jq .title             what holds now, one record a key
   headwater consume events --json --exit-at-end | jq .value.title
   headwater consume dead-letters --exit-at-end --json --max 10")]
 pub struct ConsumeArgs {
@@ -82,6 +88,9 @@ pub struct ConsumeArgs {
     /// Print what is there, from the beginning, and stop
     #[arg(long)]
     pub exit_at_end: bool,
+    /// Print what holds now, the last record of each key without tombstones, in the order of keys, and stop
+    #[arg(long)]
+    pub latest: bool,
     /// Stop after so many records
     #[arg(long, value_name = "N")]
     pub max: Option<u64>,
@@ -105,6 +114,7 @@ impl ConsumeArgs {
             topic: self.topic,
             from_beginning: self.from_beginning,
             exit_at_end: self.exit_at_end,
+            latest: self.latest,
             max: self.max,
             json: self.json,
         };
@@ -120,6 +130,38 @@ struct Printing<'o> {
     printed: u64,
     /// Partitions whose end has not been seen.
     unread: BTreeSet<i32>,
+    /// The records that hold, where only those are printed.
+    latest: Option<Latest>,
+}
+
+/// What a topic says now.
+#[derive(Default)]
+struct Latest {
+    keyless: BTreeMap<(i32, i64), LogRecord>,
+    by_key: BTreeMap<Vec<u8>, LogRecord>,
+}
+
+impl Latest {
+    /// Within a partition the later record is the newer one, whatever clocks say. Partitions that were added
+    /// may part the records of a key: of those the one with the later timestamp is.
+    fn take(&mut self, record: LogRecord) {
+        let Some(key) = record.key.clone() else {
+            self.keyless.insert((record.partition, record.offset), record);
+            return;
+        };
+        let newer = |before: &LogRecord| {
+            before.partition == record.partition
+                || (before.timestamp_ms, before.partition) < (record.timestamp_ms, record.partition)
+        };
+        if self.by_key.get(&key).is_none_or(newer) {
+            self.by_key.insert(key, record);
+        }
+    }
+
+    fn records(self) -> impl Iterator<Item = LogRecord> {
+        let live = self.by_key.into_values().filter(|record| record.value.is_some());
+        self.keyless.into_values().chain(live)
+    }
 }
 
 impl Printing<'_> {
@@ -129,18 +171,36 @@ impl Printing<'_> {
             reader.poll(&mut polled, BATCH_BYTES, WAIT)?;
             self.take(&mut polled).map_err(ToolError::Output)?;
         }
-        Ok(())
+        // What was read half says nothing of now.
+        match self.latest.take().filter(|_| self.unread.is_empty()) {
+            Some(latest) => self.print_all(latest).map_err(ToolError::Output),
+            None => Ok(()),
+        }
+    }
+
+    fn print_all(&mut self, latest: Latest) -> io::Result<()> {
+        let most = self.options.max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
+        for record in latest.records().take(most) {
+            self.print(&record)?;
+            self.printed += 1;
+        }
+        self.out.flush()
     }
 
     fn done(&self) -> bool {
         let enough = self.options.max.is_some_and(|max| self.printed >= max);
-        enough || (self.options.exit_at_end && self.unread.is_empty())
+        enough || ((self.options.exit_at_end || self.options.latest) && self.unread.is_empty())
     }
 
     fn take(&mut self, polled: &mut Vec<Polled>) -> io::Result<()> {
         for one in polled.drain(..) {
             match one {
                 Polled::Record(_) if self.options.max.is_some_and(|max| self.printed >= max) => break,
+                Polled::Record(record) if self.latest.is_some() => {
+                    if let Some(latest) = &mut self.latest {
+                        latest.take(record);
+                    }
+                }
                 Polled::Record(record) => {
                     self.print(&record)?;
                     self.printed += 1;
@@ -156,8 +216,11 @@ impl Printing<'_> {
     fn print(&mut self, record: &LogRecord) -> io::Result<()> {
         if self.options.json {
             serde_json::to_writer(&mut *self.out, &Shown::of(record))?;
+        } else if let Some(value) = &record.value {
+            self.out.write_all(value)?;
         } else {
-            self.out.write_all(record.value.as_deref().unwrap_or(b"null"))?;
+            let key = record.key.as_deref().map(text_or_base64);
+            serde_json::to_writer(&mut *self.out, &json!({ "tombstone": key }))?;
         }
         self.out.write_all(b"\n")
     }
@@ -262,6 +325,26 @@ fn shown_headers(headers: &Headers) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_key_in_two_partitions_the_later_record_holds() {
+        let record = |partition, offset, timestamp_ms| LogRecord {
+            topic: "t".into(),
+            partition,
+            offset,
+            timestamp_ms,
+            key: Some(b"k".to_vec()),
+            value: Some(Vec::new()),
+            headers: Vec::new(),
+        };
+        let cases = [([record(3, 0, 10), record(0, 5, 20)], (0, 5)), ([record(1, 0, 20), record(1, 1, 10)], (1, 1))];
+        for (records, expected) in cases {
+            let mut latest = Latest::default();
+            records.into_iter().for_each(|record| latest.take(record));
+            let held: Vec<_> = latest.records().map(|record| (record.partition, record.offset)).collect();
+            assert_eq!(held, [expected]);
+        }
+    }
 
     fn shown(value: Option<&[u8]>) -> String {
         let record = LogRecord {

@@ -41,6 +41,14 @@ pub enum ToolError {
         /// The topic that may have been meant.
         alike: Option<String>,
     },
+    /// A topic that the topology alone writes.
+    #[error("{topic:?} is a topic that the topology itself writes: a record from elsewhere would be taken for its own")]
+    OwnTopic {
+        /// Full name.
+        topic: String,
+        /// The topics that are for others to write: raw topics and tables.
+        open: Vec<String>,
+    },
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Reading {
@@ -67,8 +75,8 @@ impl Fault for ToolError {
         match self {
             Self::Config(error) => error.domain(),
             Self::Log(error) => error.domain(),
-            Self::NoTopic { .. } | Self::NoLog { .. } | Self::StrayTopic { .. } => Domain::User,
-            Self::Reading { .. } | Self::Writing { .. } => Domain::User,
+            Self::NoTopic { .. } | Self::NoLog { .. } | Self::StrayTopic { .. } | Self::OwnTopic { .. } => Domain::User,
+            Self::Reading { source, .. } | Self::Writing { source, .. } => whose(source),
             Self::Output(_) => Domain::External,
         }
     }
@@ -89,7 +97,44 @@ impl Fault for ToolError {
                 };
                 Some(format!("{mend} `headwater produce --create` makes a topic all the same"))
             }
+            Self::OwnTopic { open, .. } => Some(format!(
+                "write raw records, and the tables that it reads, such as {}; a dead letter goes back in by \
+                 `headwater dead-letters replay`",
+                open.join(", ")
+            )),
             Self::Reading { .. } | Self::Writing { .. } | Self::Output(_) => None,
         }
+    }
+}
+
+/// Whose error it is that a file cannot be read or written: a path that is wrong is for a person to mend,
+/// a disk that is full or fails is not.
+fn whose(error: &io::Error) -> Domain {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::NotFound
+        | Kind::PermissionDenied
+        | Kind::IsADirectory
+        | Kind::NotADirectory
+        | Kind::AlreadyExists
+        | Kind::InvalidInput
+        | Kind::InvalidFilename
+        | Kind::ReadOnlyFilesystem => Domain::User,
+        _ => Domain::External,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_path_is_for_a_person_and_a_failing_disk_is_not() {
+        let reading = |kind: io::ErrorKind| ToolError::Reading { path: "x".into(), source: kind.into() };
+        let writing = |kind: io::ErrorKind| ToolError::Writing { path: "x".into(), source: kind.into() };
+        assert_eq!(reading(io::ErrorKind::NotFound).domain(), Domain::User);
+        assert_eq!(writing(io::ErrorKind::PermissionDenied).domain(), Domain::User);
+        assert_eq!(writing(io::ErrorKind::StorageFull).domain(), Domain::External);
+        assert_eq!(reading(io::ErrorKind::TimedOut).domain(), Domain::External);
     }
 }

@@ -41,7 +41,7 @@ impl ToolArgs {
     pub fn run<S: Section>(self, examiner: MakeExamine<S>) -> ExitCode {
         let done = |()| ExitCode::SUCCESS;
         let outcome = match self {
-            Self::Produce(args) => args.run::<S>().map(done),
+            Self::Produce(args) => args.run(examiner).map(done),
             Self::Consume(args) => args.run::<S>().map(done),
             Self::Topics(args) => args.run::<S>().map(done),
             Self::DeadLetters(args) => args.run(examiner),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::error::ToolError;
 use crate::cli::ConfigArgs;
-use crate::config::{Config, Loaded, LogKind, Places, Runtime, Section, suggest};
+use crate::config::{Config, Loaded, LogKind, Places, Role, Runtime, Section, suggest};
 use crate::error::Fault;
 use crate::log::embedded::EmbeddedLog;
 use crate::log::kafka::KafkaLog;
@@ -70,16 +70,28 @@ pub fn open_written_log(config: &Runtime) -> Result<Arc<dyn Log>, ToolError> {
 /// Returns its full name.
 ///
 /// # Errors
-/// [`ToolError::StrayTopic`] where the configuration does not know it; else when the log fails.
+/// [`ToolError::OwnTopic`] where the topology alone writes it; [`ToolError::StrayTopic`] where the
+/// configuration does not know it; else when the log fails.
 pub fn ensure_topic(log: &dyn Log, config: &Runtime, topic: &str, any: bool) -> Result<String, ToolError> {
     let full = config.full_name(topic);
+    let name = full.strip_prefix(&config.prefix).unwrap_or(&full);
+    if config.roles.of(name).is_written_by_the_topology() {
+        return Err(ToolError::OwnTopic { open: open_topics(config), topic: full });
+    }
     let known: Vec<String> = config.topic_specs().into_iter().map(|spec| spec.name).collect();
     if !any && !known.contains(&full) && log.watermarks(&full)?.is_none() {
         let alike = suggest(&full, &known).map(str::to_owned);
         return Err(ToolError::StrayTopic { topic: full, alike });
     }
-    log.ensure_topics(&[config.topic_spec(full.strip_prefix(&config.prefix).unwrap_or(&full))])?;
+    log.ensure_topics(&[config.topic_spec(name)])?;
     Ok(full)
+}
+
+/// The topics that others than the topology write, without the prefix.
+fn open_topics(config: &Runtime) -> Vec<String> {
+    let tables = config.roles.names().filter(|name| config.roles.of(name) == Role::Table);
+    let inputs = config.inputs.iter().map(|input| input.topic.as_str());
+    inputs.chain(tables).map(str::to_owned).collect()
 }
 
 /// The error for a topic that is not there, with a suggestion from those that are.

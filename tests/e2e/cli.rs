@@ -460,3 +460,78 @@ fn corrections_are_planned_asked_about_and_told() {
     let rebuilt = succeeded(&workplace.discovery(&[&["--exit-when-idle", "--rebuild"][..], &stricter].concat()));
     assert!(rebuilt.contains("rebuild from 300 raw records"), "{rebuilt}");
 }
+
+/// Runs a topology at a terminal, which `script` of util-linux makes, and types `answer`.
+#[cfg(target_os = "linux")]
+fn at_a_terminal(workplace: &Workplace, arguments: &[&str], answer: &str) -> (Option<i32>, String) {
+    let line = [&[env!("CARGO_BIN_EXE_discovery"), "--config", "topology.toml"], arguments].concat().join(" ");
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]);
+    command.current_dir(workplace.folder.path()).env_remove("HEADWATER_CONFIG").env_remove("RUST_LOG");
+    let mut child = Running(
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("util-linux is there"),
+    );
+    child.0.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
+    let (code, stdout, _) = child.end();
+    (code, stdout)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_person_at_a_terminal_is_asked_before_another_instance_ends() {
+    let workplace = Workplace::new(Place::Embedded, "");
+    workplace.generate(50, 1);
+    let mut running = Running::start(workplace.command("discovery", &["--workers", "1"]));
+    workplace.wait_for_events(1);
+    let (code, said) = at_a_terminal(&workplace, &["--exit-when-idle"], "n\n");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains(&format!("An instance of \"{}\" committed ", workplace.name)), "{said}");
+    assert!(said.contains("--plan shows what a start would change"), "{said}");
+    assert!(said.contains("error: not started: an instance of "), "{said}");
+    assert!(running.0.try_wait().unwrap().is_none(), "the other one goes on");
+    // A plan ends nobody, so nobody is asked.
+    let (code, said) = at_a_terminal(&workplace, &["--plan"], "");
+    assert!(code == Some(0) && !said.contains("Take over?"), "{said}");
+    workplace.generate(10, 2);
+    let (code, said) = at_a_terminal(&workplace, &["--exit-when-idle"], "y\n");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("Take over? [y/N]"), "{said}");
+    let (code, _, stderr) = running.end();
+    assert_eq!(code, Some(4), "the other one is fenced: {stderr}");
+    // Neither --yes nor a start without a terminal asks.
+    let (code, said) = at_a_terminal(&workplace, &["--exit-when-idle", "--yes"], "");
+    assert!(code == Some(0) && !said.contains("Take over?"), "{said}");
+    let restarted = workplace.discovery(&["--exit-when-idle"]);
+    succeeded(&restarted);
+    assert!(!text(&restarted.stderr).contains("Take over?"), "{}", text(&restarted.stderr));
+}
+
+#[test]
+fn a_tombstone_of_produce_withdraws_a_document() {
+    let workplace = Workplace::new(Place::Embedded, "");
+    let event = |id: &str| {
+        format!(
+            "{{\"@type\":\"Event\",\"@id\":\"{id}\",\"name\":\"Fair {id}\",\"startDate\":\"2026-06-0{id}T10:00:00Z\"}}"
+        )
+    };
+    fs::write(workplace.path("north.jsonld"), format!("[{},\n{}]", event("1"), event("2"))).unwrap();
+    fs::write(workplace.path("south.jsonld"), event("3")).unwrap();
+    succeeded(&workplace.headwater(&["produce", "raw.events", "north.jsonld", "south.jsonld", "--source", "town"]));
+    let listings = || {
+        succeeded(&workplace.discovery(&["--exit-when-idle", "--json"]));
+        succeeded(&workplace.headwater(&["consume", "listings", "--latest"])).lines().count()
+    };
+    assert_eq!(listings(), 3);
+    let wrong = workplace.headwater(&["produce", "raw.events", "--tombstone", "north"]);
+    assert_eq!(wrong.status.code(), Some(2), "it names no source: {}", text(&wrong.stderr));
+    let done = succeeded(&workplace.headwater(&["produce", "raw.events", "--tombstone", "north", "--source", "town"]));
+    assert_eq!(done, format!("1 tombstone to {}.raw.events\n", workplace.name));
+    assert_eq!(listings(), 1, "what the document gave is gone");
+    let gone = succeeded(&workplace.headwater(&["consume", "listings", "--exit-at-end"]));
+    assert_eq!(gone.lines().filter(|line| line.starts_with("{\"tombstone\":\"")).count(), 2, "{gone}");
+}

@@ -45,8 +45,8 @@ impl Fault for LettersError {
     fn domain(&self) -> Domain {
         match self {
             Self::Tool(error) => error.domain(),
-            Self::NoLetter { .. } | Self::NeedsConsent { .. } => Domain::User,
-            Self::Damaged { .. } => Domain::External,
+            // A restart would find the same: somebody has to look.
+            Self::NoLetter { .. } | Self::NeedsConsent { .. } | Self::Damaged { .. } => Domain::User,
         }
     }
 

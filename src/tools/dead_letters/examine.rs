@@ -1,4 +1,4 @@
-//! What a topology knows of the records that dead letters hold.
+//! What a topology knows of raw records, those that dead letters hold and those that are to be written.
 
 use headwater_flow::raw::RawRecord;
 
@@ -15,6 +15,22 @@ pub trait Examine {
     /// Codes of the dead letters that a record would give with the configuration as it is now; none
     /// where it can be used as a whole.
     fn failures(&self, record: RawRecord) -> Vec<&'static str>;
+
+    /// Why the topology would not look at a record of this source and content type, whatever its bytes;
+    /// `None` where it would. What has a key and no value is a tombstone.
+    fn objection(&self, record: RawRecord) -> Option<Objection> {
+        let _ = record;
+        None
+    }
+}
+
+/// Why a topology would not look at a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objection {
+    /// What is wrong.
+    pub reason: String,
+    /// What to do about it.
+    pub hint: String,
 }
 
 /// Makes the [`Examine`] of a topology; `None` where it has none.

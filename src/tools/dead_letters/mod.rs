@@ -18,7 +18,7 @@ mod replay;
 
 pub use args::{DeadLettersArgs, FilterArgs, LetterArgs, LettersArgs, LettersSummaryArgs, ReplayArgs};
 pub use error::LettersError;
-pub use examine::{Examine, MakeExamine};
+pub use examine::{Examine, MakeExamine, Objection};
 pub use id::LetterId;
 pub use letter::{Filter, Letter, Origin, Standing, Version, parse_time};
 pub use plan::{ReplayOptions, Skipped};

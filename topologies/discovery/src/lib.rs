@@ -5,6 +5,7 @@
 //! tools and benchmarks.
 
 pub mod bench;
+pub mod command;
 pub mod config;
 pub mod discovery;
 pub mod figures;

@@ -139,6 +139,7 @@ fn every_help_has_examples_of_its_own_binary() {
         "train",
         "train resolve",
         "explain",
+        "check-source",
     ];
     for (binary, name, more) in
         [(HEADWATER, "headwater", &["generate", "bench", "bench pipeline"][..]), (DISCOVERY, "discovery", &["check"])]
@@ -186,6 +187,35 @@ fn errors_have_a_hint_and_an_exit_code() {
              hint: did you mean \"headwater.raw.events\"? `headwater produce --create` makes a topic all the same\n",
         ),
         (
+            &["produce", "listings", "listing.jsonl"],
+            2,
+            "error: \"headwater.listings\" is a topic that the topology itself writes: a record from elsewhere would be \
+             taken for its own\n  hint: write raw records, and the tables that it reads, such as raw.events, places, \
+             decisions, control; a dead letter goes back in by `headwater dead-letters replay`\n",
+        ),
+        (
+            &["generate", "--records", "1", "--to-topic", "events"],
+            2,
+            "error: \"headwater.events\" is a topic that the topology itself writes",
+        ),
+        (
+            &["produce", "raw.events", "listing.jsonl"],
+            2,
+            "error: listing.jsonl: every record would become a dead letter: neither a readable header of the record nor \
+             its topic names a source\n  hint: name the source: --source NAME, or `source` of the topic under \
+             [[inputs]]; `produce --force` writes it as it is\n",
+        ),
+        (
+            &["produce", "raw.events", "listing.jsonl", "--source", "a", "--content-type", "text/csv"],
+            2,
+            "error: listing.jsonl: every record would become a dead letter: there is no adapter for \"text/csv\"\n",
+        ),
+        (
+            &["produce", "raw.events", "--tombstone", "a"],
+            2,
+            "error: the tombstone \"a\": every record would become a dead letter: neither",
+        ),
+        (
             &["generate", "--records", "1", "--to-topic", "x"],
             2,
             "error: there is no topic \"headwater.x\", and the configuration knows none of that name\n",
@@ -230,7 +260,11 @@ fn a_topic_that_nothing_reads_is_made_on_a_persons_word() {
 #[test]
 fn producing_that_stops_tells_how_far_it_came() {
     let folder = folder();
-    let done = run(folder.path(), &["produce", "raw.events", "--key", "/id"], "{\"id\":1}\n{\"id\":2}\nno JSON\n");
+    let done = run(
+        folder.path(),
+        &["produce", "raw.events", "--source", "a", "--key", "/id"],
+        "{\"id\":1}\n{\"id\":2}\nno JSON\n",
+    );
     let shown = text(&done.stderr);
     assert_eq!(done.status.code(), Some(2), "{shown}");
     assert!(
@@ -243,7 +277,7 @@ fn producing_that_stops_tells_how_far_it_came() {
 fn a_reader_that_has_enough_ends_it_quietly() {
     let folder = folder();
     let lines: String = (0..200_000).map(|n| format!("{{\"n\":{n},\"text\":\"some more words\"}}\n")).collect();
-    run(folder.path(), &["produce", "raw.events"], &lines);
+    run(folder.path(), &["produce", "raw.events", "--source", "a"], &lines);
     let mut child = headwater(folder.path(), &["consume", "raw.events", "--from-beginning"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -257,11 +291,160 @@ fn a_reader_that_has_enough_ends_it_quietly() {
     assert_eq!((child.wait().expect("it ends").code(), stderr.as_str()), (Some(0), ""));
 }
 
+#[test]
+fn tables_are_for_people_to_write() {
+    let folder = folder();
+    for topic in ["places", "decisions", "control"] {
+        let done = run(folder.path(), &["produce", topic, "--key-value", "x"], "{}\n");
+        assert_eq!(done.status.code(), Some(0), "{topic}: {}", text(&done.stderr));
+    }
+}
+
+#[test]
+fn an_empty_file_and_files_of_one_name_are_said() {
+    let folder = folder();
+    for name in ["north/feed.ics", "south/feed.ics", "empty.json"] {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, if name == "empty.json" { "" } else { "BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n" })
+            .expect("written");
+    }
+    let files = ["produce", "raw.events", "north", "./south/feed.ics", "empty.json", "--source", "town"];
+    let done = run(folder.path(), &files, "");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    assert_eq!(
+        text(&done.stderr),
+        "note: 2 files are named \"feed\": their keys are their paths, such as \"north/feed.ics\"\n\
+         empty: empty.json: nothing was written, and what it gave before stays; --tombstone KEY withdraws it\n"
+    );
+    assert!(text(&done.stdout).starts_with("2 records (64 B) from 3 files to headwater.raw.events in "));
+    assert!(text(&done.stdout).ends_with(" s; 1 empty\n"), "{}", text(&done.stdout));
+    let read = run(folder.path(), &["consume", "raw.events", "--latest", "--json"], "");
+    let keys: Vec<String> = text(&read.stdout)
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["key"].to_string())
+        .collect();
+    assert_eq!(keys, ["\"north/feed.ics\"", "\"south/feed.ics\""]);
+}
+
+#[test]
+fn a_decision_is_made_by_whoever_the_system_names() {
+    let folder = folder();
+    run(folder.path(), &["produce", "raw.events", "--source", "a"], "{}\n");
+    let decide = |variables: &[(&str, &str)]| {
+        let mut command = headwater(folder.path(), &["decide", "same", "a/1", "b/1"]);
+        command.env_remove("USER").env_remove("LOGNAME").envs(variables.iter().copied());
+        let done = given(command, "");
+        (done.status.code(), text(&done.stdout) + &text(&done.stderr))
+    };
+    let (code, said) = decide(&[("LOGNAME", "kim")]);
+    assert!(code == Some(0) && said.starts_with("decided: same a/1 + b/1 (kim, "), "{said}");
+    let (code, said) = decide(&[]);
+    assert_eq!(code, Some(2));
+    assert_eq!(
+        said,
+        "error: who decides? Neither --by nor the variables USER and LOGNAME name anybody\n  hint: name the person: --by kim\n"
+    );
+}
+
+/// Two events that are over, one to come with a title that is too long, a repeated one, one that cannot be read.
+const SOURCE: &str = r#"{"@type":"Event","@id":"1","name":"Jazz Night","startDate":"2026-05-01T20:00:00Z"}
+{"@type":"Event","@id":"2","name":"Old Fair","startDate":"2024-05-01"}
+{"@type":"Event","@id":"3","name":"Older Fair","startDate":"2023-05-01","url":"javascript:alert(1)"}
+{"@type":"Event","@id":"1","name":"Jazz Night","startDate":"2026-05-01T21:00:00Z"}
+{"@type":"Event","@id":"4","name":"Sometime","startDate":"soon"}
+"#;
+
+#[test]
+fn a_source_is_checked_without_any_log() {
+    let folder = folder();
+    std::fs::write(folder.path().join("town.jsonl"), SOURCE).expect("written");
+    let at = ["--timestamp", "2026-03-26T00:00:00Z"];
+    let checked = |more: &[&str]| {
+        let arguments = [&["check-source", "town.jsonl", "--source", "town"], &at[..], more].concat();
+        let done = run(folder.path(), &arguments, "");
+        assert_eq!((done.status.code(), text(&done.stderr).as_str()), (Some(0), ""), "{}", text(&done.stdout));
+        assert_eq!(run_discovery(folder.path(), &arguments, "").stdout, done.stdout);
+        text(&done.stdout)
+    };
+    let shown = checked(&[]);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 10, "{shown}");
+    assert!(lines[0].starts_with("town.jsonl:1: 2026-05-01T20:00:00+00:00  Jazz Night  ["), "{shown}");
+    assert!(lines[0].ends_with("  town/1"), "{shown}");
+    assert!(lines[1].contains("  Old Fair  ") && lines[1].ends_with("  town/2  past"), "{shown}");
+    assert_eq!(
+        lines[3],
+        "town.jsonl:3: warning: sanitized: urls: 1 of 1 left out, no address of the web or too many (3)"
+    );
+    assert!(lines[5].starts_with("town.jsonl:5: dead letter: invalid-field: "), "{shown}");
+    assert_eq!(lines[6], "3 listings of 5 records in 1 file; 1 warning, 1 dead letter");
+    assert_eq!(lines[7], "2 of 3 listings are past and would leave at once under retention.past_events = \"30 days\"");
+    assert_eq!(lines[8], "1 description of listings that were described before: the last of each counts");
+    assert_eq!(lines[9], "2 listings without a category");
+    let kept = checked(&["--set", "retention.past_events=forever"]);
+    assert!(!kept.contains("past"), "{kept}");
+
+    let found: Vec<serde_json::Value> =
+        checked(&["--json"]).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(found.len(), 7);
+    assert_eq!(
+        (&found[1]["listing"]["past"], &found[1]["listing"]["listing"]["title"]),
+        (&true.into(), &"Old Fair".into())
+    );
+    assert_eq!(found[3]["warning"]["code"], "sanitized");
+    assert_eq!(found[5]["deadLetter"]["code"], "invalid-field");
+    let summary = &found[6]["summary"];
+    assert_eq!([&summary["listings"], &summary["past"], &summary["records"], &summary["deadLetters"]], [3, 2, 5, 1]);
+    assert!(!folder.path().join(".headwater").exists(), "no log was made");
+}
+
+#[test]
+fn one_record_on_standard_input_is_a_dry_run() {
+    let folder = folder();
+    let record = r#"{"events": [{"no": 7, "what": "Jazz", "from": "01.05.2026 20:00"}]}"#;
+    let config = "[sources.town]\nformat = \"mapped\"\ntimezone = \"Europe/Berlin\"\n[sources.town.mapping]\n\
+                  records = \"/events\"\nid = \"/no\"\ntitle = \"/what\"\nstart = \"/from\"\ndate_formats = [\"%d.%m.%Y %H:%M\"]\n";
+    std::fs::write(folder.path().join("own.toml"), config).expect("written");
+    let arguments = ["check-source", "--source", "town", "--config", "own.toml", "--timestamp", "2026-03-26T00:00:00Z"];
+    for stdin in [record, &record.replace(", ", ",\n ")] {
+        let done = run(folder.path(), &arguments, stdin);
+        let shown = text(&done.stdout);
+        assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+        assert!(shown.contains(": 2026-05-01T20:00:00+02:00  Jazz  "), "{shown}");
+        assert!(shown.contains("\n1 listing of 1 record in 1 file; 0 warnings, 0 dead letters"), "{shown}");
+    }
+    let unnamed = run(folder.path(), &["check-source"], record);
+    assert_eq!(unnamed.status.code(), Some(2));
+    assert!(text(&unnamed.stderr).contains("names a source"), "{}", text(&unnamed.stderr));
+}
+
+#[test]
+fn too_few_pairs_are_not_trained_on() {
+    let folder = folder();
+    run(folder.path(), &["produce", "raw.events", "--source", "a"], SOURCE);
+    run(folder.path(), &["produce", "raw.events", "--source", "b"], SOURCE);
+    let ran = ["--exit-when-idle", "--set", "admin.listen=", "--set", "retention.past_events=forever"];
+    let ran = run_discovery(folder.path(), &ran, "");
+    assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stderr));
+    let pairs =
+        "source_a,id_a,source_b,id_b,label\na,1,b,1,positive\na,1,b,2,negative\na,1,b,99,negative\na,2,b,2,positive\n";
+    std::fs::write(folder.path().join("pairs.csv"), pairs).expect("written");
+    let done = run(folder.path(), &["train", "resolve", "--truth", "pairs.csv"], "");
+    assert_eq!(done.status.code(), Some(2), "{}", text(&done.stdout));
+    assert_eq!(
+        text(&done.stderr),
+        "error: pairs.csv: too few pairs to train on: 30 of each label are needed; found 2 positive and 0 negative\n  \
+         hint: label more pairs; 1 more name listings that are not there, and 1 more are decided by a veto and teach \
+         nothing\n"
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupt_ends_consuming_with_exit_code_0() {
     let folder = folder();
-    run(folder.path(), &["produce", "raw.events"], "1\n");
+    run(folder.path(), &["produce", "raw.events", "--source", "a"], "1\n");
     let mut child = headwater(folder.path(), &["consume", "raw.events", "--from-beginning"])
         .stdout(Stdio::piped())
         .spawn()

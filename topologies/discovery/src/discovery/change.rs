@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use headwater::config::Lifetime;
 use headwater_flow::Timers;
 use headwater_operators::ids::DocumentId;
 use headwater_operators::{Listing, Moment};
 use serde::{Deserialize, Serialize};
 
 use super::state::{ListingState, LogPosition, Version};
+use crate::config::RetentionSection;
+
+/// How long an event lasts that does not say when it ends.
+const ASSUMED_DURATION_MS: i64 = 3 * 3_600_000;
 
 /// How long listings stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +24,15 @@ pub struct Retention {
 }
 
 impl Retention {
+    /// As configured.
+    pub fn of(section: &RetentionSection) -> Self {
+        let past_events_ms = match section.past_events {
+            Lifetime::Forever => None,
+            Lifetime::For(period) => Some(i64::try_from(period.get().as_millis()).unwrap_or(i64::MAX)),
+        };
+        Self { past_events_ms, assumed_duration_ms: ASSUMED_DURATION_MS }
+    }
+
     /// The first instant at which a listing with this start and end is past; [`Timers::NEVER`] for never.
     pub fn leaves_at(&self, start: Moment, end: Option<Moment>) -> i64 {
         let Some(keep) = self.past_events_ms else { return Timers::<()>::NEVER };

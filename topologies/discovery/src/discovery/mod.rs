@@ -20,7 +20,7 @@ pub mod upsert;
 
 use std::sync::Arc;
 
-use headwater::config::{Invalid, Lifetime, Section};
+use headwater::config::{Invalid, Section};
 use headwater::dataflow::Flow;
 use headwater::dataflow::buffer::json;
 use headwater::error::Fault;
@@ -57,9 +57,6 @@ use upsert::{Upsert, UpsertOptions};
 
 /// Changes whenever the same configuration and input would give other outputs than before.
 const OPERATORS_VERSION: u64 = 4;
-
-/// How long an event lasts that does not say when it ends.
-const ASSUMED_DURATION_MS: i64 = 3 * 3_600_000;
 
 /// The discovery topology, ready to be built.
 pub struct Discovery {
@@ -111,16 +108,12 @@ failed, 4 another instance has taken over, 70 a defect.";
             results: xxh3_64(&json(&(operators, &own.window, limits))) ^ OPERATORS_VERSION,
             extraction: extractor.fingerprint() ^ xxh3_64(&json(&own.sanitize)),
         };
-        let past_events_ms = match own.retention.past_events {
-            Lifetime::Forever => None,
-            Lifetime::For(period) => Some(i64::try_from(period.get().as_millis()).unwrap_or(i64::MAX)),
-        };
         Ok(Self {
             topics: Topics::declare(schema),
             extractor: Arc::new(extractor),
             sanitize: own.sanitize.clone(),
             taxonomy: Arc::new(taxonomy),
-            retention: Retention { past_events_ms, assumed_duration_ms: ASSUMED_DURATION_MS },
+            retention: Retention::of(&own.retention),
             geocode: own.geocode.clone(),
             resolve: Arc::new(resolve),
             gates: own.score.clone(),

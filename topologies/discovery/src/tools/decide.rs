@@ -35,6 +35,9 @@ pub enum DecideError {
     /// A decision on a listing and itself.
     #[error("a decision is on two listings, not on one and itself")]
     OneListing,
+    /// Nobody is named as the one who decides.
+    #[error("who decides? Neither --by nor the variables USER and LOGNAME name anybody")]
+    Nobody,
     /// There is no decision to take back.
     #[error("there is no decision on {a} and {b}")]
     NoDecision {
@@ -55,7 +58,7 @@ impl Fault for DecideError {
     fn domain(&self) -> Domain {
         match self {
             Self::Tool(error) => error.domain(),
-            Self::OneListing | Self::NoDecision { .. } => Domain::User,
+            Self::OneListing | Self::Nobody | Self::NoDecision { .. } => Domain::User,
         }
     }
 
@@ -63,6 +66,7 @@ impl Fault for DecideError {
         match self {
             Self::Tool(error) => error.hint(),
             Self::OneListing => None,
+            Self::Nobody => Some("name the person: --by kim".to_owned()),
             Self::NoDecision { .. } => Some("`headwater decide list` shows those there are".to_owned()),
         }
     }
@@ -199,9 +203,9 @@ pub struct DecideOn {
     /// The other one
     #[arg(value_parser = parse_listing)]
     pub b: ListingRef,
-    /// Who decides
-    #[arg(long, value_name = "NAME", env = "USER")]
-    pub by: String,
+    /// Who decides [default: $USER, or else $LOGNAME]
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
     /// Why
     #[arg(long, value_name = "TEXT")]
     pub because: Option<String>,
@@ -285,17 +289,24 @@ impl DecideArgs {
 
 impl DecideOn {
     fn run(self, say: Say) -> Outcome {
+        let who = who(self.by, |variable| std::env::var(variable).ok())?;
         let Opened { config, log, .. } = opened::<Sections>(&self.config)?;
         let new = NewDecision {
             say,
             listings: [self.a, self.b],
-            who: self.by,
+            who,
             why: self.because,
             at_ms: jiff::Timestamp::now().as_millisecond(),
         };
         let changed = decide(log.as_ref(), &config.runtime, new)?;
         print_result(&changed, self.json)
     }
+}
+
+/// Who decides: as named, or else as the system names the user.
+fn who(by: Option<String>, variable: impl Fn(&str) -> Option<String>) -> Result<String, DecideError> {
+    let named = [by, variable("USER"), variable("LOGNAME")].into_iter().flatten();
+    named.into_iter().find(|name| !name.trim().is_empty()).ok_or(DecideError::Nobody)
 }
 
 fn ordered(a: &ListingRef, b: &ListingRef) -> Option<Pair> {
@@ -569,6 +580,19 @@ impl std::fmt::Display for Decided {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_decides_is_named_by_hand_or_by_the_system() {
+        let named = |by: Option<&str>, variables: &[(&str, &str)]| {
+            let of = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            who(by.map(str::to_owned), of).map_err(|error| error.to_string())
+        };
+        let both = [("USER", "root"), ("LOGNAME", "kim")];
+        assert_eq!(named(Some("ada"), &both), Ok("ada".to_owned()));
+        assert_eq!(named(None, &both), Ok("root".to_owned()));
+        assert_eq!(named(None, &[("USER", ""), ("LOGNAME", "kim")]), Ok("kim".to_owned()));
+        assert!(named(None, &[]).unwrap_err().contains("--by"));
+    }
 
     #[test]
     fn listings_are_named_by_source_and_id_or_by_their_id() {

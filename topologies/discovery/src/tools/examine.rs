@@ -1,9 +1,9 @@
-//! What discovery knows of the records of dead letters.
+//! What discovery knows of raw records: of dead letters, and of those that are to be written.
 
 use headwater::config::Invalid;
-use headwater::tools::dead_letters::Examine;
+use headwater::tools::dead_letters::{Examine, Objection};
 use headwater_operators::extract::Extractor;
-use headwater_operators::raw::RawRecord;
+use headwater_operators::raw::{DeadLetterCode, RawRecord};
 
 use crate::config::Config;
 
@@ -29,6 +29,25 @@ impl Examine for Examiner {
 
     fn failures(&self, record: RawRecord) -> Vec<&'static str> {
         self.0.extract(record).failures.iter().map(|failure| failure.code.as_str()).collect()
+    }
+
+    fn objection(&self, record: RawRecord) -> Option<Objection> {
+        // What is said of the bytes does not count, so any will do that are not blank.
+        let value = record.value.is_some().then(|| b"{}".to_vec());
+        let failures = self.0.extract(RawRecord { value, ..record }).failures;
+        failures.into_iter().find_map(|failure| {
+            let hint = match failure.code {
+                DeadLetterCode::UNKNOWN_SOURCE => {
+                    "name the source: --source NAME, or `source` of the topic under [[inputs]]"
+                }
+                DeadLetterCode::UNKNOWN_CONTENT_TYPE => {
+                    "say what it is: --content-type text/calendar or application/ld+json, or `format` and `mapping` \
+                     under [sources.NAME]"
+                }
+                _ => return None,
+            };
+            Some(Objection { reason: failure.reason, hint: hint.to_owned() })
+        })
     }
 }
 
@@ -58,5 +77,19 @@ mod tests {
         assert_eq!(examiner.failures(record(fine)), [""; 0]);
         assert_eq!(examiner.subjects(record("{")), [0; 0]);
         assert_eq!(examiner.failures(record("{")), ["malformed"]);
+    }
+
+    #[test]
+    fn only_source_and_content_type_are_objected_to() {
+        let examiner = Examiner::of(&Config::default()).unwrap().unwrap();
+        let objection = |record| examiner.objection(record).map(|found| found.reason);
+        assert_eq!(objection(record("{")), None);
+        let csv = RawRecord { content_type: Some("text/csv".into()), ..record("") };
+        assert_eq!(objection(csv.clone()).unwrap(), "there is no adapter for \"text/csv\"");
+        let nameless = RawRecord { source: None, ..record("") };
+        assert!(objection(nameless.clone()).unwrap().contains("names a source"));
+        let tombstone = |record| RawRecord { key: Some(b"a".to_vec()), value: None, ..record };
+        assert_eq!(objection(tombstone(csv)), None, "there is nothing to read in it");
+        assert!(objection(tombstone(nameless)).is_some());
     }
 }

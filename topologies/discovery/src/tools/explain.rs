@@ -113,7 +113,9 @@ Either may also be a raw record in JSON, read as the configuration reads those o
 
 Examples:
   headwater explain library/17 paper/a-3
-  headwater explain '{\"id\": \"1\", \"title\": \"Jazz\", …}' '{\"id\": \"2\", \"title\": \"Jazz Night\", …}'")]
+  headwater explain \\
+    '{\"@type\": \"Event\", \"@id\": \"1\", \"name\": \"Jazz\", \"startDate\": \"2026-03-28T20:00\"}' \\
+    '{\"@type\": \"Event\", \"@id\": \"2\", \"name\": \"Jazz Night\", \"startDate\": \"2026-03-28T20:00\"}'")]
 pub struct ExplainArgs {
     /// One listing: SOURCE/ID, its id of 32 hexadecimal digits, or a record in JSON
     #[arg(value_parser = Subject::parse)]

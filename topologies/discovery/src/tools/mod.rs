@@ -1,4 +1,4 @@
-//! Discovery's own tools: decisions, and how well listings are resolved.
+//! Discovery's own tools: what a source would give, decisions, and how well listings are resolved.
 
 use std::process::ExitCode;
 
@@ -6,6 +6,7 @@ use clap::Subcommand;
 use headwater::cli::fail;
 use headwater::topology::Tools;
 
+pub mod check_source;
 pub mod decide;
 pub mod evaluate;
 mod examine;
@@ -27,6 +28,8 @@ pub enum DiscoveryTools {
     Train(train::TrainArgs),
     /// Explain why two listings are one event, or why they are not
     Explain(explain::ExplainArgs),
+    /// Print the listings that files would give and everything that is wrong with them, without any log
+    CheckSource(check_source::CheckSourceArgs),
 }
 
 impl Tools for DiscoveryTools {
@@ -36,6 +39,7 @@ impl Tools for DiscoveryTools {
             Self::Evaluate(args) => args.run(),
             Self::Train(args) => args.run(),
             Self::Explain(args) => args.run(),
+            Self::CheckSource(args) => args.run(),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use headwater::cli::ConfigArgs;
@@ -68,7 +68,7 @@ pub struct Trained {
 /// Trains the parameters of comparison.
 ///
 /// # Errors
-/// When the truth or the listings cannot be read.
+/// When the truth or the listings cannot be read, or when there are too few pairs of a label.
 pub fn train_resolve(log: &dyn Log, config: &Config, options: &TrainOptions) -> Result<Trained, EvaluateError> {
     let mut pairs = read_pairs(&options.truth)?;
     pairs.retain(|pair| pair.label != Label::Ambiguous && !options.exclude_how.contains(&pair.how));
@@ -81,8 +81,9 @@ pub fn train_resolve(log: &dyn Log, config: &Config, options: &TrainOptions) -> 
     let listings = read(false)?;
     let resolved = Resolved::new(&listings, &resolve);
     let start = if options.from_scratch { Model::new([0.0; FEATURES]) } else { Model::prior() };
-    let mut teacher = Teacher { examples: Vec::new(), start, ridge: options.ridge };
+    let mut teacher = Teacher { examples: Vec::new(), start, ridge: options.ridge, unknown: 0, vetoed: 0 };
     teacher.learn(&pairs, &resolved, &resolve);
+    teacher.enough(&options.truth)?;
     let model = teacher.model(|_| true);
     let mut folds = Vec::new();
     if options.cross_validate {
@@ -110,7 +111,8 @@ pub enum TrainArgs {
 /// `headwater train resolve`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-The truth is a file of pairs as for `headwater evaluate`. What --out writes is a configuration with nothing \
+The truth is a file of pairs as for `headwater evaluate`, with 30 pairs or more of each of the labels positive \
+and negative, of listings that are known. What --out writes is a configuration with nothing \
 but a table resolve.model: name it under `include` in that of the topology.
 
 Examples:
@@ -181,6 +183,10 @@ struct Teacher {
     examples: Vec<(usize, Example)>,
     start: Model,
     ridge: f64,
+    /// Pairs that name listings that are not there.
+    unknown: usize,
+    /// Pairs that a veto decides.
+    vetoed: usize,
 }
 
 impl Teacher {
@@ -189,12 +195,15 @@ impl Teacher {
     fn learn(&mut self, pairs: &[Pair], resolved: &Resolved<'_>, resolve: &ResolveConfig) {
         let comparer = Comparer::new(&ResolveConfig { model: None, ..resolve.clone() });
         for (number, pair) in pairs.iter().enumerate().filter(|(_, pair)| pair.label != Label::DateConflict) {
-            let Some((a, b)) = resolved.pair(pair) else { continue };
-            let Some((x, y)) = resolved.batch.fingerprints.get(&a).zip(resolved.batch.fingerprints.get(&b)) else {
+            let ids = resolved.pair(pair);
+            let prints = &resolved.batch.fingerprints;
+            let Some((x, y)) = ids.and_then(|(a, b)| prints.get(&a).zip(prints.get(&b))) else {
+                self.unknown += 1;
                 continue;
             };
             let comparison = comparer.compare(x, y);
             if comparison.veto.is_some() {
+                self.vetoed += 1;
                 continue;
             }
             let in_group = pairs.iter().filter(|other| other.group == pair.group).count();
@@ -206,6 +215,19 @@ impl Teacher {
                 self.examples.push((number, Example { found, same, weight }));
             }
         }
+    }
+
+    /// Refuses what is too little to train on: parameters would follow a handful of cases.
+    fn enough(&self, truth: &Path) -> Result<(), EvaluateError> {
+        // Each pair is two examples.
+        let of = |same| self.examples.iter().filter(|(_, example)| example.same == same).count() / 2;
+        let (positive, negative) = (of(true), of(false));
+        if positive >= LEAST_PAIRS && negative >= LEAST_PAIRS {
+            return Ok(());
+        }
+        let (unknown, vetoed) = (self.unknown, self.vetoed);
+        let truth = truth.to_owned();
+        Err(EvaluateError::TooFewPairs { truth, needed: LEAST_PAIRS, positive, negative, unknown, vetoed })
     }
 
     fn model(&self, keep: impl Fn(usize) -> bool) -> Model {
@@ -256,6 +278,10 @@ impl Teacher {
         folds
     }
 }
+
+/// Fewest pairs of each label to train on: about one for each parameter, of which there are
+/// [`FEATURES`]. What --cross-validate shows says whether they are enough.
+const LEAST_PAIRS: usize = 30;
 
 /// Sum of the weights of a group's examples, halved because each pair gives two.
 const GROUP_WEIGHT: f64 = 500.0;

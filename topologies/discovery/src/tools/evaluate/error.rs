@@ -1,5 +1,7 @@
 //! What can go wrong when listings are evaluated.
 
+use std::path::PathBuf;
+
 use headwater::error::{Domain, Fault};
 use headwater::log::LogError;
 use headwater::tools::ToolError;
@@ -18,6 +20,26 @@ pub enum EvaluateError {
         /// What is wrong.
         reason: String,
     },
+    /// There are too few pairs to train on.
+    #[error(
+        "{}: too few pairs to train on: {needed} of each label are needed; found {positive} positive and {negative} \
+         negative",
+        truth.display()
+    )]
+    TooFewPairs {
+        /// The file.
+        truth: PathBuf,
+        /// How many of each label are needed.
+        needed: usize,
+        /// Positive pairs that can be used.
+        positive: usize,
+        /// Negative pairs that can be used.
+        negative: usize,
+        /// Pairs that name listings that are not there.
+        unknown: usize,
+        /// Pairs that a veto decides, whatever else agrees: they teach nothing.
+        vetoed: usize,
+    },
 }
 
 impl From<LogError> for EvaluateError {
@@ -30,7 +52,7 @@ impl Fault for EvaluateError {
     fn domain(&self) -> Domain {
         match self {
             Self::Tool(error) => error.domain(),
-            Self::Truth { .. } => Domain::User,
+            Self::Truth { .. } | Self::TooFewPairs { .. } => Domain::User,
         }
     }
 
@@ -38,6 +60,10 @@ impl Fault for EvaluateError {
         match self {
             Self::Tool(error) => error.hint(),
             Self::Truth { .. } => None,
+            Self::TooFewPairs { unknown, vetoed, .. } => Some(format!(
+                "label more pairs; {unknown} more name listings that are not there, and {vetoed} more are decided by \
+                 a veto and teach nothing"
+            )),
         }
     }
 }
