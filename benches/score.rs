@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use differential_dataflow::input::Input;
 use headwater_operators::score::{Gates, ScoreEvents, score};
-use headwater_operators::{Epoch, Event, EventId};
+use headwater_operators::{Epoch, Event, EventId, Ratio};
 use timely::dataflow::operators::probe::Handle;
 
 const EVENTS: u128 = 100_000;
@@ -45,14 +45,14 @@ fn stricter_gates() {
         for event in (0..EVENTS).filter_map(event) {
             events.insert((event.id, event.into()));
         }
-        gates.insert(Gates { pass: 0.8.into(), ..Gates::default() });
+        gates.insert(Gates { pass: Ratio::new(0.8), ..Gates::default() });
         for epoch in 1..=2 {
             events.advance_to(epoch);
             gates.advance_to(epoch);
             events.flush();
             gates.flush();
             worker.step_while(|| probe.less_than(&epoch));
-            gates.insert(Gates { pass: 0.99.into(), ..Gates::default() });
+            gates.insert(Gates { pass: Ratio::new(0.99), ..Gates::default() });
         }
     });
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::config::{ConfigErrors, Loaded, Section, Sources, load};
 use crate::error::{Domain, Fault};
@@ -135,6 +135,16 @@ impl Fault for SignalError {
     fn domain(&self) -> Domain {
         Domain::External
     }
+}
+
+/// Lets the process go on when its terminal is closed (SIGHUP): a topology that was started by hand is not
+/// to end with the connection. There is nothing to read again: a changed configuration needs a restart.
+///
+/// # Errors
+/// When signals cannot be caught.
+pub fn outlive_the_terminal() -> Result<(), SignalError> {
+    signal_hook::flag::register(SIGHUP, Arc::default())?;
+    Ok(())
 }
 
 /// A flag that SIGINT and SIGTERM set. A second signal ends the process at once.

@@ -83,6 +83,7 @@ pub struct Console {
     rate: Rate,
     told_corrections: bool,
     config: Option<PathBuf>,
+    binary: &'static str,
 }
 
 /// Records a second over the last [`RATE_OVER`].
@@ -125,6 +126,8 @@ pub struct ConsoleOptions {
     pub highlight: Option<(String, Highlight)>,
     /// The file of the configuration, for commands that are suggested.
     pub config: Option<PathBuf>,
+    /// The binary that runs, for commands that are suggested.
+    pub binary: &'static str,
 }
 
 impl Console {
@@ -150,6 +153,7 @@ impl Console {
             rate: Rate::new(now),
             told_corrections: false,
             config: options.config,
+            binary: options.binary,
             lifecycle,
         })
     }
@@ -245,13 +249,13 @@ impl Console {
                 "corrections": self.lifecycle.counters.corrections.load(Ordering::Relaxed), "orderly": orderly,
             })
             .to_string(),
-            false => summary(&figures, elapsed, rate, orderly, self.config.as_deref()),
+            false => summary(&figures, elapsed, rate, orderly) + &why(&figures, self.binary, self.config.as_deref()),
         };
         let _ = writeln!(std::io::stdout(), "{text}");
     }
 }
 
-fn summary(figures: &Figures, elapsed: Duration, rate: f64, orderly: bool, config: Option<&Path>) -> String {
+fn summary(figures: &Figures, elapsed: Duration, rate: f64, orderly: bool) -> String {
     let state = match orderly {
         true => "everything read is committed",
         false => "what was not committed is read again at the next start",
@@ -260,10 +264,15 @@ fn summary(figures: &Figures, elapsed: Duration, rate: f64, orderly: bool, confi
     for (value, name) in figures.rows() {
         text.push_str(&format!("\n  {name:<18} {:>12}", grouped(value)));
     }
-    if figures.dead_letters > 0 {
-        text.push_str(&format!("   `headwater dead-letters summary{}` says why", config_flag(config)));
-    }
     text
+}
+
+/// How to find out why there are dead letters, where there are some.
+fn why(figures: &Figures, binary: &str, config: Option<&Path>) -> String {
+    match figures.dead_letters {
+        0 => String::new(),
+        _ => format!("   `{binary} dead-letters summary{}` says why", config_flag(config)),
+    }
 }
 
 /// What makes a command that is suggested read the same configuration, with a space before it.
@@ -353,11 +362,11 @@ mod tests {
     fn the_command_for_dead_letters_reads_the_same_configuration() {
         let told = |dead_letters, config: Option<&str>| {
             let figures = Figures { dead_letters, ..Figures::default() };
-            summary(&figures, Duration::from_secs(1), 0.0, true, config.map(Path::new))
+            why(&figures, "counting", config.map(Path::new))
         };
-        assert!(told(1, Some("a.toml")).ends_with("`headwater dead-letters summary --config a.toml` says why"));
-        assert!(told(1, None).ends_with("`headwater dead-letters summary` says why"));
-        assert!(!told(0, Some("a.toml")).contains("summary"));
+        assert!(told(1, Some("a.toml")).ends_with("`counting dead-letters summary --config a.toml` says why"));
+        assert!(told(1, None).ends_with("`counting dead-letters summary` says why"));
+        assert_eq!(told(0, Some("a.toml")), "");
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::admin::{AdminHandle, AdminServer, Phase, Readiness};
-use crate::cli::{TopologyArgs, fail, stop_on_signals};
-use crate::config::{Config, ConfigErrors, Invalid, Lifetime, Places, Runtime, load, topic};
+use crate::cli::{TopologyArgs, fail, outlive_the_terminal, stop_on_signals};
+use crate::config::{Config, ConfigErrors, Invalid, Lifetime, Places, Runtime, Section, load, topic};
 use crate::console::{Console, ConsoleOptions, config_flag};
 use crate::dataflow::TopicNames;
 use crate::engine::correction::Report;
@@ -53,6 +53,7 @@ fn run<T: Topology>(args: &TopologyArgs) -> Outcome<()> {
         takeover::ask(&*log, &runtime.name, &runtime.full_name(topic::PROGRESS))?;
     }
     let stop = stop_on_signals()?;
+    outlive_the_terminal()?;
     let readiness = Arc::new(Readiness::default());
     let admin = match runtime.admin.address() {
         Some(address) => Some(AdminServer::start(address, Arc::clone(&readiness), Metrics::install()?)?),
@@ -73,8 +74,10 @@ fn run<T: Topology>(args: &TopologyArgs) -> Outcome<()> {
         Err(EngineError::Interrupted) => return Ok(()),
         started => started?,
     };
-    readiness.set(Phase::Running);
-    let session = Session::<T> { config, args, log: &log, stop: &stop, views: Arc::new(T::views()) };
+    engine.lifecycle().describe();
+    readiness.set(Phase::Recovering { reason: started(&engine.recovery) });
+    let views = Arc::new(T::views());
+    let session = Session::<T> { config, args, log: &log, stop: &stop, readiness: &readiness, views };
     session.greet(&engine, admin.as_ref());
     let outcome = if runtime.cluster.leads() { session.follow(engine) } else { session.assist(engine) };
     if let Some(admin) = admin {
@@ -230,6 +233,7 @@ struct Session<'a, T: Topology> {
     args: &'a TopologyArgs,
     log: &'a Arc<dyn Log>,
     stop: &'a Arc<AtomicBool>,
+    readiness: &'a Readiness,
     views: Arc<ViewSpec>,
 }
 
@@ -289,14 +293,12 @@ impl<T: Topology> Session<'_, T> {
             goal: self.args.exit_when_idle.then_some(engine.backlog),
             highlight: T::SHOWCASE.highlight.filter(|_| !self.args.exit_when_idle).map(|words| (topic, words)),
             config: self.args.config.sources().file,
+            binary: <T::Config as Section>::NAME,
         };
         let mut console = Console::new(Arc::clone(engine.lifecycle()), &**self.log, options)?;
         while !engine.settled() {
-            if self.stop.load(Ordering::Relaxed) {
-                engine.lifecycle().stop();
-            }
+            self.look_at(engine.lifecycle());
             console.tick();
-            engine.lifecycle().publish();
             if self.reclaim(&mut views, engine.lifecycle())? {
                 _monitor = Monitor::start(self.watched(&engine, &views))?;
             }
@@ -317,13 +319,23 @@ impl<T: Topology> Session<'_, T> {
     /// Works for process 0, which tells of it and serves the views.
     fn assist(&self, engine: Engine) -> Outcome<()> {
         while !engine.ended() {
-            if self.stop.load(Ordering::Relaxed) {
-                engine.lifecycle().stop();
-            }
-            engine.lifecycle().publish();
+            self.look_at(engine.lifecycle());
             std::thread::sleep(TICK);
         }
         Ok(engine.wait()?)
+    }
+
+    /// Passes a signal on to the engine, and tells how far the engine has come.
+    fn look_at(&self, lifecycle: &Lifecycle) {
+        if self.stop.load(Ordering::Relaxed) {
+            lifecycle.stop();
+        }
+        if lifecycle.stopping() {
+            self.readiness.set(Phase::Stopping);
+        } else if lifecycle.recovered() {
+            self.readiness.set(Phase::Running);
+        }
+        lifecycle.publish();
     }
 
     fn watched(&self, engine: &Engine, views: &[KeptView]) -> Watched {

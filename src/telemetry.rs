@@ -213,15 +213,12 @@ fn describe_commits() {
     describe_counter!("headwater_output_bytes_total", Unit::Bytes, "Bytes of records committed, by output topic");
     describe_counter!("headwater_dead_letters_total", "Dead letters written, by code and source");
     describe_counter!("headwater_restored_records_total", "State records read at start-up");
+    describe_counter!("headwater_reread_records_total", "Raw records read again in a rebuild");
     describe_counter!("headwater_corrections_total", "Corrections written to output topics at start-up");
 }
 
 fn describe_dataflow() {
-    describe_gauge!("headwater_listings", "Live listings");
-    describe_gauge!("headwater_events", "Events");
-    describe_gauge!("headwater_overruled_decisions", "Decisions that newer ones leave no room for");
     describe_gauge!("headwater_held_entries", "Entries that stateful operators hold");
-    describe_gauge!("headwater_over_limit", "Blocks and components over their limits, by what was done about them");
     describe_counter!(
         "headwater_stage_busy_milliseconds_total",
         Unit::Milliseconds,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::dead_letter;
 use super::held::HeldRows;
 use super::names::TopicNames;
-use super::record::OutRecord;
+use super::record::{EPOCH_HEADER_BYTES, OutRecord};
 use crate::schema::{Catalog, Gauges, Kind, TopicId};
 
 /// How the restored epoch is treated.
@@ -80,7 +80,7 @@ impl Context {
     /// as fits, and a tombstone where the topic holds rows.
     pub(super) fn checked(&self, record: OutRecord) -> impl Iterator<Item = OutRecord> + use<> {
         let limit = self.limit(record.topic);
-        if record.size() <= limit {
+        if record.size() + EPOCH_HEADER_BYTES <= limit {
             return [Some(record), None].into_iter().flatten();
         }
         let topic = self.catalog.topic(record.topic);
@@ -116,7 +116,7 @@ mod tests {
             restored_epoch: 0,
             recovery: Recovery::Trust,
             rebuilding: false,
-            limits: Arc::from([5_000, usize::MAX, 10]),
+            limits: Arc::from([5_000, usize::MAX, 101]),
             held: None,
             gauges: Gauges::default(),
             on_damage: Arc::new(|_| {}),
@@ -127,5 +127,12 @@ mod tests {
         assert_eq!((out[0].topic, &out[0].value), (events, &None));
         assert_eq!(out[1].topic, TopicId::DEAD_LETTERS);
         assert_eq!(out[1].value.as_ref().unwrap().len(), 100);
+        let tombstone = |limit: usize| {
+            let limits = Arc::from([5_000, usize::MAX, limit]);
+            let record = OutRecord::row(events, Bytes::from_static(b"k"), Some(vec![b'x'; 100].into()));
+            Context { limits, ..context.clone() }.checked(record).any(|record| record.value.is_none())
+        };
+        assert!(tombstone(100 + EPOCH_HEADER_BYTES), "the log counts the key and the header of the epoch");
+        assert!(!tombstone(101 + EPOCH_HEADER_BYTES));
     }
 }

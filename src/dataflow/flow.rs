@@ -491,7 +491,7 @@ impl<'s> Flow<'s> {
     }
 
     /// Shows in `/metrics` how many of each kind a collection holds, as the gauge `metric` with the label
-    /// `kind`.
+    /// `kind`; `help` says what it counts.
     ///
     /// ```
     /// # use headwater::driver::Driver;
@@ -500,7 +500,8 @@ impl<'s> Flow<'s> {
     ///     |_schema| (),
     ///     |(), flow| {
     ///         let kind = |value: &Option<Vec<u8>>| if value.is_some() { "said" } else { "withdrawn" };
-    ///         flow.count_kinds("visits", &["said", "withdrawn"], flow.raw().map(|record| record.value), kind);
+    ///         let values = flow.raw().map(|record| record.value);
+    ///         flow.count_kinds("visits", "Visits by what was said", &["said", "withdrawn"], values, kind);
     ///     },
     /// );
     /// metrics::with_local_recorder(&recorder, || {
@@ -513,10 +514,12 @@ impl<'s> Flow<'s> {
     pub fn count_kinds<D: Clone + 'static>(
         &self,
         metric: &'static str,
+        help: &'static str,
         kinds: &'static [&'static str],
         rows: VecCollection<'s, Epoch, D>,
         kind: impl Fn(&D) -> &'static str + 'static,
     ) {
+        metrics::describe_gauge!(metric, help);
         kinds.iter().for_each(|kind| metrics::gauge!(metric, "kind" => *kind).increment(0.0));
         rows.inspect(move |(data, _, diff)| {
             metrics::gauge!(metric, "kind" => kind(data)).increment(*diff as f64);

@@ -39,6 +39,10 @@ impl OutRecord {
     }
 }
 
+/// What the header of the epoch adds to the size of a record, at most: its name and a number of 64 bits in
+/// decimal digits. The log counts it too.
+pub const EPOCH_HEADER_BYTES: usize = EPOCH.len() + 20;
+
 /// The epoch that wrote `record`, as its header says.
 pub fn epoch_of(record: &LogRecord) -> Option<Epoch> {
     std::str::from_utf8(record.header(EPOCH)?).ok()?.parse().ok()

@@ -55,7 +55,7 @@ use crate::dataflow::dead_letter::header;
 use crate::dataflow::{EPOCH, HeldRows, OutRecord, TopicNames};
 use crate::error::{Backoff, Failure, Fatal, Fault, Transient};
 use crate::fail_point::FailPoint;
-use crate::log::{Log, LogError, LogRecord, NewRecord, TopicPartition, Transaction, Transactional};
+use crate::log::{Headers, Log, LogError, LogRecord, NewRecord, TopicPartition, Transaction, Transactional};
 use crate::program::Fingerprints;
 use crate::schema::{Catalog, TopicId};
 
@@ -285,6 +285,7 @@ impl Committer {
             self.lifecycle.stop();
             return Ok(true);
         }
+        self.lifecycle.set_recovered();
         debug_assert!(all.first.is_none_or(|first| first > self.epoch), "{:?} after {}", all.first, self.epoch);
         self.epoch = self.epoch.max(all.epoch).max(all.frontier.map_or(0, |frontier| frontier.saturating_sub(1)));
         let mut moved = self.watermark < all.watermark;
@@ -455,6 +456,10 @@ impl Committer {
             let LogError::TooLarge { index, .. } = error else { return Err(error.into()) };
             let Some(record) = transaction.records.get_mut(index) else { return Err(error.into()) };
             let letter = shrink(record, &self.options.names.shared(TopicId::DEAD_LETTERS), error)?;
+            if let Some(letter) = &letter {
+                self.lifecycle.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
+                self.count_letter(&letter.headers);
+            }
             transaction.records.extend(letter);
         }
     }
@@ -559,15 +564,19 @@ impl Committer {
             of("headwater_output_bytes_total").increment(bytes);
         }
         for record in records.iter().filter(|record| record.topic == TopicId::DEAD_LETTERS) {
-            let text = |wanted: &str| {
-                let found = record.headers.iter().find(|(name, _)| name == wanted);
-                found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
-            };
-            let code = text(header::CODE).unwrap_or_default();
-            let source = bounded(&mut self.letter_sources, text("source").unwrap_or_else(|| "unknown".to_owned()));
-            self.oversized |= code == DeadLetterCode::OUTPUT_TOO_LARGE.as_str();
-            metrics::counter!("headwater_dead_letters_total", "code" => code, "source" => source).increment(1);
+            self.count_letter(&record.headers);
         }
+    }
+
+    fn count_letter(&mut self, headers: &Headers) {
+        let text = |wanted: &str| {
+            let found = headers.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+        };
+        let code = text(header::CODE).unwrap_or_default();
+        let source = bounded(&mut self.letter_sources, text("source").unwrap_or_else(|| "unknown".to_owned()));
+        self.oversized |= code == DeadLetterCode::OUTPUT_TOO_LARGE.as_str();
+        metrics::counter!("headwater_dead_letters_total", "code" => code, "source" => source).increment(1);
     }
 
     /// Tells how long the oldest epoch of a transaction took from its opening to its commit.

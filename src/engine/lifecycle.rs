@@ -18,6 +18,7 @@ use crate::schema::{Catalog, Gauges};
 /// Shared by workers, committer and the thread that waits for them.
 pub struct Lifecycle {
     committed: AtomicU64,
+    recovered: AtomicBool,
     stopping: AtomicBool,
     stopped_at: Mutex<Option<Instant>>,
     failure: Mutex<Option<EngineError>>,
@@ -110,6 +111,7 @@ impl Lifecycle {
     pub fn new(catalog: Arc<Catalog>) -> Self {
         Self {
             committed: AtomicU64::default(),
+            recovered: AtomicBool::default(),
             stopping: AtomicBool::default(),
             stopped_at: Mutex::default(),
             failure: Mutex::default(),
@@ -146,6 +148,19 @@ impl Lifecycle {
         self.wake();
     }
 
+    /// Whether the state is restored and the outputs are what it implies: from then on, what is read is
+    /// committed.
+    pub fn recovered(&self) -> bool {
+        self.recovered.load(Ordering::Acquire)
+    }
+
+    /// Says that the engine has recovered.
+    pub fn set_recovered(&self) {
+        if !self.recovered.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
     /// Where reading would go on after a restart.
     pub fn position(&self, at: &TopicPartition) -> Option<i64> {
         locked(&self.positions).get(at).copied()
@@ -159,6 +174,13 @@ impl Lifecycle {
     /// Takes the meters of a worker's operators.
     pub fn add_meters(&self, meters: Vec<EntryMeter>) {
         locked(&self.meters).extend(meters);
+    }
+
+    /// Says to the metrics recorder what the topology's numbers mean.
+    pub fn describe(&self) {
+        for gauge in self.catalog.gauges() {
+            metrics::describe_gauge!(gauge.metric, gauge.help);
+        }
     }
 
     /// Gives all figures to the metrics recorder.

@@ -367,8 +367,13 @@ impl From<Amount> for f64 {
 /// A number in 0..=1 in steps of 1/10 000: ordered and hashable, unlike a float, and the same on
 /// every machine. A decimal number in text formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(from = "f64", into = "f64")]
+#[serde(try_from = "f64", into = "f64")]
 pub struct Ratio(u16);
+
+/// A number is no ratio.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("{0} is not between 0 and 1")]
+pub struct NoRatio(pub f64);
 
 impl Ratio {
     /// 0.
@@ -387,9 +392,12 @@ impl Ratio {
     }
 }
 
-impl From<f64> for Ratio {
-    fn from(value: f64) -> Self {
-        Self::new(value)
+impl TryFrom<f64> for Ratio {
+    type Error = NoRatio;
+
+    /// The nearest step.
+    fn try_from(value: f64) -> Result<Self, NoRatio> {
+        if (0.0..=1.0).contains(&value) { Ok(Self::new(value)) } else { Err(NoRatio(value)) }
     }
 }
 

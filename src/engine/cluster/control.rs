@@ -137,6 +137,7 @@ impl Peer {
     fn beat(&self) -> Beat {
         Beat {
             committed: self.lifecycle.committed(),
+            recovered: self.lifecycle.recovered(),
             stopping: self.lifecycle.stopping(),
             now_ms: self.lifecycle.now_ms(),
             totals: self.lifecycle.own_totals(),
@@ -193,6 +194,9 @@ impl Peer {
             return;
         }
         self.lifecycle.set_clock(beat.now_ms);
+        if beat.recovered {
+            self.lifecycle.set_recovered();
+        }
         if beat.committed > self.lifecycle.committed() {
             self.lifecycle.set_committed(beat.committed);
         }

@@ -64,6 +64,8 @@ pub enum Purpose {
 pub struct Beat {
     /// Epochs up to this one are committed, as far as the sender knows.
     pub committed: u64,
+    /// Whether the state is restored and the outputs are corrected, as far as the sender knows.
+    pub recovered: bool,
     /// Whether an orderly stop was asked for.
     pub stopping: bool,
     /// The sender's clock, in ms since the Unix epoch.
@@ -180,7 +182,7 @@ mod tests {
             Message::Refused { reason: "a\nb \"c\" \u{1F3B7}".to_owned() },
             Message::Ready,
             Message::Start(serde_json::from_str(orders).unwrap()),
-            Message::Beat(Beat { committed: 5, stopping: true, now_ms: 6, totals: totals.clone() }),
+            Message::Beat(Beat { committed: 5, recovered: true, stopping: true, now_ms: 6, totals: totals.clone() }),
             Message::Failed(Failure { process: 2, gone: false, reason: String::new() }),
             Message::Ended(totals),
         ]

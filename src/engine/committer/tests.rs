@@ -250,6 +250,23 @@ fn ends_are_recorded_when_nothing_is_left_to_say() {
 }
 
 #[test]
+fn a_row_that_the_log_refuses_is_a_dead_letter_and_missing_from_the_outputs() {
+    let mut bench = Bench::restored();
+    bench.committer.ends_are_current = false;
+    let refused = LogError::TooLarge { index: 0, topic: "rows".to_owned(), size: 9, limit: 1 };
+    bench.written.answers.lock().unwrap().push_back(refused);
+    let sealed = bench.sealed(RESTORED + 1);
+    bench.take(sealed);
+    let written = bench.written.transactions.lock().unwrap().last().map(|one| one.records.clone()).unwrap();
+    assert!(written[0].value.is_none(), "the row became a tombstone");
+    assert!(written.iter().any(|record| &*record.topic == "dead-letters"));
+    assert_eq!(bench.committer.lifecycle.counters.dead_letters.load(Ordering::Relaxed), 1);
+    let before = bench.written.transactions.lock().unwrap().len();
+    bench.committer.record_ends().unwrap();
+    assert_eq!(bench.written.transactions.lock().unwrap().len(), before, "a later start compares");
+}
+
+#[test]
 fn a_transaction_is_repeated_until_its_fate_is_known() {
     let mut bench = Bench::restored();
     let away = LogError::Unreachable { at: "here".to_owned(), reason: "it was switched off".to_owned() };

@@ -89,7 +89,7 @@ fn problems_of_every_section_have_their_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.toml");
     let text = "[limits]\nmax_nesting = 0\n[sources.a]\ntimezone = 'Mars/Olympus'\ntrust = 2\n\
-                [extract.defaults]\ntimezone = 'Nowhere'\n[resolve]\nthreshold = 1.5\n[score]\npas = 0.5\n\
+                [extract.defaults]\ntimezone = 'Nowhere'\n[resolve]\nthreshold = 1.5\n[score]\npas = 0.5\npass = 7\n\
                 [generate.generate]\ncities = 99\n[[taxonomy.categories]]\nname = 'A'\nparent = 'B'\n\
                 [window]\nsize_ms = 0\n[sources.b.mapping]\nid = 'id'\n";
     std::fs::write(&file, text).unwrap();
@@ -102,12 +102,13 @@ fn problems_of_every_section_have_their_line() {
         "c.toml:7:12: extract.defaults.timezone: ",
         "c.toml:9:13: resolve.threshold: 1.5 is not in 0..=1",
         "c.toml:11:1: score.pas: unknown key\n  hint: did you mean `pass`?",
-        "c.toml:13:10: generate.generate.cities: ",
-        "c.toml:14:1: taxonomy.categories[0]: parent \"B\" of category \"A\" is not a category",
-        "c.toml:18:11: window.size_ms: must be 1 or more",
-        "c.toml:20:6: sources.b.mapping.id: ",
+        "c.toml:12:8: score.pass: 7 is not between 0 and 1",
+        "c.toml:14:10: generate.generate.cities: ",
+        "c.toml:15:1: taxonomy.categories[0]: parent \"B\" of category \"A\" is not a category",
+        "c.toml:19:11: window.size_ms: must be 1 or more",
+        "c.toml:21:6: sources.b.mapping.id: ",
     ] {
         assert!(shown.contains(line), "{line}\nis not in\n{shown}");
     }
-    assert!(shown.starts_with("the configuration has 13 problems"), "{shown}");
+    assert!(shown.starts_with("the configuration has 14 problems"), "{shown}");
 }

@@ -56,7 +56,10 @@ use topics::{EventRow, Topics};
 use upsert::{Upsert, UpsertOptions};
 
 /// Changes whenever the same configuration and input would give other outputs than before.
-const OPERATORS_VERSION: u64 = 4;
+const OPERATORS_VERSION: u64 = 5;
+
+/// What the gauge `headwater_over_limit` counts.
+const OVER_LIMIT: &str = "Blocks and components over their limits, by what was done about them";
 
 /// The discovery topology, ready to be built.
 pub struct Discovery {
@@ -76,7 +79,7 @@ impl Topology for Discovery {
     const ABOUT: &'static str = "Turn raw event listings into clean, deduplicated, scored events";
     const HELP: &'static str = "\
 Without --config, config/quickstart.toml is used where it is there: an embedded log, a SQLite view \
-and a generated feed. Where it is not, built-in defaults are: an embedded log and no view. Ctrl-C or SIGTERM ends it in order.
+and a generated feed. Where it is not, built-in defaults are: an embedded log and no view. Ctrl-C or SIGTERM ends it in order; SIGHUP does nothing.
 
 Examples:
   discovery
@@ -135,7 +138,7 @@ failed, 4 another instance has taken over, 70 a defect.";
         let upserted = flow.raw_as_read().upsert(flow.restored(&topics.listings), self.upsert_options(flow));
         let geocoded = upserted.listings.geocode(places, self.geocode.clone());
         let resolved = geocoded.listings.resolve(&self.resolve, decisions, remembered);
-        flow.count_kinds("headwater_over_limit", &Stat::NAMES, resolved.stats, |stat| stat.name());
+        flow.count_kinds("headwater_over_limit", OVER_LIMIT, &Stat::NAMES, resolved.stats, |stat| stat.name());
         let events = resolved.events.score(gates);
 
         let letters = flow.dead_letters(upserted.failures.inner.map(|(letter, _epoch, _diff)| letter));
