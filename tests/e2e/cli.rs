@@ -468,14 +468,8 @@ fn at_a_terminal(workplace: &Workplace, arguments: &[&str], answer: &str) -> (Op
     let mut command = Command::new("script");
     command.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]);
     command.current_dir(workplace.folder.path()).env_remove("HEADWATER_CONFIG").env_remove("RUST_LOG");
-    let mut child = Running(
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("util-linux is there"),
-    );
+    let mut child =
+        Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     child.0.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
     let (code, stdout, _) = child.end();
     (code, stdout)

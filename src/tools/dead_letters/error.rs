@@ -61,3 +61,17 @@ impl Fault for LettersError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_restart_would_find_again_is_for_a_person() {
+        let at = "0/1".parse().unwrap();
+        let damaged = LettersError::Damaged { topic: "replays".to_owned(), at, reason: "no JSON".to_owned() };
+        assert_eq!(damaged.domain(), Domain::User);
+        let unreachable = LogError::Unreachable { at: "kafka://a".to_owned(), reason: "refused".to_owned() };
+        assert_eq!(LettersError::from(unreachable).domain(), Domain::External);
+    }
+}
