@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use differential_dataflow::input::Input;
-use headwater_operators::score::{Gates, ScoreEvents, score};
 use headwater_operators::listing::Ratio;
+use headwater_operators::score::{Gates, ScoreEvents, score};
 use headwater_operators::{Epoch, Event, EventId};
 use timely::dataflow::operators::probe::Handle;
 
