@@ -14,12 +14,17 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+#[path = "support/service.rs"]
+mod service;
+
 use headwater::log::embedded::{EmbeddedConfig, EmbeddedLog};
 use headwater::log::kafka::{KafkaConfig, KafkaLog};
 use headwater::log::memory::MemoryLog;
 use headwater::log::{
     Cleanup, Log, LogError, LogRecord, NewRecord, Polled, Reader, Start, TopicPartition, TopicSpec, Transaction,
 };
+
+use service::service;
 
 const MIB: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -116,10 +121,7 @@ struct Kafka {
 impl Kafka {
     fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let Ok(brokers) = std::env::var("KAFKA_BROKERS") else {
-            println!("skipped: KAFKA_BROKERS is not set");
-            return None;
-        };
+        let brokers = service("KAFKA_BROKERS", "the log on Kafka")?;
         let log = KafkaLog::new(KafkaConfig { brokers: brokers.clone(), ..KafkaConfig::default() }).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
         let prefix = format!("test-{now}-{}.", COUNT.fetch_add(1, Ordering::Relaxed));

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
-use support::{Place, delete_topics, unique_name};
+use support::{Place, delete_topics, service, unique_name};
 
 /// A folder with a configuration, `topology.toml`, for a topology of its own.
 struct Workplace {
@@ -47,13 +47,10 @@ impl Workplace {
     /// With tables in a SQLite file and, where `DATABASE_URL` names a server, in a schema of Postgres.
     fn with_views(place: Place) -> Self {
         let mut workplace = Self::new(place, "[views.sqlite]\npath = 'view.db'\n");
-        match std::env::var("DATABASE_URL") {
-            Ok(url) => {
-                let schema = workplace.name.replace('-', "_");
-                workplace.append(&format!("[views.postgres]\nurl = '{url}'\nschema = '{schema}'\n"));
-                workplace.postgres = Some(url);
-            }
-            Err(_) => println!("skipped: the view in Postgres, since DATABASE_URL is not set"),
+        if let Some(url) = service("DATABASE_URL", "the view in Postgres") {
+            let schema = workplace.name.replace('-', "_");
+            workplace.append(&format!("[views.postgres]\nurl = '{url}'\nschema = '{schema}'\n"));
+            workplace.postgres = Some(url);
         }
         workplace
     }

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
-use support::{delete_topics, tests_folder, unique_name};
+use support::{delete_topics, service, tests_folder, unique_name};
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -328,10 +328,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, stalled: &AtomicBool) {
 
 #[test]
 fn a_stalled_database_holds_nobody_up_and_is_caught_up_with() {
-    let Ok(url) = std::env::var("DATABASE_URL") else {
-        println!("skipped: a stalled database, since DATABASE_URL is not set");
-        return;
-    };
+    let Some(url) = service("DATABASE_URL", "a stalled database") else { return };
     let (before, rest) = url.split_once('@').unwrap();
     let (target, path) = rest.split_once('/').unwrap();
     let proxy = Proxy::start(target.to_owned());
@@ -429,10 +426,8 @@ impl Drop for Broker {
 
 #[test]
 fn a_stalled_broker_pauses_reading_and_nothing_is_lost_or_doubled() {
-    let (Ok(_), Ok(database)) = (std::env::var("KAFKA_BROKERS"), std::env::var("DATABASE_URL")) else {
-        println!("skipped: a stalled broker, since KAFKA_BROKERS or DATABASE_URL is not set");
-        return;
-    };
+    let of = |name| service(name, "a stalled broker");
+    let (Some(_), Some(database)) = (of("KAFKA_BROKERS"), of("DATABASE_URL")) else { return };
     let Some(broker) = Broker::start(&database) else { return };
     let limits = "[engine]\nmax_bytes_in_flight = '2 MiB'\nmax_epochs_in_flight = 4\n";
     let workplace = Workplace::new(Some(&broker.address), limits);

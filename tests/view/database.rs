@@ -1,5 +1,8 @@
 //! A database of one test, with the views of a topology.
 
+#[path = "../support/service.rs"]
+mod service;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,6 +13,8 @@ use headwater::view::{
     BatchConfig, OpenStore, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore, View, ViewError, ViewHandle,
     ViewOptions, ViewSpec, ViewStatus, ViewStore,
 };
+
+use service::service;
 
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -39,10 +44,7 @@ impl Database {
 
     pub fn postgres(spec: ViewSpec) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let Ok(url) = std::env::var("DATABASE_URL") else {
-            println!("skipped on Postgres: DATABASE_URL is not set");
-            return None;
-        };
+        let url = service("DATABASE_URL", "the view in Postgres")?;
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         let schema = format!("View test {} {number}", std::process::id());
         let config = PostgresConfig { schema: Some(schema.clone()), ..PostgresConfig::new(url) };

@@ -1,5 +1,7 @@
 //! A topology in this process, on a log of its own: records in, topics out.
 
+#[path = "../../support/service.rs"]
+mod service;
 pub mod services;
 pub mod subject;
 
@@ -20,6 +22,7 @@ use headwater::tools::open_log;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use service::service;
 use subject::Subject;
 
 /// Where a topology keeps its topics.
@@ -34,11 +37,7 @@ pub enum Place {
 impl Place {
     /// The brokers that `KAFKA_BROKERS` names; without, says that `what` is skipped.
     pub fn kafka(what: &str) -> Option<Self> {
-        let brokers = std::env::var("KAFKA_BROKERS").ok();
-        if brokers.is_none() {
-            println!("skipped: {what} on Kafka, since KAFKA_BROKERS is not set");
-        }
-        brokers.map(Self::Kafka)
+        service("KAFKA_BROKERS", what).map(Self::Kafka)
     }
 }
 

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 #[path = "../../../tests/e2e/support/mod.rs"]
 mod support;
 
-use support::{Place, delete_topics, unique_name};
+use support::{Place, delete_topics, service, unique_name};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -44,7 +44,7 @@ struct Shared {
 impl Shared {
     fn new() -> Self {
         let place = Place::kafka("two topologies").unwrap_or(Place::Embedded);
-        let database = std::env::var("DATABASE_URL").ok();
+        let database = service("DATABASE_URL", "one Postgres for two topologies");
         Self { folder: TempDir::new().unwrap(), name: unique_name(), place, database }
     }
 

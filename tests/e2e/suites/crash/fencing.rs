@@ -6,8 +6,8 @@ use super::stream::STREAM;
 use super::trial::{Feeder, PATIENCE, Process, Trial};
 use super::verdict::{UNDISTURBED, differences};
 use crate::subject::Tested;
-use crate::support::Place;
 use crate::support::subject::Subject;
+use crate::support::{Place, service};
 
 /// That the instance has ended as one that was fenced.
 fn assert_fenced(instance: &mut Process, what: &str) {
@@ -67,7 +67,7 @@ fn the_older_of_two_instances_ends_on_the_embedded_log() {
 #[test]
 fn the_older_of_two_instances_ends_on_kafka() {
     let Some(place) = Place::kafka("two instances") else { return };
-    the_older_ends(place, std::env::var("DATABASE_URL").ok());
+    the_older_ends(place, service("DATABASE_URL", "tables in Postgres"));
 }
 
 /// Each of `points` pauses an instance. Another one takes over and does all there is to do; then
@@ -116,7 +116,7 @@ fn zombies_are_fenced_on_kafka() {
         "commit.written:1",
         "view.claimed:1",
     ];
-    zombies_are_fenced(place, std::env::var("DATABASE_URL").ok(), &points);
+    zombies_are_fenced(place, service("DATABASE_URL", "tables in Postgres"), &points);
 }
 
 /// An instance is paused after it has fenced others and before it claims its view. When it wakes

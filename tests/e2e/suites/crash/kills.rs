@@ -10,8 +10,8 @@ use super::stream::{STREAM, wanted_kills};
 use super::trial::{Dice, Feeder, SIGKILL, Trial};
 use super::verdict::{UNDISTURBED, differences};
 use crate::subject::Tested;
-use crate::support::Place;
 use crate::support::subject::Subject;
+use crate::support::{Place, service};
 
 /// How long a point is waited for before it is tried again.
 const POINT_PATIENCE: Duration = Duration::from_secs(25);
@@ -184,6 +184,6 @@ fn kills_on_kafka_leave_no_trace() {
     if !fail_point::AVAILABLE {
         return println!("skipped: this build has no fail points");
     }
-    let database = std::env::var("DATABASE_URL").ok();
+    let database = service("DATABASE_URL", "tables in Postgres");
     survives(place, database, 40);
 }

@@ -7,7 +7,7 @@
 //!                             listings  place-requests  links, redirects, decision-reports
 //! ```
 
-mod change;
+pub mod change;
 mod documents;
 mod gates;
 mod highlight;

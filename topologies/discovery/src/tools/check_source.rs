@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::Examiner;
 use crate::config::{Config, Sections};
-use crate::discovery::Retention;
+use crate::discovery::change::Retention;
 
 /// `headwater check-source`.
 #[derive(Debug, Clone, Args)]
