@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::{EventField, EventId, EventView, FieldSources, MemberView, sorted_tags};
-use crate::listing::{ListingView, LiveListing, PricingView, Ratio, Status, TextList, VenueView};
+use crate::listing::{GeoPrecision, ListingView, LiveListing, PricingView, Ratio, Status, TextList, VenueView};
 use crate::moment::{DAY_MS, Moment};
 use crate::shared::Shared;
 
@@ -257,9 +257,12 @@ impl<'a> Merger<'a> {
         if let Some(best) = self.best(EventField::Venue, known) {
             event.venue = best.venue;
         }
-        event.venue.geo = self
-            .best(EventField::Geo, |listing| listing.venue.geo.map(|geo| geo.precision))
-            .and_then(|listing| listing.venue.geo);
+        // The centre of a city, which the gazetteer knows for every source, must not hide a point that one states.
+        let finest_first = [GeoPrecision::Venue, GeoPrecision::Street, GeoPrecision::City];
+        event.venue.geo = finest_first.into_iter().find_map(|precision| {
+            let exact = |listing: &ListingView<'a>| listing.venue.geo.filter(|geo| geo.precision == precision);
+            self.best(EventField::Geo, |listing| exact(listing).map(|_| ()))?.venue.geo
+        });
         event.online = self.best(EventField::Online, |listing| listing.online.then_some(())).is_some();
     }
 }
@@ -293,7 +296,7 @@ fn known_prices(pricing: &PricingView<'_>) -> usize {
 mod tests {
     use super::*;
     use crate::event::{Event, Member};
-    use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Point};
+    use crate::listing::{Geo, GeoProvenance, Listing, Point};
 
     const TRUST: Ratio = Ratio::ZERO;
 
@@ -380,6 +383,21 @@ mod tests {
         let event = merged([named, located]);
         assert_eq!(event.venue.name.as_deref(), Some("Sudwerk"));
         assert_eq!(event.venue.geo.map(|geo| geo.point), Some(point));
+    }
+
+    #[test]
+    fn the_point_of_a_venue_is_not_hidden_by_the_centre_of_its_city() {
+        let at = |source: &str, latitude: f64, precision| {
+            live(source, 1, |listing| {
+                let point = Point::from_degrees(latitude, -87.6).unwrap();
+                listing.venue.geo = Some(Geo { point, precision, provenance: GeoProvenance::Gazetteer });
+            })
+        };
+        let exact = member(at("a", 41.88, GeoPrecision::Venue), TRUST);
+        let trusted = member(at("b", 41.85, GeoPrecision::City), Ratio::new(0.9));
+        let event = of_members([exact, trusted]);
+        assert_eq!(event.venue.geo.map(|geo| geo.precision), Some(GeoPrecision::Venue));
+        assert_eq!(event.field_sources.get(EventField::Geo), Some(0));
     }
 
     #[test]
