@@ -63,8 +63,10 @@ pub(super) fn broken(dice: &mut Dice, form: Form, whole: String, title: &str) ->
         Way::NoStart => with_start(&whole, form, None).into_bytes(),
         Way::BadDate => with_start(&whole, form, Some("31 June at teatime")).into_bytes(),
         Way::InvalidUtf8 => {
+            // Cut as well: whole, it would be read as text of another encoding.
             let mut bytes = whole.into_bytes();
-            bytes.splice(bytes.len() / 2..bytes.len() / 2, [0xC3, 0x28, 0xFF]);
+            bytes.truncate(bytes.len() / 2);
+            bytes.extend([0xC3, 0x28, 0xFF]);
             bytes
         }
         Way::UnknownContentType => {

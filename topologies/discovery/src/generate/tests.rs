@@ -44,7 +44,7 @@ fn the_bytes_are_the_same_on_every_machine() {
         hasher.digest()
     };
     // Changes whenever the feed's words or habits are changed on purpose, and only then.
-    assert_eq!(format!("{:016x}", digest(feed(2000))), "291d02dec39cc910");
+    assert_eq!(format!("{:016x}", digest(feed(2000))), "062c85a4aed16399");
 }
 
 #[test]
