@@ -14,7 +14,8 @@ use crate::log::{Log, LogError, TopicPartition, Watermarks};
 
 /// Pause before the second attempt; doubled with each further one, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A database that has come back shall not be left alone for long, and an attempt costs it little.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a thread goes without looking whether it is to stop.
 pub(super) const TICK: Duration = Duration::from_millis(50);
@@ -154,8 +155,20 @@ impl Meters {
 
 #[cfg(test)]
 mod tests {
+    use super::super::spec::ViewSpec;
     use super::super::status::WriterState;
     use super::*;
+    use crate::log::memory::MemoryLog;
+
+    #[test]
+    fn a_database_that_is_back_is_found_within_five_seconds() {
+        let shared = Arc::new(Shared::new(ViewSpec::new("x").topics("")));
+        let context = Context::new("x", Arc::new(MemoryLog::new()), ViewOptions::default(), Arc::default(), shared);
+        let pauses: Vec<Duration> = (0..1_000).map(|_| context.backoff().pause()).collect();
+        assert!(pauses[0] <= Duration::from_millis(100), "{:?}", pauses[0]);
+        assert!(pauses.iter().all(|pause| *pause <= Duration::from_secs(5)), "{pauses:?}");
+        assert!(pauses[100..].iter().all(|pause| *pause >= Duration::from_millis(2_500)), "{pauses:?}");
+    }
 
     fn at(partition: i32) -> TopicPartition {
         TopicPartition::new("t", partition)

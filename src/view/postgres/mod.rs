@@ -111,7 +111,7 @@ impl ViewStore for PostgresStore {
         let generation = next_generation(owner, held).ok_or_else(|| ViewError::Superseded { at: at.clone() })?;
         if layout.judge(tables::version(&mut transaction, at)?, at)? == State::Different {
             tracing::warn!(at, "the tables of the view are laid out otherwise; making them anew");
-            tables::rebuild(&mut transaction, layout).map_err(fail)?;
+            tables::rebuild(&mut transaction, layout, at).map_err(fail)?;
         }
         transaction
             .execute("UPDATE view_owner SET generation = $1, claimed_at = now()", &[&generation.0])

@@ -144,12 +144,16 @@ pub const KINDS: &[Kind] = &[
         name: "invalid UTF-8",
         per_100k: 6_000,
         make: |n| {
-            let mut bytes = event(&n.to_string(), "Caf?", "").into_bytes();
+            let mut bytes = event(&few(n).to_string(), "Caf?", "").into_bytes();
             let at = bytes.iter().position(|byte| *byte == b'?').unwrap();
-            bytes[at] = [0xE9, 0xFF, 0xC0, 0xED][n % 4];
+            bytes[at] = [0xE9, 0xFF, 0xC0, 0xED][few(n) % 4];
             json("invalid UTF-8", n, bytes)
         },
-        fate: |_| dead("malformed"),
+        // Read as Windows-1252, and told.
+        fate: |n| {
+            let title = format!("Caf{}", ['é', 'ÿ', 'À', 'í'][few(n) % 4]);
+            Fate { dead: vec![("read-leniently", 1)], ..live(few(n).to_string(), title) }
+        },
     },
     Kind {
         name: "half a character",
@@ -283,11 +287,15 @@ pub const KINDS: &[Kind] = &[
         per_100k: 300,
         make: |n| {
             let zone = ["Mars/Phobos", "", "../../etc/passwd", "UTC+99", "\u{202e}Paris"][n % 5];
-            let id = few(n);
-            let lines = format!("UID:{id}\r\nSUMMARY:Where\r\nDTSTART;TZID={zone}:20260501T100000\r\n");
-            calendar("zones that are none", id, &lines)
+            let title = format!("Where {}", spelled(n));
+            let lines = format!("UID:{n}\r\nSUMMARY:{title}\r\nDTSTART;TZID={zone}:20260501T100000\r\n");
+            calendar("zones that are none", n, &lines)
         },
-        fate: |n| live(few(n).to_string(), "Where"),
+        fate: |n| {
+            // Characters that nobody sees are not part of a name.
+            let dead = if n % 5 == 4 { Vec::new() } else { vec![("unknown-timezone", 1)] };
+            Fate { dead, ..live(n.to_string(), format!("Where {}", spelled(n))) }
+        },
     },
     // Rules that never end.
     Kind {

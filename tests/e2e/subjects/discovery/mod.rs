@@ -117,8 +117,8 @@ impl Poisoned for Discovery {
 
     fn is_excerpt(kept: &[u8], whole: &[u8], part: bool) -> bool {
         let is_part = || !kept.is_empty() && whole.windows(kept.len()).any(|part| part == kept);
-        // Of a calendar that is cut off, the dead letter shows the end.
-        part && is_part() || whole.starts_with(b"BEGIN:VCALENDAR") && whole.ends_with(kept)
+        // The dead letter of a calendar shows the component that it is about.
+        (part || whole.starts_with(b"BEGIN:VCALENDAR")) && is_part()
     }
 }
 
