@@ -54,7 +54,7 @@ fn contents(view: PathBuf) -> (i64, Vec<Vec<Vec<Value>>>) {
     let rows = |(table, order): (&str, &str)| {
         let mut query = view.prepare(&format!("SELECT * FROM {table} ORDER BY {order}")).unwrap();
         let kept = |column: &str| table != "events" || !IMPROVED.contains(&column);
-        let names = query.column_names().into_iter().enumerate();
+        let names = query.column_names().enumerate();
         let columns: Vec<usize> = names.filter(|(_, name)| kept(name)).map(|(index, _)| index).collect();
         let row =
             |row: &rusqlite::Row<'_>| columns.iter().map(|column| row.get(*column)).collect::<Result<Vec<Value>, _>>();
