@@ -83,7 +83,7 @@ pub struct Console {
     rate: Rate,
     told_corrections: bool,
     config: Option<PathBuf>,
-    binary: &'static str,
+    command: &'static str,
 }
 
 /// Records a second over the last [`RATE_OVER`].
@@ -126,8 +126,8 @@ pub struct ConsoleOptions {
     pub highlight: Option<(String, Highlight)>,
     /// The file of the configuration, for commands that are suggested.
     pub config: Option<PathBuf>,
-    /// The binary that runs, for commands that are suggested.
-    pub binary: &'static str,
+    /// What starts the tools of the topology, for commands that are suggested.
+    pub command: &'static str,
 }
 
 impl Console {
@@ -153,7 +153,7 @@ impl Console {
             rate: Rate::new(now),
             told_corrections: false,
             config: options.config,
-            binary: options.binary,
+            command: options.command,
             lifecycle,
         })
     }
@@ -249,7 +249,7 @@ impl Console {
                 "corrections": self.lifecycle.counters.corrections.load(Ordering::Relaxed), "orderly": orderly,
             })
             .to_string(),
-            false => summary(&figures, elapsed, rate, orderly) + &why(&figures, self.binary, self.config.as_deref()),
+            false => summary(&figures, elapsed, rate, orderly) + &why(&figures, self.command, self.config.as_deref()),
         };
         let _ = writeln!(std::io::stdout(), "{text}");
     }
@@ -268,10 +268,10 @@ fn summary(figures: &Figures, elapsed: Duration, rate: f64, orderly: bool) -> St
 }
 
 /// How to find out why there are dead letters, where there are some.
-fn why(figures: &Figures, binary: &str, config: Option<&Path>) -> String {
+fn why(figures: &Figures, command: &str, config: Option<&Path>) -> String {
     match figures.dead_letters {
         0 => String::new(),
-        _ => format!("   `{binary} dead-letters summary{}` says why", config_flag(config)),
+        _ => format!("   `{command} dead-letters summary{}` says why", config_flag(config)),
     }
 }
 

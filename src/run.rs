@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::admin::{AdminHandle, AdminServer, Phase, Readiness};
 use crate::cli::{TopologyArgs, fail, outlive_the_terminal, stop_on_signals};
-use crate::config::{Config, ConfigErrors, Invalid, Lifetime, Places, Runtime, Section, load, topic};
+use crate::config::{Config, ConfigErrors, Invalid, Lifetime, Places, Runtime, load, topic};
 use crate::console::{Console, ConsoleOptions, config_flag};
 use crate::dataflow::TopicNames;
 use crate::engine::correction::Report;
@@ -293,7 +293,7 @@ impl<T: Topology> Session<'_, T> {
             goal: self.args.exit_when_idle.then_some(engine.backlog),
             highlight: T::SHOWCASE.highlight.filter(|_| !self.args.exit_when_idle).map(|words| (topic, words)),
             config: self.args.config.sources().file,
-            binary: <T::Config as Section>::NAME,
+            command: T::SHOWCASE.command,
         };
         let mut console = Console::new(Arc::clone(engine.lifecycle()), &**self.log, options)?;
         while !engine.settled() {
