@@ -41,6 +41,18 @@ impl Place {
     }
 }
 
+/// Bytes that look like noise, and are no UTF-8: the same for the same `number`.
+pub fn noise(number: usize, length: usize) -> Vec<u8> {
+    let mut state = number as u64 ^ 0x9E37_79B9_7F4A_7C15;
+    let step = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8 | 0x80
+    };
+    (0..length).map(step).collect()
+}
+
 /// A name that no other test and no other run has.
 pub fn unique_name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);

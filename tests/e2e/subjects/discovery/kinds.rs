@@ -2,6 +2,7 @@
 
 use headwater_operators::ids::ListingId;
 
+use crate::support::noise;
 use crate::support::subject::{Fate, Kind, Poison};
 
 /// 2026-03-26T00:00:00Z.
@@ -74,18 +75,6 @@ fn spelled(mut number: usize) -> String {
 
 fn good_day(number: usize) -> String {
     format!("2026-{:02}-{:02}T19:30:00+02:00", 4 + number % 6, 1 + number / 6 % 28)
-}
-
-/// Bytes that look like noise.
-fn noise(number: usize, length: usize) -> Vec<u8> {
-    let mut state = number as u64 ^ 0x9E37_79B9_7F4A_7C15;
-    let step = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8 | 0x80
-    };
-    (0..length).map(step).collect()
 }
 
 /// The one name "poison x1y" + "z…", cut in different places between source and id.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::CALENDAR;
+use crate::support::noise;
 use crate::support::subject::{Fate, GOOD, Kind, Poison};
 
 /// 2026-03-26T00:00:00Z.
@@ -62,18 +63,6 @@ fn dead(code: &'static str) -> Fate {
 
 fn live(kind: &str, number: usize) -> Fate {
     Fate { dead: Vec::new(), live: vec![(id(kind, number), format!("e{}", number % 40))] }
-}
-
-/// Bytes that look like noise, and are no UTF-8.
-fn noise(number: usize, length: usize) -> Vec<u8> {
-    let mut state = number as u64 ^ 0x9E37_79B9_7F4A_7C15;
-    let step = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8 | 0x80
-    };
-    (0..length).map(step).collect()
 }
 
 macro_rules! kinds {
