@@ -112,6 +112,10 @@ pub struct TopologyArgs {
     /// Compute everything anew from the raw topics, as far back as they reach, and correct the outputs
     #[arg(long)]
     pub rebuild: bool,
+    /// Where a raw topic lacks records that were not read yet, since retention removed them or the topic was
+    /// made anew, go on with the first record that is there, and keep what is known
+    #[arg(long, conflicts_with = "rebuild")]
+    pub skip_gaps: bool,
 }
 
 impl TopologyArgs {

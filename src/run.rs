@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::RecvTimeoutError;
+
 use crate::admin::{AdminHandle, AdminServer, Phase, Readiness};
 use crate::cli::{TopologyArgs, fail, outlive_the_terminal, stop_on_signals};
 use crate::config::{Config, ConfigErrors, Invalid, Lifetime, Places, Runtime, load, topic};
@@ -30,6 +32,9 @@ type Outcome<T> = Result<T, Box<dyn Fault>>;
 
 /// How often the console is refreshed and signals are looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long a start that is asked to stop may take to end by itself.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How long a view is waited for before something is said.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -59,21 +64,26 @@ fn run<T: Topology>(args: &TopologyArgs) -> Outcome<()> {
         Some(address) => Some(AdminServer::start(address, Arc::clone(&readiness), Metrics::install()?)?),
         None => None,
     };
-    if runtime.cluster.leads() {
-        log.ensure_topics(&runtime.topic_specs())?;
-    }
     let declared = declared::<T>(config, &loaded.places)?;
     let cluster = runtime.cluster.options(&stop);
     let consent = args.yes;
     let options = EngineOptions {
         cluster,
         rebuild: args.rebuild,
+        skip_gaps: args.skip_gaps,
         ..engine_options(runtime, &declared.catalog, args.exit_when_idle, consent)
     };
-    let engine = match start(Arc::clone(&log), options, declared.program) {
-        Err(EngineError::Interrupted) => return Ok(()),
-        started => started?,
+    let topics = if runtime.cluster.leads() { runtime.topic_specs() } else { Vec::new() };
+    let starting = {
+        let log = Arc::clone(&log);
+        move || {
+            if !topics.is_empty() {
+                log.ensure_topics(&topics)?;
+            }
+            start(log, options, declared.program)
+        }
     };
+    let Some(engine) = unless_stopped(&stop, starting)? else { return Ok(()) };
     engine.lifecycle().describe();
     readiness.set(Phase::Recovering { reason: started(&engine.recovery) });
     let views = Arc::new(T::views());
@@ -84,6 +94,39 @@ fn run<T: Topology>(args: &TopologyArgs) -> Outcome<()> {
         admin.stop();
     }
     outcome
+}
+
+/// What `start` gives; `None` where a signal asks for the end first. The start may wait for the log for
+/// long, so it is then left behind on its thread: it has committed nothing that the next start would not
+/// go on from, as after a kill.
+fn unless_stopped<E: Send + 'static>(
+    stop: &AtomicBool,
+    start: impl FnOnce() -> Result<E, EngineError> + Send + 'static,
+) -> Result<Option<E>, EngineError> {
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let work = move || {
+        // Nobody receives it after a stop.
+        let _ = sender.send(start());
+    };
+    let thread = std::thread::Builder::new().name("start".to_owned()).spawn(work);
+    thread.map_err(|error| EngineError::Thread { reason: error.to_string() })?;
+    let mut asked = None;
+    loop {
+        match receiver.recv_timeout(TICK) {
+            Ok(Err(EngineError::Interrupted)) => return Ok(None),
+            Ok(started) => return started.map(Some),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(EngineError::Panic { reason: "the start panicked".to_owned() });
+            }
+            Err(RecvTimeoutError::Timeout) if !stop.load(Ordering::Relaxed) => {}
+            // Other processes are told, if that goes quickly.
+            Err(RecvTimeoutError::Timeout) if asked.get_or_insert_with(Instant::now).elapsed() < FAREWELL => {}
+            Err(RecvTimeoutError::Timeout) => {
+                tracing::info!("stopped before the engine was started");
+                return Ok(None);
+            }
+        }
+    }
 }
 
 /// A declared topology.
@@ -120,6 +163,7 @@ fn plan<T: Topology>(args: &TopologyArgs) -> Outcome<()> {
     let declared = declared::<T>(&loaded.config, &loaded.places)?;
     let mut options = engine_options(runtime, &declared.catalog, false, args.yes);
     options.rebuild = args.rebuild;
+    options.skip_gaps = args.skip_gaps;
     let preview = preview(log, options, declared.program)?;
     let guard = runtime.engine.correction_guard;
     let text = match args.json {
@@ -208,6 +252,7 @@ pub fn engine_options(runtime: &Runtime, catalog: &Arc<Catalog>, exit_when_idle:
         correction_guard: (!consent).then_some(engine.correction_guard),
         stage_metrics: engine.stage_metrics,
         rebuild: false,
+        skip_gaps: false,
         exit_when_idle,
         cluster: None,
         serialise_exchange: false,
@@ -438,5 +483,35 @@ impl Fault for SharedFault {
     }
     fn hint(&self) -> Option<String> {
         self.0.hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_waits_for_the_log_hears_that_it_is_to_stop() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let asks = Arc::clone(&stop);
+        let begun = Instant::now();
+        let outcome = unless_stopped(&stop, move || {
+            asks.store(true, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_secs(600));
+            Ok(())
+        });
+        assert!(matches!(outcome, Ok(None)), "{outcome:?}");
+        assert!(begun.elapsed() >= FAREWELL, "the start may end by itself");
+    }
+
+    #[test]
+    fn what_a_start_gives_is_passed_on() {
+        let stop = AtomicBool::new(false);
+        assert!(matches!(unless_stopped(&stop, || Ok(7)), Ok(Some(7))));
+        assert!(matches!(unless_stopped::<()>(&stop, || Err(EngineError::Interrupted)), Ok(None)));
+        let failed = unless_stopped::<()>(&stop, || Err(EngineError::Thread { reason: "none left".to_owned() }));
+        assert!(matches!(failed, Err(EngineError::Thread { .. })));
+        let panicked = unless_stopped::<()>(&stop, || panic!("in the start"));
+        assert!(matches!(panicked, Err(EngineError::Panic { .. })));
     }
 }

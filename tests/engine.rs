@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use headwater::dataflow::{Flow, TopicNames};
-use headwater::engine::{Engine, EngineOptions, InputTopic, Pace, start};
+use headwater::engine::{Engine, EngineError, EngineOptions, InputTopic, Pace, start};
 use headwater::log::embedded::EmbeddedLog;
+use headwater::log::memory::MemoryLog;
 use headwater::log::{
     Cleanup, Log, LogError, LogRecord, NewRecord, Polled, Producer, Reader, Start, TopicInfo, TopicPartition,
     TopicSpec, Transaction, Transactional, Watermarks,
@@ -79,13 +80,17 @@ impl Entries {
 
 struct Bench {
     log: Arc<dyn Log>,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(&folder.path().join("log.db")).unwrap());
+        let log = EmbeddedLog::open(&folder.path().join("log.db")).unwrap();
+        Self { _folder: Some(folder), ..Self::on(Arc::new(log)) }
+    }
+
+    fn on(log: Arc<dyn Log>) -> Self {
         let spec = |name: &str, partitions, cleanup| TopicSpec {
             name: format!("t.{name}"),
             partitions,
@@ -97,7 +102,7 @@ impl Bench {
         let mut specs = vec![spec("raw", 3, Cleanup::Delete { retention_ms: None })];
         specs.extend(Entries::declare(0).0.topics().map(|(_, topic)| spec(&topic.name, 2, Cleanup::Compact)));
         log.ensure_topics(&specs).unwrap();
-        Self { log, _folder: folder }
+        Self { log, _folder: None }
     }
 
     fn produce(&self, records: &[(Option<&str>, Option<&str>)]) {
@@ -116,11 +121,28 @@ impl Bench {
         producer.flush().unwrap();
     }
 
+    /// Writes as somebody does who is not the engine.
+    fn intrude(&self, topic: &str, records: &[(&str, Option<&str>)]) {
+        let mut producer = self.log.producer().unwrap();
+        for (key, value) in records {
+            let (key, value) = (key.to_string().into(), value.map(|value| value.to_owned().into()));
+            let topic = format!("t.{topic}").into();
+            let record = NewRecord { topic, key: Some(key), value, headers: Vec::new(), timestamp_ms: None };
+            producer.send(record).unwrap();
+        }
+        producer.flush().unwrap();
+    }
+
     fn start(&self, workers: usize, exit_when_idle: bool, results: u64) -> Engine {
         self.start_on(Arc::clone(&self.log), workers, exit_when_idle, results)
     }
 
     fn start_on(&self, log: Arc<dyn Log>, workers: usize, exit_when_idle: bool, results: u64) -> Engine {
+        let (options, program) = Self::options(workers, exit_when_idle, results);
+        start(log, options, program).unwrap()
+    }
+
+    fn options(workers: usize, exit_when_idle: bool, results: u64) -> (EngineOptions, Program) {
         let (catalog, entries) = Entries::declare(results);
         let options = EngineOptions {
             name: "t".to_owned(),
@@ -145,12 +167,13 @@ impl Bench {
             correction_guard: None,
             stage_metrics: true,
             rebuild: false,
+            skip_gaps: false,
             exit_when_idle,
             preview: false,
             cluster: None,
             serialise_exchange: true,
         };
-        start(log, options, entries.program()).unwrap()
+        (options, entries.program())
     }
 
     /// Runs until everything produced so far is committed.
@@ -255,21 +278,83 @@ fn a_damaged_output_heals() {
     let bench = Bench::new();
     bench.produce(&[(Some("d1"), Some("a=A;b=B"))]);
     bench.run(1, 1);
-    let stray = |key: &[u8], value: Option<&[u8]>| NewRecord {
-        topic: "t.events".into(),
-        key: Some(key.to_vec().into()),
-        value: value.map(|value| value.to_vec().into()),
-        headers: Vec::new(),
-        timestamp_ms: None,
-    };
-    let key = bench.records("events")[0].key.clone().unwrap();
-    let mut producer = bench.log.producer().unwrap();
-    producer.send(stray(b"nonsense", Some(b"x"))).unwrap();
-    producer.send(stray(&key, None)).unwrap();
-    producer.flush().unwrap();
+    let key = String::from_utf8(bench.records("events")[0].key.clone().unwrap()).unwrap();
+    bench.intrude("events", &[("nonsense", Some("x")), (&key, None)]);
     assert_eq!(bench.rows().len(), 2);
     assert_eq!(bench.run(1, 1), 2);
     assert_eq!(bench.rows(), ["A/1", "B/1"]);
+}
+
+#[test]
+fn what_others_write_into_a_state_topic_is_skipped_and_written_over() {
+    let bench = Bench::new();
+    bench.produce(&[(Some("d1"), Some("a=A;b=B")), (Some("d2"), Some("c=C")), (Some("d3"), Some("d=D"))]);
+    bench.run(2, 1);
+    bench.intrude("documents", &[("d1", Some("no JSON")), ("d2", None), ("stranger", Some("{}"))]);
+    assert_eq!(bench.run(2, 1), 3, "d1 and d2 are written again, the stranger is removed");
+    assert_eq!(bench.rows(), ["A/1", "B/1", "C/1", "D/1"]);
+    assert_eq!(bench.run(2, 2), 4, "a comparison finds the state as it was");
+    assert_eq!(bench.rows(), ["A/2", "B/2", "C/2", "D/2"]);
+    bench.produce(&[(Some("d1"), Some("a=A2")), (Some("d2"), None)]);
+    bench.run(1, 2);
+    assert_eq!(bench.rows(), ["A2/2", "D/2"]);
+}
+
+#[test]
+fn what_others_have_written_does_not_keep_a_first_start_from_working() {
+    let bench = Bench::new();
+    bench.intrude("documents", &[("stranger", Some("no JSON"))]);
+    bench.produce(&[(Some("d1"), Some("a=A"))]);
+    bench.run(1, 1);
+    assert_eq!(bench.rows(), ["A/1"]);
+}
+
+/// Starts with or without skipping gaps, and runs until everything is committed.
+fn run_over_gaps(bench: &Bench, skip_gaps: bool) -> Result<Vec<String>, EngineError> {
+    let (options, program) = Bench::options(2, true, 1);
+    let engine = start(Arc::clone(&bench.log), EngineOptions { skip_gaps, ..options }, program)?;
+    let notes = engine.recovery.notes.clone();
+    engine.wait()?;
+    Ok(notes)
+}
+
+#[test]
+fn a_raw_topic_made_anew_is_told_and_what_it_holds_is_read_where_that_is_asked_for() {
+    for fewer in [true, false] {
+        let memory = MemoryLog::new();
+        let bench = Bench::on(Arc::new(memory.clone()));
+        bench.produce(&[(Some("d1"), Some("a=A")), (Some("d2"), Some("b=B")), (Some("d3"), Some("c=C"))]);
+        bench.run(1, 1);
+        memory.create("t.raw", 3);
+        let again: Vec<_> = (0..if fewer { 0 } else { 40 }).map(|n| (format!("n{n}"), format!("n{n}=N{n}"))).collect();
+        bench.produce(&again.iter().map(|(key, value)| (Some(&**key), Some(&**value))).collect::<Vec<_>>());
+        let error = run_over_gaps(&bench, false).unwrap_err();
+        assert!(matches!(error, EngineError::Gaps { .. }) && error.to_string().contains("made anew"), "{error}");
+        let notes = run_over_gaps(&bench, true).unwrap();
+        assert!(notes.iter().any(|note| note.ends_with("reading goes on at offset 0")), "{notes:?}");
+        assert_eq!(bench.rows().len(), 3 + again.len(), "nothing is lost, and nothing new is skipped");
+        assert_eq!(run_over_gaps(&bench, false).unwrap(), Vec::<String>::new(), "once is enough");
+        bench.produce(&[(Some("d1"), Some("a=A2"))]);
+        bench.run(1, 1);
+        assert!(bench.rows().contains(&"A2/1".to_owned()));
+    }
+}
+
+#[test]
+fn records_that_retention_took_unread_are_told_and_skipped_where_that_is_asked_for() {
+    let memory = MemoryLog::new();
+    let bench = Bench::on(Arc::new(memory.clone()));
+    bench.produce(&[(Some("d1"), Some("a=A")), (Some("d2"), Some("b=B"))]);
+    bench.run(1, 1);
+    bench.produce(&[(Some("d1"), Some("a=A2")), (Some("d1"), Some("a=A3"))]);
+    let ends = bench.log.watermarks("t.raw").unwrap().unwrap();
+    let (partition, ends) = (0..).zip(ends).max_by_key(|(_, ends)| ends.high).unwrap();
+    memory.expire("t.raw", partition, ends.high).unwrap();
+    let error = run_over_gaps(&bench, false).unwrap_err();
+    assert!(error.to_string().contains("removed before they were read"), "{error}");
+    run_over_gaps(&bench, true).unwrap();
+    assert_eq!(bench.rows(), ["A/1", "B/1"], "what is known is kept");
+    assert_eq!(run_over_gaps(&bench, false).unwrap(), Vec::<String>::new(), "once is enough");
 }
 
 #[test]
@@ -348,7 +433,9 @@ impl Transactional for LosingWriter {
                 let mut progress = transaction.records.last().unwrap().clone();
                 progress.headers.clear();
                 let records = vec![progress];
-                self.log.transactional("t", "t")?.commit(&Transaction { records, ..Transaction::default() })?;
+                let headers = transaction.headers.clone();
+                let overtaking = Transaction { records, headers, ..Transaction::default() };
+                self.log.transactional("t", "t")?.commit(&overtaking)?;
             }
         }
         Err(LogError::Stranded { id: "t".to_owned(), seconds: 30 })

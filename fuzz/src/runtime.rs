@@ -145,6 +145,6 @@ pub fn progress_records(data: &[u8]) {
         let json = serde_json::to_vec(&progress).unwrap();
         assert_eq!(serde_json::from_slice::<Progress>(&json).unwrap(), progress);
         let positions: &[Position] = &progress.positions;
-        let _reached = Positions::from(positions).reached(&[]);
+        let _reached = Positions::from(positions).have_reached(&[]);
     }
 }

@@ -13,7 +13,7 @@ use timely::dataflow::operators::vec::{Filter, Map};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::context::{Context, Damage};
-use super::record::epoch_of;
+use super::record::{EPOCH, epoch_of};
 use crate::log::LogRecord;
 use crate::schema::{Reader, TopicId};
 
@@ -25,7 +25,8 @@ pub(super) fn restored<'s, R: Clone + 'static>(
     states: StreamVec<'s, Epoch, Arc<LogRecord>>,
 ) -> StreamVec<'s, Epoch, R> {
     let name = context.names.shared(topic);
-    let own = states.filter(move |record| record.topic == name);
+    let mut foreign = Foreign::default();
+    let own = states.filter(move |record| record.topic == name && !foreign.skips(record));
     let latest = latest_of(own, reader);
     let (name, rebuilding) = (context.names.of(topic).to_owned(), context.rebuilding);
     let on_damage = Arc::clone(&context.on_damage);
@@ -41,6 +42,44 @@ pub(super) fn restored<'s, R: Clone + 'static>(
             None
         }
     })
+}
+
+/// Records that somebody else wrote into a state topic. Everything that an engine writes names its epoch;
+/// what does not says nothing of the state, whatever its key. Where it hides a record of the engine, the
+/// comparison at the start finds that the topic differs from the state, and writes the record again.
+#[derive(Default)]
+struct Foreign {
+    seen: u64,
+}
+
+impl Foreign {
+    /// More of them than this are not named one by one, so that the log can be read.
+    const NAMED: u64 = 20;
+
+    /// Whether `record` is one, which is said.
+    fn skips(&mut self, record: &LogRecord) -> bool {
+        if epoch_of(record).is_some() {
+            return false;
+        }
+        self.seen += 1;
+        let (topic, partition, offset) = (&*record.topic, record.partition, record.offset);
+        match self.seen {
+            ..Self::NAMED => tracing::warn!(
+                topic,
+                partition,
+                offset,
+                "skipped a record that no topology wrote: it has no {EPOCH:?} header"
+            ),
+            Self::NAMED => tracing::warn!(
+                topic,
+                partition,
+                offset,
+                "skipped a record that no topology wrote; more of them are told at level debug"
+            ),
+            _ => tracing::debug!(topic, partition, offset, "skipped a record that no topology wrote"),
+        }
+        true
+    }
 }
 
 /// The last record of each key: compaction may not have run yet, and where a topic has gained

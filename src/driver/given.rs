@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::crew::Given;
 use crate::engine::input::{InputTopic, PositionReport};
+use crate::engine::progress::Reached;
 use crate::engine::timestamps::Timestamps;
 use crate::log::{LogRecord, TopicPartition};
 
@@ -132,8 +133,7 @@ impl Inbox {
             reports.push(PositionReport {
                 topic: at.topic,
                 partition: at.partition,
-                next: record.offset + 1,
-                max_timestamp: Some(raw.origin.order_ms),
+                reached: Reached { next: raw.origin.offset + 1, max_timestamp: Some(raw.origin.order_ms), last: None },
                 found_with_end: None,
             });
             given.get_mut(mine).into_iter().for_each(|given| given.raw.push(raw.clone()));

@@ -50,7 +50,7 @@ use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::{Config, Invalid, Runtime};
-use crate::dataflow::{Context, Damage, Flow, HeldRows, OutRecord, Recovery, TopicNames};
+use crate::dataflow::{Context, Damage, EPOCH, Flow, HeldRows, OutRecord, Recovery, TopicNames};
 use crate::engine::correction::Corrections;
 use crate::engine::input::{InputTopic, PositionReport};
 use crate::engine::watermark::{Behind, Watermark};
@@ -198,12 +198,14 @@ impl Driver {
         self.raised = self.raised.max(Some(ms));
     }
 
-    /// Writes to an output topic, as somebody else would: `None` is a tombstone. The next start finds it.
+    /// Writes to an output topic, as another version of the topology would: `None` is a tombstone. The next
+    /// start finds it.
     #[track_caller]
     pub fn write(&mut self, topic: &str, key: impl Into<Vec<u8>>, value: Option<&str>) {
         assert!(self.catalog.find(topic).is_some(), "the topology does not write {topic:?}");
         let full = self.names.full(topic).into();
-        self.kept.append(full, self.epoch - 1, Some(key.into()), value.map(|value| value.into()), Vec::new());
+        let headers = vec![(EPOCH.to_owned(), (self.epoch - 1).to_string().into_bytes())];
+        self.kept.append(full, self.epoch - 1, Some(key.into()), value.map(|value| value.into()), headers);
     }
 
     /// Lets time pass until epoch `ms`, which is complete then: everything that was given has been read,

@@ -75,6 +75,8 @@ pub struct CommitterOptions {
     pub fingerprints: Fingerprints,
     /// What was committed last.
     pub progress: Option<Progress>,
+    /// Where reading goes on: from there, or where a gap is skipped.
+    pub positions: Positions,
     /// What the tables hold; `None` where they are trusted.
     pub held: Option<Arc<HeldRows>>,
     /// Whether the state is computed anew from the raw topics.
@@ -123,6 +125,8 @@ struct Committer {
     lifecycle: Arc<Lifecycle>,
     epoch: Epoch,
     positions: Positions,
+    /// Whether reading goes on elsewhere than the last progress record says, and none has said so yet.
+    moved: bool,
     watermark: Option<i64>,
     results: u64,
     ends: Vec<OutputEnd>,
@@ -175,7 +179,8 @@ const TRANSACTION_BYTES: usize = 32 << 20;
 impl Committer {
     fn new(options: CommitterOptions, writer: Box<dyn Transactional>, lifecycle: Arc<Lifecycle>) -> Self {
         let progress = options.progress.as_ref();
-        let positions = progress.map(|progress| Positions::from(&*progress.positions)).unwrap_or_default();
+        let positions = options.positions.clone();
+        let moved = progress.is_some_and(|progress| Positions::from(&*progress.positions) != positions);
         // An input without anything new is not behind, though nothing may be committed for long.
         lifecycle.set_positions(positions.offsets());
         Self {
@@ -186,6 +191,7 @@ impl Committer {
             results: progress.map_or(0, |progress| progress.results),
             ends: progress.map(|progress| progress.ends.clone()).unwrap_or_default(),
             ends_are_current: options.held.is_none(),
+            moved,
             rebuilding: progress.and_then(|progress| progress.rebuilding),
             agreed: progress.and_then(|progress| progress.agreed),
             oversized: false,
@@ -288,11 +294,11 @@ impl Committer {
         self.lifecycle.set_recovered();
         debug_assert!(all.first.is_none_or(|first| first > self.epoch), "{:?} after {}", all.first, self.epoch);
         self.epoch = self.epoch.max(all.epoch).max(all.frontier.map_or(0, |frontier| frontier.saturating_sub(1)));
-        let mut moved = self.watermark < all.watermark;
+        let mut moved = std::mem::take(&mut self.moved) || self.watermark < all.watermark;
         self.watermark = self.watermark.max(all.watermark);
         for report in all.positions {
             let at = TopicPartition { topic: report.topic, partition: report.partition };
-            moved |= self.positions.advance(at, report.next, report.max_timestamp);
+            moved |= self.positions.advance(at, report.reached);
         }
         if moved || !all.records.is_empty() {
             self.commit(all.records)?;
@@ -305,7 +311,7 @@ impl Committer {
     }
 
     fn stop_at_goal(&mut self) {
-        if self.options.goals.as_ref().is_some_and(|goals| self.positions.reached(goals)) {
+        if self.options.goals.as_ref().is_some_and(|goals| self.positions.have_reached(goals)) {
             self.options.goals = None;
             self.lifecycle.stop();
         }

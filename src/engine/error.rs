@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::correction::Report;
+use super::gap::Gap;
 use crate::error::{Domain, Fault};
 use crate::log::LogError;
 
@@ -91,6 +92,12 @@ pub enum EngineError {
         /// What the system said.
         reason: String,
     },
+    /// Raw topics do not hold what follows on what was read of them.
+    #[error("raw records are missing: {}", listed(gaps))]
+    Gaps {
+        /// Where.
+        gaps: Vec<Gap>,
+    },
     /// Asked to end while waiting for the other processes.
     #[error("stopped while waiting for the other processes")]
     Interrupted,
@@ -113,6 +120,7 @@ impl Fault for EngineError {
             | Self::Interrupted => Domain::External,
             // A restart would find the same: somebody has to decide.
             Self::State { .. }
+            | Self::Gaps { .. }
             | Self::MissingTable { .. }
             | Self::TooManyCorrections { .. }
             | Self::Refused { .. }
@@ -132,6 +140,12 @@ impl Fault for EngineError {
                 "use the version that wrote it or restore the topic from a backup; or start once with --rebuild, \
                  which computes everything anew from the raw topics, as far back as they reach \
                  (--plan --rebuild says first what would change)"
+                    .to_owned(),
+            ),
+            Self::Gaps { .. } => Some(
+                "start once with --skip-gaps, which keeps everything and goes on with the first record that is there; \
+                 or with --rebuild, which computes everything anew from the records that are there, and removes what \
+                 only missing ones said (--plan with either says first what would change)"
                     .to_owned(),
             ),
             Self::TooManyCorrections { .. } => {
@@ -156,4 +170,15 @@ impl Fault for EngineError {
             Self::Panic { .. } => Some("this is a defect: please report it with the message above".to_owned()),
         }
     }
+}
+
+/// How many gaps are named; the partitions of a topic are mostly missing for one reason.
+const NAMED_GAPS: usize = 3;
+
+fn listed(gaps: &[Gap]) -> String {
+    let mut named: Vec<String> = gaps.iter().take(NAMED_GAPS).map(Gap::to_string).collect();
+    if let more @ 1.. = gaps.len().saturating_sub(NAMED_GAPS) {
+        named.push(format!("and {more} more"));
+    }
+    named.join("; ")
 }

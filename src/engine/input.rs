@@ -5,6 +5,7 @@ use std::sync::Arc;
 use headwater_flow::{Origin, RawRecord};
 use smol_str::SmolStr;
 
+use super::progress::Reached;
 use crate::log::{LogRecord, TopicPartition};
 
 /// A raw input topic.
@@ -49,9 +50,8 @@ pub struct Share {
     pub state: Vec<TopicPartition>,
     /// Partitions of the table topics, with the position up to which they were known.
     pub tables: Vec<(TopicPartition, i64)>,
-    /// Partitions of the raw topics: where to go on (`None`: from the beginning), and the greatest
-    /// timestamp read before.
-    pub raw: Vec<(TopicPartition, Option<i64>, Option<i64>)>,
+    /// Partitions of the raw topics, and how far they have been read (`None`: not at all).
+    pub raw: Vec<(TopicPartition, Option<Reached>)>,
 }
 
 /// How far a partition has been read at the end of an epoch.
@@ -61,10 +61,8 @@ pub struct PositionReport {
     pub topic: Arc<str>,
     /// Partition.
     pub partition: i32,
-    /// Where reading goes on.
-    pub next: i64,
-    /// Greatest record timestamp read; `None` for tables, which have no part in the watermark.
-    pub max_timestamp: Option<i64>,
+    /// How far.
+    pub reached: Reached,
     /// The end that a partition found while running had then: what the watermark waits for.
     pub found_with_end: Option<i64>,
 }

@@ -13,7 +13,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `start`, `options`, `running` | a start, its settings, and what it gives |
-//! | `recovery`, `orders`, `progress` | what was committed, and what follows from it |
+//! | `recovery`, `gap`, `orders`, `progress` | what was committed, and what follows from it |
 //! | `correction` | what the outputs lack of what the state implies |
 //! | `worker`, `watermark`, `timestamps` | the dataflow, and time in it |
 //! | `source`, `reading`, `input`, `pace`, `growth` | from the log into the dataflow |
@@ -25,6 +25,7 @@ mod cluster;
 mod committer;
 pub mod correction;
 mod error;
+pub mod gap;
 mod growth;
 pub(crate) mod input;
 pub mod lifecycle;

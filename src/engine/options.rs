@@ -49,6 +49,8 @@ pub struct EngineOptions {
     pub stage_metrics: bool,
     /// Compute everything anew from the raw topics, as far as they reach back.
     pub rebuild: bool,
+    /// Go on with the first record that is there where a raw partition lacks what follows on what was read.
+    pub skip_gaps: bool,
     /// Stop when the end that every input had at the start is reached and committed.
     pub exit_when_idle: bool,
     /// The other processes of the topology; `None` where this is the only one.

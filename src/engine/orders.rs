@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use super::error::EngineError;
 use super::input::Share;
 use super::options::EngineOptions;
-use super::progress::Positions;
 use super::recovery::{Plan, partitions};
 
 use super::watermark::Behind;
@@ -51,7 +50,7 @@ impl Orders {
         ends: &[(TopicPartition, i64)],
         workers: usize,
     ) -> Result<Self, EngineError> {
-        let known = plan.progress.as_ref().map(|progress| Positions::from(&*progress.positions)).unwrap_or_default();
+        let known = plan.positions();
         let mut deal = Deal { shares: vec![Share::default(); workers], next: 0 };
         let mut dealt: BTreeMap<Arc<str>, i32> = options.inputs.keys().map(|topic| (Arc::clone(topic), 0)).collect();
         let mut behind = Vec::new();
@@ -62,7 +61,7 @@ impl Orders {
                 continue;
             };
             *count += 1;
-            deal.give(|share| share.raw.push((at.clone(), next, known.max_timestamp(at))));
+            deal.give(|share| share.raw.push((at.clone(), known.reached(at))));
             if next.unwrap_or(0) < *end {
                 behind.push((at.clone(), *end));
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::log::{TopicPartition, Watermarks};
+use crate::log::{LogRecord, TopicPartition, Watermarks};
 
 /// The format version of progress records. Format 1 lacks `rebuilding` and `agreed`; it is read too.
 pub const FORMAT: u8 = 2;
@@ -63,6 +63,29 @@ pub struct Position {
     pub next: i64,
     /// Greatest record timestamp read so far (ms since the Unix epoch).
     pub max_timestamp: Option<i64>,
+    /// The record that was read last; `None` where none was, or a former release read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastRead>,
+}
+
+/// What is known of the record of a partition that was read last. Where another one is found at its offset,
+/// the topic was made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastRead {
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp as the log gives it (ms since the Unix epoch).
+    pub timestamp: i64,
+    /// Size of key, value and headers in bytes.
+    pub bytes: u64,
+}
+
+impl LastRead {
+    /// What is kept of `record`.
+    pub fn of(record: &LogRecord) -> Self {
+        Self { offset: record.offset, timestamp: record.timestamp_ms, bytes: record.size() as u64 }
+    }
 }
 
 /// The ends of one output partition.
@@ -78,60 +101,87 @@ pub struct OutputEnd {
     pub watermarks: Watermarks,
 }
 
+/// How far one partition has been read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// Where reading goes on.
+    pub next: i64,
+    /// Greatest record timestamp read so far (ms since the Unix epoch); `None` for tables, which have no part
+    /// in the watermark.
+    pub max_timestamp: Option<i64>,
+    /// The record that was read last.
+    pub last: Option<LastRead>,
+}
+
+impl Reached {
+    /// Takes in a report, and says whether it moved anything; a position never goes back.
+    pub fn advance(&mut self, to: Self) -> bool {
+        let before = (self.next, self.max_timestamp);
+        if to.next > self.next {
+            self.last = to.last.or(self.last);
+        }
+        self.next = self.next.max(to.next);
+        self.max_timestamp = self.max_timestamp.max(to.max_timestamp);
+        before != (self.next, self.max_timestamp)
+    }
+}
+
 /// Positions by partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Positions(BTreeMap<TopicPartition, (i64, Option<i64>)>);
+pub struct Positions(BTreeMap<TopicPartition, Reached>);
 
 impl Positions {
     /// Takes in a report; positions never go back.
-    pub fn advance(&mut self, partition: TopicPartition, next: i64, max_timestamp: Option<i64>) -> bool {
-        let entry = self.0.entry(partition).or_insert((0, None));
-        let before = *entry;
-        *entry = (entry.0.max(next), entry.1.max(max_timestamp));
-        *entry != before
+    pub fn advance(&mut self, partition: TopicPartition, to: Reached) -> bool {
+        self.0.entry(partition).or_default().advance(to)
+    }
+
+    /// Reading of `partition` goes on at `next`, wherever it had been: what was read last is no longer there.
+    pub fn move_to(&mut self, partition: &TopicPartition, next: i64) {
+        if let Some(reached) = self.0.get_mut(partition) {
+            *reached = Reached { next, last: None, ..*reached };
+        }
     }
 
     /// Where reading of `partition` goes on.
     pub fn next(&self, partition: &TopicPartition) -> Option<i64> {
-        self.0.get(partition).map(|(next, _)| *next)
+        self.0.get(partition).map(|reached| reached.next)
     }
 
-    /// Greatest timestamp read of `partition`.
-    pub fn max_timestamp(&self, partition: &TopicPartition) -> Option<i64> {
-        self.0.get(partition).and_then(|(_, max)| *max)
+    /// How far `partition` has been read.
+    pub fn reached(&self, partition: &TopicPartition) -> Option<Reached> {
+        self.0.get(partition).copied()
     }
 
     /// As written into the progress record.
     pub fn to_vec(&self) -> Vec<Position> {
         self.0
             .iter()
-            .map(|(at, (next, max_timestamp))| Position {
+            .map(|(at, reached)| Position {
                 topic: at.topic.to_string(),
                 partition: at.partition,
-                next: *next,
-                max_timestamp: *max_timestamp,
+                next: reached.next,
+                max_timestamp: reached.max_timestamp,
+                last: reached.last,
             })
             .collect()
     }
 
     /// As published for lag tools.
     pub fn offsets(&self) -> Vec<(TopicPartition, i64)> {
-        self.0.iter().map(|(at, (next, _))| (at.clone(), *next)).collect()
+        self.0.iter().map(|(at, reached)| (at.clone(), reached.next)).collect()
     }
 
     /// Whether every partition of `goals` has been read up to its goal.
-    pub fn reached(&self, goals: &[(TopicPartition, i64)]) -> bool {
+    pub fn have_reached(&self, goals: &[(TopicPartition, i64)]) -> bool {
         goals.iter().all(|(at, goal)| self.next(at).unwrap_or(0) >= *goal)
     }
 }
 
 impl From<&[Position]> for Positions {
     fn from(list: &[Position]) -> Self {
-        Self(
-            list.iter()
-                .map(|p| (TopicPartition::new(p.topic.as_str(), p.partition), (p.next, p.max_timestamp)))
-                .collect(),
-        )
+        let reached = |p: &Position| Reached { next: p.next, max_timestamp: p.max_timestamp, last: p.last };
+        Self(list.iter().map(|p| (TopicPartition::new(p.topic.as_str(), p.partition), reached(p))).collect())
     }
 }
 
@@ -143,11 +193,16 @@ mod tests {
     fn positions_never_go_back() {
         let at = TopicPartition::new("t", 0);
         let mut positions = Positions::default();
-        assert!(positions.advance(at.clone(), 10, Some(5)));
-        assert!(!positions.advance(at.clone(), 7, Some(3)));
+        let last = |offset| Some(LastRead { offset, timestamp: 5, bytes: 1 });
+        let to = |next, max_timestamp, last| Reached { next, max_timestamp, last };
+        assert!(positions.advance(at.clone(), to(9, Some(5), last(8))));
+        assert!(!positions.advance(at.clone(), to(7, Some(3), last(6))));
+        // The end of a partition may lie behind its last record.
+        assert!(positions.advance(at.clone(), to(10, None, None)));
+        assert_eq!(positions.to_vec()[0].last, last(8));
         assert_eq!(positions.next(&at), Some(10));
-        assert_eq!(positions.max_timestamp(&at), Some(5));
-        assert!(positions.reached(&[(at.clone(), 10)]));
-        assert!(!positions.reached(&[(at, 11)]));
+        assert_eq!(positions.reached(&at).unwrap().max_timestamp, Some(5));
+        assert!(positions.have_reached(&[(at.clone(), 10)]));
+        assert!(!positions.have_reached(&[(at, 11)]));
     }
 }

@@ -15,6 +15,7 @@ use super::error::EngineError;
 use super::growth::Growth;
 use super::input::Share;
 use super::lifecycle::{Lifecycle, PanicGuard};
+use super::progress::Reached;
 use crate::error::Fault;
 use crate::fail_point::FailPoint;
 use crate::log::{Log, Polled, Reader, Start, TopicPartition};
@@ -81,9 +82,9 @@ impl Feed {
             return Ok(());
         }
         let mut starts: Vec<(TopicPartition, Start)> =
-            share.raw.iter().map(|(at, next, _)| (at.clone(), next.map_or(Start::Beginning, Start::Offset))).collect();
+            share.raw.iter().map(|(at, known)| (at.clone(), start_of(*known))).collect();
         starts.extend(tables.into_iter().map(|(at, next)| (at, Start::Offset(next))));
-        let mut known: BTreeSet<TopicPartition> = share.raw.iter().map(|(at, _, _)| at.clone()).collect();
+        let mut known: BTreeSet<TopicPartition> = share.raw.iter().map(|(at, _)| at.clone()).collect();
         let mut looked = Instant::now();
         let mut reader = log.reader(&starts)?;
         while !self.lifecycle.stopping() {
@@ -170,10 +171,10 @@ impl Feed {
     /// Reads the raw partitions from their beginning up to the positions.
     fn reread(&self, log: &dyn Log, share: &Share) -> Result<(), EngineError> {
         let mut open = BTreeMap::new();
-        for (at, next, _) in &share.raw {
+        for (at, known) in &share.raw {
             let low =
                 log.watermarks(&at.topic)?.and_then(|ends| Some(ends.get(usize::try_from(at.partition).ok()?)?.low));
-            if let Some(next) = next.filter(|next| low.is_some_and(|low| low < *next)) {
+            if let Some(next) = known.map(|known| known.next).filter(|next| low.is_some_and(|low| low < *next)) {
                 open.insert(at.clone(), next);
             }
         }
@@ -198,6 +199,11 @@ impl Feed {
         let sent = self.sender.send(message).is_ok();
         sent && self.activator.activate().is_ok()
     }
+}
+
+/// Where reading goes on.
+fn start_of(known: Option<Reached>) -> Start {
+    known.map_or(Start::Beginning, |known| Start::Offset(known.next))
 }
 
 /// What comes after a partition's end during the restore is left to the live reader.

@@ -8,12 +8,13 @@ use headwater_flow::Epoch;
 use serde::Deserialize;
 
 use super::error::EngineError;
+use super::gap::{Gap, gaps};
 use super::options::EngineOptions;
-use super::progress::{FORMAT, OutputEnd, PROGRESS_KEY, Position, Positions, Progress, Rebuilding};
+use super::progress::{FORMAT, OutputEnd, PROGRESS_KEY, Position, Positions, Progress, Reached, Rebuilding};
 use crate::dataflow::dead_letter::header;
 use crate::dataflow::{HeldRows, Recovery, TopicNames, epoch_of};
 use crate::fail_point::FailPoint;
-use crate::log::{Log, LogRecord, Start, TopicPartition, Watermarks, read_to_end};
+use crate::log::{Log, LogRecord, Start, TopicPartition, Watermarks, read_last, read_to_end};
 use crate::program::Fingerprints;
 use crate::schema::{Catalog, InputPosition, Kind, Topic, TopicId, WhenLost, topic_digest};
 use crate::words::grouped;
@@ -32,8 +33,22 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// Where the raw topics are read again from the beginning; `None` where the state is read back.
     pub rebuild: Option<Rebuild>,
+    /// Raw partitions that are read on from another place than where reading ended.
+    pub skipped: Vec<Gap>,
     /// What the output tables hold, where they are compared.
     pub held: HeldRows,
+}
+
+impl Plan {
+    /// Where reading goes on.
+    pub fn positions(&self) -> Positions {
+        let mut positions =
+            self.progress.as_ref().map(|progress| Positions::from(&*progress.positions)).unwrap_or_default();
+        for gap in &self.skipped {
+            positions.move_to(&gap.at, gap.first);
+        }
+        positions
+    }
 }
 
 /// How the state is computed anew.
@@ -79,7 +94,12 @@ pub fn plan(
     let Some(progress) = progress else {
         return plan_first(log, options, &ends);
     };
+    let skipped = gaps(log, options.inputs.keys(), &progress.positions)?;
+    if !skipped.is_empty() && !options.skip_gaps {
+        return Err(EngineError::Gaps { gaps: skipped });
+    }
     let mut notes = emptied(&progress, &ends, &options.catalog, names)?;
+    notes.extend(skipped.iter().map(|gap| format!("{gap}; reading goes on at offset {}", gap.first)));
     let reason = if progress.results != fingerprints.results {
         Some("configuration or operators changed")
     } else if !same_ends(&progress.ends, &ends) {
@@ -98,7 +118,7 @@ pub fn plan(
     };
     FailPoint::RecoveryHeld.reach();
     notes.extend(missing_targets(&held, options)?);
-    Ok(Plan { progress: Some(progress), restored_epoch, recovery, reason, notes, rebuild: None, held })
+    Ok(Plan { progress: Some(progress), restored_epoch, recovery, reason, notes, rebuild: None, skipped, held })
 }
 
 impl Access {
@@ -107,14 +127,17 @@ impl Access {
     }
 }
 
-/// The very first start; outputs without progress are state that nobody can account for.
+/// The very first start; outputs of a topology without its progress are state that nobody can account for.
+/// Records that somebody else wrote are none.
 fn plan_first(log: &dyn Log, options: &EngineOptions, ends: &[OutputEnd]) -> Result<Plan, EngineError> {
     // A first start that was killed may have left markers of its transaction, but no records.
     let written: BTreeSet<&str> = ends.iter().filter(|e| e.watermarks.high > 0).map(|e| e.topic.as_str()).collect();
     for topic in written {
         let mut first = None;
         read_to_end(log, topic, |record| {
-            first.get_or_insert((record.partition, record.offset));
+            if epoch_of(&record).is_some() {
+                first.get_or_insert((record.partition, record.offset));
+            }
             Ok::<(), EngineError>(())
         })?;
         if let Some((partition, offset)) = first {
@@ -131,6 +154,7 @@ fn plan_first(log: &dyn Log, options: &EngineOptions, ends: &[OutputEnd]) -> Res
         reason: Some("no progress record"),
         notes: Vec::new(),
         rebuild: None,
+        skipped: Vec::new(),
         held: HeldRows::read(log, &options.catalog, &options.names, None)?,
     })
 }
@@ -235,6 +259,7 @@ fn plan_rebuild(
         reason: Some("everything is computed anew from the raw topics"),
         notes,
         rebuild: Some(rebuild),
+        skipped: Vec::new(),
         held,
     })
 }
@@ -265,7 +290,10 @@ impl Rebuild {
         let position = positions.iter_mut().find(|one| *one.topic == *at.topic && one.partition == at.partition);
         let Some(position) = position else { return Ok(()) };
         self.incomplete |= ends.low > 0 || ends.high < position.next;
-        position.next = position.next.clamp(ends.low, ends.high);
+        if !(ends.low..=ends.high).contains(&position.next) {
+            position.next = position.next.clamp(ends.low, ends.high);
+            position.last = None;
+        }
         self.records += u64::try_from(position.next - ends.low).unwrap_or(0);
         let first = first_timestamp(log, at, ends)?;
         self.reaches_back_to = self.reaches_back_to.into_iter().chain(first).min();
@@ -307,19 +335,22 @@ fn found_progress(log: &dyn Log, options: &EngineOptions) -> Result<Progress, En
         read_to_end(log, names.of(id), |record| {
             epoch = epoch.max(epoch_of(&record).unwrap_or(0));
             for (topic, partition, offset) in records_read(id, topic, &record, &digests) {
-                read.advance(TopicPartition::new(topic, partition), offset + 1, None);
+                read.advance(TopicPartition::new(topic, partition), Reached { next: offset + 1, ..Reached::default() });
             }
             Ok::<(), EngineError>(())
         })?;
     }
     for topic in options.inputs.keys() {
         for (partition, ends) in (0..).zip(log.watermarks(topic)?.unwrap_or_default()) {
-            read.advance(TopicPartition::new(topic.clone(), partition), ends.low, None);
+            read.advance(
+                TopicPartition::new(topic.clone(), partition),
+                Reached { next: ends.low, ..Reached::default() },
+            );
         }
     }
     for table in options.table_topics() {
         for (at, high) in partitions(log, &table)? {
-            read.advance(at, high, None);
+            read.advance(at, Reached { next: high, ..Reached::default() });
         }
     }
     Ok(Progress {
@@ -376,19 +407,27 @@ fn tables_moved(log: &dyn Log, options: &EngineOptions, progress: &Progress) -> 
     Ok(false)
 }
 
-/// The last progress record.
+/// The last progress record. Reads backwards from the end, since one is written with every commit and
+/// compaction comes late.
 ///
 /// # Errors
 /// When the log fails.
 pub fn last_progress_record(log: &dyn Log, names: &TopicNames) -> Result<Option<LogRecord>, EngineError> {
-    let mut last = None;
-    read_to_end(log, names.of(TopicId::PROGRESS), |record| {
-        if record.key.as_deref() == Some(PROGRESS_KEY) {
-            last = Some(record);
+    let topic = names.of(TopicId::PROGRESS);
+    let mut last: Option<LogRecord> = None;
+    for (partition, ends) in (0..).zip(log.watermarks(topic)?.unwrap_or_default()) {
+        let found = read_last(log, &TopicPartition::new(topic, partition), ends, is_progress)?;
+        // Where the topic was given partitions, the record that was written last counts.
+        if found.as_ref().map(epoch_of) > last.as_ref().map(epoch_of) {
+            last = found;
         }
-        Ok::<(), EngineError>(())
-    })?;
+    }
     Ok(last)
+}
+
+/// Whether the engine has written it as its progress: what somebody else wrote says nothing.
+fn is_progress(record: &LogRecord) -> bool {
+    record.key.as_deref() == Some(PROGRESS_KEY) && epoch_of(record).is_some()
 }
 
 fn last_progress(log: &dyn Log, names: &TopicNames) -> Result<Option<Progress>, EngineError> {

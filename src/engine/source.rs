@@ -52,6 +52,7 @@ use super::input::{InputTopic, PositionReport, Share};
 use super::lifecycle::Lifecycle;
 use super::meters::InputMeters;
 use super::pace::{Pace, epoch_of_clock, next_epoch};
+use super::progress::{LastRead, Reached};
 use super::reading::{Message, READ_AHEAD, Readings, spawn_reader};
 use super::timestamps::Timestamps;
 use crate::dataflow::epoch_of;
@@ -187,7 +188,7 @@ struct Source {
     state_topics: BTreeSet<Arc<str>>,
     /// Table records that were not known at the last commit: they enter with the first live epoch.
     new_tables: Vec<LogRecord>,
-    positions: BTreeMap<TopicPartition, (i64, Option<i64>)>,
+    positions: BTreeMap<TopicPartition, Reached>,
     changed: BTreeSet<TopicPartition>,
     /// Partitions found and not reported yet, with their ends.
     found: BTreeMap<TopicPartition, i64>,
@@ -224,8 +225,11 @@ impl Source {
         }
         let share = &options.share;
         let believed = |max: i64| options.timestamps.believed(max, epoch);
-        let positions =
-            share.raw.iter().map(|(at, next, max)| (at.clone(), (next.unwrap_or(0), max.map(believed)))).collect();
+        let reached = |reached: Option<Reached>| {
+            let reached = reached.unwrap_or_default();
+            Reached { max_timestamp: reached.max_timestamp.map(believed), ..reached }
+        };
+        let positions = share.raw.iter().map(|(at, known)| (at.clone(), reached(*known))).collect();
         Self {
             known_tables: share.tables.iter().cloned().collect(),
             state_topics: share.state.iter().map(|at| at.topic.clone()).collect(),
@@ -333,7 +337,7 @@ impl Source {
                 }
                 Next::Polled(Polled::End { partition, next }) => {
                     if self.known_tables.contains_key(&partition) {
-                        self.advance(&partition, next, None);
+                        self.advance(&partition, Reached { next, ..Reached::default() });
                     }
                     continue;
                 }
@@ -399,7 +403,8 @@ impl Source {
         if ended {
             self.epoch_bytes = 0;
             for (at, greatest) in std::mem::take(&mut self.reread) {
-                self.advance(&at, self.position(&at), greatest);
+                let next = self.position(&at);
+                self.advance(&at, Reached { next, max_timestamp: greatest, last: None });
             }
             self.go_live(outputs);
         } else if self.epoch_bytes > 0 && self.epoch + 1 < restored_epoch {
@@ -448,7 +453,7 @@ impl Source {
                     continue;
                 }
                 Next::Polled(Polled::End { partition, next }) => {
-                    self.advance(&partition, next, None);
+                    self.advance(&partition, Reached { next, ..Reached::default() });
                     continue;
                 }
                 Next::Polled(Polled::Record(record)) => record,
@@ -457,14 +462,16 @@ impl Source {
             debug_assert!(self.position(at) <= record.offset, "{at:?} was read beyond offset {}", record.offset);
             let size = record.size();
             self.epoch_bytes += size + RECORD_OVERHEAD;
+            let next = record.offset + 1;
             if self.known_tables.contains_key(at) {
-                self.advance(at, record.offset + 1, None);
+                self.advance(at, Reached { next, ..Reached::default() });
                 tables.push(record);
                 continue;
             }
             self.meters.read(at, size);
             let timestamp_ms = self.options.timestamps.believed(record.timestamp_ms, self.epoch);
-            let order_ms = self.advance(at, record.offset + 1, Some(timestamp_ms));
+            let last = LastRead { offset: record.offset, timestamp: record.timestamp_ms, bytes: size as u64 };
+            let order_ms = self.advance(at, Reached { next, max_timestamp: Some(timestamp_ms), last: Some(last) });
             records += 1;
             session.give((self.raw_record(LogRecord { timestamp_ms, ..record }, order_ms), self.epoch, 1));
         }
@@ -480,25 +487,24 @@ impl Source {
 
     /// Notes a partition that has appeared: where reading goes on, and what the watermark waits for.
     fn find(&mut self, at: TopicPartition, end: i64) {
-        self.positions.entry(at.clone()).or_insert((0, None));
+        self.positions.entry(at.clone()).or_default();
         self.changed.insert(at.clone());
         self.found.insert(at, end);
     }
 
     /// Where reading of `at` goes on.
     fn position(&self, at: &TopicPartition) -> i64 {
-        self.positions.get(at).map_or(0, |(next, _)| *next)
+        self.positions.get(at).map_or(0, |reached| reached.next)
     }
 
     /// Notes how far `at` has been read; returns its greatest timestamp so far.
-    fn advance(&mut self, at: &TopicPartition, next: i64, timestamp: Option<i64>) -> i64 {
-        let entry = match self.positions.get_mut(at) {
-            Some(entry) => entry,
-            None => self.positions.entry(at.clone()).or_insert((0, None)),
+    fn advance(&mut self, at: &TopicPartition, to: Reached) -> i64 {
+        let reached = match self.positions.get_mut(at) {
+            Some(reached) => reached,
+            None => self.positions.entry(at.clone()).or_default(),
         };
-        let before = *entry;
-        *entry = (before.0.max(next), before.1.max(timestamp));
-        let (max, changed) = (entry.1.unwrap_or(0), *entry != before);
+        let changed = reached.advance(to);
+        let max = reached.max_timestamp.unwrap_or(0);
         if changed && !self.changed.contains(at) {
             self.changed.insert(at.clone());
         }
@@ -560,13 +566,12 @@ impl Source {
         let mut positions = outputs.positions.activate();
         let mut session = positions.session(&self.capabilities[3]);
         for at in std::mem::take(&mut self.changed) {
-            let Some((next, max_timestamp)) = self.positions.get(&at) else { continue };
+            let Some(reached) = self.positions.get(&at).copied() else { continue };
             session.give(PositionReport {
                 found_with_end: self.found.remove(&at),
                 topic: at.topic,
                 partition: at.partition,
-                next: *next,
-                max_timestamp: *max_timestamp,
+                reached,
             });
         }
     }

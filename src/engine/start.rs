@@ -15,7 +15,7 @@ use super::lifecycle::Lifecycle;
 use super::members::Members;
 use super::options::EngineOptions;
 use super::orders::Orders;
-use super::progress::{Positions, Progress};
+use super::progress::Positions;
 use super::recovery::{self, Access, Plan, partitions};
 use super::running::{Engine, RecoverySummary, Started};
 use super::seal::Sealed;
@@ -135,7 +135,8 @@ impl Run {
         find_foreign_tables(&*self.log, &self.options)?;
         let goals = input_ends(&*self.log, &self.options)?;
         let recovery = RecoverySummary::of(&plan, begun);
-        let backlog = backlog(&*self.log, &self.options, plan.progress.as_ref())?;
+        let positions = plan.positions();
+        let backlog = backlog(&*self.log, &self.options, &positions)?;
         let workers = self.options.all_workers();
         let orders = Orders::of(&*self.log, &self.options, &plan, &goals, workers)?;
         let held = (plan.recovery == Recovery::Compare).then(|| Arc::new(plan.held));
@@ -148,6 +149,7 @@ impl Run {
             members: Members::new(Arc::clone(&self.options.names), Arc::clone(&self.options.member_spec)),
             fingerprints: self.fingerprints,
             progress: plan.progress,
+            positions,
             held: held.clone(),
             rebuilding: orders.rebuilding,
             correction_batch: self.options.correction_batch,
@@ -243,8 +245,7 @@ fn input_ends(log: &dyn Log, options: &EngineOptions) -> Result<Vec<(TopicPartit
     Ok(ends)
 }
 
-fn backlog(log: &dyn Log, options: &EngineOptions, progress: Option<&Progress>) -> Result<u64, EngineError> {
-    let known = progress.map(|progress| Positions::from(&*progress.positions)).unwrap_or_default();
+fn backlog(log: &dyn Log, options: &EngineOptions, known: &Positions) -> Result<u64, EngineError> {
     let mut backlog = 0;
     for topic in options.inputs.keys() {
         for (partition, ends) in (0..).zip(log.watermarks(topic)?.unwrap_or_default()) {

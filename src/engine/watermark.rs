@@ -49,12 +49,12 @@ impl Watermark {
     pub fn observe(&mut self, report: &PositionReport, now: Epoch) {
         let key = (report.topic.clone(), report.partition);
         if let Some(end) = report.found_with_end {
-            self.find(&key, report.next, end, now);
+            self.find(&key, report.reached.next, end, now);
         }
-        if self.behind.get(&key).is_some_and(|end| report.next >= *end) {
+        if self.behind.get(&key).is_some_and(|end| report.reached.next >= *end) {
             self.behind.remove(&key);
         }
-        let Some(max_timestamp) = report.max_timestamp else { return };
+        let Some(max_timestamp) = report.reached.max_timestamp else { return };
         let seen = self.partitions.entry(key).or_insert(Seen { max_timestamp, at: now });
         if max_timestamp > seen.max_timestamp {
             *seen = Seen { max_timestamp, at: now };
@@ -138,15 +138,20 @@ pub fn watermark<'s>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::progress::Reached;
 
     fn report(partition: i32, max_timestamp: i64) -> PositionReport {
         PositionReport {
             topic: "t".into(),
             partition,
-            next: 1,
-            max_timestamp: Some(max_timestamp),
+            reached: Reached { next: 1, max_timestamp: Some(max_timestamp), last: None },
             found_with_end: None,
         }
+    }
+
+    /// That `partition` has been read up to `next`, and what its timestamps came to.
+    fn reached(partition: i32, next: i64, max_timestamp: Option<i64>) -> PositionReport {
+        PositionReport { reached: Reached { next, max_timestamp, last: None }, ..report(partition, 0) }
     }
 
     #[test]
@@ -168,11 +173,11 @@ mod tests {
         watermark.observe(&report(0, 900), 10_000);
         watermark.observe(&report(1, 100), 10_000);
         assert_eq!(watermark.advance(10_000), None);
-        watermark.observe(&PositionReport { max_timestamp: None, ..report(2, 0) }, 10_000);
+        watermark.observe(&reached(2, 1, None), 10_000);
         assert_eq!(watermark.advance(10_000), Some(100));
         watermark.observe(&report(0, 950), 20_000);
         assert_eq!(watermark.advance(20_000), None, "partition 1 is not idle: it has not been read to its end");
-        watermark.observe(&PositionReport { next: 2, ..report(1, 200) }, 20_000);
+        watermark.observe(&reached(1, 2, Some(200)), 20_000);
         assert_eq!(watermark.advance(20_000), Some(200));
         watermark.observe(&report(0, 990), 21_500);
         assert_eq!(watermark.advance(21_500), Some(990));
@@ -183,7 +188,7 @@ mod tests {
         let mut watermark = Watermark::new(None, 1_000, Behind::new());
         watermark.observe(&report(0, 900), 10_000);
         assert_eq!(watermark.advance(10_000), Some(900));
-        let found = PositionReport { next: 0, max_timestamp: None, found_with_end: Some(2), ..report(1, 0) };
+        let found = PositionReport { found_with_end: Some(2), ..reached(1, 0, None) };
         watermark.observe(&found, 10_000);
         watermark.observe(&report(0, 950), 10_000);
         assert_eq!(watermark.advance(10_000), None, "nothing of the new partition has been read");
@@ -191,7 +196,7 @@ mod tests {
         assert_eq!(watermark.advance(10_000), Some(910));
         watermark.observe(&report(0, 990), 20_000);
         assert_eq!(watermark.advance(20_000), None, "it has more than was read");
-        watermark.observe(&PositionReport { next: 2, ..report(1, 980) }, 20_000);
+        watermark.observe(&reached(1, 2, Some(980)), 20_000);
         assert_eq!(watermark.advance(20_000), Some(980));
     }
 
@@ -200,7 +205,7 @@ mod tests {
         let mut watermark = Watermark::new(None, 1_000, Behind::new());
         watermark.observe(&report(0, 900), 10_000);
         assert_eq!(watermark.advance(10_000), Some(900));
-        let found = PositionReport { next: 0, max_timestamp: None, found_with_end: Some(0), ..report(1, 0) };
+        let found = PositionReport { found_with_end: Some(0), ..reached(1, 0, None) };
         watermark.observe(&found, 20_000);
         watermark.observe(&report(0, 990), 20_000);
         assert_eq!(watermark.advance(20_000), None, "its first record may be older");

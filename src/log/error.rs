@@ -140,7 +140,9 @@ impl Fault for LogError {
             Self::Lost { .. } | Self::Stranded { .. } => "start again to go on from the last commit",
             Self::UnknownTopic { .. } => "`headwater topics` lists what is there; is the prefix right?",
             Self::OffsetGone { .. } => {
-                "raise the topic's retention; for a raw topic, `--rebuild` goes on from what is left"
+                "raise the topic's retention; for a raw topic, start once with --skip-gaps, which keeps everything \
+                 and goes on with the first record left, or with --rebuild, which computes everything anew from \
+                 what is left"
             }
             Self::TooLarge { .. } => "raise the topic's size limit, or the limits under [limits]",
             Self::Config { .. } => "see the [log] section of the configuration",

@@ -28,7 +28,7 @@ pub mod memory;
 mod read;
 
 pub use error::LogError;
-pub use read::read_to_end;
+pub use read::{read_last, read_to_end};
 
 /// Longest name of a topic, as Kafka has it.
 pub const LONGEST_TOPIC: usize = 249;

@@ -172,7 +172,7 @@ mod tests {
 
     fn messages() -> Vec<Message> {
         let orders = r#"{"restored_epoch":7,"recovery":"Compare","rebuilding":true,"cut":false,"watermark":-1,"behind":[[{"topic":"t","partition":1},9]],
-            "shares":[{"state":[],"tables":[[{"topic":"p","partition":0},3]],"raw":[[{"topic":"t","partition":1},null,5]]}],
+            "shares":[{"state":[],"tables":[[{"topic":"p","partition":0},3]],"raw":[[{"topic":"t","partition":1},{"next":4,"max_timestamp":5,"last":null}]]}],
             "dealt":{"t":2}}"#;
         let agreement = Agreement::from([("workers".to_owned(), "2".to_owned())]);
         let totals = Totals { records: 1, dead_letters: 2, gauges: vec![-3, 4] };

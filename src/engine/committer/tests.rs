@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::engine::input::PositionReport;
 use crate::engine::progress::Position;
+use crate::engine::progress::Reached;
 use crate::log::memory::MemoryLog;
 use crate::log::{Cleanup, TopicSpec};
 use crate::schema::{RowTopic, Schema, Spec, json_codec};
@@ -54,7 +55,7 @@ impl Bench {
         catalog.topics().for_each(|(_, topic)| log.create(&topic.name, 1));
         let names = Arc::new(TopicNames::new("", &catalog));
         let held = held.map(|keys| Arc::new(keys.iter().map(|key| row(rows, key, 0)).collect::<HeldRows>()));
-        let position = Position { topic: "raw".to_owned(), partition: 0, next: 10, max_timestamp: Some(5) };
+        let position = Position { topic: "raw".to_owned(), partition: 0, next: 10, max_timestamp: Some(5), last: None };
         let options = CommitterOptions {
             name: "t".to_owned(),
             log: Arc::new(log),
@@ -64,7 +65,7 @@ impl Bench {
             progress: Some(Progress {
                 format: FORMAT,
                 epoch: RESTORED,
-                positions: vec![position],
+                positions: vec![position.clone()],
                 watermark: Some(5),
                 results: 1,
                 extraction: 0,
@@ -72,6 +73,7 @@ impl Bench {
                 rebuilding: None,
                 agreed: None,
             }),
+            positions: Positions::from(&[position][..]),
             held,
             rebuilding: false,
             correction_batch: 1,
@@ -103,14 +105,13 @@ impl Bench {
         let position = PositionReport {
             topic: "raw".into(),
             partition: 0,
-            next: epoch as i64,
-            max_timestamp: Some(epoch as i64),
+            reached: Reached { next: epoch as i64, max_timestamp: Some(epoch as i64), last: None },
             found_with_end: None,
         };
         Sealed {
             frontier: Some(epoch + 1),
             records: vec![row(self.rows, &format!("row of {epoch}"), epoch)],
-            positions: vec![position],
+            positions: vec![position.clone()],
             watermark: Some(epoch as i64),
             epoch,
             first: Some(epoch),

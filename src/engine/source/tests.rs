@@ -77,7 +77,7 @@ fn options(rebuilding: bool) -> SourceOptions {
         share: Share {
             state: vec![at("state")],
             tables: vec![(at("table"), 3)],
-            raw: vec![(at("raw"), Some(2), Some(1_001))],
+            raw: vec![(at("raw"), Some(Reached { next: 2, max_timestamp: Some(1_001), last: None }))],
         },
         inputs: Arc::new(BTreeMap::from([("raw".into(), InputTopic { source: None, content_type: None })])),
         restored_epoch: RESTORED,
@@ -125,7 +125,7 @@ impl Bench {
     /// Runs until `raw` raw records were given and their positions told; stops in order.
     fn run_to(log: &MemoryLog, options: SourceOptions, raw: usize) -> Seen {
         let (mut bench, mut seen) = (Self::new(log, options), Seen::default());
-        let told = |seen: &Seen| seen.positions.iter().any(|(_, one)| &*one.topic == "raw" && one.next == 5);
+        let told = |seen: &Seen| seen.positions.iter().any(|(_, one)| &*one.topic == "raw" && one.reached.next == 5);
         bench.run(&mut seen, |seen| seen.raw.len() >= raw && seen.tables.len() >= 5 && told(seen));
         bench.lifecycle.stop();
         while bench.worker.has_dataflows() {
@@ -177,13 +177,16 @@ fn positions_cover_what_was_given() {
         bench.run(&mut seen, |seen| seen.raw.len() as i64 == n - 2);
         log.put(record("raw", n)).unwrap();
     }
-    let last = |seen: &Seen| seen.positions.iter().any(|(_, one)| &*one.topic == "raw" && one.next == 9);
+    let last = |seen: &Seen| seen.positions.iter().any(|(_, one)| &*one.topic == "raw" && one.reached.next == 9);
     bench.run(&mut seen, last);
     let raw: Vec<_> = seen.positions.iter().filter(|(_, one)| &*one.topic == "raw").collect();
-    assert!(raw.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1.next < pair[1].1.next), "{raw:?}");
+    assert!(
+        raw.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1.reached.next < pair[1].1.reached.next),
+        "{raw:?}"
+    );
     for (epoch, report) in raw {
-        assert_eq!(offsets(&seen.raw, |at| at <= *epoch).last(), Some(&(report.next - 1)), "at {epoch}");
-        assert_eq!(report.max_timestamp, Some(1_000 + report.next - 1));
+        assert_eq!(offsets(&seen.raw, |at| at <= *epoch).last(), Some(&(report.reached.next - 1)), "at {epoch}");
+        assert_eq!(report.reached.max_timestamp, Some(1_000 + report.reached.next - 1));
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use headwater::dataflow::EPOCH;
 use headwater::engine::correction::Report;
 use headwater::engine::{Engine, EngineError, EngineOptions, Preview, preview, start};
 use headwater::error::Fault;
@@ -159,6 +160,7 @@ pub fn bury(harness: &Harness, topic: &str, share: usize) {
     append(harness, topic, keys.into_iter().step_by(share).map(|key| (key, None)));
 }
 
+/// Appends records as the engine would, with an epoch.
 pub fn append(harness: &Harness, topic: &str, records: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>) {
     let mut producer = harness.log.producer().unwrap();
     for (key, value) in records {
@@ -168,7 +170,7 @@ pub fn append(harness: &Harness, topic: &str, records: impl IntoIterator<Item = 
                 topic,
                 key: Some(key.into()),
                 value: value.map(Into::into),
-                headers: Vec::new(),
+                headers: vec![(EPOCH.to_owned(), b"0".to_vec())],
                 timestamp_ms: None,
             })
             .unwrap();
