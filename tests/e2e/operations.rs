@@ -116,12 +116,15 @@ impl Drop for Workplace {
 struct Running {
     process: Child,
     address: String,
+    /// The file of what it says.
+    errors: PathBuf,
 }
 
 impl Running {
     fn start(workplace: &Workplace) -> Self {
         let mut command = workplace.command("discovery", &["--workers", "2"]);
-        let log = fs::File::create(workplace.folder.path().join("stderr")).unwrap();
+        let errors = workplace.folder.path().join("stderr");
+        let log = fs::File::create(&errors).unwrap();
         let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         let address = loop {
@@ -132,7 +135,7 @@ impl Running {
             }
         };
         std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
-        Self { process, address }
+        Self { process, address, errors }
     }
 
     fn metrics(&self) -> Metrics {
@@ -151,7 +154,10 @@ impl Running {
             if is_so(&metrics) {
                 return metrics;
             }
-            assert!(Instant::now() < deadline, "not reached: {what}; {:?}", metrics.sums);
+            if Instant::now() >= deadline {
+                let said = fs::read_to_string(&self.errors).unwrap_or_default();
+                panic!("not reached: {what}; it said:\n{said}\n{:?}", metrics.sums);
+            }
             std::thread::sleep(Duration::from_millis(100));
         }
     }

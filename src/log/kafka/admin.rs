@@ -14,7 +14,7 @@ use rdkafka::admin::{
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::context::Watch;
-use super::{Cluster, REQUEST_TIMEOUT};
+use super::{Cluster, REQUEST_TIMEOUT, end_elsewhere};
 use crate::log::{Cleanup, LogError, TopicSpec};
 
 /// What a batch of one record adds to the record's own bytes, at most, for a few headers.
@@ -23,6 +23,9 @@ const BATCH_OVERHEAD: usize = 1024;
 /// Kafka's own default of `max.message.bytes`. Producers batch small records up to about this
 /// size, and the limit holds for whole batches, so that a topic's limit is never set below it.
 const LEAST_MAX_MESSAGE_BYTES: usize = 1_048_588;
+
+/// How long an administrative request may take in all: a connection, and the request itself.
+const ADMIN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long new topics may take until every partition has a leader.
 const CREATION_PATIENCE: Duration = Duration::from_secs(30);
@@ -35,16 +38,23 @@ impl Wake for Unpark {
     }
 }
 
-/// Runs a future of the admin client, which bounds its own time, on this thread.
-fn wait<F: Future>(future: F) -> F::Output {
+/// Runs a future of the admin client on this thread. It is to bound its own time; should it not, nobody waits
+/// for it for ever.
+fn wait<F: Future>(cluster: &Cluster, future: F) -> Result<F::Output, LogError> {
+    let deadline = Instant::now() + ADMIN_PATIENCE;
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Ok(output);
         }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let reason = format!("no answer to an administrative request within {} s", ADMIN_PATIENCE.as_secs());
+            return Err(LogError::Unreachable { at: cluster.at(), reason });
+        }
+        thread::park_timeout(left);
     }
 }
 
@@ -104,8 +114,10 @@ fn create(cluster: &Cluster, missing: &[&TopicSpec]) -> Result<(), LogError> {
             settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
         })
         .collect();
-    let results = wait(client(cluster)?.create_topics(&topics, &options()))
-        .map_err(|e| cluster.request_error("creating topics", &e, None))?;
+    let client = client(cluster)?;
+    let results = wait(cluster, client.create_topics(&topics, &options()));
+    end_elsewhere(client);
+    let results = results?.map_err(|e| cluster.request_error("creating topics", &e, None))?;
     for result in results {
         match result {
             Ok(name) => tracing::info!(topic = name, "topic created"),
@@ -147,8 +159,10 @@ pub(super) fn delete(cluster: &Cluster, topics: &[&str]) -> Result<(), LogError>
     if topics.is_empty() {
         return Ok(());
     }
-    let results = wait(client(cluster)?.delete_topics(topics, &options()))
-        .map_err(|e| cluster.request_error("deleting topics", &e, None))?;
+    let client = client(cluster)?;
+    let results = wait(cluster, client.delete_topics(topics, &options()));
+    end_elsewhere(client);
+    let results = results?.map_err(|e| cluster.request_error("deleting topics", &e, None))?;
     for result in results {
         match result {
             Ok(name) => tracing::info!(topic = name, "topic deleted"),
@@ -168,8 +182,10 @@ pub(super) fn setting(cluster: &Cluster, topics: &[&str], name: &str) -> Result<
         return Ok(BTreeMap::new());
     }
     let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
-    let described = wait(client(cluster)?.describe_configs(&resources, &options()))
-        .map_err(|e| cluster.request_error("asking for the topics' settings", &e, None))?;
+    let client = client(cluster)?;
+    let described = wait(cluster, client.describe_configs(&resources, &options()));
+    end_elsewhere(client);
+    let described = described?.map_err(|e| cluster.request_error("asking for the topics' settings", &e, None))?;
     let mut found = BTreeMap::new();
     for resource in described.into_iter().flatten() {
         let value = resource.get(name).and_then(|entry| entry.value.clone());

@@ -125,9 +125,8 @@ impl Cluster {
         if Arc::ptr_eq(&asking, former) {
             std::mem::swap(&mut *asking, &mut other);
         }
-        // A client takes a while to end: not while others wait.
         drop(asking);
-        drop(other);
+        end_elsewhere(other);
     }
 
     /// Turns the failure of a question into an error of the log; `topic` is what it was about.
@@ -192,7 +191,9 @@ impl Cluster {
     fn is_well(&self, topic: Option<&str>) -> bool {
         let watch = Watch::of_trouble(Instant::now(), None);
         let Ok(client) = create::<_, BaseConsumer<Watch>>(&self.config.asking(), watch) else { return false };
-        let Ok(metadata) = ask(&client, topic, PROBE_TIMEOUT) else { return false };
+        let answer = ask(&client, topic, PROBE_TIMEOUT);
+        end_elsewhere(client);
+        let Ok(metadata) = answer else { return false };
         metadata.topics().iter().all(|t| t.error().is_none() && t.partitions().iter().all(|p| p.leader() >= 0))
     }
 
@@ -232,6 +233,13 @@ fn serve(client: &BaseConsumer<Watch>) {
     for _ in 0..32 {
         let _ = client.poll(Duration::ZERO);
     }
+}
+
+/// Ends a client on a thread of its own. librdkafka waits for the connections of a client that ends: for
+/// long where a broker does not answer, and nobody else is to wait with it.
+fn end_elsewhere<C: Send + 'static>(client: C) {
+    // Without a thread it ends here.
+    let _ = std::thread::Builder::new().name("former client".to_owned()).spawn(move || drop(client));
 }
 
 /// Asks for metadata, and gives up before the timeout once no broker can be connected to.
@@ -355,9 +363,12 @@ impl Log for KafkaLog {
         // A client of its own: connections that others hold would hide that new ones fail.
         let client: BaseConsumer<Watch> =
             create(&self.cluster.config.asking(), Watch::default()).map_err(|e| self.cluster.config_error(&e))?;
-        let Err(error) = ask(&client, None, timeout) else { return Ok(()) };
+        let answer = ask(&client, None, timeout);
+        let said = client.context().reason();
+        end_elsewhere(client);
+        let Err(error) = answer else { return Ok(()) };
         let code = || error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
-        Err(LogError::Unreachable { at: self.describe(), reason: client.context().reason().unwrap_or_else(code) })
+        Err(LogError::Unreachable { at: self.describe(), reason: said.unwrap_or_else(code) })
     }
 
     fn ensure_topics(&self, specs: &[TopicSpec]) -> Result<(), LogError> {

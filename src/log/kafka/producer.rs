@@ -9,7 +9,7 @@ use rdkafka::producer::{Producer as _, PurgeConfig};
 use super::context::{Deliveries, Returned, Undelivered, is_purge};
 use super::vigil::Vigil;
 use super::writer::{FLUSH_PATIENCE, SERVE_EVERY, Sink};
-use super::{Cluster, is_unknown_topic};
+use super::{Cluster, end_elsewhere, is_unknown_topic};
 use crate::error::{Backoff, Failure, Fatal, Fault, Transient};
 use crate::log::{Headers, LogError, NewRecord, Producer};
 
@@ -142,7 +142,7 @@ impl KafkaProducer {
             return Err(self.sink.unreachable("records are still waiting to be delivered"));
         }
         let left = self.sink.context().take_returned();
-        self.sink = other;
+        end_elsewhere(std::mem::replace(&mut self.sink, other));
         self.watched = Watched { topic: self.watched.topic.take(), ..Watched::new() };
         let judged = self.judge(&left, deadline);
         // One that is refused does not take the others with it.

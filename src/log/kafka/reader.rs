@@ -16,7 +16,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::context::{Watch, lock};
 use super::vigil::Vigil;
-use super::{Cluster, REQUEST_TIMEOUT, create, is_transient, is_unknown_topic};
+use super::{Cluster, REQUEST_TIMEOUT, create, end_elsewhere, is_transient, is_unknown_topic};
 use crate::log::{Headers, LogError, LogRecord, Polled, Reader, Start, TopicPartition, outside};
 
 /// At most this much of one partition before the next one has its turn.
@@ -151,7 +151,8 @@ impl KafkaReader {
         for (new, old) in other.assigned.iter_mut().zip(&self.assigned) {
             new.reported = old.reported;
         }
-        *self = Self { turn: self.turn, ..other };
+        other.turn = self.turn;
+        end_elsewhere(std::mem::replace(self, other));
         Ok(())
     }
 
