@@ -1,6 +1,4 @@
 //! The binaries as a user runs them: a feed in, views and topics out, signals, exit codes, messages.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-#![cfg(unix)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,10 +12,7 @@ use discovery::generate::{Shape, source_config_toml};
 use serde_json::Value;
 use tempfile::TempDir;
 
-#[allow(dead_code, reason = "shared with other tests")]
-mod support;
-
-use support::{Place, delete_topics, service, unique_name};
+use crate::support::{Place, delete_topics, service, unique_name};
 
 /// A folder with a configuration, `topology.toml`, for a topology of its own.
 struct Workplace {

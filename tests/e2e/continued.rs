@@ -2,7 +2,6 @@
 //!
 //! Its operators see more than those of 0.1 did: coordinates of more cities, and no source for a status or a place
 //! online that nobody has stated. So a first start corrects such events, and nothing else.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -15,7 +15,6 @@
 //! Every case runs on the driver, on one worker and on two, in milliseconds; there it is also restarted
 //! and rebuilt, which must change nothing. And every case runs through the engine on the embedded log, with
 //! the same outcome.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,15 +30,8 @@ use headwater::driver::{Driver, Record};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-#[allow(dead_code, reason = "shared with other tests")]
-mod support;
-
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "subjects/discovery/mod.rs"]
-mod subject;
-
-use subject::{Harness, Results};
-use support::{Input, Place, header, tests_folder};
+use crate::subject::{Harness, Results};
+use crate::support::{Input, Place, header, tests_folder};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

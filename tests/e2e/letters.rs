@@ -1,5 +1,4 @@
 //! Dead letters: listed, shown and replayed, each once and with the bytes as they were.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,16 +11,9 @@ use headwater::tools::dead_letters::{
 };
 use serde_json::{Value, json};
 
-#[allow(dead_code, reason = "shared with other tests")]
-mod support;
-
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "subjects/discovery/mod.rs"]
-mod subject;
-
+use crate::subject::Harness;
+use crate::support::{Place, header, tests_folder};
 use discovery::tools::Examiner;
-use subject::Harness;
-use support::{Place, header, tests_folder};
 
 /// Where records without a content type of their own cannot be read.
 fn harness(place: Place) -> Harness {

@@ -1,6 +1,4 @@
 //! What operators rely on: metrics that are documented and there, and stalls that pass by themselves.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-#![cfg(target_os = "linux")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,10 +14,7 @@ use discovery::generate::{Shape, source_config_toml};
 use serde_json::Value;
 use tempfile::TempDir;
 
-#[allow(dead_code, reason = "shared with other tests")]
-mod support;
-
-use support::{delete_topics, service, tests_folder, unique_name};
+use crate::support::{delete_topics, service, tests_folder, unique_name};
 
 const PATIENCE: Duration = Duration::from_secs(180);
 

@@ -1,5 +1,4 @@
 //! What people do while a topology runs, with the binaries: decide, and replay dead letters.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,10 +10,7 @@ use discovery::generate::{Shape, source_config_toml};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-#[allow(dead_code, reason = "shared with other tests")]
-mod support;
-
-use support::{Place, delete_topics, unique_name};
+use crate::support::{Place, delete_topics, unique_name};
 
 /// A folder with a configuration, and the topics that it names.
 struct Workplace {

@@ -1,7 +1,6 @@
 //! The whole pipeline on a generated feed: the same results on either log, on any number of
 //! workers, in one go or with restarts; the counts are those of a naive recount, and the events
 //! are those that the generator meant.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,16 +8,9 @@ use headwater_operators::Listing;
 use headwater_operators::raw::{Origin, RawRecord};
 use headwater_operators::sanitize::sanitize;
 
-#[allow(dead_code, reason = "shared with other tests")]
-mod support;
-
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "subjects/discovery/mod.rs"]
-mod subject;
-
-use subject::feed::{Counts, FEED, REFERENCE, assert_same, harness, in_portions, metrics, settled};
-use support::Place;
-use support::subject::Name;
+use crate::subject::feed::{Counts, FEED, REFERENCE, assert_same, harness, in_portions, metrics, settled};
+use crate::support::Place;
+use crate::support::subject::Name;
 
 #[test]
 fn two_workers_give_the_same() {
@@ -131,7 +123,8 @@ fn recount() -> Recount {
 #[test]
 fn counts_and_live_listings_are_those_of_a_naive_recount() {
     let recount = recount();
-    let live: BTreeSet<Name> = REFERENCE.listings.values().map(|state| subject::name(&state["listing"])).collect();
+    let live: BTreeSet<Name> =
+        REFERENCE.listings.values().map(|state| crate::subject::name(&state["listing"])).collect();
     assert_eq!(recount.live.keys().cloned().collect::<BTreeSet<_>>(), live);
     assert_eq!(settled(recount.counts.clone()), metrics(&REFERENCE));
     let all: [u64; 6] = recount.counts.values().fold([0; 6], |mut sum, one| {

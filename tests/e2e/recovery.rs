@@ -1,6 +1,5 @@
 //! Recovery that heals, for discovery: the suite of any topology, changed configuration, links, and the state of
 //! the former format.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,22 +14,12 @@ use headwater::log::NewRecord;
 use headwater_operators::listing::Ratio;
 use serde_json::{Value, json};
 
-#[allow(dead_code, reason = "shared with other tests")]
-mod support;
-
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "subjects/discovery/mod.rs"]
-mod subject;
-
-#[path = "suites/recovery.rs"]
-mod recovery;
-
-use recovery::{
+use crate::subject::{Harness, Results};
+use crate::suites::recovery::{
     Damage, FEED, Outcome, REBUILD, UNASKED, Way, assert_same, bury, empty, ends, fed, forget_raw_records, key, mended,
     plan, refused, run, started,
 };
-use subject::{Harness, Results};
-use support::{Place, tests_folder};
+use crate::support::{Place, tests_folder};
 
 /// The tables whose rows follow from the state, by topic.
 fn tables(results: &Results) -> BTreeMap<&'static str, &BTreeMap<String, Value>> {

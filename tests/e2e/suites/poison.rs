@@ -5,7 +5,7 @@
 //! the end, have stayed within a bound of memory, and find itself again after a restart.
 //!
 //! `POISON_RECORDS` asks for another number of records. The counts by kind are printed:
-//! `cargo test -p topologies --test poison -- --nocapture`.
+//! `cargo test -p discovery --test e2e poison -- --nocapture`.
 //!
 //! The suite runs over any topology with a poison stream, see [`Poisoned`].
 

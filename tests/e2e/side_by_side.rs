@@ -1,7 +1,5 @@
 //! Discovery and registrations on one log and one database: counts follow when people merge events, and when they
 //! take that back. With Kafka and Postgres where `KAFKA_BROKERS` and `DATABASE_URL` name them.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-#![cfg(unix)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,11 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "../../../tests/e2e/support/mod.rs"]
-mod support;
-
-use support::{Place, delete_topics, service, unique_name};
+use crate::support::{Place, delete_topics, service, unique_name};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
