@@ -11,7 +11,7 @@ use timely::scheduling::SyncActivator;
 
 use super::EngineError;
 use super::correction::Report;
-use super::meters::Stages;
+use super::meters::{SourceLabels, Stages};
 use crate::log::TopicPartition;
 use crate::schema::{Catalog, Gauges};
 
@@ -41,6 +41,8 @@ pub struct Lifecycle {
     pub gauges: Gauges,
     /// Time and records by stage.
     pub stages: Arc<Stages>,
+    /// The sources that metrics name.
+    pub sources: Arc<SourceLabels>,
     corrections: Mutex<Option<Report>>,
     /// Counters of this process, for people and metrics.
     pub counters: Counters,
@@ -128,6 +130,7 @@ impl Lifecycle {
             catalog,
             stages: Arc::default(),
             corrections: Mutex::default(),
+            sources: Arc::default(),
             counters: Counters::default(),
         }
     }
