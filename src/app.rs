@@ -24,7 +24,7 @@ struct Arguments<O: Subcommand> {
 /// What a topology's binary can do beside running.
 #[derive(Debug, Subcommand)]
 enum Command<O: Subcommand> {
-    /// Check configuration, log and databases, and list all problems at once
+    /// Check configuration, log, databases and the admin port, and list all problems at once
     #[command(after_help = "\
 Examples:
   headwater check

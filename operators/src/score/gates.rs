@@ -47,6 +47,19 @@ impl Default for Gates {
     }
 }
 
+impl Gates {
+    /// The five gates with their names in the configuration.
+    pub fn all(&self) -> [(&'static str, Gate); 5] {
+        [
+            ("core_completeness", self.core_completeness),
+            ("format_accuracy", self.format_accuracy),
+            ("business_logic", self.business_logic),
+            ("geographic_data", self.geographic_data),
+            ("content_quality", self.content_quality),
+        ]
+    }
+}
+
 /// One gate. The default lets everything pass and counts nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

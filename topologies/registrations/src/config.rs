@@ -83,6 +83,7 @@ impl Section for Settings {
     fn topics(&self) -> Vec<TopicRole> {
         roles(|schema| drop(Registrations::of(self, schema)))
     }
+    const ADMIN: &'static str = "127.0.0.1:8081";
 
     fn validate(&self, _runtime: &Runtime) -> Vec<Invalid> {
         let mut found = Vec::new();
