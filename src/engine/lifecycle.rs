@@ -44,6 +44,7 @@ pub struct Lifecycle {
     /// The sources that metrics name.
     pub sources: Arc<SourceLabels>,
     corrections: Mutex<Option<Report>>,
+    notes: Mutex<Vec<String>>,
     /// Counters of this process, for people and metrics.
     pub counters: Counters,
 }
@@ -129,8 +130,9 @@ impl Lifecycle {
             gauges: Gauges::new(catalog.gauges().len()),
             catalog,
             stages: Arc::default(),
-            corrections: Mutex::default(),
             sources: Arc::default(),
+            corrections: Mutex::default(),
+            notes: Mutex::default(),
             counters: Counters::default(),
         }
     }
@@ -211,6 +213,16 @@ impl Lifecycle {
     /// What was corrected at the start, once that is known; `None` where the outputs were trusted.
     pub fn corrections(&self) -> Option<Report> {
         locked(&self.corrections).clone()
+    }
+
+    /// Keeps a note for people on what was restored.
+    pub(super) fn note(&self, note: String) {
+        locked(&self.notes).push(note);
+    }
+
+    /// Notes for people on what was restored, see [`Flow::note`](crate::dataflow::Flow::note).
+    pub fn notes(&self) -> Vec<String> {
+        locked(&self.notes).clone()
     }
 
     /// Asks for an orderly stop: finish the epoch, commit, end.

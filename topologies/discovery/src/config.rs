@@ -216,7 +216,8 @@ mod tests {
     #[test]
     fn every_topic_is_kept_as_it_is_used() {
         let runtime = Config::default().runtime;
-        let compacted = ["events", "listings", "links", "redirects", "decision-reports", "metrics", "place-requests"];
+        let compacted =
+            ["events", "listings", "links", "redirects", "decision-reports", "metrics", "place-requests", "gates"];
         for topic in compacted.into_iter().chain(["progress", "places", "decisions", "control"]) {
             assert_eq!(runtime.topic_spec(topic).cleanup, Cleanup::Compact, "{topic}");
         }
@@ -235,7 +236,6 @@ mod tests {
         let keys: Vec<String> = config.validate().into_iter().map(|invalid| invalid.key).collect();
         assert_eq!(keys, ["sources.a.trust", "resolve.threshold", "window.size_ms"]);
     }
-}
 
     #[test]
     fn every_number_has_its_range() {
@@ -277,3 +277,4 @@ mod tests {
         let weightless: String = gates.map(|gate| format!("score.{gate}.weight = 0.0\n")).concat();
         assert_eq!(wrong(&weightless), ["score: no gate has a weight: every score would be 0"]);
     }
+}
