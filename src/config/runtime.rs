@@ -297,7 +297,7 @@ impl Runtime {
         self.validate_inputs(&mut found);
         self.validate_engine(&mut found);
         self.validate_admin(&mut found);
-        found.0.extend(self.views.validate().into_iter());
+        found.0.extend(self.views.validate());
         found.0
     }
 

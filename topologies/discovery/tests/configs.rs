@@ -9,6 +9,10 @@ use discovery::config::{Config, Sections};
 use headwater::config::{LogKind, Sources, load};
 use headwater::view::PostgresConfig;
 
+/// Which allocator there is, is for a program to choose: this one does not link where a library has chosen.
+#[global_allocator]
+static ALLOCATOR: std::alloc::System = std::alloc::System;
+
 fn configuration(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config").join(name)
 }
