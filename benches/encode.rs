@@ -7,6 +7,10 @@ use headwater::dataflow::buffer::json;
 use headwater_operators::score::{Gates, ScoredEvent, score};
 use headwater_operators::{Event, EventId};
 
+/// The allocator of the binaries.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn event() -> Option<ScoredEvent> {
     let event: Event = serde_json::from_value(serde_json::json!({
         "id": EventId(1), "title": "Jazz in the Park", "description": "All ages welcome. ".repeat(30),

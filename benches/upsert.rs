@@ -12,6 +12,10 @@ use headwater_operators::{Epoch, Listing, Moment};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::{Input, Probe};
 
+/// The allocator of the binaries.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const LISTINGS: i64 = 10_000;
 
 /// Version `version` of all records; those with the same `text` say the same.

@@ -31,6 +31,10 @@ use headwater::view::{
     BatchConfig, OpenStore, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore, View, ViewOptions,
 };
 
+/// The allocator of the binaries.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SOURCES: u32 = 6;
 const TIMEOUT: Duration = Duration::from_secs(3_600);
 

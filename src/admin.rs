@@ -108,6 +108,14 @@ impl Fault for AdminError {
 pub struct AdminServer;
 
 impl AdminServer {
+    /// Whether `address` can be listened on now. Nothing stays open.
+    ///
+    /// # Errors
+    /// [`AdminError::Listen`] where it cannot.
+    pub fn check(address: SocketAddr) -> Result<(), AdminError> {
+        TcpListener::bind(address).map(drop).map_err(|source| AdminError::Listen { address, source })
+    }
+
     /// Listens on `address` (port 0 takes a free one) and answers until the handle is stopped or
     /// dropped.
     ///

@@ -24,7 +24,7 @@ struct Arguments<O: Subcommand> {
 /// What a topology's binary can do beside running.
 #[derive(Debug, Subcommand)]
 enum Command<O: Subcommand> {
-    /// Check configuration, log and databases, and list all problems at once
+    /// Check configuration, log, databases and the admin port, and list all problems at once
     #[command(after_help = "\
 Examples:
   headwater check
@@ -42,21 +42,26 @@ Exit codes: 0 all is well, 2 something to mend in the configuration, 3 something
 pub fn command<T: Topology>() -> clap::Command {
     let command = Arguments::<T::Tools>::command().name(T::Config::NAME).about(T::ABOUT).after_help(T::HELP);
     let names: Vec<String> = command.get_subcommands().map(|tool| tool.get_name().to_owned()).collect();
-    call(command, T::Config::NAME, &names)
+    let binary = T::Config::NAME;
+    let tools = names.iter().map(|name| (format!("headwater {name}"), format!("{binary} {name}")));
+    let own = [
+        ("raw.events".to_owned(), T::Config::INPUT.to_owned()),
+        ("consume events".to_owned(), format!("consume {}", T::SHOWCASE.topic)),
+        ("config/discovery.toml".to_owned(), format!("config/{binary}.toml")),
+    ];
+    call(command, &tools.chain(own).collect::<Vec<_>>())
 }
 
-/// Help speaks of the tools `names` as those of the binary `headwater`: calls them by the name of
-/// this one.
-fn call(mut command: clap::Command, binary: &str, names: &[String]) -> clap::Command {
+/// Help speaks of the tools as those of the binary `headwater`, and of the topics of discovery: says what
+/// `words` has instead.
+fn call(mut command: clap::Command, words: &[(String, String)]) -> clap::Command {
     if let Some(help) = command.get_after_help() {
-        let help = names.iter().fold(help.to_string(), |help, name| {
-            help.replace(&format!("headwater {name}"), &format!("{binary} {name}"))
-        });
+        let help = words.iter().fold(help.to_string(), |help, (shared, own)| help.replace(shared, own));
         command = command.after_help(help);
     }
     let tools: Vec<String> = command.get_subcommands().map(|tool| tool.get_name().to_owned()).collect();
     for tool in tools {
-        command = command.mut_subcommand(tool, |tool| call(tool, binary, names));
+        command = command.mut_subcommand(tool, |tool| call(tool, words));
     }
     command
 }
@@ -188,5 +193,8 @@ mod tests {
         assert!(help(&mut command, "sum").ends_with("Examples:\n  counting sum\n  headwater generate\n"));
         let letters = command.find_subcommand_mut("dead-letters").unwrap();
         assert!(help(letters, "replay").contains("\n  counting dead-letters replay --code "));
+        let produce = help(&mut command, "produce");
+        assert!(produce.contains("\n  counting produce raw.visits ") && !produce.contains("events "), "{produce}");
+        assert!(help(&mut command, "consume").contains("\n  counting consume visits --latest"));
     }
 }

@@ -3,6 +3,8 @@
 //! On a terminal one line is kept up to date and a record that is worth it is shown now and then above it;
 //! elsewhere the same lines are printed at a slower pace. With `--json` every line is an object.
 
+mod spotlight;
+
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -15,11 +17,10 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 
 use crate::engine::lifecycle::{Lifecycle, Totals};
-use crate::log::{Log, LogError, LogRecord, Polled, Reader, Start, TopicPartition};
+use crate::log::{Log, LogError, LogRecord};
 use crate::words::grouped;
+use spotlight::Spotlight;
 
-/// How often a record is shown at most.
-const SPOTLIGHT_EVERY: Duration = Duration::from_secs(3);
 /// How often the status is printed where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// Over how long a rate is taken: under load records are read in bursts, with a second or two between.
@@ -134,11 +135,11 @@ impl Console {
     /// A console for the engine behind `lifecycle`.
     ///
     /// # Errors
-    /// When the topic cannot be read.
-    pub fn new(lifecycle: Arc<Lifecycle>, log: &dyn Log, options: ConsoleOptions) -> Result<Self, LogError> {
+    /// When the system gives no thread.
+    pub fn new(lifecycle: Arc<Lifecycle>, log: &Arc<dyn Log>, options: ConsoleOptions) -> Result<Self, LogError> {
         let terminal = std::io::stderr().is_terminal() && !options.json;
         let spotlight = match options.highlight.filter(|_| !options.json) {
-            Some((topic, highlight)) => Some(Spotlight::new(log, &topic, highlight)?),
+            Some((topic, highlight)) => Some(Spotlight::start(Arc::clone(log), topic, highlight)?),
             None => None,
         };
         let now = Instant::now();
@@ -166,7 +167,7 @@ impl Console {
         if let Some(goal) = &self.goal {
             goal.set_position(figures.records);
         }
-        if let Some(event) = self.spotlight.as_mut().and_then(Spotlight::next) {
+        if let Some(event) = self.spotlight.as_ref().and_then(Spotlight::next) {
             self.say(&event);
         }
         match &self.line {
@@ -302,36 +303,6 @@ fn clock(elapsed: Duration) -> String {
     match seconds / 3600 {
         0 => format!("{:02}:{:02}", seconds / 60, seconds % 60),
         hours => format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
-    }
-}
-
-/// Finds records that are worth a look.
-struct Spotlight {
-    reader: Box<dyn Reader>,
-    highlight: Highlight,
-    shown: Option<Instant>,
-    batch: Vec<Polled>,
-}
-
-impl Spotlight {
-    fn new(log: &dyn Log, topic: &str, highlight: Highlight) -> Result<Self, LogError> {
-        let partitions = log.watermarks(topic)?.map_or(0, |partitions| partitions.len());
-        let starts: Vec<_> = (0..partitions).map(|p| (TopicPartition::new(topic, p as i32), Start::End)).collect();
-        Ok(Self { reader: log.reader(&starts)?, highlight, shown: None, batch: Vec::new() })
-    }
-
-    fn next(&mut self) -> Option<String> {
-        self.batch.clear();
-        self.reader.poll(&mut self.batch, 1 << 20, Duration::ZERO).ok()?;
-        if self.shown.is_some_and(|shown| shown.elapsed() < SPOTLIGHT_EVERY) {
-            return None;
-        }
-        let text = self.batch.iter().rev().find_map(|polled| match polled {
-            Polled::Record(record) => (self.highlight)(record),
-            Polled::End { .. } => None,
-        })?;
-        self.shown = Some(Instant::now());
-        Some(text)
     }
 }
 

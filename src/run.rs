@@ -340,7 +340,7 @@ impl<T: Topology> Session<'_, T> {
             config: self.args.config.sources().file,
             command: T::SHOWCASE.command,
         };
-        let mut console = Console::new(Arc::clone(engine.lifecycle()), &**self.log, options)?;
+        let mut console = Console::new(Arc::clone(engine.lifecycle()), self.log, options)?;
         while !engine.settled() {
             self.look_at(engine.lifecycle());
             console.tick();

@@ -188,6 +188,7 @@ fn describe() {
 
 fn describe_input() {
     describe_counter!("headwater_input_records_total", "Raw records read, by partition");
+    describe_counter!("headwater_source_records_total", "Raw records read, by source");
     describe_counter!("headwater_input_bytes_total", Unit::Bytes, "Bytes of raw records read, by partition");
     describe_gauge!("headwater_input_lag_records", "Offsets between what is committed and the end of a partition");
     describe_gauge!("headwater_input_lag_seconds", Unit::Seconds, "Age of the first end not reached");

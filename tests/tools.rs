@@ -453,15 +453,36 @@ fn checked(folder: &Path, text: &str) -> (u8, String) {
 }
 
 #[test]
+fn a_check_tries_the_admin_port() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let path = folder.path().join("log.db");
+    let text = format!("[log.embedded]\npath = '{}'\n[admin]\nlisten = '{address}'", path.display());
+    let (code, shown) = checked(folder.path(), &text);
+    let expected =
+        format!("error: c.toml:4:10: admin.listen: cannot listen on {address} (admin.listen)\n  hint: another process");
+    assert!(code == 2 && shown.contains(&expected), "{code}: {shown}");
+    let (code, shown) = checked(folder.path(), &text.replace(&address.to_string(), ""));
+    assert!(code == 0 && !shown.contains("admin"), "{shown}");
+    drop(taken);
+    let (code, shown) = checked(folder.path(), &text);
+    assert!(code == 0 && shown.contains(&format!("ok: http://{address}: free")), "{shown}");
+}
+
+#[test]
 fn a_check_lists_what_is_right() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log.db");
-    let text = format!("[log.embedded]\npath = '{}'", log.display());
+    let text = format!("[log.embedded]\npath = '{}'\n[admin]\nlisten = '127.0.0.1:0'", log.display());
     let (code, shown) = checked(folder.path(), &text);
     assert_eq!(code, 0, "{shown}");
-    assert_eq!(shown, "ok: c.toml: the configuration is right\nok: embedded://log.db: to be created\n");
+    let expected = "ok: c.toml: the configuration is right\nok: embedded://log.db: to be created\n\
+                    ok: http://127.0.0.1:0: free for the admin server\n";
+    assert_eq!(shown, expected);
     assert!(!log.exists(), "a check makes nothing");
-    let log = toml::from_str(&text.replace("[log.embedded]", "[embedded]")).unwrap();
+    let log = format!("[embedded]\npath = '{}'", log.display());
+    let log = toml::from_str(&log).unwrap();
     open_log(&Runtime { log, ..runtime() }).unwrap();
     let (code, shown) = checked(folder.path(), &text);
     assert_eq!((code, shown.contains("0 topics begin with \"headwater.\"")), (0, true), "{shown}");
@@ -472,7 +493,7 @@ fn a_check_lists_configuration_log_and_database_at_once() {
     let folder = tempfile::tempdir().unwrap();
     // Port 1 of this machine: nobody listens there.
     let text = "workers = 0\nnam = 'x'\n[log]\nkind = 'kafka'\nkafka.brokers = '127.0.0.1:1'\n\
-                [views.postgres]\nurl = 'postgres://me:hunter2@127.0.0.1:1/x'\n";
+                [views.postgres]\nurl = 'postgres://me:hunter2@127.0.0.1:1/x'\n[admin]\nlisten = ''\n";
     let (code, shown) = checked(folder.path(), text);
     assert_eq!(code, 2, "{shown}");
     for line in [

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
+use super::problem::Invalid;
 use super::values::Period;
 use crate::engine::ClusterOptions;
 
@@ -118,8 +119,11 @@ impl ClusterSection {
         if let Some(listen) = self.listen.as_ref().filter(|listen| parts(listen).is_none()) {
             wrong("listen", format!("{listen:?} is not of the form address:port"));
         }
-        if self.silent_after < Period::from_secs(1) {
-            wrong("silent_after", "must be 1 s or more".to_owned());
+        let (second, day) = (Period::from_secs(1), Period::from_days(1));
+        let times = [("wait", self.wait, Period::default()), ("silent_after", self.silent_after, second)];
+        for (key, value, least) in times {
+            let outside = Invalid::outside(key, value, least, day);
+            outside.into_iter().for_each(|invalid| wrong(key, invalid.message));
         }
         problems
     }

@@ -76,11 +76,16 @@ impl<'i> Document<'i> {
     }
 
     /// Gives what a topology has defaults for of its own where nothing was written: its name, the prefix of
-    /// its topics, and the topic of an input that does not say. Nothing leads to where these were written.
-    pub fn complete(&mut self, name: &str, prefix: &str, topic: &str) {
+    /// its topics, the topic of an input that does not say, and the address of its admin server. Nothing leads to
+    /// where these were written.
+    pub fn complete(&mut self, name: &str, prefix: &str, topic: &str, admin: &str) {
         let topic = || text(topic);
         set_missing(&mut self.root, "name", || text(name));
         set_missing(&mut self.root, "prefix", || text(prefix));
+        set_missing(&mut self.root, "admin", || DeValue::Table(DeTable::new()));
+        if let Some(DeValue::Table(section)) = self.root.get_mut("admin").map(Spanned::get_mut) {
+            set_missing(section, "listen", || text(admin));
+        }
         set_missing(&mut self.root, "inputs", || {
             let mut input = DeTable::new();
             set_missing(&mut input, "topic", topic);

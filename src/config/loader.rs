@@ -76,7 +76,7 @@ pub fn attempt<S: Section>(sources: &Sources) -> Attempt<S> {
     }
 
     loader.document.take(INCLUDE);
-    loader.document.complete(S::NAME, S::PREFIX, S::INPUT);
+    loader.document.complete(S::NAME, S::PREFIX, S::INPUT, S::ADMIN);
     let resolved = loader.resolve_references(&sources.environment);
     let places = loader.places();
     let (config, removed) = loader.both(&resolved);

@@ -112,6 +112,19 @@ impl Invalid {
         Self { key: key.into(), message: message.into(), hint: None }
     }
 
+    /// That `value` is not from `least` to `most`; `None` where it is.
+    ///
+    /// ```
+    /// use headwater::config::Invalid;
+    /// assert_eq!(Invalid::outside("seats", 7, 1, 9), None);
+    /// assert_eq!(Invalid::outside("seats", 0, 1, 9).unwrap().message, "must be from 1 to 9, and is 0");
+    /// assert!(Invalid::outside("share", f64::NAN, 0.0, 1.0).is_some());
+    /// ```
+    pub fn outside<T: PartialOrd + fmt::Display>(key: impl Into<String>, value: T, least: T, most: T) -> Option<Self> {
+        let inside = (&least..=&most).contains(&&value);
+        (!inside).then(|| Self::new(key, format!("must be from {least} to {most}, and is {value}")))
+    }
+
     /// Adds what would mend it.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -1,6 +1,7 @@
 //! The runtime's sections of the configuration: those that any topology has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use serde::Deserialize;
@@ -96,7 +97,7 @@ pub struct LogSection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TopicsSection {
-    /// Partitions of every topic but `progress`, which has one. 1 or more.
+    /// Partitions of every topic but `progress`, which has one. 1 to 10,000.
     pub partitions: i32,
     /// How long raw records are kept: as far back as a rebuild can reach.
     pub raw_retention: Lifetime,
@@ -231,11 +232,14 @@ pub struct AdminSection {
 
 impl Default for AdminSection {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8080".to_owned() }
+        Self { listen: Self::LISTEN.to_owned() }
     }
 }
 
 impl AdminSection {
+    /// Default of `listen` where a topology has none of its own.
+    pub const LISTEN: &'static str = "127.0.0.1:8080";
+
     /// The address to listen on; `None` for no admin server, or when it cannot be resolved (which
     /// [`Runtime::validate`] reports).
     pub fn address(&self) -> Option<SocketAddr> {
@@ -253,7 +257,23 @@ impl Findings {
             self.0.push(Invalid::new(key, message));
         }
     }
+
+    fn range<T: PartialOrd + Display>(&mut self, key: &str, value: T, least: T, most: T) {
+        self.0.extend(Invalid::outside(key, value, least, most));
+    }
+
+    /// How long something is kept: not for nothing.
+    fn kept(&mut self, key: &str, lifetime: Lifetime) {
+        if let Lifetime::For(period) = lifetime {
+            self.range(key, period, SECOND, CENTURY);
+        }
+    }
 }
+
+const SECOND: Period = Period::from_secs(1);
+const DAY: Period = Period::from_days(1);
+/// Longer than anybody waits for anything.
+const CENTURY: Period = Period::from_days(36_525);
 
 impl Runtime {
     /// The full name of `topic`: with the prefix, unless it is there already.
@@ -263,7 +283,6 @@ impl Runtime {
 
     /// Everything that is wrong; empty when it can be used.
     pub fn validate(&self) -> Vec<Invalid> {
-        const MOST_WORKERS: usize = 1024;
         let mut found = Findings::default();
         found.unless(!self.name.is_empty(), "name", "is empty");
         found.unless(
@@ -271,13 +290,14 @@ impl Runtime {
             "prefix",
             "may hold letters, digits, `.`, `_` and `-` only, as topic names do",
         );
-        found.unless((1..=MOST_WORKERS).contains(&self.workers), "workers", "must be from 1 to 1024");
+        found.range("workers", self.workers, 1, 1024);
         self.validate_cluster(&mut found);
         self.validate_log(&mut found);
         self.validate_topics(&mut found);
         self.validate_inputs(&mut found);
         self.validate_engine(&mut found);
         self.validate_admin(&mut found);
+        found.0.extend(self.views.validate());
         found.0
     }
 
@@ -292,21 +312,28 @@ impl Runtime {
     fn validate_log(&self, found: &mut Findings) {
         match self.log.kind {
             LogKind::Embedded => {
-                found.unless(!self.log.embedded.path.as_os_str().is_empty(), "log.embedded.path", "is empty");
+                let EmbeddedConfig { path, tombstone_retention_ms } = &self.log.embedded;
+                found.unless(!path.as_os_str().is_empty(), "log.embedded.path", "is empty");
+                found.range("log.embedded.tombstone_retention_ms", *tombstone_retention_ms, 0, CENTURY.as_millis_i64());
             }
             LogKind::Kafka => {
                 found.unless(!self.log.kafka.brokers.trim().is_empty(), "log.kafka.brokers", "is empty");
+                if let Some(replication) = self.log.kafka.replication {
+                    found.range("log.kafka.replication", replication, 1, i32::from(i16::MAX));
+                }
             }
         }
     }
 
     fn validate_topics(&self, found: &mut Findings) {
-        /// Below this, not even small records fit.
-        const LEAST_RECORD: Size = Size::kib(1);
-        let at_least = "must be 1 KiB or more";
-        found.unless(self.topics.partitions >= 1, "topics.partitions", "must be 1 or more");
-        found.unless(self.topics.max_raw_record >= LEAST_RECORD, "topics.max_raw_record", at_least);
-        found.unless(self.topics.max_record >= LEAST_RECORD, "topics.max_record", at_least);
+        /// Below the first, not even small records fit.
+        const RECORD: (Size, Size) = (Size::kib(1), Size::mib(1024));
+        const MOST_PARTITIONS: i32 = 10_000;
+        found.range("topics.partitions", self.topics.partitions, 1, MOST_PARTITIONS);
+        found.range("topics.max_raw_record", self.topics.max_raw_record, RECORD.0, RECORD.1);
+        found.range("topics.max_record", self.topics.max_record, RECORD.0, RECORD.1);
+        found.kept("topics.raw_retention", self.topics.raw_retention);
+        found.kept("topics.dead_letter_retention", self.topics.dead_letter_retention);
         let names: BTreeSet<&str> =
             self.roles.names().chain(self.inputs.iter().map(|input| input.topic.as_str())).collect();
         for (name, only) in &self.topics.only {
@@ -319,9 +346,15 @@ impl Runtime {
                 };
                 found.0.push(Invalid::new(key.clone(), "is no topic of this topology").hint(hint));
             }
-            found.unless(only.partitions.is_none_or(|n| n >= 1), &format!("{key}.partitions"), "must be 1 or more");
-            let large = only.max_record.is_none_or(|size| size >= LEAST_RECORD);
-            found.unless(large, &format!("{key}.max_record"), at_least);
+            if let Some(partitions) = only.partitions {
+                found.range(&format!("{key}.partitions"), partitions, 1, MOST_PARTITIONS);
+            }
+            if let Some(size) = only.max_record {
+                found.range(&format!("{key}.max_record"), size, RECORD.0, RECORD.1);
+            }
+            if let Some(retention) = only.retention {
+                found.kept(&format!("{key}.retention"), retention);
+            }
         }
     }
 
@@ -349,17 +382,17 @@ impl Runtime {
     fn validate_engine(&self, found: &mut Findings) {
         const LONGEST_EPOCH: Period = Period::from_secs(60);
         let engine = &self.engine;
-        let interval = (Period::from_millis(1)..=LONGEST_EPOCH).contains(&engine.epoch_interval);
-        found.unless(interval, "engine.epoch_interval", "must be from 1 ms to 60 s");
-        found.unless(engine.max_epochs_in_flight >= 1, "engine.max_epochs_in_flight", "must be 1 or more");
-        let bytes = engine.max_bytes_in_flight >= Size::kib(64);
-        found.unless(bytes, "engine.max_bytes_in_flight", "must be 64 KiB or more");
-        let look = engine.look_for_partitions >= Period::from_millis(10);
-        found.unless(look, "engine.look_for_partitions", "must be 10 ms or more");
-        found.unless(engine.correction_batch >= 1, "engine.correction_batch", "must be 1 or more");
-        let guard = (0.0..=1.0).contains(&engine.correction_guard);
-        found.unless(guard, "engine.correction_guard", "is a share: from 0 to 1");
-        found.unless(self.dead_letters.max_attempts >= 1, "dead_letters.max_attempts", "must be 1 or more");
+        found.range("engine.epoch_interval", engine.epoch_interval, Period::from_millis(1), LONGEST_EPOCH);
+        found.range("engine.max_epochs_in_flight", engine.max_epochs_in_flight, 1, 10_000);
+        found.range("engine.max_bytes_in_flight", engine.max_bytes_in_flight, Size::kib(64), Size::mib(1 << 20));
+        found.range("engine.idle_partition_after", engine.idle_partition_after, Period::from_millis(0), CENTURY);
+        if let Lifetime::For(lead) = engine.max_timestamp_lead {
+            found.range("engine.max_timestamp_lead", lead, Period::from_millis(0), CENTURY);
+        }
+        found.range("engine.look_for_partitions", engine.look_for_partitions, Period::from_millis(10), DAY);
+        found.range("engine.correction_batch", engine.correction_batch, 1, 1_000_000);
+        found.range("engine.correction_guard", engine.correction_guard, 0.0, 1.0);
+        found.range("dead_letters.max_attempts", self.dead_letters.max_attempts, 1, 1_000_000);
     }
 
     fn validate_admin(&self, found: &mut Findings) {

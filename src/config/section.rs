@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Invalid;
 use super::roles::{TopicRole, TopicRoles};
-use super::runtime::{Input, Runtime};
+use super::runtime::{AdminSection, Input, Runtime};
 
 /// The sections of a topology's own: a struct with a field for each of its top-level keys, with
 /// `#[serde(default, deny_unknown_fields)]`. No key may be one of [`Runtime`]'s, which would be read
@@ -58,6 +58,9 @@ pub trait Section: DeserializeOwned + Default + Debug + Clone + Send + Sync + 's
     /// has no `inputs`, this one is read.
     const INPUT: &'static str;
 
+    /// Default of the key `admin.listen`. Topologies that run on one machine need ports of their own.
+    const ADMIN: &'static str = AdminSection::LISTEN;
+
     /// The topics that the topology uses beside its inputs, without the prefix, and how each is
     /// used: [`roles`](crate::schema::roles) of what the topology declares. Those of the runtime itself
     /// (dead letters, replays, progress) need not be among them.
@@ -97,6 +100,7 @@ impl<S: Section> Default for Config<S> {
             name: S::NAME.to_owned(),
             prefix: S::PREFIX.to_owned(),
             inputs: vec![Input::of(S::INPUT)],
+            admin: AdminSection { listen: S::ADMIN.to_owned() },
             ..Runtime::default()
         };
         Self::new(runtime, S::default())
@@ -197,5 +201,128 @@ mod tests {
         config.runtime.admin.listen = "8080".to_owned();
         let keys: Vec<String> = config.validate().into_iter().map(|invalid| invalid.key).collect();
         assert_eq!(keys, ["prefix", "workers", "inputs", "engine.correction_guard", "admin.listen"]);
+    }
+
+    /// What is wrong with a configuration of `plain`, by the keys that are set in it.
+    fn wrong(toml: &str) -> Vec<String> {
+        let runtime = format!("inputs = [{{ topic = 'raw.events' }}]\nname = 'n'\n{toml}");
+        let runtime: Runtime = toml::from_str(&runtime).unwrap();
+        Config::new(runtime, Plain {})
+            .validate()
+            .into_iter()
+            .map(|one| format!("{}: {}", one.key, one.message))
+            .collect()
+    }
+
+    #[test]
+    fn every_number_has_its_range() {
+        let below_and_above = [
+            ("workers = 0", "workers = 1025", "workers: must be from 1 to 1024, and is "),
+            ("cluster.wait = '0 s'", "cluster.wait = '2 days'", "cluster.wait: must be from 0 s to 1 days, and is "),
+            (
+                "cluster.silent_after = '1 ms'",
+                "cluster.silent_after = '25 h'",
+                "cluster.silent_after: must be from 1 s to 1 days, and is ",
+            ),
+            (
+                "log.embedded.tombstone_retention_ms = -1",
+                "log.embedded.tombstone_retention_ms = 9223372036854775807",
+                "log.embedded.tombstone_retention_ms: must be from 0 to ",
+            ),
+            (
+                "log = { kind = 'kafka', kafka.replication = 0 }",
+                "log = { kind = 'kafka', kafka.replication = 40000 }",
+                "log.kafka.replication: must be from 1 to 32767, and is ",
+            ),
+            (
+                "topics.partitions = 0",
+                "topics.partitions = 10001",
+                "topics.partitions: must be from 1 to 10000, and is ",
+            ),
+            ("topics.max_record = 1", "topics.max_record = '2 GiB'", "topics.max_record: must be from 1 KiB to 1 GiB"),
+            (
+                "topics.max_raw_record = 1",
+                "topics.max_raw_record = '2 GiB'",
+                "topics.max_raw_record: must be from 1 KiB to 1 GiB",
+            ),
+            (
+                "topics.raw_retention = '0 s'",
+                "topics.raw_retention = '99999 days'",
+                "topics.raw_retention: must be from 1 s to 36525 days, and is ",
+            ),
+            (
+                "topics.only.'raw.events'.partitions = 0",
+                "topics.only.'raw.events'.partitions = 10001",
+                "topics.only.\"raw.events\".partitions: must be from 1 to 10000",
+            ),
+            (
+                "engine.epoch_interval = '0 s'",
+                "engine.epoch_interval = '2 min'",
+                "engine.epoch_interval: must be from 1 ms",
+            ),
+            (
+                "engine.max_epochs_in_flight = 0",
+                "engine.max_epochs_in_flight = 10001",
+                "engine.max_epochs_in_flight: must be from 1 to 10000, and is ",
+            ),
+            (
+                "engine.max_bytes_in_flight = 1",
+                "engine.max_bytes_in_flight = '2 TiB'",
+                "engine.max_bytes_in_flight: must be from 64 KiB to 1024 GiB",
+            ),
+            (
+                "engine.look_for_partitions = '1 ms'",
+                "engine.look_for_partitions = '2 days'",
+                "engine.look_for_partitions: must be from 10 ms to 1 days",
+            ),
+            (
+                "engine.correction_batch = 0",
+                "engine.correction_batch = 1000001",
+                "engine.correction_batch: must be from 1 to 1000000",
+            ),
+            (
+                "engine.correction_guard = -0.1",
+                "engine.correction_guard = 20.0",
+                "engine.correction_guard: must be from 0 to 1, and is ",
+            ),
+            (
+                "dead_letters.max_attempts = 0",
+                "dead_letters.max_attempts = 1000001",
+                "dead_letters.max_attempts: must be from 1 to 1000000",
+            ),
+            (
+                "views.rebuild_after_secs = 0",
+                "views.rebuild_after_secs = 9999999999",
+                "views.rebuild_after_secs: must be from 1 to ",
+            ),
+            (
+                "views.postgres = { url = 'postgres://h/d', connect_timeout_secs = 0 }",
+                "views.postgres = { url = 'postgres://h/d', connect_timeout_secs = 3601 }",
+                "views.postgres.connect_timeout_secs: must be from 1 to 3600",
+            ),
+            (
+                "views.sqlite = { path = 'v.db', batch.records = 0 }",
+                "views.sqlite = { path = 'v.db', batch.records = 10000001 }",
+                "views.sqlite.batch.records: must be from 1 to 10000000",
+            ),
+            (
+                "views.sqlite = { path = 'v.db', batch.bytes = 0 }",
+                "views.sqlite = { path = 'v.db', batch.bytes = 9999999999 }",
+                "views.sqlite.batch.bytes: must be from 1 to ",
+            ),
+        ];
+        for (below, above, expected) in below_and_above {
+            for toml in [below, above] {
+                // Waiting for nobody is a choice.
+                let found = wrong(toml);
+                let right = toml == "cluster.wait = '0 s'";
+                assert!(found.len() == usize::from(!right), "{toml}: {found:?}");
+                assert!(right || found[0].starts_with(expected), "{toml}: {found:?}");
+            }
+        }
+        assert_eq!(
+            wrong("topics.raw_retention = 'forever'\nengine.max_timestamp_lead = 'forever'"),
+            Vec::<String>::new()
+        );
     }
 }

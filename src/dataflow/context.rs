@@ -33,6 +33,9 @@ pub struct Damage {
 /// What is told of state records that cannot be read.
 pub type OnDamage = Arc<dyn Fn(Damage) + Send + Sync>;
 
+/// What is told of notes for people.
+pub type OnNote = Arc<dyn Fn(String) + Send + Sync>;
+
 /// See the module's documentation.
 #[derive(Clone)]
 pub struct Context {
@@ -55,6 +58,8 @@ pub struct Context {
     pub gauges: Gauges,
     /// Called for state records that cannot be read.
     pub on_damage: OnDamage,
+    /// Called for notes on what was restored.
+    pub on_note: OnNote,
 }
 
 impl Context {
@@ -120,6 +125,7 @@ mod tests {
             held: None,
             gauges: Gauges::default(),
             on_damage: Arc::new(|_| {}),
+            on_note: Arc::new(|_| {}),
         };
         let record = OutRecord::row(events, Bytes::from_static(b"k"), Some(vec![b'x'; 100].into()));
         let out: Vec<_> = context.checked(record).collect();

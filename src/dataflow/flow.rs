@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use differential_dataflow::{AsCollection, ExchangeData, VecCollection};
-use headwater_flow::{DeadLetter, Epoch, RawRecord};
+use headwater_flow::{DeadLetter, Epoch, Positioned, RawRecord};
 use serde::de::DeserializeOwned;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::operator::{Operator, source};
 use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::{Concatenate, Inspect};
 use timely::dataflow::{Scope, StreamVec};
 
 use super::context::{Context, Recovery};
 use super::record::OutRecord;
+use super::table::Unreadable;
 use super::{dead_letter, encode, restore, table};
 use crate::log::LogRecord;
 use crate::schema::{Facts, Family, Gauge, RowTopic, State, Table, TopicId};
@@ -203,8 +204,57 @@ impl<'s> Flow<'s> {
     /// assert_eq!(driver.rows("doubled")["bread"], 8);
     /// ```
     pub fn table<V: ExchangeData + DeserializeOwned>(&mut self, from: &Table<V>) -> VecCollection<'s, Epoch, V> {
+        self.follow(from, Unreadable::TakesAway).map(|(_, row)| row.value)
+    }
+
+    /// The rows of a table on which a record that cannot be read changes nothing: it becomes a dead letter, and
+    /// what its key said before holds on. Each row comes with its key and with the position of its record.
+    ///
+    /// Compaction may remove the record that holds, so the rows are kept in `kept` too. They are found there
+    /// again after a restart.
+    ///
+    /// ```
+    /// # use headwater::driver::Driver;
+    /// # use headwater::schema::{Codec, Spec, text_codec};
+    /// # let codec = || Codec::<String, isize>::new(|key| key.clone().into(), |_, n| n.to_string().into());
+    /// let driver = Driver::build(
+    ///     |schema| {
+    ///         let (kept, reader) = text_codec();
+    ///         let kept = schema.state("prices-kept", kept, reader, Spec::default());
+    ///         (schema.table::<isize>("prices"), kept, schema.rows("doubled", codec(), Spec::default()))
+    ///     },
+    ///     |(prices, kept, doubled), flow| {
+    ///         let rows = flow.steady_table(prices, kept);
+    ///         flow.write(doubled, rows.map(|(name, price)| (name, 2 * price.value)));
+    ///     },
+    /// );
+    /// let mut driver = driver.unwrap();
+    /// driver.put("prices", "bread", 3);
+    /// driver.put("prices", "bread", "much");
+    /// driver.advance_to(1_000);
+    /// assert_eq!(driver.rows("doubled")["bread"], 6);
+    /// assert_eq!(driver.letters().len(), 1);
+    /// ```
+    pub fn steady_table<V: ExchangeData + DeserializeOwned>(
+        &mut self,
+        from: &Table<V>,
+        kept: &State<String, Positioned<V>>,
+    ) -> VecCollection<'s, Epoch, (String, Positioned<V>)> {
+        let restored = self.restored(kept).map(|(key, row)| (key.into_bytes(), row));
+        let rows = self.follow(from, Unreadable::ChangesNothing(restored));
+        // Keys that are no text are told apart by what can be read of them.
+        let rows = rows.map(|(key, row)| (String::from_utf8_lossy(&key).into_owned(), row));
+        self.write(kept, rows.clone());
+        rows
+    }
+
+    fn follow<V: ExchangeData + DeserializeOwned>(
+        &mut self,
+        from: &Table<V>,
+        unreadable: Unreadable<'s, V>,
+    ) -> VecCollection<'s, Epoch, (Vec<u8>, Positioned<V>)> {
         let name = from.topic.full_name(self.context.names.prefix());
-        let followed = table::table(self.inputs.tables.clone(), name, self.context.restored_epoch);
+        let followed = table::table(self.inputs.tables.clone(), name, self.context.restored_epoch, unreadable);
         self.failures.push(followed.failures);
         followed.rows
     }
@@ -461,6 +511,33 @@ impl<'s> Flow<'s> {
                 });
             }
         })
+    }
+
+    /// Tells people what they should know of the restored state and tables. A start logs it as a warning, `--plan`
+    /// shows it. What comes later than the restored epoch is not told.
+    ///
+    /// ```
+    /// # use headwater::driver::Driver;
+    /// use timely::dataflow::operators::vec::Map;
+    ///
+    /// let driver = Driver::build(
+    ///     |schema| schema.table::<f64>("prices"),
+    ///     |prices, flow| {
+    ///         let rows = flow.table(prices).map(|price| price.to_string());
+    ///         flow.note(rows.inner.map(|(price, ..)| format!("the price is fixed at {price}")));
+    ///     },
+    /// );
+    /// let mut driver = driver.unwrap();
+    /// # driver.advance_to(1);
+    /// driver.notes();
+    /// ```
+    pub fn note(&self, notes: StreamVec<'s, Epoch, String>) {
+        let (restored_epoch, on_note) = (self.context.restored_epoch, Arc::clone(&self.context.on_note));
+        notes.inspect_time(move |epoch, note| {
+            if *epoch == restored_epoch {
+                on_note(note.clone());
+            }
+        });
     }
 
     /// Counts the rows of a collection in a gauge, and returns them.

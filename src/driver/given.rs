@@ -145,6 +145,20 @@ impl Inbox {
         (given, reports)
     }
 
+    /// Of the records of a table that have been read, leaves the last of each key in each partition.
+    pub(super) fn compact(&mut self, topic: &str) {
+        let Read { records, read } = &mut self.tables;
+        let unread = records.split_off(*read);
+        let mut last = BTreeMap::new();
+        for record in records.iter().filter(|record| *record.topic == *topic) {
+            last.insert((record.partition, record.key.clone()), record.offset);
+        }
+        let is_last = |record: &LogRecord| last.get(&(record.partition, record.key.clone())) == Some(&record.offset);
+        records.retain(|record| *record.topic != *topic || is_last(record));
+        *read = records.len();
+        records.extend(unread);
+    }
+
     /// The table records that have been read.
     pub(super) fn known_tables(&self) -> &[LogRecord] {
         self.tables.known()

@@ -86,6 +86,7 @@ pub struct Driver {
     watermark: Option<i64>,
     raised: Option<i64>,
     differences: Vec<Difference>,
+    notes: Arc<Mutex<Vec<String>>>,
     /// `None` until the first start.
     running: Option<Running>,
 }
@@ -139,6 +140,7 @@ impl Driver {
             watermark: None,
             raised: None,
             differences: Vec::new(),
+            notes: Arc::default(),
             running: None,
             catalog,
             program,
@@ -190,6 +192,19 @@ impl Driver {
     #[track_caller]
     pub fn remove(&mut self, table: &str, key: impl Into<Vec<u8>>) {
         self.produce(table, |record| record.key(key));
+    }
+
+    /// Compacts a table as a log does: of each key only the last record stays, of those that have been read.
+    #[track_caller]
+    pub fn compact(&mut self, table: &str) {
+        let declared = self.catalog.tables().iter().find(|declared| *declared.name == *table);
+        assert!(declared.is_some(), "no table is declared as {table:?}");
+        declared.into_iter().for_each(|table| self.inbox.compact(&table.full_name(self.names.prefix())));
+    }
+
+    /// The first epoch that is not complete: time has advanced to just before it.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Raises the watermark to `ms`, with the next epoch. Otherwise it follows the timestamps of raw
@@ -263,6 +278,11 @@ impl Driver {
     /// rebuilt has none.
     pub fn differences(&self) -> &[Difference] {
         &self.differences
+    }
+
+    /// What the topology had to say to people at the last start, see [`Flow::note`].
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The rows that a topic holds now: the last value of each key, JSON or else text.
@@ -350,6 +370,7 @@ impl Driver {
         };
         let held = (recovery == Recovery::Compare).then(|| Arc::new(self.kept.held(&self.catalog, &self.names)));
         let damage = Arc::new(Mutex::new(None));
+        self.notes = Arc::default();
         let context = self.context(restored_epoch, recovery, rebuilding, held.clone(), Arc::clone(&damage));
         let again = if rebuilding { self.inbox.raw_read() as Epoch } else { 0 };
         let first = restored_epoch - again.min(restored_epoch);
@@ -379,6 +400,7 @@ impl Driver {
         held: Option<Arc<HeldRows>>,
         damage: Arc<Mutex<Option<Damage>>>,
     ) -> Context {
+        let notes = Arc::clone(&self.notes);
         Context {
             catalog: Arc::clone(&self.catalog),
             names: Arc::clone(&self.names),
@@ -391,6 +413,7 @@ impl Driver {
             on_damage: Arc::new(move |one| {
                 damage.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(one);
             }),
+            on_note: Arc::new(move |note| notes.lock().unwrap_or_else(PoisonError::into_inner).push(note)),
         }
     }
 

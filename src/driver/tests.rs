@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use headwater_flow::{DeadLetter, DeadLetterCode, Due};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use timely::dataflow::operators::vec::Map;
 
 use super::*;
-use crate::schema::{Codec, Fact, Facts, Family, Reader, Rows, Spec, State, Table};
+use crate::schema::{Codec, Fact, Facts, Family, Reader, Rows, Spec, State, Table, text_codec};
 
 /// Counts visits of pages: for ever, those of the last minute, and what they earn.
 struct Counting {
@@ -231,6 +232,78 @@ fn a_row_that_leaves_a_table_takes_its_join_along() {
     driver.restart(Recovery::Compare).unwrap();
     driver.advance_to(30);
     assert_eq!(driver.letters().len(), 1, "told once");
+}
+
+/// Prices that are followed steadily, on the topic `known`.
+fn steady() -> Driver {
+    let declare = |schema: &mut Schema| {
+        let (kept, reader) = text_codec();
+        let kept = schema.state("kept", kept, reader, Spec::default());
+        (schema.table::<i64>("prices"), kept, schema.rows("known", codec(), Spec::default()))
+    };
+    let driver = Driver::build(declare, |(prices, kept, known), flow| {
+        let rows = flow.steady_table(prices, kept);
+        flow.write(known, rows.map(|(name, price)| (name, price.value)));
+    });
+    driver.unwrap()
+}
+
+#[derive(Debug, Clone)]
+enum Deed {
+    Put(usize, i64),
+    Spoil(usize),
+    Remove(usize),
+    Compact,
+    Restart,
+    Rebuild,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        4 => (0..3usize, 0..5i64).prop_map(|(key, price)| Deed::Put(key, price)),
+        3 => (0..3usize).prop_map(Deed::Spoil),
+        1 => (0..3usize).prop_map(Deed::Remove),
+        2 => Just(Deed::Compact),
+        2 => Just(Deed::Restart),
+        1 => Just(Deed::Rebuild),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever compaction removes and when a start comes: an unreadable record changes nothing.
+    #[test]
+    fn a_steady_table_holds_the_last_readable_record(
+        deeds in prop::collection::vec(deed(), 1..30),
+        workers in 1usize..3,
+    ) {
+        let mut driver = steady().workers(workers);
+        let (mut expected, mut letters) = (BTreeMap::new(), 0);
+        for (number, deed) in (1..).zip(&deeds) {
+            match deed {
+                Deed::Put(key, price) => {
+                    driver.put("prices", format!("{key}"), price);
+                    expected.insert(format!("{key}"), json!(price));
+                }
+                Deed::Spoil(key) => {
+                    driver.put("prices", format!("{key}"), "much");
+                    letters += 1;
+                }
+                Deed::Remove(key) => {
+                    driver.remove("prices", format!("{key}"));
+                    expected.remove(&format!("{key}"));
+                }
+                Deed::Compact => driver.compact("prices"),
+                Deed::Restart => driver.restart(Recovery::Compare).unwrap(),
+                Deed::Rebuild => driver.rebuild(),
+            }
+            prop_assert_eq!(driver.differences(), &[]);
+            driver.advance_to(number * 10);
+            prop_assert_eq!(driver.rows("known"), expected.clone());
+            prop_assert_eq!(driver.letters().len(), letters);
+        }
+    }
 }
 
 #[test]

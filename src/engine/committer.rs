@@ -47,6 +47,7 @@ use super::error::EngineError;
 use super::lifecycle::{Lifecycle, PanicGuard};
 use super::marks::{MARK, Marks};
 use super::members::Members;
+use super::meters::SourceLabels;
 use super::progress::{FORMAT, OutputEnd, PROGRESS_KEY, Positions, Progress, Rebuilding};
 use super::recovery::{last_progress_record, output_ends, parse_progress};
 use super::seal::Sealed;
@@ -137,8 +138,6 @@ struct Committer {
     /// later start has to compare them.
     oversized: bool,
     sources_restored: usize,
-    /// Sources that have a label in metrics.
-    letter_sources: BTreeSet<String>,
     last_commit: Instant,
     /// When the log was last heard to know this instance as the newest.
     last_heard: Instant,
@@ -196,7 +195,6 @@ impl Committer {
             agreed: progress.and_then(|progress| progress.agreed),
             oversized: false,
             sources_restored: 0,
-            letter_sources: BTreeSet::new(),
             last_commit: Instant::now(),
             last_heard: Instant::now(),
             marks: Marks::new(),
@@ -580,7 +578,8 @@ impl Committer {
             found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
         };
         let code = text(header::CODE).unwrap_or_default();
-        let source = bounded(&mut self.letter_sources, text("source").unwrap_or_else(|| "unknown".to_owned()));
+        let source = text("source").unwrap_or_else(|| SourceLabels::UNKNOWN.to_owned());
+        let source = self.lifecycle.sources.of(source);
         self.oversized |= code == DeadLetterCode::OUTPUT_TOO_LARGE.as_str();
         metrics::counter!("headwater_dead_letters_total", "code" => code, "source" => source).increment(1);
     }
@@ -629,21 +628,6 @@ impl Committer {
             timestamp_ms: None,
         }
     }
-}
-
-/// Anybody may name sources, and every label of a metric stays in memory: of more than these, all
-/// are "other".
-const MOST_SOURCES: usize = 100;
-
-fn bounded(known: &mut BTreeSet<String>, source: String) -> String {
-    if known.contains(&source) {
-        return source;
-    }
-    if known.len() >= MOST_SOURCES || source.len() > 100 {
-        return "other".to_owned();
-    }
-    known.insert(source.clone());
-    source
 }
 
 #[cfg(test)]

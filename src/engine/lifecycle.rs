@@ -11,7 +11,7 @@ use timely::scheduling::SyncActivator;
 
 use super::EngineError;
 use super::correction::Report;
-use super::meters::Stages;
+use super::meters::{SourceLabels, Stages};
 use crate::log::TopicPartition;
 use crate::schema::{Catalog, Gauges};
 
@@ -41,7 +41,10 @@ pub struct Lifecycle {
     pub gauges: Gauges,
     /// Time and records by stage.
     pub stages: Arc<Stages>,
+    /// The sources that metrics name.
+    pub sources: Arc<SourceLabels>,
     corrections: Mutex<Option<Report>>,
+    notes: Mutex<Vec<String>>,
     /// Counters of this process, for people and metrics.
     pub counters: Counters,
 }
@@ -127,7 +130,9 @@ impl Lifecycle {
             gauges: Gauges::new(catalog.gauges().len()),
             catalog,
             stages: Arc::default(),
+            sources: Arc::default(),
             corrections: Mutex::default(),
+            notes: Mutex::default(),
             counters: Counters::default(),
         }
     }
@@ -208,6 +213,16 @@ impl Lifecycle {
     /// What was corrected at the start, once that is known; `None` where the outputs were trusted.
     pub fn corrections(&self) -> Option<Report> {
         locked(&self.corrections).clone()
+    }
+
+    /// Keeps a note for people on what was restored.
+    pub(super) fn note(&self, note: String) {
+        locked(&self.notes).push(note);
+    }
+
+    /// Notes for people on what was restored, see [`Flow::note`](crate::dataflow::Flow::note).
+    pub fn notes(&self) -> Vec<String> {
+        locked(&self.notes).clone()
     }
 
     /// Asks for an orderly stop: finish the epoch, commit, end.

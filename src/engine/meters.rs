@@ -2,7 +2,7 @@
 //!
 //! docs/operations.md says what each metric means.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ pub(super) struct InputMeters {
     partitions: Vec<(TopicPartition, Partition)>,
     /// Where in `partitions` the last record was counted: records come in runs.
     last: usize,
+    sources: SourceMeters,
     paused: Counter,
     paused_since: Option<Instant>,
 }
@@ -26,10 +27,119 @@ struct Partition {
     bytes: Counter,
 }
 
+/// The sources that are labels of metrics. Anybody may name sources, and every label stays in memory: beyond a
+/// number of them, all are "other".
+#[derive(Debug, Default)]
+pub struct SourceLabels(Mutex<BTreeSet<String>>);
+
+impl SourceLabels {
+    /// Of records that name no source.
+    pub const UNKNOWN: &'static str = "unknown";
+    const OTHER: &'static str = "other";
+    const MOST: usize = 100;
+    const LONGEST: usize = 100;
+
+    /// The label of `source`.
+    pub fn of(&self, source: String) -> String {
+        let mut known = self.known();
+        if known.contains(&source) {
+            return source;
+        }
+        if known.len() >= Self::MOST || source.len() > Self::LONGEST {
+            return Self::OTHER.to_owned();
+        }
+        known.insert(source.clone());
+        source
+    }
+
+    /// All labels, once there are as many as there may be.
+    fn full(&self) -> Option<BTreeSet<String>> {
+        let known = self.known();
+        (known.len() >= Self::MOST).then(|| known.clone())
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Records by source, as one worker counts them. They are summed up here and published now and then, since what
+/// threads share is dear to touch.
+struct SourceMeters {
+    labels: Arc<SourceLabels>,
+    known: foldhash::HashMap<String, Pending>,
+    other: Pending,
+    /// Whether `known` holds all labels that there will ever be.
+    full: bool,
+}
+
+/// A counter, and what is not in it yet.
+struct Pending {
+    records: Counter,
+    since: u64,
+}
+
+impl Pending {
+    fn of(label: String) -> Self {
+        Self { records: metrics::counter!("headwater_source_records_total", "source" => label), since: 0 }
+    }
+
+    fn publish(&mut self) {
+        match std::mem::take(&mut self.since) {
+            0 => {}
+            since => self.records.increment(since),
+        }
+    }
+}
+
+impl SourceMeters {
+    fn new(labels: Arc<SourceLabels>) -> Self {
+        let other = Pending::of(SourceLabels::OTHER.to_owned());
+        Self { labels, known: foldhash::HashMap::default(), other, full: false }
+    }
+
+    fn count(&mut self, source: &str) {
+        if let Some(known) = self.known.get_mut(source) {
+            known.since += 1;
+            return;
+        }
+        if !self.full && source.len() <= SourceLabels::LONGEST {
+            self.meet(source);
+        }
+        self.known.get_mut(source).unwrap_or(&mut self.other).since += 1;
+    }
+
+    /// A source that this worker has not seen.
+    fn meet(&mut self, source: &str) {
+        let mut labels = BTreeSet::from([self.labels.of(source.to_owned())]);
+        if let Some(all) = self.labels.full() {
+            self.full = true;
+            labels = all;
+        }
+        for label in labels {
+            self.known.entry(label).or_insert_with_key(|label| Pending::of(label.clone()));
+        }
+    }
+
+    fn publish(&mut self) {
+        self.known.values_mut().chain([&mut self.other]).for_each(Pending::publish);
+    }
+}
+
 impl InputMeters {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(labels: Arc<SourceLabels>) -> Self {
         let paused = metrics::counter!("headwater_input_paused_milliseconds_total");
-        Self { partitions: Vec::new(), last: 0, paused, paused_since: None }
+        Self { partitions: Vec::new(), last: 0, sources: SourceMeters::new(labels), paused, paused_since: None }
+    }
+
+    /// A raw record of this source was read.
+    pub(super) fn read_of(&mut self, source: Option<&str>) {
+        self.sources.count(source.unwrap_or(SourceLabels::UNKNOWN));
+    }
+
+    /// Gives what was counted of sources to the metrics recorder.
+    pub(super) fn publish_sources(&mut self) {
+        self.sources.publish();
     }
 
     /// A raw record of so many bytes was read.
@@ -253,10 +363,37 @@ mod tests {
     }
 
     #[test]
+    fn sources_are_counted_under_a_bounded_number_of_labels() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let labels = Arc::new(SourceLabels::default());
+        let text = metrics::with_local_recorder(&recorder, || {
+            let mut workers = [(); 2].map(|()| InputMeters::new(Arc::clone(&labels)));
+            workers[0].read_of(None);
+            for n in 0..150 {
+                // Both workers take the same ones for "other", whichever saw them first.
+                workers[n % 2].read_of(Some(&format!("s{n}")));
+                workers[0].read_of(Some(&format!("s{n}")));
+            }
+            workers[1].read_of(Some(&"x".repeat(101)));
+            workers.iter_mut().for_each(InputMeters::publish_sources);
+            workers.iter_mut().for_each(InputMeters::publish_sources);
+            recorder.handle().render()
+        });
+        let count = |source: &str| {
+            let line = format!("headwater_source_records_total{{source=\"{source}\"}} ");
+            text.lines().find_map(|found| found.strip_prefix(&line)).map(|n| n.parse::<u64>().unwrap())
+        };
+        assert_eq!((count("unknown"), count("s0"), count("s98"), count("s99")), (Some(1), Some(2), Some(2), None));
+        assert_eq!(count("other"), Some(2 * 51 + 1));
+        assert_eq!(labels.of("s99".to_owned()), "other", "dead letters have the same labels");
+        assert_eq!(text.matches("headwater_source_records_total{").count(), 101);
+    }
+
+    #[test]
     fn pauses_add_up() {
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
         let text = metrics::with_local_recorder(&recorder, || {
-            let mut meters = InputMeters::new();
+            let mut meters = InputMeters::new(Arc::default());
             meters.pause(true);
             meters.paused_since = meters.paused_since.map(|since| since - Duration::from_millis(700));
             meters.pause(true);

@@ -223,6 +223,7 @@ impl Source {
         for capability in &mut capabilities {
             capability.downgrade(&epoch);
         }
+        let meters = InputMeters::new(Arc::clone(&lifecycle.sources));
         let share = &options.share;
         let believed = |max: i64| options.timestamps.believed(max, epoch);
         let reached = |reached: Option<Reached>| {
@@ -250,7 +251,7 @@ impl Source {
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             told_in_flight: (0, 0),
-            meters: InputMeters::new(),
+            meters,
         }
     }
 
@@ -473,11 +474,16 @@ impl Source {
             let last = LastRead { offset: record.offset, timestamp: record.timestamp_ms, bytes: size as u64 };
             let order_ms = self.advance(at, Reached { next, max_timestamp: Some(timestamp_ms), last: Some(last) });
             records += 1;
-            session.give((self.raw_record(LogRecord { timestamp_ms, ..record }, order_ms), self.epoch, 1));
+            let record = self.raw_record(LogRecord { timestamp_ms, ..record }, order_ms);
+            self.meters.read_of(record.source.as_deref());
+            session.give((record, self.epoch, 1));
         }
         drop(session);
         drop(raw);
         self.lifecycle.counters.records.fetch_add(records, Ordering::Relaxed);
+        if records > 0 {
+            self.meters.publish_sources();
+        }
         self.meters.pause(self.in_flight_bytes + self.epoch_bytes >= self.options.pace.max_bytes);
         self.count_in_flight();
         for record in tables {

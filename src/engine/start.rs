@@ -76,7 +76,7 @@ pub struct Preview {
 pub fn preview(log: Arc<dyn Log>, options: EngineOptions, program: Program) -> Result<Preview, EngineError> {
     let begun = Instant::now();
     let plan = recovery::plan(&*log, &options, program.fingerprints, Access::Beside)?;
-    let recovery = RecoverySummary::of(&plan, begun);
+    let mut recovery = RecoverySummary::of(&plan, begun);
     if plan.recovery == Recovery::Trust {
         return Ok(Preview { recovery, report: None, moved: false });
     }
@@ -88,6 +88,7 @@ pub fn preview(log: Arc<dyn Log>, options: EngineOptions, program: Program) -> R
         Run { log: Arc::clone(&log), options: Arc::new(options), lifecycle: Arc::clone(&lifecycle), fingerprints };
     let started = run.carry_out(plan, Box::new(NoWriter), None, program, begun)?;
     Engine::of(started, None, &lifecycle).wait()?;
+    recovery.notes.extend(lifecycle.notes());
     let moved = recovery.rebuild.is_none() && recovery::last_epoch(&*log, &names)? != Some(epoch);
     Ok(Preview { recovery, report: lifecycle.corrections(), moved })
 }
@@ -208,7 +209,8 @@ impl Run {
     }
 
     fn context(&self, orders: &Orders, held: Option<Arc<HeldRows>>) -> Context {
-        let lifecycle = Arc::clone(&self.lifecycle);
+        let (lifecycle, told) = (Arc::clone(&self.lifecycle), Arc::clone(&self.lifecycle));
+        let preview = self.options.preview;
         Context {
             catalog: Arc::clone(&self.options.catalog),
             names: Arc::clone(&self.options.names),
@@ -219,6 +221,13 @@ impl Run {
             held,
             gauges: self.lifecycle.gauges.clone(),
             on_damage: Arc::new(move |Damage { topic, reason }| lifecycle.fail(EngineError::State { topic, reason })),
+            on_note: Arc::new(move |note| {
+                // A preview prints what it has found.
+                if !preview {
+                    tracing::warn!("{note}");
+                }
+                told.note(note);
+            }),
         }
     }
 }

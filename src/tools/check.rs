@@ -1,4 +1,5 @@
-//! Checks everything that a topology needs before it is started: configuration, log, databases.
+//! Checks everything that a topology needs before it is started: configuration, log, databases, the admin server's
+//! address.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use serde::Serialize;
 
 use super::open::open_log;
 use super::print::still_read;
+use crate::admin::AdminServer;
 use crate::cli::fail;
 use crate::config::{Attempt, Loaded, LogKind, Places, Problem, Runtime, Section, Sources, attempt};
 use crate::error::{Domain, Fault};
@@ -79,7 +81,7 @@ pub fn run<S: Section>(sources: &Sources, views: &ViewSpec, json: bool) -> ExitC
     }
 }
 
-/// Checks configuration, log and databases, each as far as the others' problems allow. Changes
+/// Checks configuration, log, databases and the admin server's address, each as far as the others' problems allow. Changes
 /// nothing. `views` is what the topology's views show.
 pub fn check<S: Section>(sources: &Sources, views: &ViewSpec) -> Report {
     let mut report = Report::default();
@@ -102,6 +104,9 @@ pub fn check<S: Section>(sources: &Sources, views: &ViewSpec) -> Report {
     }
     if !concerns(&report, "views") {
         check_views(&config, views, &places, &mut report);
+    }
+    if !concerns(&report, "admin") {
+        check_admin(&config, &places, &mut report);
     }
     report
 }
@@ -133,6 +138,14 @@ fn reach_log(config: &Runtime) -> Result<String, LogError> {
     log.check(PATIENCE)?;
     let topics = log.topics(&config.prefix)?;
     Ok(format!("{}: {} topics begin with {:?}", log.describe(), topics.len(), config.prefix))
+}
+
+fn check_admin(config: &Runtime, places: &Places, report: &mut Report) {
+    let Some(address) = config.admin.address() else { return };
+    match AdminServer::check(address) {
+        Ok(()) => report.fine.push(format!("http://{address}: free for the admin server")),
+        Err(error) => report.fault(&error, "admin.listen", places),
+    }
 }
 
 fn check_views(config: &Runtime, spec: &ViewSpec, places: &Places, report: &mut Report) {

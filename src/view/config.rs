@@ -10,6 +10,7 @@ use super::postgres::{PostgresConfig, PostgresStore};
 use super::spec::ViewSpec;
 use super::sqlite::{SqliteConfig, SqliteStore};
 use super::store::OpenStore;
+use crate::config::Invalid;
 
 /// Which views there are: the `[views]` section of the configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -43,6 +44,21 @@ impl ViewsConfig {
             views.push(("sqlite", Box::new(move || Ok(Box::new(SqliteStore::open(&config, &spec)?))), options));
         }
         views
+    }
+
+    /// Everything that is wrong; empty when it can be used.
+    pub fn validate(&self) -> Vec<Invalid> {
+        /// A hundred years.
+        const LONGEST: u64 = 36_525 * 86_400;
+        let mut found: Vec<Invalid> =
+            Invalid::outside("views.rebuild_after_secs", self.rebuild_after_secs, 1, LONGEST).into_iter().collect();
+        if let Some(postgres) = &self.postgres {
+            let key = "views.postgres.connect_timeout_secs";
+            found.extend(Invalid::outside(key, postgres.connect_timeout_secs, 1, 3_600));
+            found.extend(postgres.batch.validate("views.postgres.batch"));
+        }
+        found.extend(self.sqlite.iter().flat_map(|sqlite| sqlite.batch.validate("views.sqlite.batch")));
+        found
     }
 
     fn options(&self, batch: &BatchConfig) -> ViewOptions {

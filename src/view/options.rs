@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::config::Invalid;
+
 /// How much is written in one transaction: whatever is reached first. A view that is behind lets
 /// batches grow to `records` and `bytes` while its database is busy. Several writers of one view
 /// share these two.
@@ -21,6 +23,19 @@ pub struct BatchConfig {
 impl Default for BatchConfig {
     fn default() -> Self {
         Self { records: 20_000, bytes: 32 << 20, interval_ms: 50 }
+    }
+}
+
+impl BatchConfig {
+    /// Everything that is wrong; `section` is where it stands.
+    pub(super) fn validate(&self, section: &str) -> Vec<Invalid> {
+        let key = |name: &str| format!("{section}.{name}");
+        let found = [
+            Invalid::outside(key("records"), self.records, 1, 10_000_000),
+            Invalid::outside(key("bytes"), self.bytes, 1, 1 << 32),
+            Invalid::outside(key("interval_ms"), self.interval_ms, 0, 3_600_000),
+        ];
+        found.into_iter().flatten().collect()
     }
 }
 

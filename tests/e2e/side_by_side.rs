@@ -108,7 +108,7 @@ impl Drop for Shared {
             let discovery = ["raw.events", "events", "listings", "links", "redirects", "decision-reports", "metrics"];
             let mut all = of(
                 "discovery",
-                &[&discovery[..], &runtime, &["place-requests", "places", "decisions", "control"]].concat(),
+                &[&discovery[..], &runtime, &["place-requests", "places", "decisions", "control", "gates"]].concat(),
             );
             all.extend(of("registrations", &[&["raw.registrations", "registrations", "hours"][..], &runtime].concat()));
             delete_topics(brokers, &all.iter().map(String::as_str).collect::<Vec<_>>());

@@ -337,23 +337,30 @@ impl record::PartFailure {
 }
 
 fn check_limits(limits: &Limits, problems: &mut Vec<ConfigProblem>) {
-    let mut check = |ok: bool, key: &str, message: &str| {
-        if !ok {
-            problems.push(ConfigProblem { path: format!("limits.{key}"), message: message.to_owned() });
+    const LARGEST: usize = 1 << 30;
+    let ranges = [
+        ("max_record_bytes", limits.max_record_bytes, 1, LARGEST),
+        ("max_nesting", limits.max_nesting, 1, 100),
+        ("max_string_bytes", limits.max_string_bytes, 1, LARGEST),
+        ("max_id_bytes", limits.max_id_bytes, 1, LARGEST),
+        ("max_url_bytes", limits.max_url_bytes, 1, LARGEST),
+        ("max_list_items", limits.max_list_items, 0, 1_000_000),
+        ("max_listings_per_record", limits.max_listings_per_record, 1, 10_000_000),
+        ("max_instances_per_series", limits.max_instances_per_series, 1, 10_000_000),
+        ("max_recurrence_steps", limits.max_recurrence_steps as usize, 1, 1_000_000_000),
+        ("horizon_past_days", limits.horizon_past_days as usize, 0, MOST_DAYS as usize),
+        ("horizon_future_days", limits.horizon_future_days as usize, 0, MOST_DAYS as usize),
+    ];
+    for (key, value, least, most) in ranges {
+        if !(least..=most).contains(&value) {
+            let message = format!("must be from {least} to {most}, and is {value}");
+            problems.push(ConfigProblem { path: format!("limits.{key}"), message });
         }
-    };
-    check((1..=100).contains(&limits.max_nesting), "max_nesting", "must be between 1 and 100");
-    for (key, value) in [
-        ("max_record_bytes", limits.max_record_bytes),
-        ("max_string_bytes", limits.max_string_bytes),
-        ("max_id_bytes", limits.max_id_bytes),
-        ("max_url_bytes", limits.max_url_bytes),
-        ("max_listings_per_record", limits.max_listings_per_record),
-        ("max_instances_per_series", limits.max_instances_per_series),
-    ] {
-        check(value > 0, key, "must be greater than 0");
     }
 }
+
+/// The longest horizon of series: a century.
+const MOST_DAYS: u32 = 36_525;
 
 fn compile_source(
     config: &SourceConfig,
@@ -385,6 +392,13 @@ fn compile_source(
     });
     if !(0.0..=1.0).contains(&config.trust) {
         problem("trust", "must be between 0 and 1".to_owned());
+    }
+    let horizons =
+        [("horizon_past_days", config.horizon_past_days), ("horizon_future_days", config.horizon_future_days)];
+    for (key, days) in horizons {
+        if let Some(days) = days.filter(|days| *days > MOST_DAYS) {
+            problem(key, format!("must be from 0 to {MOST_DAYS}, and is {days}"));
+        }
     }
     if config.format == Some(Format::Mapped) && config.mapping.is_none() {
         problem("mapping", "the format mapped needs one".to_owned());

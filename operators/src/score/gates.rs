@@ -1,4 +1,4 @@
-//! [`Gates`]: what is asked of an event, as configured.
+//! [`Gates`]: what is asked of an event, as configured. [`GatesPatch`]: what of it is to be different.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,19 @@ impl Default for Gates {
             max_years_past: 20,
             full_description_chars: 200,
         }
+    }
+}
+
+impl Gates {
+    /// The five gates with their names in the configuration.
+    pub fn all(&self) -> [(&'static str, Gate); 5] {
+        [
+            ("core_completeness", self.core_completeness),
+            ("format_accuracy", self.format_accuracy),
+            ("business_logic", self.business_logic),
+            ("geographic_data", self.geographic_data),
+            ("content_quality", self.content_quality),
+        ]
     }
 }
 
@@ -101,4 +114,146 @@ pub enum Grade {
     C,
     D,
     F,
+}
+
+/// What is to be different of [`Gates`]: only what is set counts. Keys are in camelCase, or in snake_case as in the
+/// configuration.
+///
+/// ```
+/// use headwater_operators::listing::Ratio;
+/// use headwater_operators::score::{Gates, GatesPatch};
+///
+/// let set: GatesPatch = serde_json::from_str(r#"{"geographicData": {"weight": 0.5}}"#).unwrap();
+/// let gates = set.over(&Gates::default());
+/// assert_eq!(gates.geographic_data.weight, Ratio::new(0.5));
+/// assert_eq!(gates.geographic_data.threshold, Gates::default().geographic_data.threshold);
+/// assert_eq!(set.keys(), ["geographic_data.weight"]);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct GatesPatch {
+    /// See [`Gates::core_completeness`].
+    #[serde(alias = "core_completeness")]
+    pub core_completeness: GatePatch,
+    /// See [`Gates::format_accuracy`].
+    #[serde(alias = "format_accuracy")]
+    pub format_accuracy: GatePatch,
+    /// See [`Gates::business_logic`].
+    #[serde(alias = "business_logic")]
+    pub business_logic: GatePatch,
+    /// See [`Gates::geographic_data`].
+    #[serde(alias = "geographic_data")]
+    pub geographic_data: GatePatch,
+    /// See [`Gates::content_quality`].
+    #[serde(alias = "content_quality")]
+    pub content_quality: GatePatch,
+    /// See [`Gates::pass`].
+    pub pass: Option<Ratio>,
+    /// See [`Gates::grades`].
+    pub grades: GradesPatch,
+    /// See [`Gates::max_years_ahead`].
+    #[serde(alias = "max_years_ahead")]
+    pub max_years_ahead: Option<u16>,
+    /// See [`Gates::max_years_past`].
+    #[serde(alias = "max_years_past")]
+    pub max_years_past: Option<u16>,
+    /// See [`Gates::full_description_chars`].
+    #[serde(alias = "full_description_chars")]
+    pub full_description_chars: Option<u32>,
+}
+
+/// What is to be different of a [`Gate`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatePatch {
+    /// See [`Gate::weight`].
+    pub weight: Option<Ratio>,
+    /// See [`Gate::threshold`].
+    pub threshold: Option<Ratio>,
+    /// See [`Gate::required`].
+    pub required: Option<bool>,
+}
+
+/// What is to be different of [`Grades`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "the letters say it all")]
+pub struct GradesPatch {
+    pub a: Option<Ratio>,
+    pub b: Option<Ratio>,
+    pub c: Option<Ratio>,
+    pub d: Option<Ratio>,
+}
+
+impl GatesPatch {
+    /// `gates` with what is set here.
+    pub fn over(&self, gates: &Gates) -> Gates {
+        Gates {
+            core_completeness: self.core_completeness.over(gates.core_completeness),
+            format_accuracy: self.format_accuracy.over(gates.format_accuracy),
+            business_logic: self.business_logic.over(gates.business_logic),
+            geographic_data: self.geographic_data.over(gates.geographic_data),
+            content_quality: self.content_quality.over(gates.content_quality),
+            pass: self.pass.unwrap_or(gates.pass),
+            grades: self.grades.over(gates.grades),
+            max_years_ahead: self.max_years_ahead.unwrap_or(gates.max_years_ahead),
+            max_years_past: self.max_years_past.unwrap_or(gates.max_years_past),
+            full_description_chars: self.full_description_chars.unwrap_or(gates.full_description_chars),
+        }
+    }
+
+    /// The keys that are set, as the configuration spells them: such as `geographic_data.weight`.
+    pub fn keys(&self) -> Vec<String> {
+        let gates = [
+            ("core_completeness", self.core_completeness),
+            ("format_accuracy", self.format_accuracy),
+            ("business_logic", self.business_logic),
+            ("geographic_data", self.geographic_data),
+            ("content_quality", self.content_quality),
+        ];
+        let GradesPatch { a, b, c, d } = self.grades;
+        let single = [
+            ("pass", self.pass.is_some()),
+            ("grades.a", a.is_some()),
+            ("grades.b", b.is_some()),
+            ("grades.c", c.is_some()),
+            ("grades.d", d.is_some()),
+            ("max_years_ahead", self.max_years_ahead.is_some()),
+            ("max_years_past", self.max_years_past.is_some()),
+            ("full_description_chars", self.full_description_chars.is_some()),
+        ];
+        let of_gates = gates.into_iter().flat_map(|(gate, set)| set.keys().map(move |key| format!("{gate}.{key}")));
+        let single = single.into_iter().filter(|(_, set)| *set).map(|(key, _)| key.to_owned());
+        of_gates.chain(single).collect()
+    }
+}
+
+impl GatePatch {
+    fn over(self, gate: Gate) -> Gate {
+        Gate {
+            weight: self.weight.unwrap_or(gate.weight),
+            threshold: self.threshold.unwrap_or(gate.threshold),
+            required: self.required.unwrap_or(gate.required),
+        }
+    }
+
+    fn keys(self) -> impl Iterator<Item = &'static str> {
+        let keys = [
+            ("weight", self.weight.is_some()),
+            ("threshold", self.threshold.is_some()),
+            ("required", self.required.is_some()),
+        ];
+        keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| key)
+    }
+}
+
+impl GradesPatch {
+    fn over(self, grades: Grades) -> Grades {
+        Grades {
+            a: self.a.unwrap_or(grades.a),
+            b: self.b.unwrap_or(grades.b),
+            c: self.c.unwrap_or(grades.c),
+            d: self.d.unwrap_or(grades.d),
+        }
+    }
 }

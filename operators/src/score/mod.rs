@@ -20,7 +20,7 @@ use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::vec::Broadcast;
 
 use self::checks::{business_logic, content_quality, core_completeness, format_accuracy, geographic_data};
-pub use self::gates::{Gate, Gates, Grade, Grades};
+pub use self::gates::{Gate, GatePatch, Gates, GatesPatch, Grade, Grades, GradesPatch};
 pub use self::reason::{Reason, Reasons};
 pub use self::report::{GateName, GateReport, Report, ScoredEvent};
 use crate::event::{Composed, EventId, EventView};

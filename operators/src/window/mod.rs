@@ -5,6 +5,10 @@
 //! the watermark reaches its end plus the allowed lateness; then its measures of state are sampled
 //! and its row is frozen, but for the count of records that come later still. Nothing is lost
 //! silently: each such record is counted, and given out on its own.
+//!
+//! The newest closed windows are remembered. The rows of older ones go. The late records that they
+//! counted go on counting, in one row a source. What is remembered follows from the rows alone, so a
+//! restart changes nothing.
 
 mod row;
 
@@ -44,8 +48,14 @@ pub enum WindowInput {
     Watermark(i64),
 }
 
-/// A row that has changed: before, if there was one, and after.
-pub type RowChange = (Option<WindowRow>, WindowRow);
+/// A row that has changed: before, if there was one, and after, if it stays.
+pub type RowChange = (Option<WindowRow>, Option<WindowRow>);
+
+/// At most this many rows are forgotten in an epoch: a transaction stays small after a start that finds many.
+const MOST_FORGOTTEN: usize = 10_000;
+
+/// The rows that an epoch touches, as they were before it.
+type Before = BTreeMap<WindowKey, Option<WindowRow>>;
 
 /// The windows as plain state: takes in epochs, gives out changed rows.
 ///
@@ -60,22 +70,25 @@ pub type RowChange = (Option<WindowRow>, WindowRow);
 ///     WindowInput::Tally(Tally { origin_ms, source: "venue".into(), category: None, outcome: Outcome::Seen, n: 1 })
 /// };
 /// let (rows, _) = windows.apply([seen(10), seen(990), WindowInput::Watermark(1000)]);
-/// assert_eq!((rows[0].1.seen, rows[0].1.closed), (2, true));
+/// let row = rows[0].1.as_ref().unwrap();
+/// assert_eq!((row.seen, row.closed), (2, true));
 ///
 /// let (rows, late) = windows.apply([seen(500)]);
-/// assert_eq!((rows[0].1.seen, rows[0].1.late, late.len()), (2, 1, 1));
+/// let row = rows[0].1.as_ref().unwrap();
+/// assert_eq!((row.seen, row.late, late.len()), (2, 1, 1));
 /// ```
 #[derive(Debug)]
 pub struct Windows {
     config: WindowConfig,
     watermark: i64,
-    /// Windows that start before this are forgotten.
-    remembered_from: i64,
     open: BTreeMap<WindowKey, WindowRow>,
     closed: BTreeMap<WindowKey, WindowRow>,
     /// Starts of the windows of `closed`.
     closed_starts: BTreeSet<i64>,
+    /// For each source, the late records of windows that are forgotten.
     forgotten: BTreeMap<WindowKey, WindowRow>,
+    /// Rows of windows of another size, from another configuration. They change no more.
+    foreign: BTreeMap<WindowKey, WindowRow>,
     measures: HashMap<Dimensions, Measures>,
 }
 
@@ -85,11 +98,11 @@ impl Windows {
         Self {
             config,
             watermark: i64::MIN,
-            remembered_from: i64::MIN,
             open: BTreeMap::new(),
             closed: BTreeMap::new(),
             closed_starts: BTreeSet::new(),
             forgotten: BTreeMap::new(),
+            foreign: BTreeMap::new(),
             measures: HashMap::new(),
         }
     }
@@ -99,7 +112,9 @@ impl Windows {
         let mut input: Vec<WindowInput> = input.into_iter().collect();
         // The order of the variants is the order in which they have to be taken.
         input.sort_unstable();
-        let (mut before, mut late) = (BTreeMap::new(), Vec::new());
+        // What is restored is on its topic, and what is given with it may not be written: rows go later.
+        let restores = input.first().is_some_and(|first| matches!(first, WindowInput::Restored(_)));
+        let (mut before, mut late) = (Before::new(), Vec::new());
         for item in input {
             match item {
                 WindowInput::Restored(row) => self.restore(row),
@@ -109,21 +124,23 @@ impl Windows {
             }
         }
         self.close(&mut before);
+        if !restores {
+            self.forget(&mut before);
+        }
         let changed = before.into_iter().filter_map(|(key, old)| {
-            let new = self.row(&key)?.clone();
-            (old.as_ref() != Some(&new)).then_some((old, new))
+            let new = self.row(&key).cloned();
+            (old != new).then_some((old, new))
         });
-        let changed = changed.collect();
-        self.forget();
-        (changed, late)
+        (changed.collect(), late)
     }
 
     /// Puts back a row as it was written: open windows go on counting, closed ones stay closed.
-    /// Rows of windows of another size, from another configuration, are left to themselves.
+    /// Rows of windows of another size, from another configuration, stay as they are until they are forgotten.
     fn restore(&mut self, row: WindowRow) {
         let key = row.key();
         let size = row.window_end.saturating_sub(row.window_start);
         if key.window_start != FORGOTTEN_MS && size != self.config.size() {
+            self.foreign.insert(key, row);
             return;
         }
         if key.window_start == FORGOTTEN_MS {
@@ -138,22 +155,30 @@ impl Windows {
         }
     }
 
-    fn count(&mut self, tally: Tally, before: &mut BTreeMap<WindowKey, Option<WindowRow>>, late: &mut Vec<Tally>) {
+    /// Whether late records of the window that starts here are counted in a row of its own.
+    fn is_remembered(&self, start: i64) -> bool {
+        self.closed_starts.contains(&start)
+            || self.closed_starts.len() < self.config.keep_closed
+            || (self.config.keep_closed > 0 && self.closed_starts.first().is_some_and(|first| *first < start))
+    }
+
+    fn count(&mut self, tally: Tally, before: &mut Before, late: &mut Vec<Tally>) {
         let start = self.config.start_of(tally.origin_ms);
         let end = start + self.config.size();
         let is_late = self.config.is_closed(start, self.watermark);
         let mut key = WindowKey { window_start: start, source: tally.source.clone(), category: tally.category.clone() };
         let (rows, end) = if !is_late {
             (&mut self.open, end)
-        } else if start >= self.remembered_from {
+        } else if self.is_remembered(start) {
             self.closed_starts.insert(start);
             (&mut self.closed, end)
         } else {
-            key.window_start = FORGOTTEN_MS;
-            key.category = None;
+            key = forgotten_of(tally.source.clone());
             (&mut self.forgotten, FORGOTTEN_MS)
         };
-        before.entry(key.clone()).or_insert_with_key(|key| rows.get(key).cloned());
+        // A row of another size under the same key gives way.
+        let of_other_size = self.foreign.remove(&key);
+        before.entry(key.clone()).or_insert_with_key(|key| rows.get(key).cloned().or(of_other_size));
         let row = rows.entry(key).or_insert_with_key(|key| WindowRow::new(key, end));
         if is_late {
             row.closed = true;
@@ -170,7 +195,7 @@ impl Windows {
     }
 
     /// Closes the windows that the watermark has passed.
-    fn close(&mut self, before: &mut BTreeMap<WindowKey, Option<WindowRow>>) {
+    fn close(&mut self, before: &mut Before) {
         while let Some(first) = self.open.first_entry() {
             if !self.config.is_closed(first.key().window_start, self.watermark) {
                 break;
@@ -186,25 +211,64 @@ impl Windows {
     }
 
     fn row(&self, key: &WindowKey) -> Option<&WindowRow> {
-        [&self.open, &self.closed, &self.forgotten].into_iter().find_map(|rows| rows.get(key))
+        [&self.open, &self.closed, &self.forgotten, &self.foreign].into_iter().find_map(|rows| rows.get(key))
     }
 
-    /// Drops the oldest closed windows beyond the configured number.
-    fn forget(&mut self) {
-        while self.closed_starts.len() > self.config.keep_closed {
-            let Some(start) = self.closed_starts.pop_first() else { return };
-            self.remembered_from = self.remembered_from.max(start + 1);
-            while self.closed.first_key_value().is_some_and(|(key, _)| key.window_start <= start) {
-                self.closed.pop_first();
+    /// Drops the rows of the oldest closed windows beyond the configured number, and those of other sizes that
+    /// are as old.
+    fn forget(&mut self, before: &mut Before) {
+        for _ in 0..MOST_FORGOTTEN {
+            let Some(row) = self.pop_closed().or_else(|| self.pop_foreign()) else { return };
+            if row.late > 0 {
+                self.count_forgotten(&row, before);
             }
+            before.entry(row.key()).or_insert(Some(row));
         }
     }
+
+    /// Takes out a row of the oldest closed window, while there are more of them than are remembered.
+    fn pop_closed(&mut self) -> Option<WindowRow> {
+        if self.closed_starts.len() <= self.config.keep_closed {
+            return None;
+        }
+        let (key, row) = self.closed.pop_first()?;
+        let is_last = self.closed.first_key_value().is_none_or(|(next, _)| next.window_start != key.window_start);
+        if is_last {
+            self.closed_starts.remove(&key.window_start);
+        }
+        Some(row)
+    }
+
+    /// Takes out a row of another window size that ends before all closed windows that are remembered.
+    fn pop_foreign(&mut self) -> Option<WindowRow> {
+        let oldest = match self.closed_starts.first() {
+            Some(first) if self.closed_starts.len() >= self.config.keep_closed => *first,
+            None if self.config.keep_closed == 0 => self.watermark,
+            _ => return None,
+        };
+        let first = self.foreign.first_entry().filter(|first| first.get().window_end <= oldest)?;
+        Some(first.remove())
+    }
+
+    /// The late records of a row that goes count on in the row of its source.
+    fn count_forgotten(&mut self, row: &WindowRow, before: &mut Before) {
+        let key = forgotten_of(row.source.clone());
+        before.entry(key.clone()).or_insert_with_key(|key| self.forgotten.get(key).cloned());
+        let sum = self.forgotten.entry(key).or_insert_with_key(|key| WindowRow::new(key, FORGOTTEN_MS));
+        sum.closed = true;
+        sum.late += row.late;
+    }
+}
+
+/// The key of the row that counts the late records of a source whose windows are forgotten.
+fn forgotten_of(source: SmolStr) -> WindowKey {
+    WindowKey { window_start: FORGOTTEN_MS, source, category: None }
 }
 
 /// What [`window`] gives.
 pub struct Windowed<'scope> {
-    /// Changes of rows: the old one goes, the new one comes. Closed rows are never taken back;
-    /// restored rows are not given again, since they are on their topic already.
+    /// Changes of rows: the old one goes, the new one comes. Closed rows go when their window is
+    /// forgotten; restored rows are not given again, since they are on their topic already.
     pub rows: VecCollection<'scope, Epoch, (WindowKey, WindowRow), isize>,
     /// The records that came too late for their window. Those of one window, source, category and
     /// outcome may come together, with the timestamp of the start of their window.
@@ -261,14 +325,12 @@ pub fn window<'scope>(
                     let Some(capability) = capabilities.first() else { continue };
                     let (rows, late) = windows.apply(input);
                     open.set(windows.open.len());
-                    closed.set(windows.closed.len() + windows.forgotten.len());
+                    closed.set(windows.closed.len() + windows.forgotten.len() + windows.foreign.len());
                     let mut session = output.session(capability);
                     for (old, new) in rows {
-                        let key = new.key();
-                        if let Some(old) = old {
-                            session.give(Ok(((key.clone(), old), epoch, -1)));
-                        }
-                        session.give(Ok(((key, new), epoch, 1)));
+                        let changes = [(old, -1), (new, 1)];
+                        let changes = changes.into_iter().filter_map(|(row, diff)| Some((row?, diff)));
+                        session.give_iterator(changes.map(|(row, diff)| Ok(((row.key(), row), epoch, diff))));
                     }
                     late.into_iter().for_each(|tally| session.give(Err(tally)));
                 }
@@ -351,6 +413,15 @@ mod tests {
         Tally { origin_ms, source: source.into(), category: Some("Music".into()), outcome, n: 1 }
     }
 
+    /// Takes in an epoch that forgets nothing; gives each row before and after, and the late records.
+    fn changed(
+        windows: &mut Windows,
+        input: impl IntoIterator<Item = WindowInput>,
+    ) -> (Vec<(Option<WindowRow>, WindowRow)>, Vec<Tally>) {
+        let (rows, late) = windows.apply(input);
+        (rows.into_iter().map(|(old, new)| (old, new.unwrap())).collect(), late)
+    }
+
     fn seen(origin_ms: i64) -> WindowInput {
         WindowInput::Tally(tally(origin_ms, "a", Outcome::Seen))
     }
@@ -379,17 +450,17 @@ mod tests {
     #[test]
     fn a_window_closes_after_its_lateness_and_stays_frozen() {
         let mut windows = Windows::new(CONFIG);
-        let (rows, _) = windows.apply([seen(150), seen(150), WindowInput::Watermark(219)]);
+        let (rows, _) = changed(&mut windows, [seen(150), seen(150), WindowInput::Watermark(219)]);
         assert_eq!(rows.len(), 1);
         assert!(rows[0].0.is_none() && rows[0].1.seen == 2 && !rows[0].1.closed);
         assert_eq!((rows[0].1.window_start, rows[0].1.window_end, rows[0].1.open_events), (100, 200, None));
 
-        let (rows, late) = windows.apply([seen(199), WindowInput::Watermark(220)]);
+        let (rows, late) = changed(&mut windows, [seen(199), WindowInput::Watermark(220)]);
         assert_eq!((rows[0].1.seen, rows[0].1.closed, rows[0].1.open_events), (3, true, Some(0)));
         assert!(late.is_empty());
 
         let events = [event(1, &["a"], Some("Music"), "x y")];
-        let (rows, late) = windows.apply(measures_of(&events).into_iter().chain([seen(100)]));
+        let (rows, late) = changed(&mut windows, measures_of(&events).into_iter().chain([seen(100)]));
         let (old, new) = &rows[0];
         assert_eq!((new.seen, new.late, new.open_events), (3, 1, Some(0)));
         assert_eq!(old.as_ref().map(|old| WindowRow { late: 1, ..old.clone() }).as_ref(), Some(new));
@@ -406,30 +477,71 @@ mod tests {
         ];
         let scores: Vec<f64> = events.iter().map(|(_, scored)| scored.report.score.get()).collect();
         let tallies = ["a", "b"].map(|source| WindowInput::Tally(tally(0, source, Outcome::Discovered)));
-        let (rows, _) =
-            windows.apply(measures_of(&events).into_iter().chain(tallies).chain([WindowInput::Watermark(120)]));
+        let input = measures_of(&events).into_iter().chain(tallies).chain([WindowInput::Watermark(120)]);
+        let (rows, _) = changed(&mut windows, input);
         let sampled: Vec<_> = rows.iter().map(|(_, row)| (row.duplicates, row.rejected, row.open_events)).collect();
         assert_eq!(sampled, [(Some(2), Some(2), Some(2)), (Some(2), Some(1), Some(1))]);
         assert!((rows[0].1.mean_score.unwrap().get() - (scores[0] + scores[1]) / 2.0).abs() < 1e-4);
         assert_eq!(rows[1].1.mean_score, Some(Ratio::new(scores[0])));
     }
 
+    /// Start, count of late records before and after, of each row that changes.
+    fn lateness(rows: &[RowChange]) -> Vec<(i64, Option<u64>, Option<u64>)> {
+        let late = |row: &Option<WindowRow>| row.as_ref().map(|row| row.late);
+        let start = |(old, new): &RowChange| new.as_ref().or(old.as_ref()).unwrap().window_start;
+        rows.iter().map(|change| (start(change), late(&change.0), late(&change.1))).collect()
+    }
+
     #[test]
-    fn forgotten_windows_have_one_row_a_source() {
+    fn forgotten_windows_leave_and_have_one_row_a_source() {
         let mut windows = Windows::new(CONFIG);
-        windows.apply([seen(0), seen(100), seen(200), WindowInput::Watermark(1000)]);
-        let (rows, late) = windows.apply([seen(5), seen(50), seen(100), seen(900 - 100)]);
-        let starts: Vec<_> = rows.iter().map(|(_, row)| (row.window_start, row.late, row.seen)).collect();
-        assert_eq!(starts, [(FORGOTTEN_MS, 2, 0), (100, 1, 1), (800, 1, 0)]);
-        assert_eq!(late.len(), 4);
-        let (rows, _) = windows.apply([seen(-500)]);
-        assert_eq!((rows[0].1.window_start, rows[0].1.late), (FORGOTTEN_MS, 3));
+        windows.apply([seen(0), seen(100), seen(200)]);
+        let (rows, _) = windows.apply([WindowInput::Watermark(1000)]);
+        assert_eq!(lateness(&rows), [(0, Some(0), None), (100, Some(0), Some(0)), (200, Some(0), Some(0))]);
+        let (rows, late) = windows.apply([seen(5), seen(50), seen(100)]);
+        assert_eq!(lateness(&rows), [(FORGOTTEN_MS, None, Some(2)), (100, Some(0), Some(1))]);
+        assert_eq!(late.len(), 3);
+        // A newer window takes the place of the oldest one, whose late record counts on.
+        let (rows, _) = windows.apply([seen(800)]);
+        let expected = [(FORGOTTEN_MS, Some(2), Some(3)), (100, Some(1), None), (800, None, Some(1))];
+        assert_eq!(lateness(&rows), expected);
+        assert_eq!(lateness(&windows.apply([seen(-500)]).0), [(FORGOTTEN_MS, Some(3), Some(4))]);
+    }
+
+    #[test]
+    fn what_is_restored_beyond_the_number_goes_in_the_next_epoch_once() {
+        let row = |start: i64, size: i64| {
+            let key = WindowKey { window_start: start, source: "a".into(), category: None };
+            WindowInput::Restored(WindowRow { closed: true, ..WindowRow::new(&key, start + size) })
+        };
+        let mut windows = Windows::new(CONFIG);
+        // Five windows of this size, and three of another one.
+        let restored = (0..5).map(|n| row(n * 100, 100)).chain([row(10, 50), row(60, 50), row(400, 50)]);
+        assert_eq!(windows.apply(restored).0, [], "nothing may be written with what is restored");
+        let (rows, _) = windows.apply([WindowInput::Watermark(600)]);
+        let gone = [0, 10, 60, 100, 200].map(|start| (start, Some(0), None));
+        assert_eq!(lateness(&rows), gone);
+        assert_eq!(windows.apply([WindowInput::Watermark(601)]).0, []);
+        assert_eq!(windows.foreign.keys().map(|key| key.window_start).collect::<Vec<_>>(), [400]);
+    }
+
+    #[test]
+    fn an_epoch_forgets_a_bounded_number_of_rows() {
+        let row = |n: usize| {
+            let key = WindowKey { window_start: 0, source: format!("{n}").into(), category: None };
+            WindowInput::Restored(WindowRow { closed: true, ..WindowRow::new(&key, 100) })
+        };
+        let mut windows = Windows::new(WindowConfig { keep_closed: 0, ..CONFIG });
+        windows.apply((0..MOST_FORGOTTEN + 7).map(row));
+        let mut forget = || windows.apply([WindowInput::Watermark(600)]).0.len();
+        assert_eq!([forget(), forget(), forget()], [MOST_FORGOTTEN, 7, 0]);
     }
 
     #[test]
     fn extreme_timestamps_have_windows_with_names() {
         let mut windows = Windows::new(WindowConfig::default());
-        let (rows, _) = windows.apply([seen(i64::MIN), seen(-1), seen(i64::MAX), WindowInput::Watermark(i64::MAX)]);
+        let input = [seen(i64::MIN), seen(-1), seen(i64::MAX), WindowInput::Watermark(i64::MAX)];
+        let (rows, _) = changed(&mut windows, input);
         assert_eq!(rows.len(), 3);
         for (_, row) in rows {
             let json = serde_json::to_string(&row).unwrap();
@@ -442,7 +554,7 @@ mod tests {
     #[test]
     fn rows_are_camel_case_json() {
         let mut windows = Windows::new(WindowConfig { keep_closed: 0, ..CONFIG });
-        let (rows, _) = windows.apply([seen(0)]);
+        let (rows, _) = changed(&mut windows, [seen(0)]);
         let json = serde_json::to_value(&rows[0].1).unwrap();
         assert_eq!(
             (&json["windowStart"], &json["windowEnd"]),
@@ -518,12 +630,16 @@ mod tests {
     }
 
     /// The rows of a topic that takes all changes.
-    #[derive(Default)]
+    #[derive(Debug, Clone, Default, PartialEq)]
     struct Topic(BTreeMap<WindowKey, WindowRow>);
 
     impl Topic {
         fn write(&mut self, changes: Vec<RowChange>) {
             for (old, new) in changes {
+                let Some(new) = new else {
+                    assert_eq!(self.0.remove(&old.as_ref().unwrap().key()), old, "only what is there goes");
+                    continue;
+                };
                 assert_eq!(self.0.get(&new.key()), old.as_ref());
                 if old.as_ref().is_some_and(|old| old.closed) {
                     assert_eq!(old, Some(WindowRow { late: old.as_ref().unwrap().late, ..new.clone() }));
@@ -615,11 +731,41 @@ mod tests {
             for source in ["a", "b"] {
                 prop_assert_eq!(late(&found, source), late(&expected, source));
             }
-            for (key, (numbers, _)) in expected.iter().filter(|(_, (numbers, _))| *numbers != [0; 6]) {
-                prop_assert_eq!(found.get(key).map(|(found, _)| found), Some(numbers));
+            let mut closed = BTreeSet::new();
+            for (key, row) in topic.0.iter().filter(|(key, _)| key.window_start != FORGOTTEN_MS) {
+                prop_assert_eq!(found.get(key).map(|(found, _)| found), expected.get(key).map(|(numbers, _)| numbers));
+                closed.extend(row.closed.then_some(key.window_start));
             }
-            prop_assert!(windows.closed_starts.len() <= keep_closed);
-            prop_assert!(windows.closed.keys().all(|key| windows.closed_starts.contains(&key.window_start)));
+            prop_assert!(closed.len() <= keep_closed, "{:?}", closed);
+            let counted = expected.iter().filter(|(_, (numbers, _))| *numbers != [0; 6]).map(|(key, _)| key);
+            for key in counted.filter(|key| !topic.0.contains_key(key)) {
+                prop_assert!(closed.first().is_none_or(|first| key.window_start < *first), "{:?} went too soon", key);
+            }
+            prop_assert_eq!(&windows.closed_starts, &closed);
+        }
+
+        #[test]
+        fn a_restart_forgets_and_remembers_the_same(
+            history in any_history(),
+            restarts in prop::collection::btree_set(0..12usize, 0..4),
+            keep_closed in 0..4usize,
+        ) {
+            let config = WindowConfig { keep_closed, ..CONFIG };
+            let run = |restarts: &BTreeSet<usize>| {
+                let (mut windows, mut topic, mut watermark) = (Windows::new(config), Topic::default(), i64::MIN);
+                for (number, part) in history.iter().enumerate() {
+                    if restarts.contains(&number) {
+                        windows = Windows::new(config);
+                        let restored = topic.0.values().cloned().map(WindowInput::Restored);
+                        let given = windows.apply(restored.chain([WindowInput::Watermark(watermark)])).0;
+                        assert_eq!(given, []);
+                    }
+                    topic.write(windows.apply(epoch(part)).0);
+                    watermark = part.1;
+                }
+                topic
+            };
+            prop_assert_eq!(run(&restarts), run(&BTreeSet::new()));
         }
     }
 

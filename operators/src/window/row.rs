@@ -17,14 +17,14 @@ pub struct WindowConfig {
     /// How long after its end a window still takes records, in ms of watermark. Default ten
     /// minutes.
     pub allowed_lateness_ms: u32,
-    /// How many closed windows are remembered for late records, newest first. Later records are
-    /// counted in one row a source. Default 48.
+    /// How many closed windows are remembered, newest first. The rows of older ones are deleted. Records that
+    /// come later still are counted in one row a source. Default 168, a week of hours.
     pub keep_closed: usize,
 }
 
 impl Default for WindowConfig {
     fn default() -> Self {
-        Self { size_ms: 3_600_000, allowed_lateness_ms: 600_000, keep_closed: 48 }
+        Self { size_ms: 3_600_000, allowed_lateness_ms: 600_000, keep_closed: 168 }
     }
 }
 

@@ -31,7 +31,7 @@ Examples:
   curl -s https://example.org/events.ics |
     headwater produce raw.events - --source example --content-type text/calendar
   headwater produce raw.events --tombstone city-hall --source city-hall
-  headwater produce decisions decisions.jsonl --key /id")]
+  headwater produce raw.events listings.jsonl --key /id --source meetup")]
 pub struct ProduceArgs {
     /// Topic, with or without the prefix; one that the configuration knows is created when missing
     pub topic: String,

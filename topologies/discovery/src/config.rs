@@ -8,6 +8,7 @@ use headwater::schema::roles;
 use headwater_operators::categorize::{Taxonomy, TaxonomyConfig, TaxonomyProblem};
 use headwater_operators::extract::{ExtractConfig, Extractor, Limits, SourceConfig, UnknownSources};
 use headwater_operators::geocode::GeocodeConfig;
+use headwater_operators::listing::Ratio;
 use headwater_operators::resolve::ResolveConfig;
 use headwater_operators::sanitize::SanitizeConfig;
 use headwater_operators::score::Gates;
@@ -85,9 +86,8 @@ impl Section for Sections {
         let mut found = self.compile().err().unwrap_or_default();
         let resolve = self.resolve.validate().into_iter();
         found.extend(resolve.map(|wrong| Invalid::new(format!("resolve.{}", wrong.key), wrong.problem)));
-        if self.window.size_ms < 1 {
-            found.push(Invalid::new("window.size_ms", "must be 1 or more"));
-        }
+        found.extend(self.ranges());
+        found.extend(self.relations());
         let generate = self.generate.as_ref().and_then(|feed| feed.generate.check().err());
         found.extend(generate.map(|error| match &error {
             GenerateError::Config { name, .. } => Invalid::new(format!("generate.generate.{name}"), error.to_string()),
@@ -113,6 +113,49 @@ impl Sections {
                 Err(extraction.chain(taxonomy).collect())
             }
         }
+    }
+
+    /// Numbers that are out of their range, where no operator looks for itself.
+    fn ranges(&self) -> impl Iterator<Item = Invalid> {
+        let (sanitize, score, window) = (&self.sanitize, &self.score, &self.window);
+        let counts = [
+            ("sanitize.max_title_chars", sanitize.max_title_chars, 1, 1_000_000),
+            ("sanitize.max_description_chars", sanitize.max_description_chars, 1, 100_000_000),
+            ("sanitize.max_field_chars", sanitize.max_field_chars, 1, 1_000_000),
+            ("sanitize.max_url_bytes", sanitize.max_url_bytes, 1, 1_000_000),
+            ("sanitize.max_items", sanitize.max_items, 1, 1_000_000),
+            ("score.max_years_ahead", score.max_years_ahead.into(), 1, 1_000),
+            ("score.max_years_past", score.max_years_past.into(), 1, 1_000),
+            ("score.full_description_chars", score.full_description_chars as usize, 1, 1_000_000),
+            ("window.size_ms", window.size_ms as usize, 1, u32::MAX as usize),
+            ("window.keep_closed", window.keep_closed, 0, 100_000),
+        ];
+        let counts =
+            counts.into_iter().filter_map(|(key, value, least, most)| Invalid::outside(key, value, least, most));
+        let feed = self.generate.iter().flat_map(|feed| {
+            [
+                Invalid::outside("generate.rate", feed.rate, 0.0, 1e9),
+                Invalid::outside("generate.window", feed.window, 16, 1_000_000),
+            ]
+        });
+        counts.chain(feed.flatten())
+    }
+
+    /// Numbers of `[score]` that are right one by one and wrong together.
+    fn relations(&self) -> Vec<Invalid> {
+        let Gates { grades, .. } = &self.score;
+        let mut found = Vec::new();
+        for (key, better, worse) in [("b", grades.a, grades.b), ("c", grades.b, grades.c), ("d", grades.c, grades.d)] {
+            if worse > better {
+                let message = format!("is {}, more than the better grade's {}", worse.get(), better.get());
+                found.push(Invalid::new(format!("score.grades.{key}"), message));
+            }
+        }
+        let weights = self.score.all().map(|(_, gate)| gate.weight);
+        if weights.iter().all(|weight| *weight == Ratio::ZERO) {
+            found.push(Invalid::new("score", "no gate has a weight: every score would be 0"));
+        }
+        found
     }
 
     /// How records become listings, in one piece.
@@ -173,7 +216,8 @@ mod tests {
     #[test]
     fn every_topic_is_kept_as_it_is_used() {
         let runtime = Config::default().runtime;
-        let compacted = ["events", "listings", "links", "redirects", "decision-reports", "metrics", "place-requests"];
+        let compacted =
+            ["events", "listings", "links", "redirects", "decision-reports", "metrics", "place-requests", "gates"];
         for topic in compacted.into_iter().chain(["progress", "places", "decisions", "control"]) {
             assert_eq!(runtime.topic_spec(topic).cleanup, Cleanup::Compact, "{topic}");
         }
@@ -191,5 +235,46 @@ mod tests {
         config.topology.sources.insert("a".to_owned(), SourceConfig { trust: 2.0, ..SourceConfig::default() });
         let keys: Vec<String> = config.validate().into_iter().map(|invalid| invalid.key).collect();
         assert_eq!(keys, ["sources.a.trust", "resolve.threshold", "window.size_ms"]);
+    }
+
+    #[test]
+    fn every_number_has_its_range() {
+        let wrong = |toml: &str| -> Vec<String> {
+            let topology: Sections = toml::from_str(toml).unwrap();
+            let found = topology.validate(&Runtime::default());
+            found.into_iter().map(|one| format!("{}: {}", one.key, one.message)).collect()
+        };
+        let beyond = [
+            ("limits.max_nesting = 101", "limits.max_nesting: must be from 1 to 100, and is 101"),
+            ("limits.max_list_items = 1000001", "limits.max_list_items: must be from 0 to 1000000, and is 1000001"),
+            ("limits.max_recurrence_steps = 0", "limits.max_recurrence_steps: must be from 1 to 1000000000, and is 0"),
+            ("limits.horizon_future_days = 99999", "limits.horizon_future_days: must be from 0 to 36525, and is 99999"),
+            (
+                "sources.a.horizon_past_days = 99999",
+                "sources.a.horizon_past_days: must be from 0 to 36525, and is 99999",
+            ),
+            ("sanitize.max_title_chars = 0", "sanitize.max_title_chars: must be from 1 to 1000000, and is 0"),
+            (
+                "sanitize.max_description_chars = 0",
+                "sanitize.max_description_chars: must be from 1 to 100000000, and is 0",
+            ),
+            ("sanitize.max_field_chars = 0", "sanitize.max_field_chars: must be from 1 to 1000000, and is 0"),
+            ("sanitize.max_url_bytes = 0", "sanitize.max_url_bytes: must be from 1 to 1000000, and is 0"),
+            ("sanitize.max_items = 0", "sanitize.max_items: must be from 1 to 1000000, and is 0"),
+            ("resolve.block_cap = 1", "resolve.block_cap: 1 is not in 2..=10000"),
+            ("score.max_years_ahead = 0", "score.max_years_ahead: must be from 1 to 1000, and is 0"),
+            ("score.max_years_past = 1001", "score.max_years_past: must be from 1 to 1000, and is 1001"),
+            ("score.full_description_chars = 0", "score.full_description_chars: must be from 1 to 1000000, and is 0"),
+            ("score.grades.b = 0.95", "score.grades.b: is 0.95, more than the better grade's 0.9"),
+            ("window.keep_closed = 100001", "window.keep_closed: must be from 0 to 100000, and is 100001"),
+            ("generate.rate = -1.0", "generate.rate: must be from 0 to 1000000000, and is -1"),
+            ("generate.window = 1", "generate.window: must be from 16 to 1000000, and is 1"),
+        ];
+        for (toml, expected) in beyond {
+            assert_eq!(wrong(toml), [expected]);
+        }
+        let gates = ["core_completeness", "format_accuracy", "business_logic", "geographic_data", "content_quality"];
+        let weightless: String = gates.map(|gate| format!("score.{gate}.weight = 0.0\n")).concat();
+        assert_eq!(wrong(&weightless), ["score: no gate has a weight: every score would be 0"]);
     }
 }

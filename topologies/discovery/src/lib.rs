@@ -15,9 +15,3 @@ pub mod tools;
 
 pub use discovery::Discovery;
 pub use figures::Figures;
-
-/// The allocator of all binaries of this crate. Records, listings and events are small and move
-/// between threads all the time; a profile of the whole pipeline spent over a quarter of its time
-/// in glibc's allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

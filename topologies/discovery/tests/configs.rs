@@ -9,6 +9,10 @@ use discovery::config::{Config, Sections};
 use headwater::config::{LogKind, Sources, load};
 use headwater::view::PostgresConfig;
 
+/// Which allocator there is, is for a program to choose: this one does not link where a library has chosen.
+#[global_allocator]
+static ALLOCATOR: std::alloc::System = std::alloc::System;
+
 fn configuration(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config").join(name)
 }
@@ -105,7 +109,7 @@ fn problems_of_every_section_have_their_line() {
         "c.toml:12:8: score.pass: 7 is not between 0 and 1",
         "c.toml:14:10: generate.generate.cities: ",
         "c.toml:15:1: taxonomy.categories[0]: parent \"B\" of category \"A\" is not a category",
-        "c.toml:19:11: window.size_ms: must be 1 or more",
+        "c.toml:19:11: window.size_ms: must be from 1 to 4294967295, and is 0",
         "c.toml:21:6: sources.b.mapping.id: ",
     ] {
         assert!(shown.contains(line), "{line}\nis not in\n{shown}");

@@ -4,58 +4,15 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use discovery::Discovery;
 
+#[path = "../../../tests/help/mod.rs"]
+mod help;
+
+use help::{Run, Shell, assert_valid, examples};
+
 const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater");
-
-/// The commands below the word `Examples:` of every help text of `command`, as a shell takes them.
-fn examples(command: &clap::Command) -> Vec<String> {
-    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    let shown = help.split_once("Examples:\n").map_or("", |(_, examples)| examples);
-    let mut own: Vec<String> = Vec::new();
-    for line in shown.lines().take_while(|line| line.starts_with("  ")) {
-        match (line.strip_prefix("    "), own.last_mut()) {
-            (Some(rest), Some(begun)) => {
-                *begun = format!("{} {rest}", begun.trim_end_matches('\\').trim_end());
-            }
-            _ => own.push(line.trim().to_owned()),
-        }
-    }
-    own.iter_mut().for_each(|example| *example = without_remark(example));
-    own.extend(command.get_subcommands().flat_map(examples));
-    own
-}
-
-/// What stands behind a wide gap says what the command does.
-fn without_remark(example: &str) -> String {
-    let mut quoted = false;
-    let gap = example.char_indices().find(|(at, c)| {
-        quoted ^= *c == '\'';
-        !quoted && example[*at..].starts_with("  ")
-    });
-    gap.map_or(example, |(at, _)| &example[..at]).to_owned()
-}
-
-/// Splits a command line where `at` stands outside of quotes.
-fn split(line: &str, at: &str) -> Vec<String> {
-    let (mut parts, mut part, mut quoted, mut rest) = (Vec::new(), String::new(), false, line);
-    while let Some(c) = rest.chars().next() {
-        if !quoted && rest.starts_with(at) {
-            parts.push(std::mem::take(&mut part));
-            rest = &rest[at.len()..];
-            continue;
-        }
-        quoted ^= c == '\'';
-        part.push(c);
-        rest = &rest[c.len_utf8()..];
-    }
-    parts.push(part);
-    parts
-}
 
 fn all() -> Vec<(clap::Command, Vec<String>)> {
     let commands = [discovery::command::command(), headwater::app::command::<Discovery>()];
@@ -65,31 +22,8 @@ fn all() -> Vec<(clap::Command, Vec<String>)> {
 #[test]
 fn every_example_is_a_valid_command_line() {
     for (command, examples) in all() {
-        let name = command.get_name().to_owned();
-        assert!(examples.len() > 40, "{name}: {examples:?}");
-        for example in examples {
-            let piped = split(&example, " | ");
-            let own: Vec<&String> = piped.iter().filter(|part| part.starts_with(&name)).collect();
-            assert_eq!(own.len(), 1, "{example}");
-            let words = split(own[0], " ").into_iter().map(|word| word.trim_matches('\'').to_owned());
-            if let Err(error) = command.clone().try_get_matches_from(words) {
-                panic!("{example}: {error}");
-            }
-        }
+        assert_valid(&command, &examples, 40);
     }
-}
-
-/// How an example is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Run {
-    /// It does its work.
-    Works,
-    /// What it names is not there: exit code 2.
-    Names(&'static str),
-    /// It goes on until it is stopped.
-    GoesOn,
-    /// It measures for minutes.
-    Not,
 }
 
 fn how(example: &str) -> Run {
@@ -123,7 +57,7 @@ fn workplace() -> tempfile::TempDir {
         words.iter().flat_map(|a| words.iter().map(move |b| format!("{a} {b} concert"))).take(45).collect();
     let event = |id: &str, title: &str| {
         format!(
-            "{{\"@type\":\"Event\",\"@id\":\"{id}\",\"name\":\"{title}\",\"startDate\":\"2026-05-01T20:00:00Z\",\
+            "{{\"@type\":\"Event\",\"@id\":\"{id}\",\"id\":\"{id}\",\"name\":\"{title}\",\"startDate\":\"2026-05-01T20:00:00Z\",\
              \"location\":{{\"@type\":\"Place\",\"name\":\"Old Mill\",\"address\":\"Ely\"}}}}\n"
         )
     };
@@ -139,10 +73,6 @@ fn workplace() -> tempfile::TempDir {
         writeln!(pairs, "a,{n},b,{n},positive,conf\na,{n},b,{other},negative,conf").expect("written");
     }
     write("pairs.csv", &pairs);
-    write(
-        "decisions.jsonl",
-        "{\"id\":\"1\",\"same\":{\"a\":{\"source\":\"x\",\"id\":\"1\"},\"b\":{\"source\":\"y\",\"id\":\"1\"},\"who\":\"kim\",\"at\":0}}\n",
-    );
     for name in ["calendars/north.ics", "calendars/south.ics"] {
         write(
             name,
@@ -152,36 +82,15 @@ fn workplace() -> tempfile::TempDir {
     folder
 }
 
-fn shell(folder: &Path, line: &str) -> Command {
-    let binaries = Path::new(HEADWATER).parent().expect("a folder");
-    let path = format!("{}:{}", binaries.display(), std::env::var("PATH").unwrap_or_default());
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", line])
-        .current_dir(folder)
-        .env("PATH", path)
-        .env("HEADWATER_CONFIG", "config/discovery.toml")
-        .env("USER", "kim");
-    command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn succeeded(example: &str, output: &Output) {
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{example}: {said}");
-}
-
 #[cfg(unix)]
 #[test]
 fn every_example_that_needs_no_network_runs() {
     let folder = workplace();
-    let run = |line: &str| shell(folder.path(), line).output().expect("a shell");
+    let shell = Shell { folder: folder.path(), binary: HEADWATER, config: "config/discovery.toml" };
     for source in ["a", "b", "library", "paper"] {
-        let line = format!("headwater produce raw.events {source}.jsonl --source {source}");
-        succeeded(&line, &run(&line));
+        shell.succeed(&format!("headwater produce raw.events {source}.jsonl --source {source}"));
     }
-    let first = "discovery --exit-when-idle";
-    succeeded(first, &run(first));
+    shell.succeed("discovery --exit-when-idle");
     // What others need comes first.
     let mut examples: Vec<String> = Vec::new();
     for example in all().into_iter().flat_map(|(_, examples)| examples) {
@@ -194,37 +103,9 @@ fn every_example_that_needs_no_network_runs() {
     assert!(examples.len() > 50, "{examples:?}");
     examples.sort_by_key(|example| !example.contains("headwater generate"));
     for example in &examples {
-        // What shows a result to people is theirs, and so is the web.
-        let shown = split(example, " | ").into_iter().filter(|part| !part.starts_with("jq ") && part != "less");
-        let line = shown
-            .collect::<Vec<_>>()
-            .join(" | ")
-            .replace("curl -s https://example.org/events.ics", "cat calendars/north.ics");
-        match how(example) {
-            Run::Not => {}
-            Run::Works => {
-                if example.contains("decide withdraw") {
-                    let before = "headwater decide same city-guide/1234 meetup/987 --by kim";
-                    succeeded(before, &run(before));
-                }
-                succeeded(example, &run(&line));
-            }
-            Run::Names(reason) => {
-                let output = run(&line);
-                let said = String::from_utf8_lossy(&output.stderr);
-                assert!(output.status.code() == Some(2) && said.contains(reason), "{example}: {said}");
-            }
-            Run::GoesOn => {
-                let mut child = shell(folder.path(), &format!("exec {line}")).spawn().expect("a shell");
-                let begun = Instant::now();
-                while begun.elapsed() < Duration::from_millis(800) {
-                    let ended = child.try_wait().expect("a child");
-                    assert!(ended.is_none(), "{example}: {ended:?}");
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                child.kill().expect("it runs");
-                child.wait().expect("it ends");
-            }
+        if example.contains("decide withdraw") {
+            shell.succeed("headwater decide same city-guide/1234 meetup/987 --by kim");
         }
+        shell.try_example(example, how(example));
     }
 }

@@ -74,7 +74,7 @@ fn a_topologys_binary_has_the_tools_too() {
     assert_eq!(event["title"], "Jazz");
     for (arguments, code, told) in [
         (&["topics"][..], 0, "headwater.decision-reports"),
-        (&["check", "--json"], 0, "{\"problems\":[]"),
+        (&["check", "--json", "--set", "admin.listen="], 0, "{\"problems\":[]"),
         (&["dead-letters", "summary", "--json"], 0, ""),
         (&["decide", "same", "city/1", "other/2", "--by", "kim"], 0, "decided: same city/1 + other/2 (kim, "),
         (&["decide", "list", "--open"], 0, "pending     same       city/1 + other/2"),

@@ -59,6 +59,9 @@ pub struct Mapping {
     pub registered: Vec<String>,
     /// What `status` says of one that counts no more.
     pub cancelled: Vec<String>,
+    /// How much later than its record a registration may say that it was made: `"1 day"`, or `"forever"`. One that
+    /// lies further ahead is a mistake, and its hour would stay for as long.
+    pub max_time_lead: Lifetime,
 }
 
 impl Default for Mapping {
@@ -71,6 +74,7 @@ impl Default for Mapping {
             status: Pointer::to("status"),
             registered: words(&["registered", "confirmed"]),
             cancelled: words(&["cancelled", "canceled"]),
+            max_time_lead: Lifetime::For(Period::from_days(1)),
         }
     }
 }
@@ -79,6 +83,7 @@ impl Section for Settings {
     const NAME: &'static str = "registrations";
     const PREFIX: &'static str = "registrations.";
     const INPUT: &'static str = "raw.registrations";
+    const ADMIN: &'static str = "127.0.0.1:8081";
 
     fn topics(&self) -> Vec<TopicRole> {
         roles(|schema| drop(Registrations::of(self, schema)))
@@ -116,6 +121,7 @@ impl Mapping {
             Some(time) => time,
             None => timestamp(record)?,
         };
+        self.check_lead(time, record.origin.timestamp_ms)?;
         if self.is_cancelled(&opened.data)? {
             return Ok((id, Registration { event: None, time }));
         }
@@ -123,6 +129,19 @@ impl Mapping {
             || Unusable::new(DeadLetterCode::MISSING_FIELD, format!("no event at {:?}", self.event.to_string()));
         let event = self.event.id(&opened.data)?.ok_or_else(missing)?;
         Ok((id, Registration { event: Some(event), time }))
+    }
+
+    /// A time far ahead of its record's timestamp is none at which a registration was made.
+    fn check_lead(&self, time: Timestamp, record_ms: i64) -> Result<(), Unusable> {
+        let Some(most) = self.max_time_lead.as_millis_i64() else { return Ok(()) };
+        if time.as_millisecond().saturating_sub(record_ms) <= most {
+            return Ok(());
+        }
+        let reason = format!(
+            "the time {time} lies more than mapping.max_time_lead, {}, after the timestamp of the record",
+            self.max_time_lead
+        );
+        Err(Unusable::new(DeadLetterCode::INVALID_FIELD, reason))
     }
 
     fn is_cancelled(&self, data: &serde_json::Value) -> Result<bool, Unusable> {

@@ -177,6 +177,38 @@ fn what_cannot_be_used_is_a_dead_letter_with_its_bytes() {
     assert_eq!(driver.letters().len(), expected.len(), "a rebuild writes none again");
 }
 
+#[test]
+fn a_time_far_ahead_of_its_record_is_a_mistake() {
+    const DAY_MS: i64 = 86_400_000;
+    let registered = |driver: &mut Driver, id: &str, ahead_ms: i64| {
+        let time = Timestamp::from_millisecond(TEN_MS + ahead_ms).unwrap();
+        let data = json!({"id": id, "event": "e1", "time": time});
+        driver.produce(RAW, |record| record.json(&data).at(TEN_MS));
+    };
+    let mut strict = driver(|_| {});
+    registered(&mut strict, "just", DAY_MS);
+    registered(&mut strict, "beyond", DAY_MS + 1);
+    registered(&mut strict, "typo", 7_000 * 365 * DAY_MS);
+    strict.advance_to(after_the_hour(0));
+    let ids: Vec<String> = strict.rows("registrations").into_keys().collect();
+    assert_eq!((ids, hours(&strict).len()), (vec!["just".to_owned()], 1));
+    let letters = strict.letters();
+    assert_eq!(letters.len(), 2);
+    for letter in letters {
+        assert_eq!(letter.code, "invalid-field");
+        assert!(letter.reason.contains("more than mapping.max_time_lead, 1 days, after"), "{}", letter.reason);
+    }
+    // A cancellation with such a time would be remembered for as long.
+    let data = json!({"id": "just", "status": "cancelled", "time": "9000-01-01T00:00:00Z"});
+    strict.produce(RAW, |record| record.json(&data).at(TEN_MS + 1));
+    strict.advance_to(after_the_hour(1));
+    assert_eq!((strict.letters().len(), hours(&strict).len()), (3, 1));
+    let mut believing = driver(|settings| settings.mapping.max_time_lead = Lifetime::Forever);
+    registered(&mut believing, "far", 7_000 * 365 * DAY_MS);
+    believing.advance_to(after_the_hour(0));
+    assert_eq!((believing.letters().len(), hours(&believing).len()), (0, 1));
+}
+
 /// What happens: a registration, its end, a merge, a split.
 #[derive(Debug, Clone)]
 enum Act {

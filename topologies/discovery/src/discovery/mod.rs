@@ -50,7 +50,7 @@ use crate::config::{Config, Sections};
 use crate::generate::LiveFeed;
 use crate::tables::view_spec;
 use crate::tools::{DiscoveryTools, Examiner};
-use gates::latest_gates;
+use gates::gates_in_force;
 use highlight::merged_event;
 use topics::{EventRow, Topics};
 use upsert::{Upsert, UpsertOptions};
@@ -133,7 +133,7 @@ failed, 4 another instance has taken over, 70 a defect.";
     fn build<'s>(&self, flow: &mut Flow<'s>) {
         let topics = &self.topics;
         let (places, decisions) = (flow.table(&topics.places), flow.table(&topics.decisions));
-        let gates = latest_gates(flow.constant(self.gates.clone()), flow.table(&topics.control));
+        let gates = gates_in_force(flow, topics, &self.gates);
         let remembered = flow.restored(&topics.links).concat(flow.restored(&topics.redirects));
 
         let upserted = flow.raw_as_read().upsert(flow.restored(&topics.listings), self.upsert_options(flow));

@@ -3,18 +3,49 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use headwater::dataflow::Recovery;
+use headwater::driver::Driver;
 use headwater_operators::extract::Extraction;
 use headwater_operators::raw::RawRecord;
 use headwater_operators::raw::{Document, Extracted, Origin, SourceStamp};
-use headwater_operators::window::Outcome;
+use headwater_operators::window::{Outcome, WindowConfig};
 use headwater_operators::{Listing, ListingId, LiveListing, Moment, Shared};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::Discovery;
 use super::change::{Change, Retention};
 use super::documents::{Documents, Outcome as Changes};
 use super::register::{Emitted, MAX_CLAIMS, Register};
 use super::state::ListingState;
+use crate::config::Config;
+
+/// Windows that are forgotten leave their topic, once, whenever the topology is restarted.
+#[test]
+fn forgotten_windows_are_deleted_once_across_restarts() {
+    const WINDOW_MS: u64 = 1_000;
+    let mut config = Config::default();
+    config.topology.window = WindowConfig { size_ms: WINDOW_MS as u32, allowed_lateness_ms: 0, keep_closed: 3 };
+    let mut driver = Driver::of::<Discovery>(&config).unwrap();
+    for window in 1..20 {
+        let at = window * WINDOW_MS;
+        driver.produce("raw.events", |record| record.source("city").value("{").at(at as i64));
+        driver.advance_to(at);
+        driver.advance_to(at + WINDOW_MS / 2);
+        if window % 4 == 0 {
+            let recovery = if window % 8 == 0 { Recovery::Trust } else { Recovery::Compare };
+            driver.restart(recovery).unwrap();
+            assert_eq!(driver.differences(), []);
+        }
+        // The open one, and those that are remembered.
+        assert!(driver.rows("metrics").len() <= 4, "{window}: {:?}", driver.rows("metrics").keys());
+    }
+    let mut gone = BTreeMap::new();
+    let tombstones = driver.records("metrics").iter().filter(|record| record.value.is_none());
+    tombstones.for_each(|record| *gone.entry(record.key.clone()).or_insert(0) += 1);
+    assert_eq!(gone.len(), 19 - driver.rows("metrics").len());
+    assert!(gone.values().all(|times| *times == 1), "{gone:?}");
+}
 
 const FOR_EVER: Retention = Retention { past_events_ms: None, assumed_duration_ms: 0 };
 

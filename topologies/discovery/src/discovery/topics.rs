@@ -5,8 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headwater::dataflow::buffer::{json, text};
 use headwater::schema::{
-    Codec, FORMAT, Gauge, Guard, Reader, RowTopic, Rows, Schema, Spec, State, Table, Versioned, WhenLost, versioned,
+    Codec, FORMAT, Gauge, Guard, Reader, RowTopic, Rows, Schema, Spec, State, Table, Versioned, WhenLost, text_codec,
+    versioned,
 };
+use headwater_flow::Positioned;
 use headwater_operators::event::EventId;
 use headwater_operators::geocode::{Place, PlaceKey, PlaceRequest};
 use headwater_operators::resolve::{Decision, DecisionReport, DecisionState, Linked, Pair, Remembered, pair_key};
@@ -26,6 +28,8 @@ pub struct Topics {
     pub decisions: Table<Decision>,
     /// Configuration that changes while running.
     pub control: Table<Control>,
+    /// What the last readable record of each key of `control` sets. Compaction may have removed the record.
+    pub gates: State<String, Positioned<Control>>,
     /// Events and redirects, by event id.
     pub events: Rows<EventId, EventRow>,
     /// Listing states, by listing id: the state that all else follows from.
@@ -82,10 +86,17 @@ impl Topics {
         let metrics = schema.state("metrics", Codec::new(json, |_, row| versioned(row)), reader, metrics);
         let requests = Codec::new(|key: &PlaceKey| text(&key.0), |_, request| versioned(request));
         let place_requests = schema.rows("place-requests", requests, Spec::default());
+        let (codec, reader) = text_codec();
+        let gates = Spec {
+            when_lost: WhenLost::Note("gates that an unreadable record of `control` has replaced are gone"),
+            ..Spec::default()
+        };
+        let gates = schema.state("gates", codec, reader, gates);
         Self {
             places: schema.table("places"),
             decisions: schema.table("decisions"),
             control: schema.table("control"),
+            gates,
             events,
             listings,
             links,
