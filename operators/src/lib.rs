@@ -21,7 +21,7 @@ pub mod sanitize;
 pub mod score;
 mod web;
 pub mod window;
-mod words;
+pub mod words;
 mod zones;
 
 pub use event::{Event, EventId};

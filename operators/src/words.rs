@@ -7,7 +7,7 @@ use unicode_normalization::UnicodeNormalization;
 ///
 /// Whatever is neither letter nor digit separates words, except apostrophes, which vanish
 /// (`St. John's` becomes `st johns`). Letters of other scripts stay as they are.
-pub(crate) fn fold(text: &str) -> String {
+pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     fold_into(text, &mut folded);
     folded

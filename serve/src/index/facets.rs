@@ -1,0 +1,43 @@
+//! Facets: how the events of a selection are spread over the values of an attribute.
+
+use super::{Index, Selection};
+use crate::document::Attribute;
+
+/// The values of an attribute in a selection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facet {
+    /// The attribute.
+    pub attribute: Attribute,
+    /// Its values, the most frequent first, equally frequent ones by their keys.
+    pub values: Vec<FacetValue>,
+}
+
+/// A value, and how many events have it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct FacetValue {
+    /// The value as most events spell it.
+    pub value: String,
+    /// Number of events, 1 or more.
+    pub count: u64,
+}
+
+impl Index {
+    /// The `most` most frequent values of `attribute` in `selection`.
+    pub fn facet(&self, selection: &Selection, attribute: Attribute, most: usize) -> Facet {
+        let terms = self.terms[attribute as usize].values();
+        let mut counted: Vec<_> = terms.map(|term| (term, term.slots.count_in(&selection.slots))).collect();
+        counted.retain(|(_, count)| *count > 0);
+        // Stable: equal counts stay in the order of their keys.
+        counted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counted.truncate(most);
+        let value = |(term, count): (&super::TermSlots, u64)| FacetValue { value: term.label().to_owned(), count };
+        Facet { attribute, values: counted.into_iter().map(value).collect() }
+    }
+
+    /// The values of `attribute` whose key begins with `stem`, with the number of events that have it.
+    pub fn values_with(&self, attribute: Attribute, stem: &str) -> impl Iterator<Item = (&str, u64)> {
+        let from = (std::ops::Bound::Included(stem), std::ops::Bound::Unbounded);
+        let terms = self.terms[attribute as usize].range::<str, _>(from);
+        terms.take_while(move |(key, _)| key.starts_with(stem)).map(|(_, term)| (term.label(), term.slots.len()))
+    }
+}

@@ -1,0 +1,109 @@
+//! Selections: the events that a filter asks for.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use roaring::RoaringBitmap;
+
+use super::Index;
+use crate::document::Attribute;
+use crate::filter::Filter;
+use crate::geo::Bounds;
+use crate::text::{Field, QueryWord};
+
+/// The events that a filter asks for, at one commit.
+pub struct Selection {
+    pub(super) slots: RoaringBitmap,
+    /// For each word of the query, the events that it finds by what they count for it, best first. An event
+    /// counts where it is met first.
+    words: Vec<BTreeMap<Reverse<u32>, RoaringBitmap>>,
+}
+
+impl Selection {
+    /// Number of events.
+    pub fn total(&self) -> u64 {
+        self.slots.len()
+    }
+
+    /// How well each of the events answers the query, by slot; see [`crate::text`].
+    pub(super) fn scores(&self) -> Vec<u32> {
+        let size = self.slots.max().map_or(0, |last| last as usize + 1);
+        let mut scores = vec![0; size];
+        for word in &self.words {
+            let mut left = self.slots.clone();
+            for (Reverse(score), slots) in word {
+                for slot in &left & slots {
+                    if let Some(sum) = scores.get_mut(slot as usize) {
+                        *sum += score;
+                    }
+                }
+                left -= slots;
+            }
+        }
+        scores
+    }
+}
+
+impl Index {
+    /// The events that `filter` asks for.
+    pub fn select(&self, filter: &Filter) -> Selection {
+        let query = filter.text.as_ref().map_or(&[][..], |text| text.words());
+        let words: Vec<_> = query.iter().map(|word| self.found_by(word)).collect();
+        let mut sets: Vec<RoaringBitmap> =
+            words.iter().map(|word| word.values().fold(RoaringBitmap::new(), or)).collect();
+        sets.extend(filter.any_of.iter().map(|(attribute, keys)| self.with_any(*attribute, keys)));
+        let circle = filter.circle.map(|circle| circle.bounds());
+        sets.extend(circle.into_iter().chain(filter.bounds).map(|bounds| self.near(&bounds)));
+        sets.sort_by_key(RoaringBitmap::len);
+        let slots = sets.into_iter().reduce(|all, set| all & set).unwrap_or_else(|| self.all.clone());
+        Selection { slots: if filter.tests_rows() { self.admitted(filter, &slots) } else { slots }, words }
+    }
+
+    fn admitted(&self, filter: &Filter, slots: &RoaringBitmap) -> RoaringBitmap {
+        let admitted = |slot: &u32| self.entry(*slot).is_some_and(|entry| filter.admits_row(&entry.row, entry.commit));
+        // They come in their order, so appending cannot fail.
+        RoaringBitmap::from_sorted_iter(slots.iter().filter(admitted)).unwrap_or_default()
+    }
+
+    fn with_any<'k>(&self, attribute: Attribute, keys: impl IntoIterator<Item = &'k Box<str>>) -> RoaringBitmap {
+        let terms = &self.terms[attribute as usize];
+        let mut set = RoaringBitmap::new();
+        keys.into_iter().filter_map(|key| terms.get(key)).for_each(|term| term.slots.add_to(&mut set));
+        set
+    }
+
+    /// The events in the cells that `bounds` touches: some lie outside.
+    fn near(&self, bounds: &Bounds) -> RoaringBitmap {
+        let mut set = RoaringBitmap::new();
+        for (_, slots) in bounds.cells().flat_map(|cells| self.cells.range(cells)) {
+            slots.add_to(&mut set);
+        }
+        set
+    }
+
+    fn found_by(&self, query: &QueryWord) -> BTreeMap<Reverse<u32>, RoaringBitmap> {
+        let mut found: BTreeMap<Reverse<u32>, RoaringBitmap> = BTreeMap::new();
+        let stem = query.stem();
+        let from = (std::ops::Bound::Included(stem), std::ops::Bound::Unbounded);
+        for (word, fields) in self.words.range::<str, _>(from).take_while(|(word, _)| word.starts_with(stem)) {
+            let Some(met) = query.meets(word) else { continue };
+            for (field, slots) in Field::ALL.iter().zip(fields).filter(|(_, slots)| !slots.is_empty()) {
+                slots.add_to(found.entry(Reverse(met.weight() * field.weight())).or_default());
+            }
+        }
+        found
+    }
+
+    /// The words of all events that begin with `stem`, with the number of events in which each stands.
+    pub fn words_with(&self, stem: &str) -> impl Iterator<Item = (&str, u64)> {
+        let from = (std::ops::Bound::Included(stem), std::ops::Bound::Unbounded);
+        let words = self.words.range::<str, _>(from).take_while(move |(word, _)| word.starts_with(stem));
+        // An event has a word in one field only.
+        words.map(|(word, fields)| (&**word, fields.iter().map(|slots| slots.len()).sum()))
+    }
+}
+
+fn or(mut all: RoaringBitmap, set: &RoaringBitmap) -> RoaringBitmap {
+    all |= set;
+    all
+}
