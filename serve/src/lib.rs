@@ -10,8 +10,10 @@
 //! anew at every start. It lives in memory, so that filters, full text and live streams see a commit as soon
 //! as it is read, and see it whole.
 
+pub mod api;
 pub mod commit;
 pub mod document;
+pub mod epoch;
 pub mod filter;
 pub mod geo;
 pub mod history;
@@ -19,5 +21,8 @@ pub mod index;
 pub mod live;
 pub mod packed;
 pub mod position;
+pub mod projection;
+pub mod server;
 mod slots;
+pub mod stream;
 pub mod text;

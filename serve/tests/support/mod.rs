@@ -3,4 +3,7 @@
 #![allow(dead_code, reason = "every test uses a part of it")]
 
 pub mod documents;
+pub mod extract;
+pub mod http;
 pub mod naive;
+pub mod sse;

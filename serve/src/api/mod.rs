@@ -1,0 +1,251 @@
+//! The REST API.
+//!
+//! ```text
+//!  parameters ─┬─► query ─► request ─► found ─► format ─► answer
+//!              └─► endpoints ─► router, openapi
+//! ```
+//!
+//! All of it is read-only. What a client does wrong it is told at once, all of it, with codes that do not
+//! change ([`problem`]). Every answer shows one commit, and names it.
+
+mod answer;
+mod cursor;
+pub mod endpoints;
+mod event;
+pub mod format;
+mod found;
+pub mod openapi;
+pub mod parameters;
+pub mod problem;
+mod query;
+mod request;
+mod suggest;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use self::answer::{Answer, POSITION};
+use self::endpoints::{Endpoint, OF_EVENT, OF_LIST, OF_STREAM, OF_SUGGESTIONS, Operation, endpoints};
+use self::event::Known;
+use self::format::Format;
+use self::problem::Problem;
+use self::query::Query;
+use crate::position::Position;
+use crate::stream::{Hub, Streaming, Subject};
+
+/// How long a request waits for a position.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who may read from pages of other origins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Origins {
+    /// Nobody.
+    #[default]
+    None,
+    /// Everybody.
+    Any,
+    /// These, such as `https://example.org`.
+    Only(Vec<HeaderValue>),
+}
+
+/// The API of what `hub` serves.
+pub fn router(hub: Arc<Hub>, origins: &Origins) -> Router {
+    let router = endpoints().iter().fold(Router::new(), |router, one| router.route(&one.path, handler(one)));
+    let router = router.fallback(nothing_here).method_not_allowed_fallback(only_get).with_state(hub);
+    let router = router.layer(CompressionLayer::new());
+    match cors(origins) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
+}
+
+fn handler(endpoint: &Endpoint) -> MethodRouter<Arc<Hub>> {
+    match endpoint.operation {
+        Operation::List(format) => get(move |state, uri, query, headers| list(format, state, uri, query, headers)),
+        Operation::Event => get(one_event),
+        Operation::Live => get(live_stream),
+        Operation::Suggest => get(suggestions),
+        Operation::OpenApi => get(|| async { axum::Json(openapi::document()) }),
+    }
+}
+
+fn cors(origins: &Origins) -> Option<CorsLayer> {
+    let allowed = match origins {
+        Origins::None => return None,
+        Origins::Any => AllowOrigin::any(),
+        Origins::Only(origins) => AllowOrigin::list(origins.iter().cloned()),
+    };
+    let layer = CorsLayer::new().allow_origin(allowed).allow_methods([Method::GET, Method::HEAD]);
+    let asked = [header::ACCEPT, header::IF_NONE_MATCH, header::HeaderName::from_static("last-event-id")];
+    Some(
+        layer
+            .allow_headers(asked)
+            .expose_headers([POSITION, header::ETAG, header::LINK])
+            .max_age(Duration::from_secs(3600)),
+    )
+}
+
+async fn nothing_here(uri: Uri) -> Problem {
+    Problem::not_found(format!("There is nothing at {}. /openapi.json says what there is.", uri.path()))
+}
+
+async fn only_get(method: Method) -> Response {
+    let detail = format!("{method} is not possible here, GET is.");
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail);
+    let mut response = problem.into_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+fn ready(hub: &Hub) -> Result<(), Problem> {
+    if hub.live().read().ready {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The events are still being read from the log."))
+}
+
+/// Waits until the position `at_least` is shown.
+async fn reach(hub: &Hub, at_least: Option<Position>) -> Result<(), Problem> {
+    let Some(position) = at_least else { return Ok(()) };
+    let mut commits = hub.live().commits();
+    match tokio::time::timeout(PATIENCE, commits.wait_for(|commit| *commit >= position.commit)).await {
+        Ok(Ok(_)) => Ok(()),
+        _ => {
+            let shown = hub.live().position(hub.live().read().index.commit());
+            let detail = format!("{position} was not reached in {} s; {shown} is shown.", PATIENCE.as_secs());
+            Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "position-not-reached", detail))
+        }
+    }
+}
+
+async fn list(
+    format: Option<Format>,
+    State(hub): State<Arc<Hub>>,
+    uri: Uri,
+    RawQuery(text): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let format = format.map_or_else(|| Format::accepted(&headers), Ok)?;
+    let text = text.unwrap_or_default();
+    let mut query = Query::new(&text, OF_LIST)?;
+    let at_least = query.position("at_least", hub.live().lineage());
+    let request = request::list(&mut query, hub.live().lineage());
+    let rest = query.without(&["cursor", "offset", "at_least"]);
+    query.finish()?;
+    ready(&hub)?;
+    reach(&hub, at_least).await?;
+    let found = found::find(hub.live(), &request).map_err(|error| Problem::internal(&error))?;
+    let cursor = found.next.as_ref().map(|place| cursor::encode(place, request.digest));
+    let body = format.write(&found, &request, cursor.as_deref());
+    let joint = if rest.is_empty() { "" } else { "&" };
+    let link = cursor.map(|cursor| format!("{}?{rest}{joint}cursor={cursor}", uri.path()));
+    let position = hub.live().position(found.commit);
+    Ok(Answer { position, content_type: format.content_type(), body, link }.respond(&headers))
+}
+
+async fn one_event(
+    State(hub): State<Arc<Hub>>,
+    Path(id): Path<String>,
+    RawQuery(text): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let text = text.unwrap_or_default();
+    let mut query = Query::new(&text, OF_EVENT)?;
+    let at_least = query.position("at_least", hub.live().lineage());
+    query.finish()?;
+    ready(&hub)?;
+    reach(&hub, at_least).await?;
+    let (commit, known) = event::look_up(hub.live(), &id).map_err(|error| Problem::internal(&error))?;
+    let position = hub.live().position(commit);
+    let mut response = match known {
+        Known::Event(json) => {
+            let body = json.into_bytes();
+            return Ok(Answer { position, content_type: "application/json", body, link: None }.respond(&headers));
+        }
+        Known::Redirect(to) => moved(&id, &to),
+        Known::Nothing => Problem::not_found(format!("There is no event {id:?}.")).into_response(),
+    };
+    if let Ok(position) = HeaderValue::from_str(&position.to_string()) {
+        response.headers_mut().insert(POSITION, position);
+    }
+    Ok(response)
+}
+
+/// The answer for an id that was retired. It may come back, so nobody is to remember it for ever.
+fn moved(id: &str, to: &str) -> Response {
+    let path: String = url::form_urlencoded::byte_serialize(to.as_bytes()).collect();
+    let body = axum::Json(serde_json::json!({ "id": id, "redirectTo": to }));
+    let headers = [(header::LOCATION, format!("/api/events/{path}")), (header::CACHE_CONTROL, "no-cache".to_owned())];
+    (StatusCode::PERMANENT_REDIRECT, headers, body).into_response()
+}
+
+async fn suggestions(
+    State(hub): State<Arc<Hub>>,
+    RawQuery(text): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    const MOST: usize = 5;
+    let text = text.unwrap_or_default();
+    let mut query = Query::new(&text, OF_SUGGESTIONS)?;
+    let at_least = query.position("at_least", hub.live().lineage());
+    let most = query.integer("limit").unwrap_or(MOST);
+    let typed = query.text("q").filter(|typed| crate::text::TextQuery::new(typed).is_some());
+    if typed.is_none() {
+        let code = if query.has("q") { "empty-value" } else { "missing-parameter" };
+        query.refuse("q", code, "It has to hold a word.");
+    }
+    query.finish()?;
+    ready(&hub)?;
+    reach(&hub, at_least).await?;
+    let found = suggest::suggest(hub.live(), &typed.unwrap_or_default(), most);
+    let (commit, suggestions) = found.map_err(|error| Problem::internal(&error))?;
+    let body = serde_json::to_vec(&suggestions).map_err(|error| Problem::internal(&error))?;
+    let position = hub.live().position(commit);
+    Ok(Answer { position, content_type: "application/json", body, link: None }.respond(&headers))
+}
+
+async fn live_stream(
+    State(hub): State<Arc<Hub>>,
+    RawQuery(text): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let text = text.unwrap_or_default();
+    let mut query = Query::new(&text, OF_STREAM)?;
+    let (filter, _) = request::filter(&mut query, hub.live().lineage());
+    let snapshot = query.boolean("snapshot").unwrap_or(true);
+    let fields = query.has("fields").then(|| query.values("fields"));
+    let after = last_event_id(&mut query, &headers);
+    query.finish()?;
+    ready(&hub)?;
+    let body = Streaming::new(&hub, Subject { filter, fields }, after, snapshot);
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-cache"),
+        // Proxies of nginx's kind hold answers back otherwise.
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, Body::new(body)).into_response())
+}
+
+/// The position that a client has. One of another lineage is no mistake of the client's: it begins anew.
+fn last_event_id(query: &mut Query<'_>, headers: &HeaderMap) -> Option<Position> {
+    let header = headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
+    let given = match header {
+        Some(id) => id.to_owned(),
+        None => query.text("lastEventId")?,
+    };
+    let position = given.parse();
+    if position.is_err() {
+        query.refuse("lastEventId", "not-a-position", format!("{given:?} is no position."));
+    }
+    position.ok()
+}

@@ -1,0 +1,176 @@
+//! The description of the API (OpenAPI 3.1), made of the same tables as the router and the checks.
+
+use serde_json::{Value, json};
+
+use super::endpoints::{Endpoint, Operation, endpoints};
+use super::format::Format;
+use super::parameters::{Kind, Parameter};
+use super::problem::{CODES, PARAMETER_CODES};
+
+/// The document.
+pub fn document() -> Value {
+    let mut paths = serde_json::Map::new();
+    for endpoint in endpoints() {
+        paths.insert(endpoint.path.clone(), json!({ "get": operation(&endpoint) }));
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Headwater",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Events, each once, from all sources. Every answer shows one commit whole; the header \
+                            Headwater-Position names it.",
+            "license": { "name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT" },
+        },
+        "paths": paths,
+        "components": { "schemas": schemas(), "headers": headers() },
+    })
+}
+
+fn operation(endpoint: &Endpoint) -> Value {
+    let mut parameters: Vec<Value> = Vec::new();
+    if endpoint.path.contains("{id}") {
+        parameters.push(json!({
+            "name": "id", "in": "path", "required": true, "description": "Id of an event.", "schema": { "type": "string" },
+        }));
+    }
+    parameters.extend(endpoint.parameters.concat().iter().map(parameter));
+    if endpoint.operation == Operation::Live {
+        parameters.push(json!({
+            "name": "Last-Event-ID", "in": "header", "schema": { "type": "string" },
+            "description": "Go on after this position. It takes precedence over lastEventId.",
+        }));
+    }
+    json!({ "summary": endpoint.operation.summary(), "parameters": parameters, "responses": responses(endpoint) })
+}
+
+fn parameter(parameter: &Parameter) -> Value {
+    let mut described = json!({
+        "name": parameter.name, "in": "query", "description": parameter.about, "schema": schema(parameter.kind),
+    });
+    if matches!(parameter.kind, Kind::AnyOf | Kind::SomeOf(_)) {
+        described["style"] = "form".into();
+        described["explode"] = true.into();
+    }
+    described
+}
+
+fn schema(kind: Kind) -> Value {
+    match kind {
+        Kind::Text => json!({ "type": "string" }),
+        Kind::OneOf(words) => json!({ "type": "string", "enum": words }),
+        Kind::AnyOf => json!({ "type": "array", "items": { "type": "string" } }),
+        Kind::SomeOf(words) => json!({ "type": "array", "items": { "type": "string", "enum": words } }),
+        Kind::Number { least, most } => json!({ "type": "number", "minimum": least, "maximum": most }),
+        Kind::Integer { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Kind::Bool => json!({ "type": "boolean" }),
+        Kind::Time => json!({ "type": "string", "examples": ["2026-12-01", "2026-12-01T20:00:00Z"] }),
+        Kind::Position => json!({ "type": "string", "pattern": "^[0-9a-f]{8}-[0-9]+$" }),
+        Kind::Bounds => json!({ "type": "string", "examples": ["-122.6,37.6,-122.2,38.0"] }),
+    }
+}
+
+fn responses(endpoint: &Endpoint) -> Value {
+    let found = |content: Value| json!({ "description": "Found.", "headers": shown_headers(), "content": content });
+    let one = |media: &str, schema: Value| json!({ media: { "schema": schema } });
+    let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+    let mut all = match endpoint.operation {
+        Operation::List(format) => {
+            let forms = Format::ALL.into_iter().filter(|form| format.is_none_or(|format| format == *form));
+            let content: serde_json::Map<String, Value> = forms
+                .map(|form| {
+                    let schema = if form == Format::Json { reference("Events") } else { json!({ "type": "string" }) };
+                    (form.media_type().to_owned(), json!({ "schema": schema }))
+                })
+                .collect();
+            json!({ "200": found(content.into()), "304": { "description": "Unchanged, by If-None-Match." } })
+        }
+        Operation::Event => json!({
+            "200": found(one("application/json", reference("Event"))),
+            "304": { "description": "Unchanged, by If-None-Match." },
+            "308": { "description": "The id was retired; Location names the event that took its place." },
+        }),
+        Operation::Live => json!({ "200": {
+            "description": "A stream of `reset`, `enter`, `update`, `leave` and `live`. enter and update put an event, \
+                            leave removes one, reset removes all, live says that the client is up to date.",
+            "content": one("text/event-stream", json!({ "type": "string" })),
+        } }),
+        Operation::Suggest => json!({ "200": found(one("application/json", json!({ "type": "object" }))) }),
+        Operation::OpenApi => json!({ "200": {
+            "description": "The description of the API.", "content": one("application/json", json!({ "type": "object" })),
+        } }),
+    };
+    if endpoint.operation != Operation::OpenApi {
+        let problem = one("application/problem+json", reference("Problem"));
+        all["default"] = json!({ "description": "A problem.", "content": problem });
+    }
+    all
+}
+
+fn shown_headers() -> Value {
+    let reference = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
+    json!({ "Headwater-Position": reference("Headwater-Position"), "ETag": reference("ETag") })
+}
+
+fn headers() -> Value {
+    json!({
+        "Headwater-Position": {
+            "description": "The commit that the answer shows: at_least, updatedSince and Last-Event-ID take it.",
+            "schema": { "type": "string" },
+        },
+        "ETag": { "description": "Weak; equal answers have equal ones.", "schema": { "type": "string" } },
+    })
+}
+
+fn schemas() -> Value {
+    json!({
+        "Events": {
+            "type": "object",
+            "required": ["events", "total", "hasMore", "nextCursor"],
+            "properties": {
+                "events": { "type": "array", "items": { "$ref": "#/components/schemas/Event" } },
+                "total": { "type": "integer", "description": "Events of the whole result." },
+                "hasMore": { "type": "boolean" },
+                "nextCursor": { "type": ["string", "null"], "description": "The cursor of the next page." },
+                "facets": { "type": "object", "additionalProperties": { "type": "array", "items": {
+                    "type": "object",
+                    "properties": { "value": { "type": "string" }, "count": { "type": "integer" } },
+                } } },
+                "removed": { "type": "array", "items": { "type": "string" },
+                    "description": "With updatedSince: ids that are not in the result any more." },
+                "removedComplete": { "type": "boolean",
+                    "description": "Whether `removed` holds all of them; otherwise read the whole result anew." },
+            },
+        },
+        "Event": {
+            "type": "object",
+            "required": ["id", "title", "startTime"],
+            "properties": {
+                "id": { "type": "string" },
+                "title": { "type": "string" },
+                "startTime": { "type": "string", "description": "RFC 3339 with the local offset, or a day." },
+                "distanceKm": { "type": "number", "description": "Where lat and lng were given." },
+            },
+        },
+        "Problem": {
+            "type": "object",
+            "required": ["type", "title", "status", "code", "detail"],
+            "properties": {
+                "type": { "type": "string" },
+                "title": { "type": "string" },
+                "status": { "type": "integer" },
+                "code": { "type": "string", "enum": CODES },
+                "detail": { "type": "string" },
+                "errors": { "type": "array", "items": {
+                    "type": "object",
+                    "required": ["parameter", "code", "detail"],
+                    "properties": {
+                        "parameter": { "type": "string" },
+                        "code": { "type": "string", "enum": PARAMETER_CODES },
+                        "detail": { "type": "string" },
+                    },
+                } },
+            },
+        },
+    })
+}

@@ -1,0 +1,138 @@
+//! The body of a stream: chunks of what brings the client up to date, then frames, then heartbeats.
+
+use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use http_body::{Body, Frame};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::frame::heartbeat;
+use super::hub::{Hub, Subject};
+use super::queue::{Next, SharedQueue};
+use super::resume::{Begin, Resume};
+use crate::position::Position;
+
+/// How often a stream without changes says that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Clients come back after one to three seconds, not all at once.
+const RETRY_MS: (u64, u64) = (1_000, 2_000);
+
+/// The body of a stream.
+pub struct Streaming {
+    hub: Arc<Hub>,
+    subject: Arc<Subject>,
+    queue: SharedQueue,
+    resume: Option<Resume>,
+    /// What the client has once all that was given out has arrived.
+    sent: u64,
+    greeting: Option<String>,
+    beat: Pin<Box<Sleep>>,
+    every: Duration,
+}
+
+impl Streaming {
+    /// The stream of a subject, for a client that has `after`, or nothing and wants all (`snapshot`), or
+    /// only changes.
+    pub fn new(hub: &Arc<Hub>, subject: Subject, after: Option<Position>, snapshot: bool) -> Self {
+        let subject = Arc::new(subject);
+        // NB: joined first, read then; see the module.
+        let queue = hub.join(&subject);
+        let begin = match (after, snapshot) {
+            (Some(position), _) => Begin::After(position),
+            (None, true) => Begin::Snapshot,
+            (None, false) => Begin::Now,
+        };
+        let resume = Resume::new(hub.live(), &subject, begin);
+        let jitter = RandomState::new().hash_one(0) % RETRY_MS.1;
+        // Spread over the period, so that not all beat at once.
+        let first = HEARTBEAT / 2 + HEARTBEAT.mul_f64(jitter as f64 / RETRY_MS.1 as f64 / 2.0);
+        Self {
+            hub: Arc::clone(hub),
+            subject,
+            queue,
+            sent: resume.commit,
+            resume: Some(resume),
+            greeting: Some(format!("retry: {}\n\n", RETRY_MS.0 + jitter)),
+            beat: Box::pin(sleep(first)),
+            every: HEARTBEAT,
+        }
+    }
+
+    /// Lets it beat so often.
+    #[must_use]
+    pub fn beating(mut self, every: Duration) -> Self {
+        self.every = every;
+        self.beat = Box::pin(sleep(every));
+        self
+    }
+
+    /// The next chunk of what brings the client up to date.
+    fn catch_up(&mut self) -> Option<String> {
+        let resume = self.resume.as_mut()?;
+        match resume.chunk(self.hub.live(), &self.subject) {
+            Ok(Some(chunk)) => return Some(chunk),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, "a stream ends: a document cannot be unpacked");
+                self.queue.end();
+            }
+        }
+        self.resume = None;
+        None
+    }
+
+    /// What is to be sent now.
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(greeting) = self.greeting.take() {
+            return Poll::Ready(Some(greeting.into()));
+        }
+        loop {
+            if let Some(chunk) = self.catch_up() {
+                return Poll::Ready(Some(chunk.into()));
+            }
+            match self.queue.next(context.waker()) {
+                Next::Frame(commit, _) if commit <= self.sent => {}
+                Next::Frame(commit, frame) => {
+                    self.sent = commit;
+                    return Poll::Ready(Some(frame));
+                }
+                Next::Overflowed => {
+                    let after = self.hub.live().position(self.sent);
+                    let resume = Resume::new(self.hub.live(), &self.subject, Begin::Conflated(after));
+                    metrics::counter!("headwater_serve_conflated_total").increment(1);
+                    self.sent = resume.commit;
+                    self.resume = Some(resume);
+                }
+                Next::Ended => return Poll::Ready(None),
+                Next::Nothing(seen) => return self.beat(seen.max(self.sent), context),
+            }
+        }
+    }
+
+    fn beat(&mut self, commit: u64, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.beat.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        self.beat.as_mut().reset(Instant::now() + self.every);
+        self.sent = commit;
+        Poll::Ready(Some(heartbeat(self.hub.live().position(commit)).into()))
+    }
+}
+
+impl Body for Streaming {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.next(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+}

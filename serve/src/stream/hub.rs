@@ -1,0 +1,90 @@
+//! The hub: from the changes of a commit to the queues of all streams that can see them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+
+use super::frame;
+use super::queue::{Queue, SharedQueue};
+use crate::filter::Filter;
+use crate::history::Changes;
+use crate::live::Live;
+
+/// What a stream shows. Streams of one subject share their frames.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Subject {
+    /// Which events.
+    pub filter: Filter,
+    /// Only these fields of them, if not all.
+    pub fields: Option<Vec<String>>,
+}
+
+/// Passes on what changes.
+pub struct Hub {
+    live: Arc<Live>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    classes: HashMap<Arc<Subject>, Vec<Weak<Queue>>, foldhash::fast::RandomState>,
+    ended: bool,
+}
+
+impl Hub {
+    /// A hub for what `live` serves.
+    pub fn new(live: Arc<Live>) -> Arc<Self> {
+        Arc::new(Self { live, state: Mutex::default() })
+    }
+
+    /// What it passes on the changes of.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Joins the class of a subject. Frames come from the next commit on.
+    pub(super) fn join(&self, subject: &Arc<Subject>) -> SharedQueue {
+        let queue = SharedQueue::default();
+        let mut state = self.state();
+        if state.ended {
+            queue.end();
+        }
+        state.classes.entry(Arc::clone(subject)).or_default().push(Arc::downgrade(&queue));
+        queue
+    }
+
+    /// Passes on the changes of a commit that the index shows.
+    pub fn publish(&self, changes: &Changes) {
+        let position = self.live.position(changes.commit);
+        let mut state = self.state();
+        state.classes.retain(|subject, queues| {
+            queues.retain(|queue| queue.strong_count() > 0);
+            if queues.is_empty() {
+                return false;
+            }
+            let frame = frame::of_commit(subject, changes, position).map(Bytes::from);
+            for queue in queues.iter().filter_map(Weak::upgrade) {
+                queue.push(changes.commit, frame.as_ref());
+            }
+            true
+        });
+    }
+
+    /// Number of streams.
+    pub fn streams(&self) -> usize {
+        let state = self.state();
+        state.classes.values().flatten().filter(|queue| queue.strong_count() > 0).count()
+    }
+
+    /// Ends all streams once what waits is sent.
+    pub fn end(&self) {
+        let mut state = self.state();
+        state.ended = true;
+        state.classes.values().flatten().filter_map(Weak::upgrade).for_each(|queue| queue.end());
+    }
+}

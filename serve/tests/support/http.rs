@@ -1,0 +1,154 @@
+//! A small HTTP client, and a server to ask.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_serve::api::Origins;
+use headwater_serve::commit::{Change, Commit, Topic};
+use headwater_serve::live::{Live, Writer};
+use headwater_serve::position::Lineage;
+use headwater_serve::server::Server;
+use headwater_serve::stream::Hub;
+use serde_json::Value;
+
+/// A server, and the writer of what it serves.
+pub struct Running {
+    pub server: Server,
+    pub hub: Arc<Hub>,
+    pub writer: Writer,
+    pub commit: u64,
+}
+
+impl Running {
+    /// Serves nothing yet.
+    pub fn start() -> Self {
+        Self::start_for(&Origins::None)
+    }
+
+    pub fn start_for(origins: &Origins) -> Self {
+        let (live, mut writer) = Live::new(Lineage::named("test"));
+        writer.begin(0);
+        let hub = Hub::new(live);
+        let server = Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), Arc::clone(&hub), origins).unwrap();
+        Self { server, hub, writer, commit: 0 }
+    }
+
+    pub fn live(&self) -> &Arc<Live> {
+        self.hub.live()
+    }
+
+    /// Commits records of a topic.
+    pub fn commit_to(&mut self, topic: Topic, records: &[(&str, Option<Value>)]) {
+        self.commit += 1;
+        let commit = self.commit;
+        let change = |(key, value): &(&str, Option<Value>)| Change {
+            topic,
+            key: (*key).into(),
+            value: value.as_ref().map(|value| value.to_string().into_bytes()),
+            commit,
+        };
+        let changes =
+            self.writer.apply(Commit { number: commit, changes: records.iter().map(change).collect() }).unwrap();
+        self.hub.publish(&changes);
+    }
+
+    /// Commits events.
+    pub fn commit(&mut self, records: &[(&str, Option<Value>)]) {
+        self.commit_to(Topic::Events, records);
+    }
+
+    pub fn position(&self) -> String {
+        self.live().position(self.commit).to_string()
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        get(self.server.address(), path, &[])
+    }
+
+    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        get(self.server.address(), path, headers)
+    }
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// The ids of a list.
+    pub fn ids(&self) -> Vec<String> {
+        let json = self.json();
+        let events = json["events"].as_array().unwrap_or_else(|| panic!("{json}"));
+        events.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+pub fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
+    request(address, "GET", path, headers)
+}
+
+pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let (mut reader, status, headers) = open(address, method, path, headers);
+    let mut body = Vec::new();
+    if headers.get("transfer-encoding").is_some_and(|encoding| encoding == "chunked") {
+        while let Some(chunk) = chunk(&mut reader) {
+            body.extend(chunk);
+        }
+    } else {
+        reader.read_to_end(&mut body).unwrap();
+    }
+    Answer { status, headers, body }
+}
+
+/// Sends a request, and reads the head of its answer.
+pub fn open(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> (BufReader<TcpStream>, u16, BTreeMap<String, String>) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    let status = line.split(' ').nth(1).unwrap().parse().unwrap();
+    let mut headers = BTreeMap::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+        match line.trim_end().split_once(": ") {
+            Some((name, value)) => headers.insert(name.to_ascii_lowercase(), value.to_owned()),
+            None => break,
+        };
+    }
+    (reader, status, headers)
+}
+
+/// The next chunk of a body; `None` at its end, or when the connection was cut.
+pub fn chunk(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let size = usize::from_str_radix(line.trim_end(), 16).ok().filter(|size| *size > 0)?;
+    let mut chunk = vec![0; size + 2];
+    reader.read_exact(&mut chunk).ok()?;
+    chunk.truncate(size);
+    Some(chunk)
+}
