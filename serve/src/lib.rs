@@ -12,9 +12,11 @@
 
 pub mod api;
 pub mod commit;
+pub mod config;
 pub mod document;
 pub mod epoch;
 pub mod filter;
+pub mod follow;
 pub mod geo;
 pub mod history;
 pub mod index;
@@ -26,3 +28,4 @@ pub mod server;
 mod slots;
 pub mod stream;
 pub mod text;
+pub mod tool;

@@ -1,0 +1,169 @@
+//! `headwater serve`, and serving beside an engine.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use clap::Args;
+use headwater::cli::{ConfigArgs, stop_on_signals};
+use headwater::config::{ConfigErrors, Section};
+use headwater::error::Fault;
+use headwater::log::Log;
+use headwater::tools::{Opened, Outcome, opened_or_made};
+use headwater::topology::Companion;
+
+use crate::api::Origins;
+use crate::config::ServeConfig;
+use crate::epoch::lineage_of;
+use crate::follow::{FollowError, follow};
+use crate::live::Live;
+use crate::server::{Server, ServerError};
+use crate::stream::Hub;
+
+/// Where it listens unless told otherwise.
+const LISTEN: &str = "127.0.0.1:8081";
+
+/// How often signals are looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Serving: a server, and a thread that follows the log.
+pub struct Serving {
+    server: Server,
+    hub: Arc<Hub>,
+    stop: Arc<AtomicBool>,
+    follower: Option<JoinHandle<Result<(), FollowError>>>,
+}
+
+impl Serving {
+    /// Serves the events of the topics that begin with `prefix`. It listens at once, and answers once it has
+    /// read them.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or no thread can be started.
+    pub fn start(log: Arc<dyn Log>, prefix: &str, address: SocketAddr, origins: &Origins) -> Result<Self, ServerError> {
+        let (live, writer) = Live::new(lineage_of(&log.describe(), prefix));
+        let hub = Hub::new(live);
+        let server = Server::start(address, Arc::clone(&hub), origins)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (own_hub, own_stop, prefix) = (Arc::clone(&hub), Arc::clone(&stop), prefix.to_owned());
+        let work = move || {
+            let ended = follow(&*log, &prefix, writer, &own_hub, &own_stop);
+            if let Err(error) = &ended {
+                tracing::error!(%error, "serving does not follow the log any more");
+            }
+            ended
+        };
+        let follower = std::thread::Builder::new().name("serve-follow".to_owned()).spawn(work);
+        let follower = Some(follower.map_err(ServerError::Start)?);
+        Ok(Self { server, hub, stop, follower })
+    }
+
+    /// The address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// What it serves.
+    pub fn live(&self) -> &Arc<Live> {
+        self.hub.live()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        self.follower.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// Why it had ended before.
+    pub fn end(mut self) -> Result<(), FollowError> {
+        self.stop_following()
+    }
+
+    fn stop_following(&mut self) -> Result<(), FollowError> {
+        self.stop.store(true, Ordering::Relaxed);
+        match self.follower.take().map(JoinHandle::join) {
+            Some(Ok(ended)) => ended,
+            Some(Err(_)) => {
+                tracing::error!("the thread that follows the log has panicked");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Its error is in the log.
+        let _ = self.stop_following();
+    }
+}
+
+impl Companion for Serving {
+    fn stop(self: Box<Self>) -> Result<(), Box<dyn Fault>> {
+        Ok(self.end()?)
+    }
+}
+
+/// Says where events are served.
+pub fn greet(address: SocketAddr) {
+    // Nobody may be reading it.
+    let _ = writeln!(std::io::stdout(), "  api     http://{address}/api/events   (described at /openapi.json)");
+}
+
+/// `headwater serve`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  headwater serve
+  headwater serve --listen 127.0.0.1:9000 --config config/discovery.toml
+  curl 'http://127.0.0.1:8081/api/events?q=jazz&limit=3'
+  curl -N 'http://127.0.0.1:8081/api/events/live?category=music'")]
+pub struct ServeArgs {
+    /// Address to listen on [default: serve.listen, or 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl ServeArgs {
+    /// Runs until a signal comes. `section` gives the `[serve]` of a topology's configuration.
+    ///
+    /// # Errors
+    /// When it cannot be started, or cannot go on.
+    pub fn run<S: Section>(self, section: fn(&S) -> &ServeConfig) -> Outcome {
+        let Opened { config, places, log } = opened_or_made::<S>(&self.config)?;
+        let serve = self.settings(section(&config.topology));
+        let invalid = serve.validate();
+        if let Some(problems) =
+            (!invalid.is_empty()).then(|| invalid.into_iter().map(|one| places.problem(one)).collect())
+        {
+            return Err(ConfigErrors(problems).into());
+        }
+        let stop = stop_on_signals()?;
+        let Some(address) = serve.address() else { return Ok(()) };
+        let serving = Serving::start(log, &config.runtime.prefix, address, &serve.origins())?;
+        greet(serving.address());
+        while !stop.load(Ordering::Relaxed) && !serving.has_ended() {
+            std::thread::sleep(TICK);
+        }
+        Ok(serving.end()?)
+    }
+
+    fn settings(&self, configured: &ServeConfig) -> ServeConfig {
+        let mut settings = configured.clone();
+        match &self.listen {
+            Some(listen) => settings.listen.clone_from(listen),
+            None if settings.listen.is_empty() => LISTEN.clone_into(&mut settings.listen),
+            None => {}
+        }
+        settings
+    }
+}
