@@ -13,6 +13,7 @@ use headwater_operators::resolve::ResolveConfig;
 use headwater_operators::sanitize::SanitizeConfig;
 use headwater_operators::score::Gates;
 use headwater_operators::window::WindowConfig;
+use headwater_serve::config::ServeConfig;
 use serde::Deserialize;
 
 use crate::discovery::topics::Topics;
@@ -44,6 +45,8 @@ pub struct Sections {
     pub score: Gates,
     /// How windows of metrics are cut.
     pub window: WindowConfig,
+    /// The API for people and programs; it is served from memory.
+    pub serve: ServeConfig,
     /// A generated feed that arrives live in the first of the inputs; none without this section.
     pub generate: Option<FeedConfig>,
 }
@@ -88,6 +91,7 @@ impl Section for Sections {
         found.extend(resolve.map(|wrong| Invalid::new(format!("resolve.{}", wrong.key), wrong.problem)));
         found.extend(self.ranges());
         found.extend(self.relations());
+        found.extend(self.serve.validate());
         let generate = self.generate.as_ref().and_then(|feed| feed.generate.check().err());
         found.extend(generate.map(|error| match &error {
             GenerateError::Config { name, .. } => Invalid::new(format!("generate.generate.{name}"), error.to_string()),

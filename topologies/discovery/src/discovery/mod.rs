@@ -28,6 +28,7 @@ use headwater::log::Log;
 use headwater::program::Fingerprints;
 use headwater::schema::Schema;
 use headwater::tools::dead_letters::Examine;
+use headwater::tools::open_log;
 use headwater::topology::{Companion, Showcase, Topology};
 use headwater::view::ViewSpec;
 use headwater_operators::categorize::Taxonomy;
@@ -38,6 +39,7 @@ use headwater_operators::resolve::{Resolve, ResolveConfig, Stat};
 use headwater_operators::sanitize::{SanitizeConfig, sanitize};
 use headwater_operators::score::{Gates, ScoreEvents};
 use headwater_operators::window::{Outcome, Tally, WindowConfig, window};
+use headwater_serve::tool::{Serving, greet};
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 use xxhash_rust::xxh3::xxh3_64;
@@ -162,9 +164,20 @@ failed, 4 another instance has taken over, 70 a defect.";
 
     /// The generated feed of `[generate]`, into the first of the inputs.
     fn companions(config: &Config, log: &dyn Log) -> Result<Vec<Box<dyn Companion>>, Box<dyn Fault>> {
-        let Some(feed) = config.topology.generate.clone() else { return Ok(Vec::new()) };
-        let input = config.runtime.inputs.first().map_or(Sections::INPUT, |input| input.topic.as_str());
-        Ok(vec![Box::new(LiveFeed::start(log, &config.runtime.full_name(input), feed)?)])
+        let mut companions: Vec<Box<dyn Companion>> = Vec::new();
+        let serve = &config.topology.serve;
+        if let Some(address) = serve.address() {
+            // It reads at its own pace, on a connection of its own.
+            let serving =
+                Serving::start(open_log(&config.runtime)?, &config.runtime.prefix, address, &serve.origins())?;
+            greet(serving.address());
+            companions.push(Box::new(serving));
+        }
+        if let Some(feed) = config.topology.generate.clone() {
+            let input = config.runtime.inputs.first().map_or(Sections::INPUT, |input| input.topic.as_str());
+            companions.push(Box::new(LiveFeed::start(log, &config.runtime.full_name(input), feed)?));
+        }
+        Ok(companions)
     }
 
     fn examine(config: &Config) -> Result<Option<Box<dyn Examine>>, Vec<Invalid>> {

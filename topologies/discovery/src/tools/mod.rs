@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use headwater::cli::fail;
 use headwater::topology::Tools;
+use headwater_serve::tool::ServeArgs;
+
+use crate::config::Sections;
 
 pub mod check_source;
 pub mod decide;
@@ -28,6 +31,8 @@ pub enum DiscoveryTools {
     Train(train::TrainArgs),
     /// Explain why two listings are one event, or why they are not
     Explain(explain::ExplainArgs),
+    /// Serve the events over HTTP, without an engine: search, filters, calendars, live streams
+    Serve(ServeArgs),
     /// Print the listings that files would give and everything that is wrong with them, without any log
     CheckSource(check_source::CheckSourceArgs),
 }
@@ -39,6 +44,7 @@ impl Tools for DiscoveryTools {
             Self::Evaluate(args) => args.run(),
             Self::Train(args) => args.run(),
             Self::Explain(args) => args.run(),
+            Self::Serve(args) => args.run::<Sections>(|sections| &sections.serve),
             Self::CheckSource(args) => args.run(),
         };
         match outcome {
