@@ -91,16 +91,16 @@ impl Attribute {
         }
     }
 
-    /// A value as it is compared. Words of people (tags, cities, countries) are compared without case,
-    /// accents and punctuation, grades without case; the rest are identifiers, compared as they are.
+    /// A value as it is compared. Words of people (categories, tags, cities, countries) are compared without
+    /// case, accents and punctuation, grades without case; the rest are identifiers, compared as they are.
     pub fn key(self, value: &str) -> String {
         match self {
-            Self::Tag | Self::City | Self::Country => match fold(value) {
+            Self::Category | Self::Tag | Self::City | Self::Country => match fold(value) {
                 folded if folded.is_empty() => value.trim().to_lowercase(),
                 folded => folded,
             },
             Self::Grade => value.to_ascii_uppercase(),
-            Self::Category | Self::Source | Self::Status => value.to_owned(),
+            Self::Source | Self::Status => value.to_owned(),
         }
     }
 }

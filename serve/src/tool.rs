@@ -1,6 +1,5 @@
 //! `headwater serve`, and serving beside an engine.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,10 +109,9 @@ impl Companion for Serving {
     }
 }
 
-/// Says where events are served.
+/// Says where events are served; not to stdout, which may be for programs.
 pub fn greet(address: SocketAddr) {
-    // Nobody may be reading it.
-    let _ = writeln!(std::io::stdout(), "  api     http://{address}/api/events   (described at /openapi.json)");
+    eprintln!("  api     http://{address}/api/events   (described at /openapi.json)");
 }
 
 /// `headwater serve`.

@@ -66,7 +66,7 @@ const HALF_AROUND_KM: f64 = 20_038.0;
 
 /// Which events: the same for lists and for live streams.
 pub const FILTER: &[Parameter] = &[
-    parameter("category", Kind::AnyOf, "Category of the taxonomy."),
+    parameter("category", Kind::AnyOf, "Category of the taxonomy. Case, accents and punctuation do not matter."),
     parameter("tag", Kind::AnyOf, "Tag. Case, accents and punctuation do not matter."),
     parameter("source", Kind::AnyOf, "Source of one of its listings."),
     parameter("city", Kind::AnyOf, "City of the venue. Case, accents and punctuation do not matter."),

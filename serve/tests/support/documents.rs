@@ -7,7 +7,7 @@ pub const WORDS: [&str; 9] =
     ["jazz", "Jazzy", "concert", "concrete", "Café", "2026", "workshop", "wrokshop", "philharmonic"];
 pub const CITIES: [&str; 4] = ["Napa", "São Paulo", "Sao Paulo", "Suva"];
 pub const COUNTRIES: [&str; 2] = ["US", "Brasil"];
-pub const CATEGORIES: [&str; 2] = ["music", "talks"];
+pub const CATEGORIES: [&str; 2] = ["Music", "Talks & Films"];
 pub const TAGS: [&str; 3] = ["live", "Live", "free-entry"];
 pub const SOURCES: [&str; 3] = ["city-guide", "town", "City-guide"];
 pub const GRADES: [&str; 3] = ["A", "B", "F"];

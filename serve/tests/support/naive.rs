@@ -73,7 +73,7 @@ pub fn values<'e>(event: &'e Value, attribute: &str) -> Vec<&'e str> {
 /// Whether two values of an attribute are the same.
 pub fn same(attribute: &str, a: &str, b: &str) -> bool {
     match attribute {
-        "tag" | "city" | "country" => fold(a) == fold(b),
+        "category" | "tag" | "city" | "country" => fold(a) == fold(b),
         "grade" => a.eq_ignore_ascii_case(b),
         _ => a == b,
     }

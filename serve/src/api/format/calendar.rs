@@ -61,6 +61,12 @@ pub(super) fn location(event: &EventValue<'_>) -> Option<String> {
     let venue = event.venue.as_ref()?;
     let parts = [&venue.name, &venue.address, &venue.city, &venue.region, &venue.country];
     let parts: Vec<&str> = parts.iter().filter_map(|part| part.as_ref().map(|text| &*text.0)).collect();
+    // Many an address begins with the name of the place and ends with the city.
+    let told_elsewhere = |at: usize, part: &str| {
+        let others = (0..).zip(&parts).filter(|(other, _)| *other != at);
+        others.into_iter().any(|(other, text)| text.contains(part) && (text.len() > part.len() || other < at))
+    };
+    let parts: Vec<&str> = (0..).zip(&parts).filter(|(at, part)| !told_elsewhere(*at, part)).map(|(_, part)| *part).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
@@ -141,6 +147,18 @@ mod tests {
         lines.text("SUMMARY", &"Ł".repeat(80));
         assert!(lines.0.lines().all(|line| line.len() <= LONGEST_LINE), "{}", lines.0);
         assert_eq!(lines.0.replace("\r\n ", ""), format!("SUMMARY:{}\r\n", "Ł".repeat(80)));
+    }
+
+    #[test]
+    fn a_place_is_told_once() {
+        let at = |venue: &str| {
+            let document = format!(r#"{{"format":1,"venue":{venue}}}"#);
+            location(&document::value(&document).unwrap())
+        };
+        let venue = r#"{"name":"Library","address":"Library, 5 Market Row, Bonn","city":"Bonn","country":"DE"}"#;
+        assert_eq!(at(venue).as_deref(), Some("Library, 5 Market Row, Bonn, DE"));
+        assert_eq!(at(r#"{"name":"Bonn","city":"Bonn"}"#).as_deref(), Some("Bonn"));
+        assert_eq!(at("{}"), None);
     }
 
     #[test]
