@@ -10,7 +10,7 @@
 //! 3. A reader copies what it needs under the lock (packed documents are shared, not copied) and works on
 //!    it afterwards.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use headwater::view::Unread;
 use tokio::sync::watch;
 
-use crate::commit::{Commit, Topic};
+use crate::commit::{Change, Commit, Topic};
 use crate::document::{self, Document, Facts};
 use crate::filter::Filter;
 use crate::history::{Changes, EventChange, Gone, History, Version};
@@ -146,6 +146,9 @@ pub struct Writer {
     untrainable: Vec<Topic>,
 }
 
+/// A record of a listing or a link, packed; `None` where the key has none any more.
+type PackedRecord = (Topic, Box<str>, Option<Packed>);
+
 /// What a commit does to an id, worked out.
 struct Prepared {
     id: Box<str>,
@@ -198,16 +201,14 @@ impl Writer {
     }
 
     fn make(&mut self, commit: Commit, told: bool) -> Result<Arc<Changes>, ApplyError> {
-        let mut last: HashMap<(Topic, Box<str>), (Option<Vec<u8>>, u64)> = HashMap::with_capacity(commit.changes.len());
+        // Of several changes of a key the last one counts. They are made in the order of their keys, so that
+        // the same commit gives the same stream.
+        let mut last: BTreeMap<(Topic, Box<str>), Change> = BTreeMap::new();
         for change in commit.changes {
-            last.insert((change.topic, change.key), (change.value, change.commit));
+            last.insert((change.topic, change.key.clone()), change);
         }
-        let mut changed: Vec<_> = last.into_iter().collect();
-        // The order is that of the keys, so that the same commit gives the same stream.
-        changed.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let (events, related): (Vec<_>, Vec<_>) =
-            changed.into_iter().partition(|((topic, _), _)| *topic == Topic::Events);
-        let events = self.prepare(events.into_iter().map(|((_, id), (value, commit))| (id, value, commit)))?;
+        let (events, related) = last.into_values().partition(|change| change.topic == Topic::Events);
+        let events = self.prepare(events)?;
         let related = self.pack_related(related)?;
         let mut served = self.live.write();
         for (topic, key, document) in related {
@@ -228,14 +229,11 @@ impl Writer {
         Ok(changes)
     }
 
-    fn prepare(
-        &self,
-        events: impl Iterator<Item = (Box<str>, Option<Vec<u8>>, u64)>,
-    ) -> Result<Vec<Prepared>, ApplyError> {
+    fn prepare(&self, events: Vec<Change>) -> Result<Vec<Prepared>, ApplyError> {
         let packing = self.live.read().index.packing().clone();
         let (mut packer, mut unpacker) = (packing.packer()?, packing.unpacker()?);
         let mut prepared = Vec::new();
-        for (id, value, commit) in events {
+        for Change { key: id, value, commit, .. } in events {
             let next = match value {
                 None => Next::Gone,
                 Some(value) => match readable(Topic::Events, &id, text(&value).and_then(document::read))? {
@@ -254,18 +252,14 @@ impl Writer {
         Ok(prepared)
     }
 
-    #[allow(clippy::type_complexity, reason = "a list of changes, as it came")]
-    fn pack_related(
-        &self,
-        related: Vec<((Topic, Box<str>), (Option<Vec<u8>>, u64))>,
-    ) -> Result<Vec<(Topic, Box<str>, Option<Packed>)>, ApplyError> {
+    fn pack_related(&self, related: Vec<Change>) -> Result<Vec<PackedRecord>, ApplyError> {
         let (listings, links) = {
             let served = self.live.read();
             (served.listings.packing.clone(), served.links.packing.clone())
         };
         let (mut listings, mut links) = (listings.packer()?, links.packer()?);
         let mut packed = Vec::with_capacity(related.len());
-        for ((topic, key), (value, _)) in related {
+        for Change { topic, key, value, .. } in related {
             let packer = if topic == Topic::Listings { &mut listings } else { &mut links };
             let document = value.map(|value| packer.pack(&value)).transpose()?;
             packed.push((topic, key, document));
@@ -292,7 +286,7 @@ impl Writer {
     }
 
     /// The documents of events, listings and links, where a dictionary is to be trained on them.
-    fn untrained(&self) -> (Documents<Arc<str>>, Documents<Box<str>>, Documents<Box<str>>) {
+    fn untrained(&self) -> Untrained {
         let enough = |topic: Topic, packing: &Packing, documents: usize| {
             !packing.is_trained() && documents >= TRAINED_ON && !self.untrainable.contains(&topic)
         };
@@ -320,6 +314,9 @@ impl Writer {
 
 /// Packed documents by key, where there is a reason to take them all.
 type Documents<K> = Option<Vec<(K, Packed)>>;
+
+/// Those of events, listings and links.
+type Untrained = (Documents<Arc<str>>, Documents<Box<str>>, Documents<Box<str>>);
 
 /// What was read of the document that the index has. It was readable when it came.
 fn former_version(document: &[u8], commit: u64) -> Option<Version> {

@@ -92,7 +92,7 @@ fn price(query: &mut Query<'_>) -> Option<Price> {
         return Some(Price::Free);
     }
     match value.parse::<f64>() {
-        Ok(most) if most >= 0.0 && most <= 1e9 => Some(Price::AtMost(thousandths(most))),
+        Ok(most) if (0.0..=1e9).contains(&most) => Some(Price::AtMost(thousandths(most))),
         Ok(_) => {
             query.refuse("price", "out-of-range", format!("{value} is not between 0 and 1000000000."));
             None

@@ -66,7 +66,8 @@ pub(super) fn location(event: &EventValue<'_>) -> Option<String> {
         let others = (0..).zip(&parts).filter(|(other, _)| *other != at);
         others.into_iter().any(|(other, text)| text.contains(part) && (text.len() > part.len() || other < at))
     };
-    let parts: Vec<&str> = (0..).zip(&parts).filter(|(at, part)| !told_elsewhere(*at, part)).map(|(_, part)| *part).collect();
+    let parts: Vec<&str> =
+        (0..).zip(&parts).filter(|(at, part)| !told_elsewhere(*at, part)).map(|(_, part)| *part).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
