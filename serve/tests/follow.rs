@@ -1,5 +1,7 @@
 //! Serving follows a log: what was there, what comes, and again after a restart.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! The live index answers as a naive scan does: over inserts, updates, withdrawals, redirects and restarts.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
