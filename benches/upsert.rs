@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use differential_dataflow::input::InputSession;
-use discovery::discovery::Retention;
 use discovery::discovery::upsert::{Upsert, UpsertOptions};
+use discovery::discovery::{HoldBack, Retention};
 use headwater_operators::extract::Extraction;
 use headwater_operators::raw::{Document, Extracted, Origin, RawRecord, SourceStamp};
 use headwater_operators::{Epoch, Listing, Moment};
@@ -60,6 +60,7 @@ fn upsert(sets: Vec<Vec<RawRecord>>) {
         let mut restored = worker.dataflow::<Epoch, _, _>(|scope| {
             let (restored_in, restored) = scope.new_input();
             let options = UpsertOptions {
+                hold_back: HoldBack::default(),
                 read: Arc::new(read),
                 retention: Retention { past_events_ms: None, assumed_duration_ms: 0 },
                 salt: 1,

@@ -1,6 +1,7 @@
 //! What every error of the runtime can say about itself.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::time::Duration;
 
 /// Whose error it is.
@@ -25,6 +26,23 @@ impl Domain {
             Self::External => 3,
             Self::Superseded => 4,
             Self::Internal => 70,
+        }
+    }
+
+    /// Whose error it is that a file cannot be read or written: a path that is wrong is for a person to mend,
+    /// a disk that is full or fails is not.
+    pub fn of_file(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::NotFound
+            | Kind::PermissionDenied
+            | Kind::IsADirectory
+            | Kind::NotADirectory
+            | Kind::AlreadyExists
+            | Kind::InvalidInput
+            | Kind::InvalidFilename
+            | Kind::ReadOnlyFilesystem => Self::User,
+            _ => Self::External,
         }
     }
 }

@@ -56,6 +56,10 @@ pub mod code {
     /// More listings, or more instances of a series, than the limit.
     pub const TOO_MANY_LISTINGS: DeadLetterCode = DeadLetterCode::named("too-many-listings");
 
+    /// A version of a document gives far less than the one before: what it lacks is not withdrawn until one more
+    /// version lacks as much.
+    pub const HELD_BACK: DeadLetterCode = DeadLetterCode::named("held-back");
+
     /// Whether it tells of something that was used all the same. What repeats such a record, byte for byte, has
     /// nothing new to tell.
     pub fn is_remark(code: DeadLetterCode) -> bool {

@@ -81,6 +81,22 @@ pub enum LogError {
         /// What is wrong.
         reason: String,
     },
+    /// The file of the log cannot be where it is configured to be.
+    #[error("the log cannot be at {at}: {reason}")]
+    Place {
+        /// The path.
+        at: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The broker does not allow it.
+    #[error("{doing} is not allowed: {reason}")]
+    Denied {
+        /// What was being done.
+        doing: &'static str,
+        /// What was reported.
+        reason: String,
+    },
     /// The stored data is damaged or written by a newer version.
     #[error("{at} cannot be used: {reason}")]
     Damaged {
@@ -114,11 +130,16 @@ impl Fault for LogError {
             | Self::Expired { .. }
             | Self::Lost { .. }
             | Self::Stranded { .. }
-            | Self::Failed { .. }
-            | Self::Damaged { .. }
-            | Self::OffsetGone { .. } => Domain::External,
+            | Self::Failed { .. } => Domain::External,
             Self::Fenced { .. } => Domain::Superseded,
-            Self::UnknownTopic { .. } | Self::TooLarge { .. } | Self::Config { .. } => Domain::User,
+            // A restart would find the same: somebody has to act.
+            Self::UnknownTopic { .. }
+            | Self::OffsetGone { .. }
+            | Self::TooLarge { .. }
+            | Self::Config { .. }
+            | Self::Place { .. }
+            | Self::Denied { .. }
+            | Self::Damaged { .. } => Domain::User,
         }
     }
 
@@ -146,9 +167,45 @@ impl Fault for LogError {
             }
             Self::TooLarge { .. } => "raise the topic's size limit, or the limits under [limits]",
             Self::Config { .. } => "see the [log] section of the configuration",
+            Self::Place { .. } => "is log.embedded.path right, and may this user write there?",
+            Self::Denied { .. } => "grant the rights that docs/operations.md lists under \"Rights\"",
             Self::Damaged { .. } => "restore it from a backup, or move it away and start from the raw topics",
             Self::Failed { .. } => return None,
         };
         Some(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_restart_would_find_again_is_for_a_person_and_the_rest_is_not() {
+        let text = || "x".to_owned();
+        let for_a_person = [
+            LogError::UnknownTopic { topic: text() },
+            LogError::OffsetGone { topic: text(), partition: 0, offset: 1, low: 2 },
+            LogError::TooLarge { index: 0, topic: text(), size: 2, limit: 1 },
+            LogError::Config { reason: text() },
+            LogError::Place { at: text(), reason: text() },
+            LogError::Denied { doing: "writing", reason: text() },
+            LogError::Damaged { at: text(), reason: text() },
+        ];
+        for error in for_a_person {
+            assert_eq!(error.domain().exit_code(), 2, "{error}");
+            assert!(error.hint().is_some() && !error.may_pass(), "{error}");
+        }
+        let may_pass = [
+            LogError::Unreachable { at: text(), reason: text() },
+            LogError::Expired { id: text(), seconds: 1 },
+            LogError::Lost { id: text(), reason: text() },
+            LogError::Stranded { id: text(), seconds: 1 },
+            LogError::Failed { doing: "writing", reason: text() },
+        ];
+        for error in may_pass {
+            assert_eq!(error.domain().exit_code(), 3, "{error}");
+        }
+        assert_eq!(LogError::Fenced { id: text() }.domain().exit_code(), 4);
     }
 }

@@ -76,7 +76,7 @@ impl Fault for ToolError {
             Self::Config(error) => error.domain(),
             Self::Log(error) => error.domain(),
             Self::NoTopic { .. } | Self::NoLog { .. } | Self::StrayTopic { .. } | Self::OwnTopic { .. } => Domain::User,
-            Self::Reading { source, .. } | Self::Writing { source, .. } => whose(source),
+            Self::Reading { source, .. } | Self::Writing { source, .. } => Domain::of_file(source),
             Self::Output(_) => Domain::External,
         }
     }
@@ -104,23 +104,6 @@ impl Fault for ToolError {
             )),
             Self::Reading { .. } | Self::Writing { .. } | Self::Output(_) => None,
         }
-    }
-}
-
-/// Whose error it is that a file cannot be read or written: a path that is wrong is for a person to mend,
-/// a disk that is full or fails is not.
-fn whose(error: &io::Error) -> Domain {
-    use io::ErrorKind as Kind;
-    match error.kind() {
-        Kind::NotFound
-        | Kind::PermissionDenied
-        | Kind::IsADirectory
-        | Kind::NotADirectory
-        | Kind::AlreadyExists
-        | Kind::InvalidInput
-        | Kind::InvalidFilename
-        | Kind::ReadOnlyFilesystem => Domain::User,
-        _ => Domain::External,
     }
 }
 

@@ -116,14 +116,15 @@ impl Fault for ViewError {
             | Self::Config { .. }
             | Self::NewerSchema { .. }
             | Self::Foreign { .. }
-            | Self::NewerFormat { .. } => Domain::User,
+            | Self::NewerFormat { .. }
+            // A restart would find the same: somebody has to act.
+            | Self::Damaged { .. } => Domain::User,
             Self::Superseded { .. } => Domain::Superseded,
             Self::Log(error) => error.domain(),
             Self::Unreachable { .. }
             | Self::OffsetsMoved { .. }
             | Self::TablesMissing { .. }
             | Self::Rejected { .. }
-            | Self::Damaged { .. }
             | Self::Failed { .. } => Domain::External,
         }
     }

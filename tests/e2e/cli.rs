@@ -386,6 +386,31 @@ fn an_unreachable_broker_is_told_soon_and_with_a_hint() {
 }
 
 #[test]
+fn a_log_that_a_restart_would_find_the_same_is_for_a_person() {
+    let workplace = Workplace::new(Place::Embedded, "");
+    workplace.generate(50, 3);
+    let refused = |arguments: &[&str], said: &str| {
+        let output = workplace.discovery(arguments);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(said) && stderr.contains("hint: "), "{arguments:?}: {stderr}");
+    };
+    // A folder, and a file that is taken for a folder.
+    for path in [".", "topology.toml/log.db"] {
+        let flag = format!("log.embedded.path={path}");
+        refused(&["--exit-when-idle", "--set", &flag], "the log cannot be at");
+        refused(&["check", "--set", &flag], "the log cannot be at");
+    }
+    // A file that was overwritten in part.
+    let mut bytes = fs::read(workplace.path("log.db")).unwrap();
+    for byte in bytes.iter_mut().skip(100).step_by(3) {
+        *byte ^= 0x5a;
+    }
+    fs::write(workplace.path("log.db"), bytes).unwrap();
+    refused(&["--exit-when-idle"], "cannot be used");
+}
+
+#[test]
 fn without_its_database_the_engine_goes_on() {
     let url = format!("postgres://nobody:hunter2@{}/none", nowhere());
     let workplace = Workplace::new(Place::Embedded, &format!("[views.postgres]\nurl = '{url}'\n"));

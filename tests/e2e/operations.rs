@@ -243,7 +243,7 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
 }
 
 /// What is above zero only when something is out of the ordinary, or at moments.
-const MAY_BE_ZERO: [&str; 15] = [
+const MAY_BE_ZERO: [&str; 17] = [
     "headwater_reread_records_total",
     "headwater_input_lag_records",
     "headwater_input_lag_seconds",
@@ -252,6 +252,8 @@ const MAY_BE_ZERO: [&str; 15] = [
     "headwater_epochs_in_flight",
     "headwater_commit_retries_total",
     "headwater_corrections_total",
+    "headwater_listings_left_past",
+    "headwater_listings_past_on_arrival",
     "headwater_overruled_decisions",
     "headwater_over_limit",
     "headwater_view_lag_records",

@@ -246,6 +246,9 @@ impl<'a> Merger<'a> {
         let start = event.start_time;
         let after = |listing: &ListingView<'_>| {
             let end = listing.end.filter(|end| end.is_day() == start.is_day() && is_after(*end, start))?;
+            if shortens(listing) || !leaves_half(listing, end, start) {
+                return None;
+            }
             // The end that was given together with this start fits it best.
             Some((listing.start == start, !end.is_day()))
         };
@@ -280,6 +283,13 @@ fn is_after(end: Moment, start: Moment) -> bool {
     if end.is_day() { end >= start } else { end.earliest_ms(None) > start.earliest_ms(None) }
 }
 
+/// Whether a start leaves at least half of what a listing lasts by its own start: an end that was given with an
+/// earlier start is otherwise no end of this one.
+fn leaves_half(listing: &ListingView<'_>, end: Moment, start: Moment) -> bool {
+    let until_end = |from: Moment| end.latest_ms(None).saturating_sub(from.earliest_ms(None));
+    until_end(start).saturating_mul(2) >= until_end(listing.start)
+}
+
 fn known_parts(venue: &VenueView<'_>) -> (bool, usize) {
     let parts = [venue.name, venue.address, venue.city, venue.region, venue.postal_code, venue.country];
     (venue.name.is_some(), parts.iter().filter(|part| part.is_some()).count())
@@ -294,6 +304,8 @@ fn known_prices(pricing: &PricingView<'_>) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::event::{Event, Member};
     use crate::listing::{Geo, GeoProvenance, Listing, Point};
@@ -460,5 +472,72 @@ mod tests {
         let event = merged([days, doors, timed]);
         assert_eq!(event.start_time, "2026-03-28T19:30:00Z".parse().unwrap());
         assert_eq!(event.end_time, Some("2026-03-30T18:00:00Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_end_of_an_earlier_start_does_not_shorten_an_event_to_nothing() {
+        let at = |source: &str, start: &str, end: Option<&str>| {
+            live(source, 1, |listing| {
+                listing.start = start.parse().unwrap();
+                listing.end = end.map(|end| end.parse().unwrap());
+            })
+        };
+        let show = at("a", "2026-03-28T19:30:00Z", None);
+        let doors = at("b", "2026-03-28T18:30:00Z", Some("2026-03-28T19:31:00Z"));
+        let event = of_members([member(show.clone(), Ratio::ONE), member(doors, TRUST)]);
+        assert_eq!((event.start_time, event.end_time), ("2026-03-28T19:30:00Z".parse().unwrap(), None));
+        let doors = at("b", "2026-03-28T19:00:00Z", Some("2026-03-28T22:00:00Z"));
+        let event = of_members([member(show, Ratio::ONE), member(doors, TRUST)]);
+        assert_eq!(event.end_time, Some("2026-03-28T22:00:00Z".parse().unwrap()));
+        // Nor does the end of an evening end a run, however much it is trusted.
+        let run = at("a", "2026-03-28T10:00:00Z", Some("2026-04-06T18:00:00Z"));
+        let evening = at("b", "2026-03-28T20:00:00Z", Some("2026-03-28T22:00:00Z"));
+        let event = of_members([member(run, TRUST), member(evening, Ratio::ONE)]);
+        assert_eq!(event.end_time, Some("2026-04-06T18:00:00Z".parse().unwrap()));
+    }
+
+    /// A listing of some day or hour of a week, mostly with an end.
+    fn some_time() -> impl Strategy<Value = (Moment, Option<Moment>, u8, i64)> {
+        let when = (any::<bool>(), 1..8u8, 0..24u8, prop::option::of((0..6u8, 0..24u8)));
+        (when, 0..3u8, 0..4i64).prop_map(|((timed, day, hour, end), trust, updated_at)| {
+            let moment = |day: u8, hour: u8| -> Moment {
+                let text =
+                    if timed { format!("2026-03-{day:02}T{hour:02}:00:00Z") } else { format!("2026-03-{day:02}") };
+                text.parse().unwrap()
+            };
+            let start = moment(day, hour);
+            let end = end.map(|(days, hour)| moment(day + days, hour)).filter(|end| is_after(*end, start));
+            (start, end, trust, updated_at)
+        })
+    }
+
+    fn is_long(start: Moment, end: Option<Moment>) -> bool {
+        let mut listing = Listing::new("a", "1", "Title", start);
+        listing.end = end;
+        lasts_days(&LiveListing::new(&listing, 0, 0).view())
+    }
+
+    proptest! {
+        #[test]
+        fn a_merge_never_shortens_an_event_to_nothing(times in prop::collection::vec(some_time(), 1..5)) {
+            let members = times.iter().zip(["a", "b", "c", "d"]).map(|((start, end, trust, updated_at), source)| {
+                let live = live(source, *updated_at, |listing| (listing.start, listing.end) = (*start, *end));
+                member(live, Ratio::new(f64::from(*trust) / 2.0))
+            });
+            let event = MergedEvent::new(EventId(7), 1, members.collect()).unwrap();
+            let event = Event::from(&event.view());
+            let (from, until) = (event.start_time, event.end_time);
+            if let Some(until) = until {
+                prop_assert!(until.is_day() == from.is_day() && is_after(until, from), "{event:?}");
+                let length = |from: Moment| until.latest_ms(None) - from.earliest_ms(None);
+                let own = times.iter().filter(|(_, end, ..)| *end == Some(until)).map(|(start, ..)| length(*start)).min();
+                prop_assert!(own.is_some_and(|own| 2 * length(from) >= own), "{event:?}");
+            }
+            let days = |start: &Moment| start.local_day_number();
+            let longest = times.iter().filter(|(start, end, ..)| is_long(*start, *end)).map(|(start, ..)| days(start)).min();
+            if longest.is_some_and(|first| times.iter().all(|(start, ..)| first <= days(start))) {
+                prop_assert!(is_long(from, until), "{event:?}");
+            }
+        }
     }
 }

@@ -97,6 +97,10 @@ pub struct SourceConfig {
     pub trust: f64,
     /// Whether two of its ids are never one event. Not used by extraction itself.
     pub duplicate_free: bool,
+    /// Of what a keyed record gave and is still to come, the share that its next version has to give at least. Where
+    /// it gives less, nothing is withdrawn until one more version gives as little. 0 for never. Not used by
+    /// extraction itself.
+    pub hold_back: f64,
     /// Whether it writes 00:00 where it does not know the time. Such a start becomes a day. The same holds,
     /// whatever is configured, for a record nearly all of whose entries begin at 00:00.
     pub midnight_means_unknown: bool,
@@ -120,6 +124,7 @@ impl Default for SourceConfig {
             place: None,
             trust: 0.5,
             duplicate_free: false,
+            hold_back: 0.5,
             midnight_means_unknown: false,
             horizon_past_days: None,
             horizon_future_days: None,

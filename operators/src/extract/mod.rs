@@ -393,6 +393,9 @@ fn compile_source(
     if !(0.0..=1.0).contains(&config.trust) {
         problem("trust", "must be between 0 and 1".to_owned());
     }
+    if !(0.0..=1.0).contains(&config.hold_back) {
+        problem("hold_back", "must be between 0 and 1".to_owned());
+    }
     let horizons =
         [("horizon_past_days", config.horizon_past_days), ("horizon_future_days", config.horizon_future_days)];
     for (key, days) in horizons {
@@ -415,6 +418,7 @@ fn fingerprint(config: &ExtractConfig) -> u64 {
     for source in used.sources.values_mut().chain([&mut used.defaults]) {
         source.trust = 0.0;
         source.duplicate_free = false;
+        source.hold_back = 0.0;
     }
     let versions = (jsonld::VERSION, icalendar::VERSION, mapped::VERSION);
     // Serialising plain data of maps with text keys cannot fail; if it did, every build would

@@ -1,11 +1,14 @@
 //! Connections to the file, transactions in turn, and what SQLite's errors mean.
 
+use std::fs::OpenOptions;
+use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
+use crate::error::Domain;
 use crate::log::LogError;
 
 /// How long a writer waits for one in another process.
@@ -61,10 +64,27 @@ pub(super) fn sqlite_error(doing: &'static str, path: &Path, error: &rusqlite::E
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             LogError::Damaged { at, reason: error.to_string() }
         }
+        // SQLite does not say why; the file system does.
+        Some(code @ (ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)) => {
+            match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path) {
+                Ok(_) if code == ErrorCode::CannotOpen => LogError::Failed { doing, reason: format!("{at}: {error}") },
+                Ok(_) => LogError::Place { at, reason: error.to_string() },
+                Err(cause) => file_error(doing, path, &cause),
+            }
+        }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LogError::Unreachable {
             at: format!("embedded://{at}"),
             reason: "another process keeps it locked".to_owned(),
         },
+        _ => LogError::Failed { doing, reason: format!("{at}: {error}") },
+    }
+}
+
+/// What the file system reported of the log in `path`.
+pub(super) fn file_error(doing: &'static str, path: &Path, error: &io::Error) -> LogError {
+    let at = path.display().to_string();
+    match Domain::of_file(error) {
+        Domain::User => LogError::Place { at, reason: error.to_string() },
         _ => LogError::Failed { doing, reason: format!("{at}: {error}") },
     }
 }

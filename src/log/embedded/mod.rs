@@ -49,7 +49,7 @@ impl EmbeddedLog {
     ///
     /// # Errors
     /// [`LogError::Damaged`] when the file is something else or was written by a newer version;
-    /// [`LogError::Failed`] when it cannot be opened or created.
+    /// [`LogError::Place`] when no such file can be opened or created; [`LogError::Failed`] otherwise.
     pub fn open(path: &Path) -> Result<Self, LogError> {
         Self::new(&EmbeddedConfig { path: path.to_owned(), ..EmbeddedConfig::default() })
     }

@@ -10,7 +10,7 @@ use rusqlite::Transaction;
 
 use super::clean::Cleaner;
 use super::config::EmbeddedConfig;
-use super::connection::{Failure, lock, write_in_turn};
+use super::connection::{Failure, file_error, lock, write_in_turn};
 use super::store::{Store, create_schema};
 use crate::log::LogError;
 
@@ -83,10 +83,7 @@ impl Shared {
 
 /// The absolute path of the file; its directory exists afterwards.
 fn prepare(path: &Path) -> Result<PathBuf, LogError> {
-    let failed = |e: std::io::Error| LogError::Failed {
-        doing: "opening the embedded log",
-        reason: format!("{}: {e}", path.display()),
-    };
+    let failed = |e: std::io::Error| file_error("opening the embedded log", path, &e);
     let absolute = std::path::absolute(path).map_err(failed)?;
     let Some((directory, name)) = absolute.parent().zip(absolute.file_name()) else {
         return Err(LogError::Config { reason: format!("{} is not the path of a file", path.display()) });

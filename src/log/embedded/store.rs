@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_newer_schema_and_foreign_files_are_refused() {
+    fn newer_schemas_foreign_files_and_wrong_paths_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let newer = directory.path().join("newer.db");
         create_schema(&newer).unwrap();
@@ -234,6 +234,13 @@ mod tests {
         let foreign = directory.path().join("foreign.db");
         Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
         assert!(matches!(create_schema(&foreign), Err(LogError::Damaged { .. })));
+
+        // A wrong path is another matter than a disk that fails.
+        let wrong = [directory.path().to_owned(), foreign.join("log.db"), directory.path().join("none/log.db")];
+        for path in wrong {
+            let error = create_schema(&path).unwrap_err();
+            assert!(matches!(error, LogError::Place { .. }), "{error}");
+        }
 
         let text = directory.path().join("text.db");
         fs::write(&text, "not a database, but long enough to be read as one".repeat(100)).unwrap();

@@ -14,7 +14,7 @@ use rdkafka::admin::{
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::context::Watch;
-use super::{Cluster, REQUEST_TIMEOUT, end_elsewhere};
+use super::{Cluster, REQUEST_TIMEOUT, end_elsewhere, failed};
 use crate::log::{Cleanup, LogError, TopicSpec};
 
 /// What a batch of one record adds to the record's own bytes, at most, for a few headers.
@@ -124,7 +124,7 @@ fn create(cluster: &Cluster, missing: &[&TopicSpec]) -> Result<(), LogError> {
             // Another process was faster.
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((name, code)) => {
-                return Err(LogError::Failed { doing: "creating a topic", reason: format!("{name}: {code}") });
+                return Err(failed("creating a topic", code, format!("{name}: {code}")));
             }
         }
     }
@@ -168,7 +168,7 @@ pub(super) fn delete(cluster: &Cluster, topics: &[&str]) -> Result<(), LogError>
             Ok(name) => tracing::info!(topic = name, "topic deleted"),
             Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {}
             Err((name, code)) => {
-                return Err(LogError::Failed { doing: "deleting a topic", reason: format!("{name}: {code}") });
+                return Err(failed("deleting a topic", code, format!("{name}: {code}")));
             }
         }
     }

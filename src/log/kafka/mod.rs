@@ -143,7 +143,7 @@ impl Cluster {
             let reason = asking.client().context().reason().unwrap_or_else(|| code.to_string());
             return LogError::Unreachable { at: self.at(), reason };
         }
-        LogError::Failed { doing, reason: code.to_string() }
+        failed(doing, code, code.to_string())
     }
 
     fn metadata(&self, topic: Option<&str>, timeout: Duration) -> Result<Metadata, LogError> {
@@ -311,6 +311,23 @@ fn is_unsettled(code: RDKafkaErrorCode) -> bool {
             | Code::UnknownLeaderEpoch
             | Code::OffsetNotAvailable
     )
+}
+
+/// The error of the log for what does not pass by itself: a right or a setting that is missing is for a person.
+fn failed(doing: &'static str, code: RDKafkaErrorCode, reason: String) -> LogError {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::DelegationTokenAuthorizationFailed
+        | Code::PolicyViolation => LogError::Denied { doing, reason },
+        Code::InvalidTopic | Code::InvalidConfig | Code::InvalidTransactionTimeout => {
+            LogError::Config { reason: format!("{doing} failed: {reason}") }
+        }
+        _ => LogError::Failed { doing, reason },
+    }
 }
 
 /// Nobody has answered at all.

@@ -340,6 +340,16 @@ mod tests {
     }
 
     #[test]
+    fn a_right_that_is_missing_is_for_a_person() {
+        let (mock, config) = cluster();
+        let mut producer = producer(&config);
+        mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
+        producer.send(numbered(0)).unwrap();
+        let error = producer.flush().unwrap_err();
+        assert!(matches!(&error, LogError::Denied { .. }), "{error:?}");
+    }
+
+    #[test]
     fn a_record_that_is_refused_for_good_is_told_once() {
         let (mock, config) = cluster();
         let mut producer = producer(&config);

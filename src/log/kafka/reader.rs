@@ -16,7 +16,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::context::{Watch, lock};
 use super::vigil::Vigil;
-use super::{Cluster, REQUEST_TIMEOUT, create, end_elsewhere, is_transient, is_unknown_topic};
+use super::{Cluster, REQUEST_TIMEOUT, create, end_elsewhere, failed, is_transient, is_unknown_topic};
 use crate::log::{Headers, LogError, LogRecord, Polled, Reader, Start, TopicPartition, outside};
 
 /// At most this much of one partition before the next one has its turn.
@@ -334,12 +334,18 @@ fn trouble(
     consumer: &BaseConsumer<Watch>,
 ) -> Result<(), LogError> {
     let at = &assigned.partition;
-    let failed = || LogError::Failed { doing: "reading", reason: format!("{}/{}: {error}", at.topic, at.partition) };
+    let refused = || {
+        let reason = format!("{}/{}: {error}", at.topic, at.partition);
+        match error.rdkafka_error_code() {
+            Some(code) => failed("reading", code, reason),
+            None => LogError::Failed { doing: "reading", reason },
+        }
+    };
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => {
             let ends = cluster.watermarks(&at.topic, at.partition)?;
             let offset = position(consumer, at)?.unwrap_or(assigned.begin);
-            Err(outside(at, offset, ends).unwrap_or_else(failed))
+            Err(outside(at, offset, ends).unwrap_or_else(refused))
         }
         Some(code) if is_unknown_topic(code) && !cluster.is_there_after_all(&at.topic, at.partition)? => {
             Err(LogError::UnknownTopic { topic: at.topic.to_string() })
@@ -348,7 +354,7 @@ fn trouble(
             consumer.context().warn(&error.to_string());
             Ok(())
         }
-        _ => Err(failed()),
+        _ => Err(refused()),
     }
 }
 

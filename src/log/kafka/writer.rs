@@ -19,7 +19,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::context::{Deliveries, Undelivered, Watch};
 use super::vigil::Vigil;
-use super::{Cluster, admin, create, is_transient, is_unknown_topic};
+use super::{Cluster, admin, create, failed, is_transient, is_unknown_topic};
 use crate::fail_point::FailPoint;
 use crate::log::{Headers, LogError, NewRecord, TopicPartition, Transaction, Transactional};
 
@@ -160,7 +160,7 @@ impl Sink {
         if is_lost(code) {
             return Some(LogError::Lost { id: id.to_owned(), reason });
         }
-        Some(LogError::Failed { doing: "writing", reason: format!("{code}: {reason}") })
+        Some(failed("writing", code, format!("{code}: {reason}")))
     }
 
     /// The error for a record that the broker refused.
@@ -179,7 +179,7 @@ impl Sink {
                 Err(error) => error,
             },
             code if is_unknown_topic(code) || is_transient(code) => self.unreachable(&code.to_string()),
-            code => LogError::Failed { doing: "writing a record", reason: format!("{topic}: {code}") },
+            code => failed("writing a record", code, format!("{topic}: {code}")),
         }
     }
 
@@ -322,7 +322,10 @@ impl KafkaTransactional {
             KafkaError::Transaction(e) if is_fenced(e.code()) => {
                 Trouble::Final(LogError::Fenced { id: self.id.clone() })
             }
-            other => Trouble::Final(LogError::Failed { doing: "a transaction", reason: other.to_string() }),
+            other => Trouble::Final(match other.rdkafka_error_code() {
+                Some(code) => failed("a transaction", code, other.to_string()),
+                None => LogError::Failed { doing: "a transaction", reason: other.to_string() },
+            }),
         })
     }
 

@@ -45,7 +45,7 @@ fn event(number: usize, title: &str) -> Value {
         "images": [], "urls": ["https://example.org/1"], "status": "scheduled",
         "listings": [{"source": "a", "externalId": "1", "url": null, "similarity": 1.0}],
         "fieldSources": {"title": 0}, "firstSeen": "2026-01-01T00:00:00Z", "updatedAt": "2026-01-02T03:04:05.5Z",
-        "qualityScore": 0.9231, "qualityGrade": "A", "passed": true, "gates": []
+        "qualityScore": 0.9231, "qualityGrade": "A", "passed": true, "partOf": id(9), "gates": []
     })
 }
 
@@ -110,8 +110,8 @@ fn contents(database: &Database) -> BTreeMap<&'static str, Vec<String>> {
                 "SELECT id, title, description, category, {list}, {start}, start_date, {end}, timezone, all_day, \
                  venue_name, address, city, region, postal_code, country, latitude, longitude, geo_precision, online, \
                  organizer, price_min{number}, price_max{number}, currency, free, status, quality_score, \
-                 quality_grade, passed, listing_count, {first}, {updated}, document ->> 'capacity' \
-                 FROM events ORDER BY id"
+                 quality_grade, passed, listing_count, {first}, {updated}, document ->> 'capacity', \
+                 part_of FROM events ORDER BY id"
             ),
         ),
         ("event_redirects", "SELECT id, redirect_to FROM event_redirects ORDER BY id".to_owned()),
@@ -169,7 +169,8 @@ fn every_topic_has_its_table_and_both_databases_agree() {
     let expected = "00000000000000000000000000000001|Jazz Night|An évening of <b>improvised</b> music.|music|\
         [\"live\",\"late \\\"night\\\"\"]|2026-03-29T02:30:00.000Z|2026-03-28|2026-03-29T05:00:00.000Z|\
         America/Los_Angeles|0|Blue Note|1030 Main St|Napa|CA|94559|US|38.2995|-122.2862|venue|0|Blue Note Napa|12.5|40|\
-        USD|0|scheduled|0.9231|A|1|1|2026-01-01T00:00:00.000Z|2026-01-02T03:04:05.500Z|150";
+        USD|0|scheduled|0.9231|A|1|1|2026-01-01T00:00:00.000Z|2026-01-02T03:04:05.500Z|150|\
+        00000000000000000000000000000009";
     assert_eq!(all[0]["events"], [expected]);
     assert_eq!(all[0]["event_redirects"], [format!("{}|{}", id(2), id(1))]);
     let listing = format!("{}|a|a-11|Market|NULL|2026-03-28T23:00:00.000Z|2026-03-29|NULL|Europe/Paris|1", id(11));
@@ -186,7 +187,7 @@ fn a_newer_schema_is_an_error_that_says_so() {
     for database in Database::all(&view_spec()) {
         drop(database.open().unwrap());
         drop(database.open().unwrap());
-        let known = if database.is_postgres() { 1 } else { 4 };
+        let known = if database.is_postgres() { 2 } else { 5 };
         assert_eq!(database.query("SELECT max(version) FROM view_migrations"), [known.to_string()]);
         let now = if database.is_postgres() { "now()" } else { "'2026-01-01'" };
         database.execute(&format!("INSERT INTO view_migrations VALUES (99, {now})"));
@@ -210,12 +211,14 @@ fn a_file_of_the_first_schema_is_brought_up_to_date() {
             "CREATE TRIGGER events_search_{name} AFTER {when} ON events BEGIN SELECT raise(ABORT, 'still there'); END"
         ));
     }
+    database.execute("DROP INDEX events_part_of");
+    database.execute("ALTER TABLE events DROP COLUMN part_of");
     database.execute("DELETE FROM view_migrations WHERE version > 1");
     put(&log, EVENTS, &id(1), &event(1, "Jazz Night"));
     let view = start(&database, &log);
     catch_up(&view, &log);
     view.stop().unwrap();
-    assert_eq!(database.query("SELECT max(version) FROM view_migrations"), ["4"]);
+    assert_eq!(database.query("SELECT max(version) FROM view_migrations"), ["5"]);
     assert_eq!(database.query("SELECT rowid FROM events_search('jazz')"), ["1"]);
 }
 
@@ -224,9 +227,31 @@ fn a_file_of_the_first_schema_is_brought_up_to_date() {
 fn the_migrations_of_old_stay_as_they_are() {
     let migrations = view_spec().migrations().unwrap();
     let hashes = |sql: &[&str]| sql.iter().map(|sql| format!("{:016x}", xxh3_64(sql.as_bytes()))).collect::<Vec<_>>();
-    assert_eq!(hashes(migrations.postgres), ["7b632b02f8408543"]);
-    let expected = ["904997be8e18668c", "a9e79a16466476bf", "5fb801427211f9ab", "5bb066cdfad59732"];
+    assert_eq!(hashes(migrations.postgres), ["7b632b02f8408543", "PG"]);
+    let expected = ["904997be8e18668c", "a9e79a16466476bf", "5fb801427211f9ab", "5bb066cdfad59732", "SL"];
     assert_eq!(hashes(migrations.sqlite), expected);
+}
+
+#[test]
+fn tables_without_the_column_of_parts_get_it_filled_from_their_documents() {
+    for database in Database::all(&view_spec()) {
+        let log = log_of(&view_spec());
+        fill(&log);
+        let mut whole = event(4, "Jazz Week");
+        whole.as_object_mut().unwrap().remove("partOf");
+        put(&log, EVENTS, &id(4), &whole);
+        run_to_end(&database, &log);
+        let before = contents(&database);
+        // As the release before laid them out.
+        database.execute("DROP INDEX events_part_of");
+        database.execute("ALTER TABLE events DROP COLUMN part_of");
+        let last = if database.is_postgres() { 2 } else { 5 };
+        database.execute(&format!("DELETE FROM view_migrations WHERE version >= {last}"));
+        let status = run_to_end(&database, &log);
+        assert_eq!((status.records, status.rebuilds), (0, 0));
+        assert_eq!(contents(&database), before);
+        assert_eq!(database.query("SELECT id FROM events WHERE part_of IS NULL"), [id(4)]);
+    }
 }
 
 /// A file as the release before the declaration of views left it: laid out by four migrations, with an
@@ -236,7 +261,7 @@ INSERT INTO events (id, title, description, category, tags, start_time, start_da
                     first_seen, updated_at, document)
 VALUES ('00000000000000000000000000000001', 'Jazz Night', 'An évening.', 'music', '[\"live\"]',
         '2026-03-29T02:30:00.000Z', '2026-03-28', 0, 0, 1, '2026-01-01T00:00:00.000Z', '2026-01-02T03:04:05.500Z',
-        '{\"title\":\"Jazz Night\"}');
+        '{\"title\":\"Jazz Night\",\"partOf\":\"00000000000000000000000000000009\"}');
 INSERT INTO events_search (rowid, title, description, venue_name, city, organizer, category, tags)
 VALUES (1, 'Jazz Night', 'An évening.', NULL, NULL, NULL, 'music', '[\"live\"]');
 INSERT INTO event_redirects VALUES ('00000000000000000000000000000002', '00000000000000000000000000000001');
@@ -254,7 +279,7 @@ fn a_file_of_the_release_before_is_continued() {
     let now = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
     file.execute_batch("CREATE TABLE view_migrations (version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL) STRICT")
         .unwrap();
-    for (version, sql) in (1..).zip(view_spec().migrations().unwrap().sqlite) {
+    for (version, sql) in (1..).zip(view_spec().migrations().unwrap().sqlite).take(4) {
         file.execute_batch(sql).unwrap();
         file.execute(&format!("INSERT INTO view_migrations VALUES (?1, {now})"), [version]).unwrap();
     }
@@ -270,10 +295,17 @@ fn a_file_of_the_release_before_is_continued() {
     drop(file);
 
     assert!(database.check().unwrap().contains("schema version 4"), "{:?}", database.check());
-    let before = contents(&database);
+    // Newer columns are empty, or follow from the document.
+    let rows = || {
+        let events = "SELECT id, title, description, category, tags, start_time, start_date, all_day, online, \
+                      listing_count, first_seen, updated_at, document, search FROM events";
+        ["SELECT * FROM event_redirects", "SELECT * FROM dead_letters", events].map(|sql| database.query(sql))
+    };
+    let before = rows();
     let status = run_to_end(&database, &log);
     assert_eq!((status.records, status.rebuilds), (0, 0));
-    assert_eq!(contents(&database), before);
+    assert_eq!(rows(), before);
+    assert_eq!(database.query("SELECT part_of FROM events"), [id(9)]);
     assert_eq!(database.query("SELECT generation FROM view_owner"), ["8"]);
 
     put(&log, EVENTS, &id(1), &event(1, "Blues Night"));
@@ -344,6 +376,7 @@ fn indexes_serve_the_usual_queries() {
             ("SELECT * FROM events WHERE start_time > '2026-01-01'", "events_start_time"),
             ("SELECT * FROM events WHERE category = 'music' AND start_time > '2026-01-01'", "events_category"),
             ("SELECT * FROM events WHERE latitude > 48 AND latitude < 49 AND longitude > 2", "events_geography"),
+            ("SELECT * FROM events WHERE part_of = 'x'", "events_part_of"),
             ("SELECT * FROM listings WHERE external_id = 'x'", "listings_external_id"),
             ("SELECT * FROM event_links WHERE event_id = 'x'", "event_links_event_id"),
         ];

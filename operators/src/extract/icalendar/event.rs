@@ -15,7 +15,7 @@ use super::super::zone::Zone;
 use super::calendar::Calendar;
 use super::lines::joined;
 use super::scan::Block;
-use super::time::{End, Form, Time, end_after, last_time};
+use super::time::{End, Form, Time, end_after, last_time, length};
 use super::values::{
     duration_of, geo_of, integer_of, is_image, organizer_of, parse_component, status_of, structured_geo_of, text_of,
     texts_of, value_shown,
@@ -220,10 +220,24 @@ impl<'a> Event<'a> {
                 if end.form == Form::Day && end.local.date() > start.local.date() {
                     return end.local.date().yesterday().ok().map(Moment::Day);
                 }
-                end.moment(site)
+                in_order(start, end, site)
             }
             End::After(duration) => end_after(start, duration, site),
         }
+    }
+}
+
+/// The instant of `end`, which begins at `start`. Where clocks are put forward between the two, both may be one
+/// instant: then it is as long after the start as clocks usually show.
+fn in_order(start: &Time, end: Time, site: &Zone) -> Option<Moment> {
+    let (from, to) = (start.moment(site), end.moment(site)?);
+    match (from, to) {
+        (Some(Moment::Instant { ms: from, .. }), Moment::Instant { ms, offset_min }) if ms <= from => {
+            let lasts = length(start, &End::At(end))?.as_millis();
+            let lasts = i64::try_from(lasts).ok().filter(|lasts| *lasts > 0);
+            Some(Moment::Instant { ms: lasts.map_or(ms, |lasts| from + lasts), offset_min })
+        }
+        _ => Some(to),
     }
 }
 

@@ -218,6 +218,7 @@ impl<'c> Plain<'c> {
             first_seen,
             updated_at: origin.timestamp_ms,
             listing: None,
+            held: None,
         };
         Described { live: Shared::new(live), claim }
     }

@@ -35,7 +35,16 @@ impl Retention {
 
     /// The first instant at which a listing with this start and end is past; [`Timers::NEVER`] for never.
     pub fn leaves_at(&self, start: Moment, end: Option<Moment>) -> i64 {
-        let Some(keep) = self.past_events_ms else { return Timers::<()>::NEVER };
+        self.leaves_after(self.ends_at(start, end))
+    }
+
+    /// The first instant at which a listing is past that ends at `end`.
+    pub fn leaves_after(&self, end: i64) -> i64 {
+        self.past_events_ms.map_or(Timers::<()>::NEVER, |keep| end.saturating_add(keep))
+    }
+
+    /// When a listing with this start and end is over.
+    pub fn ends_at(&self, start: Moment, end: Option<Moment>) -> i64 {
         let (start, assumed_end) = match start.is_day() {
             true => (start.latest_ms(None), start.latest_ms(None)),
             false => {
@@ -43,8 +52,7 @@ impl Retention {
                 (start, start.saturating_add(self.assumed_duration_ms))
             }
         };
-        let end = end.map_or(assumed_end, |end| end.latest_ms(None).max(start));
-        end.saturating_add(keep)
+        end.map_or(assumed_end, |end| end.latest_ms(None).max(start))
     }
 }
 
@@ -71,6 +79,13 @@ pub enum Change {
         /// The record's timestamp.
         timestamp_ms: i64,
     },
+    /// The newest version of the document lacks it, and gives so little that nothing is withdrawn yet.
+    HoldBack {
+        /// The document.
+        document: DocumentId,
+        /// Version of the record that lacks it.
+        version: Version,
+    },
     /// A document no longer has it.
     Withdraw {
         /// The document.
@@ -88,9 +103,10 @@ impl Change {
     /// Where in the log the record behind it stands, by which changes of one epoch are ordered.
     pub fn position(&self) -> Option<LogPosition> {
         match self {
-            Self::Upsert { version, .. } | Self::Repeat { version, .. } | Self::Withdraw { version, .. } => {
-                Some(version.position())
-            }
+            Self::Upsert { version, .. }
+            | Self::Repeat { version, .. }
+            | Self::HoldBack { version, .. }
+            | Self::Withdraw { version, .. } => Some(version.position()),
             Self::Restore(_) => None,
         }
     }

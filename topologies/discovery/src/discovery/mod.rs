@@ -45,7 +45,7 @@ use timely::dataflow::operators::vec::Map;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use change::{Change, Retention};
-pub use documents::Documents;
+pub use documents::{Documents, HoldBack};
 pub use register::{Emitted, Register};
 
 use crate::config::{Config, Sections};
@@ -55,7 +55,7 @@ use crate::tools::{DiscoveryTools, Examiner};
 use gates::gates_in_force;
 use highlight::merged_event;
 use topics::{EventRow, Topics};
-use upsert::{Upsert, UpsertOptions};
+use upsert::{Past, Upsert, UpsertOptions};
 
 /// Changes whenever the same configuration and input would give other outputs than before: a start then compares
 /// the outputs with what the state implies. A test ties it to the expectations of the golden cases.
@@ -71,6 +71,7 @@ pub struct Discovery {
     sanitize: SanitizeConfig,
     taxonomy: Arc<Taxonomy>,
     retention: Retention,
+    hold_back: HoldBack,
     geocode: GeocodeConfig,
     resolve: Arc<ResolveConfig>,
     gates: Gates,
@@ -120,6 +121,7 @@ failed, 4 another instance has taken over, 70 a defect.";
             sanitize: own.sanitize.clone(),
             taxonomy: Arc::new(taxonomy),
             retention: Retention::of(&own.retention),
+            hold_back: HoldBack::of(own),
             geocode: own.geocode.clone(),
             resolve: Arc::new(resolve),
             gates: own.score.clone(),
@@ -139,6 +141,8 @@ failed, 4 another instance has taken over, 70 a defect.";
         let remembered = flow.restored(&topics.links).concat(flow.restored(&topics.redirects));
 
         let upserted = flow.raw_as_read().upsert(flow.restored(&topics.listings), self.upsert_options(flow));
+        flow.count(topics.gauges.past_on_arrival, upserted.past.clone().filter(|past| *past == Past::OnArrival));
+        flow.count(topics.gauges.left_past, upserted.past.filter(|past| *past == Past::Later));
         let geocoded = upserted.listings.geocode(places, self.geocode.clone());
         let resolved = geocoded.listings.resolve(&self.resolve, decisions, remembered);
         flow.count_kinds("headwater_over_limit", OVER_LIMIT, &Stat::NAMES, resolved.stats, |stat| stat.name());
@@ -197,6 +201,7 @@ impl Discovery {
                 extraction
             }),
             retention: self.retention,
+            hold_back: self.hold_back.clone(),
             salt: self.fingerprints.extraction,
             enrich: Arc::new(move |listing| taxonomy.apply(listing)),
             trusted: flow.trusted(),

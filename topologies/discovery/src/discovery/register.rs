@@ -24,6 +24,10 @@ pub struct Emitted {
     pub states: BTreeMap<ListingId, Option<Arc<ListingState>>>,
     /// What happened, for the windows.
     pub tallies: Vec<Tally>,
+    /// How many listings were past when they were read.
+    pub past_on_arrival: isize,
+    /// How many listings have left because they are past.
+    pub left_past: isize,
 }
 
 impl Emitted {
@@ -137,9 +141,11 @@ impl Register {
             Change::Withdraw { document, timestamp_ms, .. } => {
                 self.withdraw(id, document, timestamp_ms, now as i64, out);
             }
+            Change::HoldBack { document, version } => self.hold(id, document, Some(version), now as i64, out),
             Change::Repeat { timestamp_ms, .. } => self.told_again(id, timestamp_ms, out),
             Change::Upsert { version, timestamp_ms, document, content_hash, mut listing } => {
                 if self.is_unchanged(id, document, content_hash, &version, timestamp_ms, out) {
+                    self.hold(id, document, None, now as i64, out);
                     return self.repeat(id, document, version, now as i64, out);
                 }
                 (self.enrich)(&mut listing);
@@ -150,6 +156,7 @@ impl Register {
                     first_seen: timestamp_ms,
                     updated_at: timestamp_ms,
                     listing: Some(Shared::new(PackedListing::from(&*listing))),
+                    held: None,
                 };
                 self.upsert(id, claim, now as i64, out);
             }
@@ -300,6 +307,21 @@ impl Register {
         }
     }
 
+    /// Notes which version of a document lacks the listing, or that the document has it again.
+    fn hold(&mut self, id: ListingId, document: DocumentId, version: Option<Version>, now: i64, out: &mut Emitted) {
+        let held = |known: &Known| Some(known.claims().find(|claim| claim.document == document)?.held.clone());
+        let version = version.map(Box::new);
+        if self.entries.get(&id).and_then(|known| held(known)).is_none_or(|known| known == version) {
+            return;
+        }
+        let Some(mut known) = self.take(id) else { return };
+        let before = known.live.clone();
+        let further = known.others.iter_mut();
+        let claim = std::iter::once(&mut known.winner).chain(further).find(|claim| claim.document == document);
+        claim.into_iter().for_each(|claim| claim.held.clone_from(&version));
+        self.keep(id, known, Some(before), now, out);
+    }
+
     /// Drops claims that are past, emits what changed, and keeps the listing if a claim is left.
     fn keep(
         &mut self,
@@ -310,9 +332,13 @@ impl Register {
         out: &mut Emitted,
     ) {
         if !known.drop_past(&self.retention, now) {
-            if let Some(before) = before {
-                out.listings.push((before, -1));
-                out.states.insert(id, None);
+            match before {
+                None => out.past_on_arrival += 1,
+                Some(before) => {
+                    out.left_past += 1;
+                    out.listings.push((before, -1));
+                    out.states.insert(id, None);
+                }
             }
             return;
         }

@@ -85,6 +85,16 @@ pub struct Claim {
     pub updated_at: i64,
     /// The description; `None` for the winning claim, whose description is the listing's.
     pub listing: Option<Shared<PackedListing>>,
+    /// The version of the document that lacks the listing, where the withdrawal is held back.
+    #[serde(skip)]
+    pub held: Option<Box<Version>>,
+}
+
+/// A withdrawal that is held back, as it is written.
+#[derive(Serialize, Deserialize)]
+struct Held {
+    document: DocumentId,
+    version: Version,
 }
 
 /// A record of the `listings` topic: a live listing and what the engine must remember of it.
@@ -109,10 +119,21 @@ struct StateRecord<L, C> {
     updated_at: i64,
     listing: L,
     claims: C,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    held: Vec<Held>,
 }
+
+/// The same between processes, where nothing may be left out.
+type Exchanged<L, C> = (ListingId, i64, i64, L, C, Vec<Held>);
 
 impl Serialize for ListingState {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let held = |claim: &Claim| Some(Held { document: claim.document, version: **claim.held.as_ref()? });
+        let held: Vec<Held> = self.claims.iter().filter_map(held).collect();
+        if !serializer.is_human_readable() {
+            let LiveListing { id, first_seen, updated_at, listing, .. } = &*self.live;
+            return (id, first_seen, updated_at, &**listing, &self.claims, held).serialize(serializer);
+        }
         let record = StateRecord {
             format: FORMAT,
             id: self.live.id,
@@ -120,6 +141,7 @@ impl Serialize for ListingState {
             updated_at: self.live.updated_at,
             listing: &*self.live.listing,
             claims: &self.claims,
+            held,
         };
         record.serialize(serializer)
     }
@@ -127,7 +149,12 @@ impl Serialize for ListingState {
 
 impl<'de> Deserialize<'de> for ListingState {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let record = StateRecord::<Listing, Vec<Claim>>::deserialize(deserializer)?;
+        let record = if deserializer.is_human_readable() {
+            StateRecord::<Listing, Vec<Claim>>::deserialize(deserializer)?
+        } else {
+            let (id, first_seen, updated_at, listing, claims, held) = Exchanged::deserialize(deserializer)?;
+            StateRecord { format: FORMAT, id, first_seen, updated_at, listing, claims, held }
+        };
         if record.id != record.listing.id() {
             return Err(D::Error::custom("listing state under the id of another listing"));
         }
@@ -141,7 +168,12 @@ impl<'de> Deserialize<'de> for ListingState {
             listing: Shared::new(PackedListing::from(&record.listing)),
             located: None,
         };
-        Ok(Self { live: Shared::new(live), claims: record.claims })
+        let mut claims = record.claims;
+        for Held { document, version } in record.held {
+            let claim = claims.iter_mut().find(|claim| claim.document == document);
+            claim.into_iter().for_each(|claim| claim.held = Some(Box::new(version)));
+        }
+        Ok(Self { live: Shared::new(live), claims })
     }
 }
 
@@ -184,14 +216,16 @@ pub fn positions(value: &[u8]) -> Vec<InputPosition> {
     #[derive(Deserialize)]
     struct Seen {
         claims: Vec<SeenClaim>,
+        #[serde(default)]
+        held: Vec<SeenClaim>,
     }
     #[derive(Deserialize)]
     struct SeenClaim {
         version: Version,
     }
-    let claims = serde_json::from_slice::<Seen>(value).map(|seen| seen.claims).unwrap_or_default();
+    let Ok(Seen { claims, held }) = serde_json::from_slice(value) else { return Vec::new() };
     let position = |Version { topic, partition, offset, .. }| InputPosition { topic, partition, offset };
-    claims.into_iter().map(|claim| position(claim.version)).collect()
+    claims.into_iter().chain(held).map(|claim| position(claim.version)).collect()
 }
 
 mod hex_u64 {
@@ -231,13 +265,26 @@ mod tests {
             first_seen: 1_000,
             updated_at: 2_000,
             listing: None,
+            held: None,
         };
         let state = ListingState { live: Shared::new(live), claims: vec![claim] };
+        assert!(!serde_json::to_string(&state).unwrap().contains("held"));
+        let version = Version { offset: 9, ..Version::default() };
+        let held = Claim { held: Some(Box::new(version)), ..state.claims[0].clone() };
+        for state in [state.clone(), ListingState { claims: vec![held], ..state }] {
+            reads_back(&state);
+        }
+    }
+
+    fn reads_back(state: &ListingState) {
+        let state = state.clone();
         let json = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<ListingState>(&json).unwrap(), state);
         let newer = json.replacen("\"format\":1", "\"format\":9", 1);
         assert!(serde_json::from_str::<ListingState>(&newer).unwrap_err().to_string().contains("format 9"));
         let bytes = bincode::serialize(&state).unwrap();
         assert_eq!(bincode::deserialize::<ListingState>(&bytes).unwrap(), state);
+        let offsets: Vec<i64> = positions(json.as_bytes()).into_iter().map(|position| position.offset).collect();
+        assert_eq!(offsets.contains(&9), state.claims[0].held.is_some());
     }
 }

@@ -1,13 +1,13 @@
 //! Documents and register together, against restarts, repeats and any order of partitions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use headwater::dataflow::Recovery;
 use headwater::driver::Driver;
 use headwater_operators::extract::Extraction;
-use headwater_operators::raw::RawRecord;
-use headwater_operators::raw::{Document, Extracted, Origin, SourceStamp};
+use headwater_operators::raw::code::HELD_BACK;
+use headwater_operators::raw::{DeadLetterCode, Document, Extracted, Origin, RawRecord, SourceStamp};
 use headwater_operators::window::{Outcome, WindowConfig};
 use headwater_operators::{Listing, ListingId, LiveListing, Moment, Shared};
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Discovery;
 use super::change::{Change, Retention};
-use super::documents::{Documents, Outcome as Changes};
+use super::documents::{Documents, HoldBack, Outcome as Changes};
 use super::register::{Emitted, MAX_CLAIMS, Register};
 use super::state::ListingState;
 use crate::config::Config;
@@ -100,6 +100,10 @@ fn read(record: RawRecord) -> Extraction {
     Extraction { document: Some(document), failures: Vec::new(), timeless: true }
 }
 
+fn half() -> HoldBack {
+    HoldBack { otherwise: 0.5, ..HoldBack::default() }
+}
+
 /// The same without the cheap path of repeats.
 fn read_always(record: RawRecord) -> Extraction {
     Extraction { timeless: false, ..read(record) }
@@ -111,6 +115,7 @@ struct Upserts {
     live: BTreeMap<Shared<LiveListing>, isize>,
     states: BTreeMap<ListingId, Option<Arc<ListingState>>>,
     tallies: Vec<Outcome>,
+    letters: Vec<DeadLetterCode>,
 }
 
 impl Upserts {
@@ -120,11 +125,12 @@ impl Upserts {
 
     fn reading(retention: Retention, read: fn(RawRecord) -> Extraction) -> Self {
         Self {
-            documents: Documents::new(retention, 1, Arc::new(read)),
+            documents: Documents::new(retention, half(), 1, Arc::new(read)),
             register: Register::new(retention, Arc::new(|_| {})),
             live: BTreeMap::new(),
             states: BTreeMap::new(),
             tallies: Vec::new(),
+            letters: Vec::new(),
         }
     }
 
@@ -142,6 +148,7 @@ impl Upserts {
         let mut said = Changes::default();
         let record = told.record();
         self.documents.apply(record.document(), record, now as i64, &mut said);
+        self.letters.extend(said.failures.iter().map(|letter| letter.code));
         let mut emitted = Emitted::default();
         for (id, change) in said.changes {
             self.register.apply(id, change, now, &mut emitted);
@@ -163,7 +170,9 @@ impl Upserts {
         for (id, state) in &self.states {
             let Some(state) = state else { continue };
             for claim in &state.claims {
-                fresh.documents.restore(claim.document, *id, claim.version, i64::MAX);
+                let ends_at = retention.ends_at(state.live.listing.start(), state.live.listing.end());
+                let held = claim.held.as_deref().copied();
+                fresh.documents.restore(claim.document, *id, claim.version, ends_at, held);
             }
             fresh.register.apply(*id, Change::Restore(Arc::clone(state)), 0, &mut emitted);
         }
@@ -194,6 +203,79 @@ fn the_next_version_of_a_document_replaces_its_listings() {
     assert!(upserts.titles().is_empty());
     use Outcome::{Discovered, Unchanged, Withdrawn};
     assert_eq!(upserts.tallies, [Discovered, Discovered, Unchanged, Discovered, Withdrawn, Withdrawn, Withdrawn]);
+}
+
+/// A version of the document "cal" with these listings.
+fn calendar(offset: i64, ids: std::ops::Range<usize>) -> Told {
+    let names: Vec<String> = ids.map(|id| format!("{id:02}")).collect();
+    let listings: Vec<(&str, &str, i64)> = names.iter().map(|name| (name.as_str(), name.as_str(), 0)).collect();
+    document(0, offset, Some("cal"), &listings)
+}
+
+#[test]
+fn a_calendar_that_is_suddenly_empty_withdraws_nothing_until_a_second_record_agrees() {
+    for restarts in [false, true] {
+        let mut upserts = Upserts::new(FOR_EVER);
+        let restart = |upserts: &mut Upserts| match restarts {
+            true => *upserts = upserts.restarted(FOR_EVER),
+            false => {}
+        };
+        upserts.apply(calendar(1, 0..20), 1);
+        upserts.apply(calendar(2, 0..0), 2);
+        assert_eq!((upserts.titles().len(), &*upserts.letters), (20, &[HELD_BACK][..]));
+        restart(&mut upserts);
+        // It was a mistake: the next one has nearly all.
+        upserts.apply(calendar(3, 1..20), 3);
+        assert_eq!(upserts.titles().len(), 19);
+        restart(&mut upserts);
+        // The first of two again, and byte for byte the same a second time.
+        upserts.apply(calendar(4, 0..9), 4);
+        assert_eq!(upserts.titles().len(), 20);
+        restart(&mut upserts);
+        upserts.letters.clear();
+        upserts.apply(calendar(5, 0..9), 5);
+        assert_eq!((upserts.titles().len(), &*upserts.letters), (9, &[][..]));
+        restart(&mut upserts);
+        // Nine are too few to doubt.
+        upserts.apply(calendar(6, 0..0), 6);
+        assert_eq!(upserts.titles().len(), 0);
+    }
+}
+
+#[test]
+fn an_older_record_does_not_agree_after_a_restart() {
+    let mut upserts = Upserts::new(FOR_EVER);
+    upserts.apply(calendar(1, 0..20), 1);
+    upserts.apply(calendar(5, 0..0), 2);
+    let mut upserts = upserts.restarted(FOR_EVER);
+    upserts.apply(calendar(3, 0..0), 3);
+    assert_eq!(upserts.titles().len(), 20);
+    upserts.apply(calendar(6, 0..0), 4);
+    assert_eq!(upserts.titles().len(), 0);
+}
+
+#[test]
+fn listings_that_are_over_are_not_missed() {
+    let mut upserts = Upserts::new(FOR_EVER);
+    upserts.apply(calendar(1, 0..20), 1);
+    // All twenty are over by then.
+    let after = "2027-01-01T00:00:00Z".parse::<Moment>().unwrap().earliest_ms(None);
+    upserts.apply(calendar(after, 0..0), 2);
+    assert_eq!(upserts.titles().len(), 0);
+}
+
+#[test]
+fn a_source_that_may_shrink_is_not_doubted_and_half_is_no_less_than_half() {
+    let mut upserts = Upserts::new(FOR_EVER);
+    upserts.apply(calendar(1, 0..20), 1);
+    upserts.apply(calendar(2, 10..20), 2);
+    assert_eq!(upserts.titles().len(), 10);
+    let mut upserts = Upserts::new(FOR_EVER);
+    let never = HoldBack { by_source: HashMap::from([("s".to_owned(), 0.0)]), ..half() };
+    upserts.documents = Documents::new(FOR_EVER, never, 1, Arc::new(read));
+    upserts.apply(calendar(1, 0..20), 1);
+    upserts.apply(calendar(2, 0..0), 2);
+    assert_eq!((upserts.titles().len(), upserts.letters.len()), (0, 0));
 }
 
 #[test]

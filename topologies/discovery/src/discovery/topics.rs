@@ -44,6 +44,8 @@ pub struct Topics {
     pub metrics: State<WindowKey, WindowRow, WindowRow>,
     /// Place keys that nobody has resolved yet.
     pub place_requests: Rows<PlaceKey, PlaceRequest>,
+    /// What is counted.
+    pub gauges: Gauges,
 }
 
 impl Topics {
@@ -104,15 +106,21 @@ impl Topics {
             decision_reports,
             metrics,
             place_requests,
+            gauges,
         }
     }
 }
 
 /// What discovery counts.
-struct Gauges {
+#[derive(Debug, Clone, Copy)]
+pub struct Gauges {
     listings: Gauge,
     events: Gauge,
     overruled: Gauge,
+    /// Listings that were past when they were read.
+    pub past_on_arrival: Gauge,
+    /// Listings that have left because they are past.
+    pub left_past: Gauge,
 }
 
 impl Gauges {
@@ -120,10 +128,17 @@ impl Gauges {
         let listings = schema.gauge("headwater_listings", "Live listings.");
         let events = schema.gauge("headwater_events", "Events.");
         let overruled = schema.gauge("headwater_overruled_decisions", "Decisions that newer ones leave no room for.");
+        let past_on_arrival = schema.gauge(
+            "headwater_listings_past_on_arrival",
+            "Listings that were past when they were read, since the start; each time that they are read.",
+        );
+        let left_past = schema
+            .gauge("headwater_listings_left_past", "Listings that have left because they are past, since the start.");
         schema.figure("listings", "listings", move |of| of(listings));
         schema.figure("merged", "duplicates merged", move |of| (of(listings) - of(events)).max(0));
         schema.figure("events", "events", move |of| of(events));
-        Self { listings, events, overruled }
+        schema.figure("past", "listings past", move |of| of(past_on_arrival) + of(left_past));
+        Self { listings, events, overruled, past_on_arrival, left_past }
     }
 }
 

@@ -30,7 +30,7 @@ use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Capability, Concat};
 
 use super::change::{Change, Retention};
-use super::documents::{Read, documents};
+use super::documents::{HoldBack, Read, documents};
 use super::register::{Emitted, Register};
 use super::state::ListingState;
 
@@ -44,6 +44,17 @@ pub struct Upserted<'s> {
     pub states: StreamVec<'s, Epoch, (ListingId, Option<Arc<ListingState>>)>,
     /// What happened to listings, for the windows.
     pub tallies: StreamVec<'s, Epoch, Tally>,
+    /// One for each listing that was past when it was read, each time, or has left because it is past.
+    pub past: VecCollection<'s, Epoch, Past>,
+}
+
+/// When a listing was found to be past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Past {
+    /// When it was read: it never was live.
+    OnArrival,
+    /// Later.
+    Later,
 }
 
 /// What the wiring of upsert needs.
@@ -53,6 +64,8 @@ pub struct UpsertOptions {
     pub read: Read,
     /// How long listings stay.
     pub retention: Retention,
+    /// How much less than before a version of a document may give.
+    pub hold_back: HoldBack,
     /// Salt of content hashes: the fingerprint of the extraction.
     pub salt: u64,
     /// Fills in what is computed from a description alone, see [`Register::new`].
@@ -74,10 +87,11 @@ pub trait Upsert<'s> {
 impl<'s> Upsert<'s> for VecCollection<'s, Epoch, RawRecord> {
     fn upsert(self, restored: StreamVec<'s, Epoch, Arc<ListingState>>, options: UpsertOptions) -> Upserted<'s> {
         let read = Arc::clone(&options.read);
-        let (changes, failures) = documents(self, restored.clone(), options.retention, options.salt, read);
+        let staying = (options.retention, options.hold_back.clone());
+        let (changes, failures) = documents(self, restored.clone(), staying, options.salt, read);
         let restored = restored.map(|state| (state.live.id, Change::Restore(state)));
-        let (listings, states, tallies) = register(changes.concat(restored), options);
-        Upserted { failures, listings, states, tallies }
+        let (listings, states, tallies, past) = register(changes.concat(restored), options);
+        Upserted { failures, listings, states, tallies, past }
     }
 }
 
@@ -108,6 +122,7 @@ type Registered<'s> = (
     VecCollection<'s, Epoch, Shared<LiveListing>>,
     StreamVec<'s, Epoch, (ListingId, Option<Arc<ListingState>>)>,
     StreamVec<'s, Epoch, Tally>,
+    VecCollection<'s, Epoch, Past>,
 );
 
 fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: UpsertOptions) -> Registered<'s> {
@@ -116,13 +131,15 @@ fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: Ups
     let (listings_out, listings) = builder.new_output();
     let (states_out, states) = builder.new_output();
     let (tallies_out, tallies) = builder.new_output();
+    let (past_out, past) = builder.new_output();
     builder.build(move |capabilities| {
         let mut listings_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(listings_out);
         let mut states_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(states_out);
         let mut tallies_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(tallies_out);
+        let mut past_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(past_out);
         let mut register = Register::new(options.retention, options.enrich);
         register.set_trusted(options.trusted);
-        let mut epochs: CompleteEpochs<Vec<(ListingId, Change)>> = CompleteEpochs::new(3);
+        let mut epochs: CompleteEpochs<Vec<(ListingId, Change)>> = CompleteEpochs::new(4);
         let meters = RegisterMeters::new();
         let mut rebuilt_at = options.rebuilt_at;
         // Held at the frontier, so that past events can leave although no record arrives.
@@ -130,12 +147,15 @@ fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: Ups
         move |frontiers| {
             input.for_each(|capability, data| epochs.now(&capability).append(data));
             let mut give = |capabilities: &[Capability<Epoch>], emitted: Emitted| {
-                let [listings, states, tallies] = capabilities else { return };
+                let [listings, states, tallies, past] = capabilities else { return };
                 let epoch = *listings.time();
                 let differences = emitted.listings.into_iter().map(|(listing, diff)| (listing, epoch, diff));
                 listings_out.activate().session(listings).give_iterator(differences);
                 states_out.activate().session(states).give_iterator(emitted.states.into_iter());
                 tallies_out.activate().session(tallies).give_iterator(emitted.tallies.into_iter());
+                let counts = [(Past::OnArrival, emitted.past_on_arrival), (Past::Later, emitted.left_past)];
+                let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+                past_out.activate().session(past).give_iterator(counts.map(|(when, count)| (when, epoch, count)));
             };
             let Some(frontier) = frontiers.first() else { return };
             while let Some(Complete { epoch, capabilities, input: mut changes }) = epochs.next([frontier]) {
@@ -180,7 +200,7 @@ fn register<'s>(changes: StreamVec<'s, Epoch, (ListingId, Change)>, options: Ups
             }
         }
     });
-    (listings.as_collection(), states, tallies)
+    (listings.as_collection(), states, tallies, past.as_collection())
 }
 
 /// What a rebuild has come to at epoch `at`, to which `held` is brought.

@@ -285,7 +285,8 @@ impl Fault for GenerateError {
     fn domain(&self) -> Domain {
         match self {
             Self::Config { .. } | Self::NoLog => Domain::User,
-            Self::File { .. } | Self::Output(_) => Domain::External,
+            Self::File { source, .. } => Domain::of_file(source),
+            Self::Output(_) => Domain::External,
             Self::Log(error) => error.domain(),
             Self::Thread { .. } => Domain::Internal,
         }

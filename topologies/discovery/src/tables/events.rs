@@ -19,7 +19,7 @@ tables! {
         latitude: Real, longitude: Real, geo_precision: Text, online: Bool, organizer: Text,
         price_min: Money, price_max: Money, currency: Text, free: Bool, status: Text,
         quality_score: Real, quality_grade: Text, passed: Bool, listing_count: Int,
-        first_seen: Time, updated_at: Time, document: Json,
+        first_seen: Time, updated_at: Time, document: Json, part_of: Text,
     }
     search [title, description, venue_name, city, organizer, category, tags]
     /// Retired event ids.
@@ -53,6 +53,7 @@ struct EventValue<'a> {
     quality_score: Option<f64>,
     quality_grade: Option<Text<'a>>,
     passed: Option<bool>,
+    part_of: Option<Text<'a>>,
 }
 
 impl Versioned for EventValue<'_> {
@@ -125,6 +126,7 @@ fn event_row<'a>(id: &'a str, document: &'a str, event: EventValue<'a>) -> Resul
         time_cell(event.first_seen)?,
         time_cell(event.updated_at)?,
         document,
+        event.part_of,
     ]))
 }
 
@@ -150,6 +152,14 @@ mod tests {
         assert_eq!(*cell(&row, "price_min"), Cell::Int(12_500));
         assert_eq!(*cell(&row, "listing_count"), Cell::Int(2));
         assert_eq!(*cell(&row, "document"), Cell::Text(EVENT.into()));
+    }
+
+    #[test]
+    fn the_event_of_a_part_is_a_column() {
+        let row = read("e1", EVENT).unwrap();
+        assert_eq!(*cell(&row, "part_of"), Cell::Null);
+        let part = EVENT.replacen('{', r#"{"partOf":"e9","#, 1);
+        assert_eq!(*cell(&read("e1", &part).unwrap(), "part_of"), Cell::Text("e9".into()));
     }
 
     #[test]

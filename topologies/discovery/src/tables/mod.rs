@@ -24,12 +24,16 @@ pub use metrics::WINDOW_METRICS;
 
 /// The SQL of the tables, older than layouts that follow from declarations.
 const MIGRATIONS: Migrations = Migrations {
-    postgres: &[include_str!("migrations/postgres/0001_tables.sql")],
+    postgres: &[
+        include_str!("migrations/postgres/0001_tables.sql"),
+        include_str!("migrations/postgres/0002_part_of.sql"),
+    ],
     sqlite: &[
         include_str!("migrations/sqlite/0001_tables.sql"),
         include_str!("migrations/sqlite/0002_search_by_batch.sql"),
         include_str!("migrations/sqlite/0003_larger_search_batches.sql"),
         include_str!("migrations/sqlite/0004_fewer_merges.sql"),
+        include_str!("migrations/sqlite/0005_part_of.sql"),
     ],
 };
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,7 +37,7 @@ pub enum DecideError {
     #[error("a decision is on two listings, not on one and itself")]
     OneListing,
     /// Nobody is named as the one who decides.
-    #[error("who decides? Neither --by nor the variables USER and LOGNAME name anybody")]
+    #[error("who decides? Neither --by, nor the variables USER and LOGNAME, nor the system name anybody")]
     Nobody,
     /// There is no decision to take back.
     #[error("there is no decision on {a} and {b}")]
@@ -203,7 +204,7 @@ pub struct DecideOn {
     /// The other one
     #[arg(value_parser = parse_listing)]
     pub b: ListingRef,
-    /// Who decides [default: $USER, or else $LOGNAME]
+    /// Who decides [default: $USER, $LOGNAME, or else the system's name for the user]
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
     /// Why
@@ -289,7 +290,7 @@ impl DecideArgs {
 
 impl DecideOn {
     fn run(self, say: Say) -> Outcome {
-        let who = who(self.by, |variable| std::env::var(variable).ok())?;
+        let who = who(self.by, |variable| std::env::var(variable).ok(), system_user)?;
         let Opened { config, log, .. } = opened::<Sections>(&self.config)?;
         let new = NewDecision {
             say,
@@ -303,10 +304,25 @@ impl DecideOn {
     }
 }
 
-/// Who decides: as named, or else as the system names the user.
-fn who(by: Option<String>, variable: impl Fn(&str) -> Option<String>) -> Result<String, DecideError> {
+/// Who decides: as named, or else as the environment or the `system` names the user. In a container there is
+/// often no variable.
+fn who(
+    by: Option<String>,
+    variable: impl Fn(&str) -> Option<String>,
+    system: impl FnOnce() -> Option<String>,
+) -> Result<String, DecideError> {
     let named = [by, variable("USER"), variable("LOGNAME")].into_iter().flatten();
-    named.into_iter().find(|name| !name.trim().is_empty()).ok_or(DecideError::Nobody)
+    let is_name = |name: &String| !name.trim().is_empty();
+    named.into_iter().find(is_name).or_else(|| system().filter(is_name)).ok_or(DecideError::Nobody)
+}
+
+/// The user of this process: a name, or a number where it has no name.
+fn system_user() -> Option<String> {
+    let ask = |flags: &str| {
+        let said = Command::new("id").arg(flags).stderr(Stdio::null()).output().ok()?;
+        said.status.success().then(|| String::from_utf8_lossy(&said.stdout).trim().to_owned())
+    };
+    ask("-un").or_else(|| Some(format!("user {}", ask("-u")?)))
 }
 
 fn ordered(a: &ListingRef, b: &ListingRef) -> Option<Pair> {
@@ -583,15 +599,18 @@ mod tests {
 
     #[test]
     fn who_decides_is_named_by_hand_or_by_the_system() {
-        let named = |by: Option<&str>, variables: &[(&str, &str)]| {
+        let in_system = |by: Option<&str>, variables: &[(&str, &str)], system: Option<&str>| {
             let of = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-            who(by.map(str::to_owned), of).map_err(|error| error.to_string())
+            who(by.map(str::to_owned), of, || system.map(str::to_owned)).map_err(|error| error.to_string())
         };
+        let named = |by, variables: &[(&str, &str)]| in_system(by, variables, None);
         let both = [("USER", "root"), ("LOGNAME", "kim")];
         assert_eq!(named(Some("ada"), &both), Ok("ada".to_owned()));
         assert_eq!(named(None, &both), Ok("root".to_owned()));
         assert_eq!(named(None, &[("USER", ""), ("LOGNAME", "kim")]), Ok("kim".to_owned()));
         assert!(named(None, &[]).unwrap_err().contains("--by"));
+        assert_eq!(in_system(None, &[("USER", " ")], Some("user 1000")), Ok("user 1000".to_owned()));
+        assert_eq!(in_system(None, &both, Some("user 1000")), Ok("root".to_owned()));
     }
 
     #[test]

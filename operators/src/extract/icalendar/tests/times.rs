@@ -41,6 +41,19 @@ fn what_belongs_to_a_start_is_on_its_clock() {
     assert_eq!(shown(&run(&calendar(&[moved]))), ["c/20260402T100000 2026-04-02T15:00:00+02:00"]);
 }
 
+#[test]
+fn an_hour_that_clocks_skip_is_as_long_as_any() {
+    // Clocks in Madrid are put forward from 2:00 to 3:00 on 2026-03-29.
+    for (end, ends) in
+        [("DTEND:20260328T033000", "04:30"), ("DTEND:20260328T030000", "04:00"), ("DURATION:PT1H", "04:30")]
+    {
+        let start = "DTSTART;TZID=Europe/Madrid:20260328T023000";
+        let nights = of(&format!("UID:n\nSUMMARY:Loom\n{start}\n{end}\nRRULE:FREQ=DAILY;COUNT=2"));
+        let skipped = format!("n/20260329T023000 2026-03-29T03:30:00+02:00 2026-03-29T{ends}:00+02:00");
+        assert_eq!(nights[1], skipped, "{end}");
+    }
+}
+
 /// Ids of what a daily series of days gives, in a calendar of this zone.
 fn days(zone: &str, more: &str) -> Vec<String> {
     let event = format!("UID:d\nSUMMARY:Fair\nDTSTART;VALUE=DATE:20260401\nRRULE:FREQ=DAILY;{more}");
