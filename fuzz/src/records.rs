@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use discovery::discovery::state::{LinkState, ListingState, RedirectState};
-use discovery::discovery::{Change, Documents, Emitted, Register, Retention};
+use discovery::discovery::{Change, Documents, Emitted, HoldBack, Register, Retention};
 use headwater_operators::extract::Extraction;
 use headwater_operators::geocode::Place;
 use headwater_operators::resolve::{Decision, Remembered};
@@ -45,12 +45,14 @@ fn restore(state: ListingState) {
     for past_events_ms in [None, Some(1_000)] {
         let retention = Retention { past_events_ms, assumed_duration_ms: 1_000 };
         let nothing = |_| Extraction { document: None, failures: Vec::new(), timeless: true };
-        let mut documents = Documents::new(retention, 0, Arc::new(nothing));
+        let mut documents = Documents::new(retention, HoldBack::default(), 0, Arc::new(nothing));
         let mut register = Register::new(retention, Arc::new(|_| ()));
         let mut emitted = Emitted::default();
         let leaves_at = retention.leaves_at(state.live.listing.start(), state.live.listing.end());
+        let ends_at = retention.ends_at(state.live.listing.start(), state.live.listing.end());
         for claim in &state.claims {
-            documents.restore(claim.document, state.live.id, claim.version, leaves_at);
+            let held = claim.held.as_deref().copied();
+            documents.restore(claim.document, state.live.id, claim.version, ends_at, held);
         }
         register.apply(state.live.id, Change::Restore(Arc::new(state.clone())), 1_000, &mut emitted);
         assert_eq!(register.len(), 1);

@@ -83,7 +83,7 @@ impl Section for Settings {
     const NAME: &'static str = "registrations";
     const PREFIX: &'static str = "registrations.";
     const INPUT: &'static str = "raw.registrations";
-    const ADMIN: &'static str = "127.0.0.1:8081";
+    const ADMIN: &'static str = "127.0.0.1:8082";
 
     fn topics(&self) -> Vec<TopicRole> {
         roles(|schema| drop(Registrations::of(self, schema)))

@@ -216,9 +216,10 @@ fn calendar(offset: i64, ids: std::ops::Range<usize>) -> Told {
 fn a_calendar_that_is_suddenly_empty_withdraws_nothing_until_a_second_record_agrees() {
     for restarts in [false, true] {
         let mut upserts = Upserts::new(FOR_EVER);
-        let restart = |upserts: &mut Upserts| match restarts {
-            true => *upserts = upserts.restarted(FOR_EVER),
-            false => {}
+        let restart = |upserts: &mut Upserts| {
+            if restarts {
+                *upserts = upserts.restarted(FOR_EVER);
+            }
         };
         upserts.apply(calendar(1, 0..20), 1);
         upserts.apply(calendar(2, 0..0), 2);
