@@ -120,6 +120,7 @@ pub fn greet(address: SocketAddr) {
 Examples:
   headwater serve
   headwater serve --listen 127.0.0.1:9000 --config config/discovery.toml
+Then:
   curl 'http://127.0.0.1:8081/api/events?q=jazz&limit=3'
   curl -N 'http://127.0.0.1:8081/api/events/live?category=music'")]
 pub struct ServeArgs {

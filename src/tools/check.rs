@@ -131,7 +131,7 @@ fn check_log(config: &Runtime, places: &Places, report: &mut Report) {
 /// Says which log was reached. A log file that is not there yet is not made.
 fn reach_log(config: &Runtime) -> Result<String, LogError> {
     let path: &PathBuf = &config.log.embedded.path;
-    if config.log.kind == LogKind::Embedded && !path.exists() {
+    if config.log.kind == LogKind::Embedded && matches!(path.try_exists(), Ok(false)) {
         return Ok(format!("embedded://{}: to be created", path.display()));
     }
     let log = open_log(config)?;

@@ -36,6 +36,7 @@ fn how(example: &str) -> Run {
     ];
     match example {
         _ if goes_on.contains(&example) || example.contains("--rate 500") => Run::GoesOn,
+        _ if example.starts_with("headwater serve") => Run::GoesOn,
         _ if example.contains(" bench ") => Run::Not,
         _ if example.contains("2/1042") => Run::Names("there is no dead letter"),
         _ => Run::Works,
