@@ -140,6 +140,7 @@ fn every_help_has_examples_of_its_own_binary() {
         "train resolve",
         "explain",
         "check-source",
+        "serve",
     ];
     for (binary, name, more) in
         [(HEADWATER, "headwater", &["generate", "bench", "bench pipeline"][..]), (DISCOVERY, "discovery", &["check"])]
@@ -179,7 +180,7 @@ fn errors_have_a_hint_and_an_exit_code() {
             2,
             "error: cannot read gone.ics\n  caused by: No such file or directory (os error 2)\n",
         ),
-        (&["produce", "raw.events", "--set", "log.embedded.path=/proc/none/log.db"], 3, "error: "),
+        (&["produce", "raw.events", "--set", "log.embedded.path=/proc/none/log.db"], 2, "error: the log cannot be at "),
         (
             &["produce", "raw.evnts", "listing.jsonl"],
             2,
