@@ -122,7 +122,27 @@ pub fn open(
     path: &str,
     headers: &[(&str, &str)],
 ) -> (BufReader<TcpStream>, u16, BTreeMap<String, String>) {
-    let mut stream = TcpStream::connect(address).unwrap();
+    open_on(TcpStream::connect(address).unwrap(), method, path, headers)
+}
+
+/// A connection whose receiving side takes little before somebody reads. Without that, it is for the system to say
+/// how much: on some machines 32 MiB.
+pub fn narrow(address: SocketAddr) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    let stream = runtime.block_on(socket.connect(address)).unwrap().into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream
+}
+
+/// As [`open`], on a connection.
+pub fn open_on(
+    mut stream: TcpStream,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> (BufReader<TcpStream>, u16, BTreeMap<String, String>) {
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").unwrap();

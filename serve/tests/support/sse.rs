@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
-use super::http::{chunk, open};
+use super::http::{chunk, open_on};
 
 /// One dispatched event.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,10 +29,15 @@ pub struct Client {
 impl Client {
     /// Connects, as after a cut.
     pub fn connect(&mut self, address: SocketAddr, query: &str) {
+        self.connect_on(TcpStream::connect(address).unwrap(), query);
+    }
+
+    /// As [`connect`](Self::connect), on a connection.
+    pub fn connect_on(&mut self, stream: TcpStream, query: &str) {
         let path = format!("/api/events/live?{query}");
         let id = self.last_id.clone();
         let headers: &[(&str, &str)] = if id.is_empty() { &[] } else { &[("Last-Event-ID", &id)] };
-        let (stream, status, headers) = open(address, "GET", &path, headers);
+        let (stream, status, headers) = open_on(stream, "GET", &path, headers);
         assert_eq!((status, headers["content-type"].as_str()), (200, "text/event-stream"));
         self.unread.clear();
         self.stream = Some(stream);
