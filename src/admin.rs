@@ -6,10 +6,8 @@
 //!
 //! The server has a thread of its own, so that it answers while the workers are busy.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -18,13 +16,9 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
-use tokio::sync::watch;
 
-use crate::error::{Domain, Fault};
+use crate::http::{HttpError, HttpServer, Service};
 use crate::telemetry::Metrics;
-
-/// How long requests under way may take once the server is asked to stop.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// How often samples of histograms are folded together.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
@@ -68,41 +62,8 @@ impl Readiness {
     }
 }
 
-/// Why the server could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum AdminError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address} (admin.listen)")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// No thread or event loop could be made.
-    #[error("cannot start the admin server")]
-    Start(#[source] io::Error),
-}
-
-impl Fault for AdminError {
-    fn domain(&self) -> Domain {
-        match self {
-            Self::Listen { .. } => Domain::User,
-            Self::Start(_) => Domain::External,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => Some(
-                "another process listens there; give `admin.listen` another port, 0 for any free one, or \"\" for none"
-                    .to_owned(),
-            ),
-            Self::Listen { .. } => Some("give `admin.listen` an address of this machine".to_owned()),
-            Self::Start(_) => None,
-        }
-    }
-}
+/// What the server is called.
+const SERVICE: Service = Service { name: "admin", key: "admin.listen" };
 
 /// The admin server.
 pub struct AdminServer;
@@ -111,62 +72,22 @@ impl AdminServer {
     /// Whether `address` can be listened on now. Nothing stays open.
     ///
     /// # Errors
-    /// [`AdminError::Listen`] where it cannot.
-    pub fn check(address: SocketAddr) -> Result<(), AdminError> {
-        TcpListener::bind(address).map(drop).map_err(|source| AdminError::Listen { address, source })
+    /// [`HttpError::Listen`] where it cannot.
+    pub fn check(address: SocketAddr) -> Result<(), HttpError> {
+        HttpServer::check(SERVICE, address)
     }
 
-    /// Listens on `address` (port 0 takes a free one) and answers until the handle is stopped or
-    /// dropped.
+    /// Listens on `address` (port 0 takes a free one) and answers until what this gives is dropped.
     ///
     /// # Errors
     /// When the address cannot be listened on, or no thread can be started.
-    pub fn start(address: SocketAddr, readiness: Arc<Readiness>, metrics: Metrics) -> Result<AdminHandle, AdminError> {
-        let listen = |source| AdminError::Listen { address, source };
-        let listener = TcpListener::bind(address).map_err(listen)?;
-        listener.set_nonblocking(true).map_err(listen)?;
-        let bound = listener.local_addr().map_err(listen)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Start)?;
-        let (stop, stopping) = watch::channel(false);
-        let serve = move || {
-            let outcome = runtime.block_on(serve(listener, Shared { readiness, metrics }, stopping));
-            if let Err(error) = outcome {
-                tracing::error!(%error, "the admin server has ended");
-            }
-        };
-        let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map_err(AdminError::Start)?;
-        Ok(AdminHandle { address: bound, stop, thread: Some(thread) })
-    }
-}
-
-/// A running admin server.
-pub struct AdminHandle {
-    address: SocketAddr,
-    stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl AdminHandle {
-    /// The address that it listens on, with the port that was taken.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Finishes requests under way, within a second, and ends the server.
-    pub fn stop(self) {
-        drop(self);
-    }
-}
-
-impl Drop for AdminHandle {
-    fn drop(&mut self) {
-        // Nobody listens any more when the server has ended by itself.
-        let _ = self.stop.send(true);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the admin server's thread has panicked");
-        }
+    pub fn start(address: SocketAddr, readiness: Arc<Readiness>, metrics: Metrics) -> Result<HttpServer, HttpError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|source| HttpError::Start { service: SERVICE, source })?;
+        HttpServer::start(SERVICE, address, runtime, move || {
+            tokio::spawn(tidy(metrics.clone()));
+            routes(Shared { readiness, metrics })
+        })
     }
 }
 
@@ -176,28 +97,12 @@ struct Shared {
     metrics: Metrics,
 }
 
-async fn serve(listener: TcpListener, shared: Shared, stopping: watch::Receiver<bool>) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    tokio::spawn(tidy(shared.metrics.clone()));
-    let routes = Router::new()
+fn routes(shared: Shared) -> Router {
+    Router::new()
         .route("/health", get(|| async { Json(serde_json::json!({ "alive": true })) }))
         .route("/ready", get(ready))
         .route("/metrics", get(render))
-        .with_state(shared);
-    let server = axum::serve(listener, routes).with_graceful_shutdown(until_stopped(stopping.clone()));
-    let server = tokio::spawn(server.into_future());
-    until_stopped(stopping).await;
-    match tokio::time::timeout(GRACE, server).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => Err(io::Error::other(error)),
-        // A request that takes longer is cut off.
-        Err(_) => Ok(()),
-    }
-}
-
-/// Returns once the handle has asked for the end, or is gone.
-async fn until_stopped(mut stopping: watch::Receiver<bool>) {
-    let _ = stopping.wait_for(|stop| *stop).await;
+        .with_state(shared)
 }
 
 async fn tidy(metrics: Metrics) {
@@ -233,8 +138,9 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::error::{Domain, Fault};
 
-    fn start(readiness: &Arc<Readiness>) -> AdminHandle {
+    fn start(readiness: &Arc<Readiness>) -> HttpServer {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         AdminServer::start(address, Arc::clone(readiness), Metrics::detached()).unwrap()
     }
@@ -283,8 +189,8 @@ mod tests {
         let mut idle = TcpStream::connect(address).unwrap();
         write!(idle, "GET /health HTTP/1.1\r\n").unwrap();
         let begun = Instant::now();
-        server.stop();
-        assert!(begun.elapsed() < GRACE * 3);
+        drop(server);
+        assert!(begun.elapsed() < crate::http::GRACE * 3);
         assert!(TcpStream::connect(address).is_err());
     }
 }

@@ -10,6 +10,7 @@ pub mod driver;
 pub mod engine;
 pub mod error;
 pub mod fail_point;
+pub mod http;
 pub mod log;
 pub mod monitor;
 pub mod program;

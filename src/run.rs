@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
 
-use crate::admin::{AdminHandle, AdminServer, Phase, Readiness};
+use crate::admin::{AdminServer, Phase, Readiness};
 use crate::cli::{TopologyArgs, fail, outlive_the_terminal, stop_on_signals};
 use crate::config::{Config, ConfigErrors, Invalid, Lifetime, Places, Runtime, load, topic};
 use crate::console::{Console, ConsoleOptions, config_flag};
@@ -17,6 +17,7 @@ use crate::engine::correction::Report;
 use crate::engine::lifecycle::Lifecycle;
 use crate::engine::{Engine, EngineError, EngineOptions, InputTopic, Pace, Preview, RecoverySummary, preview, start};
 use crate::error::{Domain, Fault};
+use crate::http::HttpServer;
 use crate::log::{Log, TopicPartition};
 use crate::monitor::{Monitor, Watched};
 use crate::program::Program;
@@ -90,9 +91,7 @@ fn run<T: Topology>(args: &TopologyArgs) -> Outcome<()> {
     let session = Session::<T> { config, args, log: &log, stop: &stop, readiness: &readiness, views };
     session.greet(&engine, admin.as_ref());
     let outcome = if runtime.cluster.leads() { session.follow(engine) } else { session.assist(engine) };
-    if let Some(admin) = admin {
-        admin.stop();
-    }
+    drop(admin);
     outcome
 }
 
@@ -284,7 +283,7 @@ struct Session<'a, T: Topology> {
 
 impl<T: Topology> Session<'_, T> {
     /// Says where to look.
-    fn greet(&self, engine: &Engine, admin: Option<&AdminHandle>) {
+    fn greet(&self, engine: &Engine, admin: Option<&HttpServer>) {
         if self.args.json {
             return;
         }

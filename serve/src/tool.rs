@@ -10,6 +10,7 @@ use clap::Args;
 use headwater::cli::{ConfigArgs, stop_on_signals};
 use headwater::config::{ConfigErrors, Section};
 use headwater::error::Fault;
+use headwater::http::HttpError;
 use headwater::log::Log;
 use headwater::tools::{Opened, Outcome, opened_or_made};
 use headwater::topology::Companion;
@@ -19,7 +20,7 @@ use crate::config::ServeConfig;
 use crate::epoch::lineage_of;
 use crate::follow::{FollowError, follow};
 use crate::live::Live;
-use crate::server::{Server, ServerError};
+use crate::server::{SERVICE, Server};
 use crate::stream::Hub;
 
 /// Where it listens unless told otherwise.
@@ -42,7 +43,7 @@ impl Serving {
     ///
     /// # Errors
     /// When the address cannot be listened on, or no thread can be started.
-    pub fn start(log: Arc<dyn Log>, prefix: &str, address: SocketAddr, origins: &Origins) -> Result<Self, ServerError> {
+    pub fn start(log: Arc<dyn Log>, prefix: &str, address: SocketAddr, origins: &Origins) -> Result<Self, HttpError> {
         let (live, writer) = Live::new(lineage_of(&log.describe(), prefix));
         let hub = Hub::new(live);
         let server = Server::start(address, Arc::clone(&hub), origins)?;
@@ -56,7 +57,7 @@ impl Serving {
             ended
         };
         let follower = std::thread::Builder::new().name("serve-follow".to_owned()).spawn(work);
-        let follower = Some(follower.map_err(ServerError::Start)?);
+        let follower = Some(follower.map_err(|source| HttpError::Start { service: SERVICE, source })?);
         Ok(Self { server, hub, stop, follower })
     }
 

@@ -11,7 +11,7 @@
 //! read would wait for each other.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -56,6 +56,7 @@ struct Shared {
     changes: Mutex<u64>,
     changed: Condvar,
     away: AtomicBool,
+    records_read: AtomicU64,
 }
 
 #[derive(Default)]
@@ -294,6 +295,11 @@ impl MemoryLog {
         let _ = self.0.take.set(take);
     }
 
+    /// How many records all readers have been given.
+    pub fn records_read(&self) -> u64 {
+        self.0.records_read.load(Ordering::Relaxed)
+    }
+
     /// The ends of all partitions of all topics.
     pub fn ends(&self) -> Vec<(TopicPartition, i64)> {
         let state = self.0.read();
@@ -492,6 +498,8 @@ impl Reader for MemoryReader {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if into.len() > before || left.is_zero() {
+                let records = into.iter().skip(before).filter(|one| matches!(one, Polled::Record(_))).count();
+                self.shared.records_read.fetch_add(records as u64, Ordering::Relaxed);
                 return Ok(());
             }
             self.shared.wait(changes, if self.feeds { left.min(ASK_FEED_EVERY) } else { left });

@@ -65,6 +65,13 @@ pub fn assert_valid(command: &clap::Command, examples: &[String], least: usize) 
     }
 }
 
+/// Writes a file that examples name, with the folders that it lies in.
+pub fn write(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+    std::fs::write(path, text).expect("written");
+}
+
 /// How an example is run.
 #[allow(dead_code, reason = "not every binary has examples of each kind")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

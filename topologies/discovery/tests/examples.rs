@@ -3,7 +3,6 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fmt::Write as _;
-use std::fs;
 
 use discovery::Discovery;
 
@@ -46,11 +45,7 @@ fn how(example: &str) -> Run {
 /// A folder with all that examples name.
 fn workplace() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    let write = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-        fs::write(path, text).expect("written");
-    };
+    let write = |name: &str, text: &str| help::write(folder.path(), name, text);
     let config = "[log.embedded]\npath = \"log.db\"\n[admin]\nlisten = \"\"\n[retention]\npast_events = \"forever\"\n";
     ["config/discovery.toml", "topology.toml"].iter().for_each(|name| write(name, config));
     let words = ["amber", "brook", "cedar", "delta", "ember", "fable", "grove", "haven"];

@@ -2,8 +2,6 @@
 //! are run.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::fs;
-
 use headwater::log::embedded::EmbeddedLog;
 use headwater::log::{Cleanup, Log, TopicSpec};
 use registrations::Registrations;
@@ -38,11 +36,7 @@ fn how(example: &str) -> Run {
 /// A folder with all that examples name, and a log with discovery's topic of events.
 fn workplace() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    let write = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-        fs::write(path, text).expect("written");
-    };
+    let write = |name: &str, text: &str| help::write(folder.path(), name, text);
     let config = "[log.embedded]\npath = \"log.db\"\n[admin]\nlisten = \"\"\n";
     ["config/registrations.toml", "topology.toml"].iter().for_each(|name| write(name, config));
     write("listings.jsonl", "{\"id\":\"r1\",\"event\":\"e1\",\"time\":\"2026-06-01T10:05:00Z\"}\n");
