@@ -6,7 +6,8 @@
 //!
 //! The server has a thread of its own, so that it answers while the workers are busy.
 
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,15 @@ use serde::Serialize;
 
 use crate::http::{HttpError, HttpServer, Service};
 use crate::telemetry::Metrics;
+
+/// What `/health` answers.
+const ALIVE: &str = r#"{"alive":true}"#;
+
+/// How long another instance is waited for that is asked whether it is there.
+const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// So many bytes are read of its answer.
+const MOST_ANSWERED: u64 = 4 << 10;
 
 /// How often samples of histograms are folded together.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
@@ -77,6 +87,19 @@ impl AdminServer {
         HttpServer::check(SERVICE, address)
     }
 
+    /// Whether the admin server of an instance that is running answers at `address`.
+    pub fn answers(address: SocketAddr) -> bool {
+        let ask = || -> io::Result<String> {
+            let mut stream = TcpStream::connect_timeout(&address, ASK_TIMEOUT)?;
+            stream.set_read_timeout(Some(ASK_TIMEOUT))?;
+            write!(stream, "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.take(MOST_ANSWERED).read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        ask().is_ok_and(|answer| answer.ends_with(ALIVE))
+    }
+
     /// Listens on `address` (port 0 takes a free one) and answers until what this gives is dropped.
     ///
     /// # Errors
@@ -99,7 +122,7 @@ struct Shared {
 
 fn routes(shared: Shared) -> Router {
     Router::new()
-        .route("/health", get(|| async { Json(serde_json::json!({ "alive": true })) }))
+        .route("/health", get(|| async { ([(header::CONTENT_TYPE, "application/json")], ALIVE) }))
         .route("/ready", get(ready))
         .route("/metrics", get(render))
         .with_state(shared)
@@ -133,8 +156,6 @@ async fn render(State(shared): State<Shared>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpStream;
     use std::time::Instant;
 
     use super::*;

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use headwater::admin::AdminServer;
 use headwater::config::{Config, Input, Invalid, Role, Runtime, Section, Size, Sources, TopicRole};
 use headwater::error::{Domain, Fault};
 use headwater::log::embedded::EmbeddedLog;
 use headwater::log::{Log, NewRecord};
+use headwater::telemetry::Metrics;
 use headwater::tools::ToolError;
 use headwater::tools::check::check;
 use headwater::tools::consume::{ConsumeOptions, consume};
@@ -468,6 +471,10 @@ fn a_check_tries_the_admin_port() {
     drop(taken);
     let (code, shown) = checked(folder.path(), &text);
     assert!(code == 0 && shown.contains(&format!("ok: http://{address}: free")), "{shown}");
+    let running = AdminServer::start(address, Arc::default(), Metrics::detached()).unwrap();
+    let (code, shown) = checked(folder.path(), &text);
+    assert!(code == 0 && shown.contains(&format!("ok: http://{address}: an instance that is running")), "{shown}");
+    drop(running);
 }
 
 #[test]

@@ -144,6 +144,10 @@ fn check_admin(config: &Runtime, places: &Places, report: &mut Report) {
     let Some(address) = config.admin.address() else { return };
     match AdminServer::check(address) {
         Ok(()) => report.fine.push(format!("http://{address}: free for the admin server")),
+        // A configuration is checked while it is in use, too.
+        Err(_) if AdminServer::answers(address) => {
+            report.fine.push(format!("http://{address}: an instance that is running answers there"));
+        }
         Err(error) => report.fault(&error, "admin.listen", places),
     }
 }
