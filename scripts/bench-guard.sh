@@ -35,7 +35,6 @@ fi
 
 command -v jq >/dev/null || fail "jq is not installed"
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
-eval "$("$repository/scripts/openssl.sh")"
 folder="$repository/target/guard"
 runs="${GUARD_RUNS:-5}"
 results="$(mktemp)"

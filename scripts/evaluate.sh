@@ -18,7 +18,6 @@ if [ ! -f "$data/truth_pairs.csv" ]; then
 fi
 data=$(cd "$data" && pwd)
 
-eval "$(scripts/openssl.sh)"
 cargo build --release --quiet --locked
 bin=${CARGO_TARGET_DIR:-target}/release
 work=$(mktemp -d)

@@ -12,8 +12,6 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../fuzz"
 
-eval "$(../scripts/openssl.sh)"
-
 readonly OPERATORS=(icalendar jsonld mapped charsets recurrence text_dates envelope sanitize)
 readonly RUNTIME=(stored_log damaged_file progress_records)
 readonly TOPOLOGIES=(config state_records table_records view_records)

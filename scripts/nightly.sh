@@ -66,7 +66,6 @@ done
 
 mkdir -p "$logs"
 export HEADWATER_REQUIRE_SERVICES=1
-eval "$(scripts/openssl.sh)"
 trap 'scripts/services.sh down </dev/null' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM

@@ -16,7 +16,6 @@ set -euo pipefail
 
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 profile="${SOAK_PROFILE:-dist}"
-eval "$("$repository/scripts/openssl.sh")"
 (cd "$repository" && cargo build --profile "$profile" --bin discovery --bin headwater --locked)
 [ "$profile" != dev ] || profile=debug
 exec python3 "$repository/scripts/soak.py" "$repository/target/$profile" \

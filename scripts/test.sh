@@ -24,7 +24,6 @@ case "${1:-}" in
 esac
 [ -z "${CI:-}" ] || export HEADWATER_REQUIRE_SERVICES=1
 export HEADWATER_CRASH_KILLS="${HEADWATER_CRASH_KILLS:-40}"
-eval "$(scripts/openssl.sh)"
 log="$(mktemp)"
 readonly log
 

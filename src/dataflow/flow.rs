@@ -521,7 +521,7 @@ impl<'s> Flow<'s> {
     /// use timely::dataflow::operators::vec::Map;
     ///
     /// let driver = Driver::build(
-    ///     |schema| schema.table::<f64>("prices"),
+    ///     |schema| schema.table::<u64>("prices"),
     ///     |prices, flow| {
     ///         let rows = flow.table(prices).map(|price| price.to_string());
     ///         flow.note(rows.inner.map(|(price, ..)| format!("the price is fixed at {price}")));
