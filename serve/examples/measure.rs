@@ -18,21 +18,21 @@ use headwater_serve::filter::{Bound, Filter};
 use headwater_serve::geo::Circle;
 use headwater_serve::index::{PageRequest, Sort};
 use headwater_serve::live::{Live, Writer};
-use headwater_serve::position::Lineage;
 use headwater_serve::text::TextQuery;
+use headwater_serve::timeline::Timeline;
 use serde_json::Value;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let file = arguments.next().ok_or("the first argument is a file of events, one a line")?;
     let times: u64 = arguments.next().map_or(Ok(1), |times| times.parse())?;
-    let (live, mut writer) = Live::new(Lineage::named("measured"));
+    let (live, mut writer) = Live::new();
     let before = resident()?;
     let began = Instant::now();
     for time in 0..times {
         load(&mut writer, &file, time)?;
     }
-    writer.begin(0);
+    writer.begin(Timeline::default(), 0);
     report_memory(&live, before, began.elapsed())?;
     for (name, filter, sort) in questions() {
         let took = median(21, || {
@@ -65,10 +65,10 @@ fn load(writer: &mut Writer, file: &str, time: u64) -> Result<(), Box<dyn std::e
         value["title"] = format!("{} v{time}", title.unwrap_or_default()).into();
         changes.push(change(&id, &value, 1));
         if changes.len() == 2_000 {
-            writer.restore(Commit { number: 1, changes: std::mem::take(&mut changes) })?;
+            writer.restore(Commit { number: 1, ms: 0, changes: std::mem::take(&mut changes) })?;
         }
     }
-    Ok(writer.restore(Commit { number: 1, changes })?)
+    Ok(writer.restore(Commit { number: 1, ms: 0, changes })?)
 }
 
 fn report_memory(live: &Live, before: u64, took: Duration) -> io::Result<()> {
@@ -137,7 +137,7 @@ fn measure_commits(writer: &mut Writer) -> Result<(), Box<dyn std::error::Error>
             }
         }
         let began = Instant::now();
-        writer.apply(Commit { number, changes })?;
+        writer.apply(Commit { number, ms: 0, changes })?;
         took.push(began.elapsed());
     }
     took.sort_unstable();

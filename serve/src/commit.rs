@@ -43,6 +43,8 @@ pub struct Change {
 pub struct Commit {
     /// Its number, greater than those of all before it.
     pub number: u64,
+    /// When it was made, in ms since the Unix epoch.
+    pub ms: i64,
     /// The changes, in the order of the log for each key.
     pub changes: Vec<Change>,
 }

@@ -12,11 +12,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use headwater::view::Unread;
 use tokio::sync::watch;
+use headwater::dataflow::{CommitId, Lineage};
 
 use crate::commit::{Change, Commit, Topic};
 use crate::document::{self, Document, Facts};
@@ -24,7 +26,7 @@ use crate::filter::Filter;
 use crate::history::{Changes, EventChange, Gone, History, Version};
 use crate::index::{Fate, Index};
 use crate::packed::{Packed, Packing, TRAINED_ON};
-use crate::position::{Lineage, Position};
+use crate::timeline::Timeline;
 
 /// All that is served, as one commit has left it.
 #[derive(Default)]
@@ -37,6 +39,8 @@ pub struct Served {
     pub links: Related,
     /// What has changed lately.
     pub history: History,
+    /// When commits were made.
+    pub timeline: Timeline,
     /// Whether all is there that was in the topics when serving began.
     pub ready: bool,
 }
@@ -83,13 +87,15 @@ impl Related {
 /// What is served, shared between the writer and all readers.
 pub struct Live {
     served: RwLock<Served>,
-    lineage: Lineage,
+    /// The number of the lineage of its commits.
+    lineage: AtomicU32,
     commits: watch::Sender<u64>,
 }
 
 impl Live {
     /// Nothing yet, and the one writer.
-    pub fn new(lineage: Lineage) -> (Arc<Self>, Writer) {
+    pub fn new() -> (Arc<Self>, Writer) {
+        let lineage = AtomicU32::new(Lineage::default().number());
         let live = Arc::new(Self { served: RwLock::default(), lineage, commits: watch::Sender::new(0) });
         (Arc::clone(&live), Writer { live, untrainable: Vec::new() })
     }
@@ -105,12 +111,12 @@ impl Live {
 
     /// The lineage of its commits.
     pub fn lineage(&self) -> Lineage {
-        self.lineage
+        Lineage::from_number(self.lineage.load(Ordering::Acquire))
     }
 
     /// A commit of its lineage.
-    pub fn position(&self, commit: u64) -> Position {
-        Position { lineage: self.lineage, commit }
+    pub fn position(&self, commit: u64) -> CommitId {
+        CommitId { lineage: self.lineage(), number: commit }
     }
 
     /// The number of the commit that is shown, as it changes.
@@ -178,10 +184,23 @@ impl Writer {
         self.make(part, false).map(drop)
     }
 
-    /// Ends the restoring: from now on every commit counts. What went after the commit `gone_after` was
-    /// among the records.
-    pub fn begin(&mut self, gone_after: u64) {
+    /// Its commits belong to a lineage from now on.
+    pub fn set_lineage(&mut self, lineage: Lineage) {
+        self.live.lineage.store(lineage.number(), Ordering::Release);
+    }
+
+    /// Forgets everything: the log is another one. Nothing is answered until it [begins](Self::begin) again.
+    pub fn forget(&mut self) {
+        *self.live.write() = Served::default();
+        self.untrainable.clear();
+        self.set_lineage(Lineage::default());
+    }
+
+    /// Ends the restoring: from now on every commit counts. `timeline` says when those were made that are
+    /// restored. What went after the commit `gone_after` was among the records.
+    pub fn begin(&mut self, timeline: Timeline, gone_after: u64) {
         let mut served = self.live.write();
+        served.timeline = timeline;
         let commit = served.index.commit();
         served.history.begin(commit, gone_after);
         served.ready = true;
@@ -220,6 +239,7 @@ impl Writer {
         let events = events.into_iter().map(|prepared| set(&mut served, prepared)).collect();
         let number = commit.number.max(served.index.commit());
         served.index.set_commit(number);
+        served.timeline.note(number, commit.ms);
         let changes = Arc::new(Changes { commit: number, events });
         if told {
             served.history.push(Arc::clone(&changes));

@@ -17,7 +17,6 @@ use headwater::topology::Companion;
 
 use crate::api::Origins;
 use crate::config::ServeConfig;
-use crate::epoch::lineage_of;
 use crate::follow::{FollowError, follow};
 use crate::live::Live;
 use crate::server::{SERVICE, Server};
@@ -44,7 +43,7 @@ impl Serving {
     /// # Errors
     /// When the address cannot be listened on, or no thread can be started.
     pub fn start(log: Arc<dyn Log>, prefix: &str, address: SocketAddr, origins: &Origins) -> Result<Self, HttpError> {
-        let (live, writer) = Live::new(lineage_of(&log.describe(), prefix));
+        let (live, writer) = Live::new();
         let hub = Hub::new(live);
         let server = Server::start(address, Arc::clone(&hub), origins)?;
         let stop = Arc::new(AtomicBool::new(false));

@@ -28,7 +28,7 @@ fn make_topics(log: &dyn Log) {
         max_record_bytes: 1 << 20,
         properties: BTreeMap::new(),
     };
-    log.ensure_topics(&["events", "listings", "links"].map(spec)).unwrap();
+    log.ensure_topics(&["events", "listings", "links", "progress"].map(spec)).unwrap();
 }
 
 fn event(id: &str, title: &str) -> Value {
@@ -36,18 +36,34 @@ fn event(id: &str, title: &str) -> Value {
         "listings": [{"source": "town", "externalId": id}]})
 }
 
-/// Commits records of topics as the engine does: one transaction, one epoch.
-fn commit(writer: &mut dyn Transactional, epoch: u64, records: &[(&str, &str, Option<Value>)]) {
-    let record = |(topic, key, value): &(&str, &str, Option<Value>)| NewRecord {
-        topic: format!("t.{topic}").into(),
-        key: Some((*key).to_owned().into()),
-        value: value.as_ref().map(|value| value.to_string().into()),
-        headers: Vec::new(),
-        timestamp_ms: None,
-    };
-    let headers = vec![("epoch".to_owned(), epoch.to_string().into_bytes())];
-    let records = records.iter().map(record).collect();
-    writer.commit(&Transaction { records, headers, positions: Vec::new() }).unwrap();
+/// Commits records of topics as the engine does: one transaction with its epoch, its number, and what it has written.
+struct Committing {
+    writer: Box<dyn Transactional>,
+    lineage: &'static str,
+    number: u64,
+}
+
+impl Committing {
+    fn commit(&mut self, epoch: u64, records: &[(&str, &str, Option<Value>)]) {
+        self.number += 1;
+        let record = |(topic, key, value): &(&str, &str, Option<Value>)| NewRecord {
+            topic: format!("t.{topic}").into(),
+            key: Some((*key).to_owned().into()),
+            value: value.as_ref().map(|value| value.to_string().into()),
+            headers: Vec::new(),
+            timestamp_ms: None,
+        };
+        let mut written = BTreeMap::<String, u64>::new();
+        records.iter().for_each(|(topic, ..)| *written.entry(format!("t.{topic}")).or_default() += 1);
+        let progress = json!({"format": 2, "epoch": epoch, "positions": [], "watermark": null, "results": 1,
+            "extraction": 1, "ends": [], "lineage": self.lineage, "commit": self.number, "written": written});
+        let all = records.iter().cloned().chain([("progress", "progress", Some(progress))]);
+        let header = |name: &str, value: String| (name.to_owned(), value.into_bytes());
+        let commit = format!("{}-{}", self.lineage, self.number);
+        let headers = vec![header("epoch", epoch.to_string()), header("commit", commit)];
+        let records = all.map(|one| record(&one)).collect();
+        self.writer.commit(&Transaction { records, headers, positions: Vec::new() }).unwrap();
+    }
 }
 
 fn serve(log: &Arc<dyn Log>) -> Serving {
@@ -67,16 +83,16 @@ fn follows(log: Arc<dyn Log>) {
     let serving = serve(&log);
     assert_eq!(get(serving.address(), "/api/events", &[]).status, 503, "the topics are not there");
     make_topics(&*log);
-    let mut writer = log.transactional("t", "t").unwrap();
+    let writer = log.transactional("t", "t").unwrap();
+    let mut topology = Committing { writer, lineage: "00000001", number: 0 };
     wait_for(&serving, 0);
-    commit(&mut *writer, 1_000, &[("events", "a", Some(event("a", "One"))), ("events", "b", Some(event("b", "Two")))]);
-    wait_for(&serving, 1_000);
+    topology.commit(1_000, &[("events", "a", Some(event("a", "One"))), ("events", "b", Some(event("b", "Two")))]);
+    wait_for(&serving, 1);
     let mut client = Client::default();
     client.connect(serving.address(), "");
     client.until("live");
     let link = headwater_operators::ListingId::of("town", "a").to_string();
-    commit(
-        &mut *writer,
+    topology.commit(
         2_000,
         &[
             ("events", "a", Some(event("a", "One again"))),
@@ -86,37 +102,47 @@ fn follows(log: Arc<dyn Log>) {
     );
     client.until("leave");
     let answer = get(serving.address(), "/api/events/a", &[]);
-    assert!(answer.headers["headwater-position"].ends_with("-2000"), "{answer:?}");
+    assert!(answer.headers["headwater-position"]== "00000001-2", "{answer:?}");
     assert_eq!(answer.json()["members"][0]["link"]["eventId"], "a");
     assert_eq!(get(serving.address(), "/api/events/b", &[]).status, 308);
     client.cut();
     serving.end().unwrap();
-    commit(&mut *writer, 3_000, &[("events", "c", Some(event("c", "Three"))), ("events", "a", None)]);
+    topology.commit(3_000, &[("events", "c", Some(event("c", "Three"))), ("events", "a", None)]);
 
     // A client outlives the server. What went before the topics' tombstones are sure to be there is not known:
     // these epochs are of 1970.
     let serving = serve(&log);
-    wait_for(&serving, 3_000);
+    wait_for(&serving, 3);
     client.connect(serving.address(), "");
     assert_eq!(client.until("live").last().unwrap().data["resumed"], "reset");
     assert_eq!(client.map.keys().collect::<Vec<_>>(), ["c"]);
     client.cut();
     serving.end().unwrap();
     let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap();
-    commit(&mut *writer, now, &[("events", "d", Some(event("d", "Four"))), ("events", "e", Some(event("e", "Five")))]);
+    topology.commit(now, &[("events", "d", Some(event("d", "Four"))), ("events", "e", Some(event("e", "Five")))]);
     let serving = serve(&log);
-    wait_for(&serving, now);
+    wait_for(&serving, 4);
     client.connect(serving.address(), "");
     client.until("live");
     client.cut();
     serving.end().unwrap();
-    commit(&mut *writer, now + 1, &[("events", "d", None), ("events", "e", Some(event("e", "Five again")))]);
+    topology.commit(now + 1, &[("events", "d", None), ("events", "e", Some(event("e", "Five again")))]);
     let serving = serve(&log);
-    wait_for(&serving, now + 1);
+    wait_for(&serving, 5);
     client.connect(serving.address(), "");
     let missed = client.until("live");
     assert_eq!(missed.last().unwrap().data["resumed"], "state");
     assert_eq!(client.map.keys().collect::<Vec<_>>(), ["c", "e"]);
+
+    // The topics are made anew while it serves: another lineage, and lower numbers.
+    topology.commit(now + 2, &[("events", "f", Some(event("f", "Six")))]);
+    client.until("enter");
+    topology = Committing { lineage: "00000002", number: 0, ..topology };
+    topology.commit(now + 3, &[("events", "c", None), ("events", "e", Some(event("e", "Five once more")))]);
+    assert!(client.until("reset").last().is_some());
+    client.until("live");
+    assert_eq!(client.map.keys().collect::<Vec<_>>(), ["e", "f"]);
+    assert_eq!(serving.live().position(1).to_string(), "00000002-1");
     serving.end().unwrap();
 }
 

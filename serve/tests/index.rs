@@ -14,8 +14,8 @@ use headwater_serve::filter::{Bound, Filter, Price, Since};
 use headwater_serve::geo::{Bounds, Circle};
 use headwater_serve::index::{PageRequest, Sort};
 use headwater_serve::live::{Live, Writer};
-use headwater_serve::position::Lineage;
 use headwater_serve::text::TextQuery;
+use headwater_serve::timeline::Timeline;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -85,7 +85,7 @@ impl Topics {
 
     /// Serving that begins now, and reads what compaction has left.
     fn restarted(&self) -> (Arc<Live>, Writer) {
-        let (live, mut writer) = Live::new(Lineage::named("test"));
+        let (live, mut writer) = Live::new();
         let change = |(key, (commit, value)): (&String, &(u64, Option<Vec<u8>>))| Change {
             topic: Topic::Events,
             key: key.as_str().into(),
@@ -95,9 +95,9 @@ impl Topics {
         let changes: Vec<Change> = self.last.iter().map(change).collect();
         for part in changes.chunks(3) {
             let number = part.iter().map(|change| change.commit).max().unwrap_or_default();
-            writer.restore(Commit { number, changes: part.to_vec() }).unwrap();
+            writer.restore(Commit { number, ms: 0, changes: part.to_vec() }).unwrap();
         }
-        writer.begin(0);
+        writer.begin(Timeline::default(), 0);
         (live, writer)
     }
 }
@@ -317,7 +317,7 @@ proptest! {
             // A later record of a key that cannot be read hides an earlier one of the same commit: a key
             // occurs once in what the engine commits.
             let changes = once(changes);
-            let made = writer.apply(Commit { number, changes }).unwrap();
+            let made = writer.apply(Commit { number, ms: 0, changes }).unwrap();
             compare_changes(&made, &before, &topics.scan, &questions);
             if *restart {
                 (live, writer) = topics.restarted();
@@ -361,7 +361,7 @@ fn many_documents_train_a_dictionary_and_stay_what_they_were() {
                 commit: number,
             });
         }
-        writer.apply(Commit { number, changes }).unwrap();
+        writer.apply(Commit { number, ms: 0, changes }).unwrap();
     }
     assert!(live.read().index.packing().is_trained());
     let questions = vec![Question::default(), Question { text: Some("jazz".to_owned()), ..Question::default() }];
@@ -370,8 +370,8 @@ fn many_documents_train_a_dictionary_and_stay_what_they_were() {
 
 #[test]
 fn a_newer_format_is_an_error_and_changes_nothing() {
-    let (live, mut writer) = Live::new(Lineage::named("test"));
-    writer.begin(0);
+    let (live, mut writer) = Live::new();
+    writer.begin(Timeline::default(), 0);
     let change = |key: &str, value: &str| Change {
         topic: Topic::Events,
         key: key.into(),
@@ -380,7 +380,7 @@ fn a_newer_format_is_an_error_and_changes_nothing() {
     };
     let good = change("a", r#"{"format":1,"title":"T","startTime":"2026-12-01"}"#);
     let newer = change("b", r#"{"format":2,"title":{"en":"T"}}"#);
-    let error = writer.apply(Commit { number: 1, changes: vec![good, newer] }).unwrap_err();
+    let error = writer.apply(Commit { number: 1, ms: 0, changes: vec![good, newer] }).unwrap_err();
     assert!(error.to_string().contains("format 2"), "{error}");
     assert!(live.read().index.is_empty());
 }

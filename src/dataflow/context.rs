@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::dead_letter;
 use super::held::HeldRows;
 use super::names::TopicNames;
-use super::record::{EPOCH_HEADER_BYTES, OutRecord};
+use super::record::{ENGINE_HEADER_BYTES, OutRecord};
 use crate::schema::{Catalog, Gauges, Kind, TopicId};
 
 /// How the restored epoch is treated.
@@ -85,7 +85,7 @@ impl Context {
     /// as fits, and a tombstone where the topic holds rows.
     pub(super) fn checked(&self, record: OutRecord) -> impl Iterator<Item = OutRecord> + use<> {
         let limit = self.limit(record.topic);
-        if record.size() + EPOCH_HEADER_BYTES <= limit {
+        if record.size() + ENGINE_HEADER_BYTES <= limit {
             return [Some(record), None].into_iter().flatten();
         }
         let topic = self.catalog.topic(record.topic);
@@ -138,7 +138,7 @@ mod tests {
             let record = OutRecord::row(events, Bytes::from_static(b"k"), Some(vec![b'x'; 100].into()));
             Context { limits, ..context.clone() }.checked(record).any(|record| record.value.is_none())
         };
-        assert!(tombstone(100 + EPOCH_HEADER_BYTES), "the log counts the key and the header of the epoch");
-        assert!(!tombstone(101 + EPOCH_HEADER_BYTES));
+        assert!(tombstone(100 + ENGINE_HEADER_BYTES), "the log counts the key and the engine's headers");
+        assert!(!tombstone(101 + ENGINE_HEADER_BYTES));
     }
 }

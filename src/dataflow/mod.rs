@@ -12,11 +12,12 @@
 //! | `flow` | [`Flow`]: what a topology builds on |
 //! | `restore`, `table` | from records of the log to collections |
 //! | `encode`, `buffer`, `dead_letter` | from collections to records |
-//! | `record`, `names`, `context`, `held` | what these share |
+//! | `record`, `commit_id`, `names`, `context`, `held` | what these share |
 //!
 //! Nothing here writes to the log, and only `held` reads from it.
 
 pub mod buffer;
+mod commit_id;
 mod context;
 pub mod dead_letter;
 mod encode;
@@ -27,6 +28,7 @@ mod record;
 mod restore;
 mod table;
 
+pub use commit_id::{COMMIT, CommitId, Lineage, NoCommitId};
 pub use context::{Context, Damage, OnDamage, Recovery};
 pub use flow::{Flow, Inputs};
 pub use held::{Change, HeldRows};

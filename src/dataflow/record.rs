@@ -4,6 +4,7 @@ use bytes::Bytes;
 use headwater_flow::Epoch;
 use serde::{Deserialize, Serialize};
 
+use super::commit_id::{COMMIT, CommitId};
 use crate::log::LogRecord;
 use crate::schema::TopicId;
 
@@ -39,9 +40,9 @@ impl OutRecord {
     }
 }
 
-/// What the header of the epoch adds to the size of a record, at most: its name and a number of 64 bits in
-/// decimal digits. The log counts it too.
-pub const EPOCH_HEADER_BYTES: usize = EPOCH.len() + 20;
+/// What the engine's headers add to the size of a record, at most: names, the epoch as a number of 64 bits in
+/// decimal digits, and the commit. The log counts them too.
+pub const ENGINE_HEADER_BYTES: usize = EPOCH.len() + 20 + COMMIT.len() + CommitId::LONGEST;
 
 /// The epoch that wrote `record`, as its header says.
 pub fn epoch_of(record: &LogRecord) -> Option<Epoch> {

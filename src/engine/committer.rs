@@ -53,7 +53,7 @@ use super::recovery::{last_progress_record, output_ends, parse_progress};
 use super::seal::Sealed;
 use super::shrink::shrink;
 use crate::dataflow::dead_letter::header;
-use crate::dataflow::{EPOCH, HeldRows, OutRecord, TopicNames};
+use crate::dataflow::{COMMIT, CommitId, EPOCH, HeldRows, Lineage, OutRecord, TopicNames};
 use crate::error::{Backoff, Failure, Fatal, Fault, Transient};
 use crate::fail_point::FailPoint;
 use crate::log::{Headers, Log, LogError, LogRecord, NewRecord, TopicPartition, Transaction, Transactional};
@@ -125,6 +125,9 @@ struct Committer {
     writer: Box<dyn Transactional>,
     lifecycle: Arc<Lifecycle>,
     epoch: Epoch,
+    lineage: Lineage,
+    /// Number of the last commit of the lineage.
+    commits: u64,
     positions: Positions,
     /// Whether reading goes on elsewhere than the last progress record says, and none has said so yet.
     moved: bool,
@@ -184,6 +187,8 @@ impl Committer {
         lifecycle.set_positions(positions.offsets());
         Self {
             epoch: progress.map_or(0, |progress| progress.epoch),
+            lineage: progress.and_then(|progress| progress.lineage).unwrap_or_else(Lineage::draw),
+            commits: progress.map_or(0, |progress| progress.commit),
             positions,
             watermark: progress.and_then(|progress| progress.watermark),
             // Until the outputs are corrected they are those of the former fingerprint.
@@ -400,15 +405,19 @@ impl Committer {
         self.count(&records);
         let mut transaction = Transaction {
             records: Vec::with_capacity(records.len() + 1),
-            headers: vec![(EPOCH.to_owned(), self.epoch.to_string().into_bytes())],
+            headers: vec![
+                (EPOCH.to_owned(), self.epoch.to_string().into_bytes()),
+                (COMMIT.to_owned(), self.next_commit().to_string().into_bytes()),
+            ],
             positions: self.published(),
         };
         transaction.records.extend(records.into_iter().map(|record| self.new_record(record)));
-        transaction.records.push(self.progress_record());
+        transaction.records.push(self.progress_record(&transaction.records));
         self.make_members()?;
         FailPoint::CommitPrepared.reach();
         self.append(&mut transaction)?;
         self.marks.committed += 1;
+        self.commits += 1;
         self.last_commit = Instant::now();
         self.heard(started);
         self.lifecycle.set_positions(self.positions.offsets());
@@ -458,13 +467,22 @@ impl Committer {
                 Failure::Fatal(Fatal(error)) => error,
             };
             let LogError::TooLarge { index, .. } = error else { return Err(error.into()) };
+            if index + 1 == transaction.records.len() {
+                // The progress record: nothing can stand in for it.
+                return Err(error.into());
+            }
             let Some(record) = transaction.records.get_mut(index) else { return Err(error.into()) };
             let letter = shrink(record, &self.options.names.shared(TopicId::DEAD_LETTERS), error)?;
             if let Some(letter) = &letter {
                 self.lifecycle.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
                 self.count_letter(&letter.headers);
             }
-            transaction.records.extend(letter);
+            if let Some(letter) = letter {
+                // Before the progress record, which is the last one.
+                transaction.records.pop();
+                transaction.records.push(letter);
+                transaction.records.push(self.progress_record(&transaction.records));
+            }
         }
     }
 
@@ -608,7 +626,17 @@ impl Committer {
         }
     }
 
-    fn progress_record(&self) -> NewRecord {
+    /// The commit under way, or to come.
+    fn next_commit(&self) -> CommitId {
+        CommitId { lineage: self.lineage, number: self.commits + 1 }
+    }
+
+    /// What is written last, after `records`.
+    fn progress_record(&self, records: &[NewRecord]) -> NewRecord {
+        let mut written: BTreeMap<&str, u64> = BTreeMap::new();
+        for record in records {
+            *written.entry(&record.topic).or_default() += 1;
+        }
         let progress = Progress {
             format: FORMAT,
             epoch: self.epoch,
@@ -619,6 +647,9 @@ impl Committer {
             ends: self.ends.clone(),
             rebuilding: self.rebuilding,
             agreed: self.agreed,
+            lineage: Some(self.lineage),
+            commit: self.commits + 1,
+            written: written.into_iter().map(|(topic, records)| (topic.to_owned(), records)).collect(),
         };
         NewRecord {
             topic: self.options.names.shared(TopicId::PROGRESS),

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 /// Header of progress records by which an instance knows its own again.
-pub(super) const MARK: &str = "commit";
+pub(super) const MARK: &str = "instance";
 
 /// What this instance's progress records are marked with.
 pub(super) struct Marks {

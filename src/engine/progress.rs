@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dataflow::Lineage;
 use crate::log::{LogRecord, TopicPartition, Watermarks};
 
-/// The format version of progress records. Format 1 lacks `rebuilding` and `agreed`; it is read too.
+/// The format version of progress records. Format 1 lacks `rebuilding` and `agreed`; it is read too. Records of
+/// format 2 that a former release wrote lack `lineage`, `commit` and `written`.
 pub const FORMAT: u8 = 2;
 
 /// Key of the record on the `progress` topic.
@@ -38,6 +40,16 @@ pub struct Progress {
     /// Corrections for this fingerprint of results have begun, and need no further consent.
     #[serde(default)]
     pub agreed: Option<u64>,
+    /// Which history its commits belong to.
+    #[serde(default)]
+    pub lineage: Option<Lineage>,
+    /// The number of the transaction that wrote this record.
+    #[serde(default)]
+    pub commit: u64,
+    /// How many records this transaction has written to each topic but this one, by name. A reader that has as
+    /// many of the commit has it whole.
+    #[serde(default)]
+    pub written: BTreeMap<String, u64>,
 }
 
 /// How far a rebuild has come.

@@ -363,6 +363,10 @@ fn found_progress(log: &dyn Log, options: &EngineOptions) -> Result<Progress, En
         ends: Vec::new(),
         rebuilding: Some(Rebuilding::Begun),
         agreed: None,
+        // Readers begin anew: which commit was the last one is not known.
+        lineage: None,
+        commit: 0,
+        written: BTreeMap::new(),
     })
 }
 

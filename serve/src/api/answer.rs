@@ -3,8 +3,8 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use xxhash_rust::xxh3::xxh3_64;
+use headwater::dataflow::CommitId;
 
-use crate::position::Position;
 
 /// The header that names the commit that an answer shows.
 pub const POSITION: HeaderName = HeaderName::from_static("headwater-position");
@@ -12,7 +12,7 @@ pub const POSITION: HeaderName = HeaderName::from_static("headwater-position");
 /// An answer to a question that may be asked again.
 pub struct Answer {
     /// What it shows.
-    pub position: Position,
+    pub position: CommitId,
     /// Its content type.
     pub content_type: &'static str,
     /// The body.

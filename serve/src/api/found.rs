@@ -7,6 +7,7 @@ use super::request::ListRequest;
 use crate::filter::Since;
 use crate::index::{Facet, Hit, Page};
 use crate::live::Live;
+use crate::timeline::Timeline;
 
 /// The most values of a facet.
 const MOST_FACET_VALUES: usize = 50;
@@ -58,7 +59,7 @@ pub fn find(live: &Live, request: &ListRequest) -> io::Result<Found> {
     // Once, not with every page.
     let since = request.filter.updated_since.filter(|_| request.page.after.is_none());
     let removed = since.map(|since| {
-        let ids = served.left_since(&request.filter, commit_at(since));
+        let ids = served.left_since(&request.filter, commit_at(&served.timeline, since));
         Removed { complete: ids.is_some(), ids: ids.unwrap_or_default() }
     });
     let (commit, total, packing) = (index.commit(), selection.total(), index.packing().clone());
@@ -72,10 +73,10 @@ pub fn find(live: &Live, request: &ListRequest) -> io::Result<Found> {
     Ok(Found { commit, events, total, next, facets, removed })
 }
 
-/// The last commit before a time.
-fn commit_at(since: Since) -> u64 {
+/// A commit before a time.
+fn commit_at(timeline: &Timeline, since: Since) -> u64 {
     match since {
         Since::Commit(commit) => commit,
-        Since::Instant(ms) => crate::epoch::last_commit_before(ms),
+        Since::Instant(ms) => timeline.last_before(ms),
     }
 }

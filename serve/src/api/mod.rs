@@ -39,7 +39,7 @@ use self::event::Known;
 use self::format::Format;
 use self::problem::Problem;
 use self::query::Query;
-use crate::position::Position;
+use headwater::dataflow::CommitId;
 use crate::stream::{Hub, Streaming, Subject};
 
 /// How long a request waits for a position.
@@ -114,10 +114,10 @@ fn ready(hub: &Hub) -> Result<(), Problem> {
 }
 
 /// Waits until the position `at_least` is shown.
-async fn reach(hub: &Hub, at_least: Option<Position>) -> Result<(), Problem> {
+async fn reach(hub: &Hub, at_least: Option<CommitId>) -> Result<(), Problem> {
     let Some(position) = at_least else { return Ok(()) };
     let mut commits = hub.live().commits();
-    match tokio::time::timeout(PATIENCE, commits.wait_for(|commit| *commit >= position.commit)).await {
+    match tokio::time::timeout(PATIENCE, commits.wait_for(|commit| *commit >= position.number)).await {
         Ok(Ok(_)) => Ok(()),
         _ => {
             let shown = hub.live().position(hub.live().read().index.commit());
@@ -237,7 +237,7 @@ async fn live_stream(
 }
 
 /// The position that a client has. One of another lineage is no mistake of the client's: it begins anew.
-fn last_event_id(query: &mut Query<'_>, headers: &HeaderMap) -> Option<Position> {
+fn last_event_id(query: &mut Query<'_>, headers: &HeaderMap) -> Option<CommitId> {
     let header = headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
     let given = match header {
         Some(id) => id.to_owned(),

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use headwater::config::suggest;
 use url::form_urlencoded;
+use headwater::dataflow::{CommitId, Lineage};
 
 use super::parameters::{Kind, Parameter};
 use super::problem::{Problem, Wrong};
 use crate::filter::Bound;
 use crate::geo::Bounds;
-use crate::position::{Lineage, Position};
 
 /// The longest query in bytes.
 pub const LONGEST_QUERY: usize = 8 << 10;
@@ -206,9 +206,9 @@ impl<'q> Query<'q> {
     }
 
     /// A position of `lineage`.
-    pub fn position(&mut self, name: &str, lineage: Lineage) -> Option<Position> {
+    pub fn position(&mut self, name: &str, lineage: Lineage) -> Option<CommitId> {
         let value = self.text(name)?;
-        match value.parse::<Position>() {
+        match value.parse::<CommitId>() {
             Ok(position) if position.lineage == lineage => Some(position),
             Ok(_) => {
                 self.refuse(name, "other-lineage", format!("{value:?} is a position of another log."));

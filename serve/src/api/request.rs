@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use headwater_operators::listing::Point;
+use headwater::dataflow::Lineage;
 
 use super::cursor;
 use super::query::{Query, bound};
@@ -10,7 +11,6 @@ use crate::document::{Attribute, thousandths};
 use crate::filter::{Bound, Filter, Price, Since};
 use crate::geo::Circle;
 use crate::index::{PageRequest, Sort};
-use crate::position::Lineage;
 use crate::text::TextQuery;
 
 /// Events of a page unless told otherwise.
@@ -111,7 +111,7 @@ fn since(query: &mut Query<'_>, lineage: Lineage) -> Option<Since> {
         Some(Bound::Instant(ms)) => Some(Since::Instant(ms)),
         Some(Bound::Day(day)) => Some(Since::Instant(i64::from(day) * headwater_operators::moment::DAY_MS)),
         None if value.contains(':') => query.time("updatedSince").map(|_| Since::Instant(0)),
-        None => query.position("updatedSince", lineage).map(|position| Since::Commit(position.commit)),
+        None => query.position("updatedSince", lineage).map(|position| Since::Commit(position.number)),
     }
 }
 

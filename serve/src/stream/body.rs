@@ -10,12 +10,12 @@ use std::time::Duration;
 use axum::body::Bytes;
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
+use headwater::dataflow::{CommitId, Lineage};
 
 use super::frame::heartbeat;
 use super::hub::{Hub, Subject};
 use super::queue::{Next, SharedQueue};
 use super::resume::{Begin, Resume};
-use crate::position::Position;
 
 /// How often a stream without changes says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -31,6 +31,8 @@ pub struct Streaming {
     resume: Option<Resume>,
     /// What the client has once all that was given out has arrived.
     sent: u64,
+    /// The lineage of that.
+    lineage: Lineage,
     greeting: Option<String>,
     beat: Pin<Box<Sleep>>,
     every: Duration,
@@ -39,7 +41,7 @@ pub struct Streaming {
 impl Streaming {
     /// The stream of a subject, for a client that has `after`, or nothing and wants all (`snapshot`), or
     /// only changes.
-    pub fn new(hub: &Arc<Hub>, subject: Subject, after: Option<Position>, snapshot: bool) -> Self {
+    pub fn new(hub: &Arc<Hub>, subject: Subject, after: Option<CommitId>, snapshot: bool) -> Self {
         let subject = Arc::new(subject);
         // NB: joined first, read then; see the module.
         let queue = hub.join(&subject);
@@ -57,6 +59,7 @@ impl Streaming {
             subject,
             queue,
             sent: resume.commit,
+            lineage: hub.live().lineage(),
             resume: Some(resume),
             greeting: Some(format!("retry: {}\n\n", RETRY_MS.0 + jitter)),
             beat: Box::pin(sleep(first)),
@@ -103,7 +106,8 @@ impl Streaming {
                     return Poll::Ready(Some(frame));
                 }
                 Next::Overflowed => {
-                    let after = self.hub.live().position(self.sent);
+                    let after = CommitId { lineage: self.lineage, number: self.sent };
+                    self.lineage = self.hub.live().lineage();
                     let resume = Resume::new(self.hub.live(), &self.subject, Begin::Conflated(after));
                     metrics::counter!("headwater_serve_conflated_total").increment(1);
                     self.sent = resume.commit;

@@ -1,13 +1,14 @@
 //! Frames: what is sent, in the form of server-sent events (HTML standard, 9.2).
 
+use headwater::dataflow::CommitId;
+
 use crate::history::{Changes, Seen};
-use crate::position::Position;
 use crate::projection::project;
 
 use super::hub::Subject;
 
 /// Appends an event named `name`; a text of several lines would end it early, so it is put in one.
-pub(super) fn event(out: &mut String, name: &str, data: &str, id: Option<Position>) {
+pub(super) fn event(out: &mut String, name: &str, data: &str, id: Option<CommitId>) {
     if let Some(id) = id {
         out.push_str(&format!("id: {id}\n"));
     }
@@ -20,7 +21,7 @@ pub(super) fn event(out: &mut String, name: &str, data: &str, id: Option<Positio
 }
 
 /// A position without data: it becomes the client's last event id, and nothing is told to the page.
-pub(super) fn heartbeat(position: Position) -> String {
+pub(super) fn heartbeat(position: CommitId) -> String {
     format!("id: {position}\n\n")
 }
 
@@ -33,7 +34,7 @@ pub(super) fn document<'d>(subject: &Subject, document: &'d str) -> std::borrow:
 }
 
 /// What a commit means for a subject; `None` where nothing of it can be seen.
-pub(super) fn of_commit(subject: &Subject, changes: &Changes, position: Position) -> Option<String> {
+pub(super) fn of_commit(subject: &Subject, changes: &Changes, position: CommitId) -> Option<String> {
     let seen: Vec<_> =
         changes.events.iter().filter_map(|change| Some((change.seen(&subject.filter)?, change))).collect();
     let last = seen.len().checked_sub(1)?;
@@ -53,7 +54,7 @@ pub(super) fn of_commit(subject: &Subject, changes: &Changes, position: Position
 }
 
 /// Appends that an event is not in the result any more.
-pub(super) fn leave(out: &mut String, id: &str, redirect_to: Option<&str>, position: Option<Position>) {
+pub(super) fn leave(out: &mut String, id: &str, redirect_to: Option<&str>, position: Option<CommitId>) {
     let mut data = serde_json::json!({ "id": id });
     if let Some(to) = redirect_to {
         data["redirectTo"] = to.into();

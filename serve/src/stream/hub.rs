@@ -75,6 +75,12 @@ impl Hub {
         });
     }
 
+    /// Lets all streams begin again: what is served is another log.
+    pub fn begin_again(&self) {
+        let state = self.state();
+        state.classes.values().flatten().filter_map(Weak::upgrade).for_each(|queue| queue.drop_all());
+    }
+
     /// Number of streams.
     pub fn streams(&self) -> usize {
         let state = self.state();

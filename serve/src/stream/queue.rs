@@ -63,6 +63,16 @@ impl Queue {
         }
     }
 
+    /// Drops all that waits, as if it had been too much: what is served is another log.
+    pub fn drop_all(&self) {
+        let mut state = self.state();
+        (state.frames, state.bytes, state.overflowed) = (VecDeque::new(), 0, true);
+        if let Some(waker) = state.waker.take() {
+            drop(state);
+            waker.wake();
+        }
+    }
+
     /// Ends the stream once all is sent.
     pub fn end(&self) {
         let mut state = self.state();

@@ -13,13 +13,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use headwater::dataflow::CommitId;
+
 use super::frame;
 use super::hub::Subject;
 use crate::filter::{Filter, Since};
 use crate::history::Changes;
 use crate::live::Live;
 use crate::packed::{Packed, Packing};
-use crate::position::Position;
 
 /// A chunk is sent once it has so many bytes.
 const CHUNK: usize = 32 << 10;
@@ -28,7 +29,7 @@ const CHUNK: usize = 32 << 10;
 pub(super) struct Resume {
     /// The commit that the client has then.
     pub commit: u64,
-    position: Position,
+    position: CommitId,
     kind: &'static str,
     total: u64,
     packing: Packing,
@@ -47,9 +48,9 @@ enum Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begin {
     /// The client has this commit.
-    After(Position),
+    After(CommitId),
     /// The client has this commit, and is too slow for every change.
-    Conflated(Position),
+    Conflated(CommitId),
     /// The client has nothing, and wants all.
     Snapshot,
     /// The client wants only what changes.
@@ -74,7 +75,7 @@ impl Resume {
             Begin::Now => Some(commit),
             // A position that was not reached yet belongs to another history.
             Begin::After(position) | Begin::Conflated(position) => {
-                (position.lineage == live.lineage() && position.commit <= commit).then_some(position.commit)
+                (position.lineage == live.lineage() && position.number <= commit).then_some(position.number)
             }
             Begin::Snapshot => None,
         };

@@ -9,9 +9,9 @@ use std::time::Duration;
 use headwater_serve::api::Origins;
 use headwater_serve::commit::{Change, Commit, Topic};
 use headwater_serve::live::{Live, Writer};
-use headwater_serve::position::Lineage;
 use headwater_serve::server::Server;
 use headwater_serve::stream::Hub;
+use headwater_serve::timeline::Timeline;
 use serde_json::Value;
 
 /// A server, and the writer of what it serves.
@@ -29,8 +29,9 @@ impl Running {
     }
 
     pub fn start_for(origins: &Origins) -> Self {
-        let (live, mut writer) = Live::new(Lineage::named("test"));
-        writer.begin(0);
+        let (live, mut writer) = Live::new();
+        writer.set_lineage("0000002a".parse().unwrap());
+        writer.begin(Timeline::default(), 0);
         let hub = Hub::new(live);
         let server = Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), Arc::clone(&hub), origins).unwrap();
         Self { server, hub, writer, commit: 0 }
@@ -51,7 +52,7 @@ impl Running {
             commit,
         };
         let changes =
-            self.writer.apply(Commit { number: commit, changes: records.iter().map(change).collect() }).unwrap();
+            self.writer.apply(Commit { number: commit, ms: 0, changes: records.iter().map(change).collect() }).unwrap();
         self.hub.publish(&changes);
     }
 

@@ -72,6 +72,9 @@ impl Bench {
                 ends: Vec::new(),
                 rebuilding: None,
                 agreed: None,
+                lineage: None,
+                commit: 0,
+                written: BTreeMap::new(),
             }),
             positions: Positions::from(&[position][..]),
             held,
@@ -192,10 +195,14 @@ proptest! {
         let transactions = bench.transactions();
         prop_assert_eq!(transactions.iter().flat_map(|one| one.rows.clone()).collect::<Vec<_>>(), all);
         let mut before = RESTORED;
-        for one in &transactions {
+        for (number, one) in (1..).zip(&transactions) {
             let epoch = one.progress.epoch;
+            let commit = CommitId { lineage: bench.committer.lineage, number };
+            prop_assert_eq!((one.progress.lineage, one.progress.commit), (Some(commit.lineage), number));
+            prop_assert_eq!(&one.progress.written, &BTreeMap::from([("rows".to_owned(), one.rows.len() as u64)]));
             prop_assert!(one.rows.iter().all(|row| before < *row && *row <= epoch), "{before}, {one:?}");
-            prop_assert_eq!(&one.headers, &[(EPOCH.to_owned(), epoch.to_string().into_bytes())]);
+            let header = |name: &str, value: String| (name.to_owned(), value.into_bytes());
+            prop_assert_eq!(&one.headers, &[header(EPOCH, epoch.to_string()), header(COMMIT, commit.to_string())]);
             prop_assert_eq!(one.progress.positions[0].next as u64, *one.rows.last().unwrap());
             prop_assert_eq!(one.progress.watermark.unwrap() as u64, *one.rows.last().unwrap());
             before = epoch;
@@ -261,6 +268,8 @@ fn a_row_that_the_log_refuses_is_a_dead_letter_and_missing_from_the_outputs() {
     let written = bench.written.transactions.lock().unwrap().last().map(|one| one.records.clone()).unwrap();
     assert!(written[0].value.is_none(), "the row became a tombstone");
     assert!(written.iter().any(|record| &*record.topic == "dead-letters"));
+    let counts = BTreeMap::from([("dead-letters".to_owned(), 1), ("rows".to_owned(), 1)]);
+    assert_eq!(bench.transactions().last().unwrap().progress.written, counts);
     assert_eq!(bench.committer.lifecycle.counters.dead_letters.load(Ordering::Relaxed), 1);
     let before = bench.written.transactions.lock().unwrap().len();
     bench.committer.record_ends().unwrap();
@@ -280,5 +289,6 @@ fn a_transaction_is_repeated_until_its_fate_is_known() {
     let [first, again, next] = &*transactions else { panic!("{transactions:?}") };
     assert_eq!(first, again);
     assert_ne!(first.mark, next.mark);
+    assert_eq!((first.progress.commit, next.progress.commit), (1, 2));
     assert_eq!(next.rows, [RESTORED + 2]);
 }

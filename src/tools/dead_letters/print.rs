@@ -14,6 +14,7 @@ use super::id::LetterId;
 use super::letter::{Done, Filter, Letter, Standing, each_letter};
 use crate::config::{Runtime, topic};
 use crate::dataflow::dead_letter::header;
+use crate::dataflow::{COMMIT, EPOCH};
 use crate::log::{Log, LogRecord, Polled, Start, TopicPartition};
 use crate::tools::open::no_topic;
 use crate::tools::print::still_read;
@@ -351,7 +352,7 @@ fn record_at(log: &dyn Log, config: &Runtime, id: LetterId) -> Result<LogRecord,
 
 /// Headers of the record itself, as far as they are no field of their own.
 fn other_headers(record: &LogRecord) -> impl Iterator<Item = &(String, Vec<u8>)> {
-    let own = |name: &str| name.starts_with(header::PREFIX) || ["source", "content-type", "epoch"].contains(&name);
+    let own = |name: &str| name.starts_with(header::PREFIX) || ["source", "content-type", EPOCH, COMMIT].contains(&name);
     record.headers.iter().filter(move |(name, _)| !own(name))
 }
 

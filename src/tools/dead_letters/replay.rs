@@ -28,6 +28,7 @@ use super::plan::{Plan, ReplayOptions, Skipped, Work};
 use crate::config::{Runtime, topic};
 use crate::dataflow::buffer::json;
 use crate::dataflow::dead_letter::header;
+use crate::dataflow::{CommitId, EPOCH};
 use crate::log::{Headers, Log, LogError, LogRecord, NewRecord, Polled, Reader, Start, TopicPartition};
 use crate::log::{Transaction, Transactional};
 use crate::words::{counted, grouped};
@@ -368,9 +369,10 @@ fn replayed_headers(work: &Work, record: &LogRecord) -> Headers {
     if !work.excerpt {
         let assumed = text(record, header::ASSUMED).unwrap_or_default();
         // The engine's own is the last one of its name.
-        if let Some(at) = headers.iter().rposition(|(name, _)| name == "epoch") {
+        if let Some(at) = headers.iter().rposition(|(name, _)| name == EPOCH) {
             headers.remove(at);
         }
+        CommitId::remove_from(&mut headers);
         headers.retain(|(name, _)| !assumed.split(',').any(|assumed| assumed == name));
         headers.retain(|(name, _)| !name.starts_with(header::PREFIX));
     }
