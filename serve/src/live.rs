@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
+use headwater::dataflow::{CommitId, Lineage};
 use headwater::view::Unread;
 use tokio::sync::watch;
-use headwater::dataflow::{CommitId, Lineage};
 
 use crate::commit::{Change, Commit, Topic};
 use crate::document::{self, Document, Facts};

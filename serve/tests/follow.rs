@@ -102,7 +102,7 @@ fn follows(log: Arc<dyn Log>) {
     );
     client.until("leave");
     let answer = get(serving.address(), "/api/events/a", &[]);
-    assert!(answer.headers["headwater-position"]== "00000001-2", "{answer:?}");
+    assert!(answer.headers["headwater-position"] == "00000001-2", "{answer:?}");
     assert_eq!(answer.json()["members"][0]["link"]["eventId"], "a");
     assert_eq!(get(serving.address(), "/api/events/b", &[]).status, 308);
     client.cut();

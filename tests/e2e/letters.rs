@@ -90,7 +90,12 @@ fn what_is_replayed_is_what_was_sent() {
         let source: (&str, &[u8]) = ("source", b"a");
         let big: Vec<u8> = (0..1_200_000_u32).map(|n| n as u8).collect();
         produce(&harness, Some("bytes"), Some(b"\xff\xfe\x00 not text"), headers(&[source, unreadable]));
-        produce(&harness, Some("empty"), Some(b""), headers(&[source, unreadable, ("epoch", b"mine"), ("commit", b"mine")]));
+        produce(
+            &harness,
+            Some("empty"),
+            Some(b""),
+            headers(&[source, unreadable, ("epoch", b"mine"), ("commit", b"mine")]),
+        );
         produce(&harness, None, Some(b"no key"), headers(&[("trace", b"\xf0"), source, unreadable]));
         produce(&harness, Some("big"), Some(&big), headers(&[source, unreadable]));
         produce(&harness, None, Some(b"no source"), headers(&[unreadable]));

@@ -11,24 +11,53 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::token::{Class, Token};
 
-/// Spellings of one word.
+/// Spellings of one word, and what it is in the languages of neighbours: one event is often listed in two. Words that
+/// mean something else in another of these languages are left out (`marche`, `concerto`, `noel`).
 pub(super) fn alias(word: &str) -> &str {
-    match word {
-        "con" | "conference" | "konferenz" | "conferencia" | "conferenza" => "conf",
-        "festival" => "fest",
-        "centre" => "center",
-        "theatre" => "theater",
-        "developer" => "dev",
-        "javascript" => "js",
-        "mount" => "mt",
-        "saint" => "st",
-        "international" => "intl",
-        "university" => "univ",
-        "meetup" => "meeting",
-        "children" => "kid",
-        _ => word,
-    }
+    ALIASES.get(word).copied().unwrap_or(word)
 }
+
+static ALIASES: LazyLock<foldhash::HashMap<&str, &str>> =
+    LazyLock::new(|| SPELLINGS.iter().flat_map(|(word, others)| others.iter().map(|other| (*other, *word))).collect());
+
+/// Words, and their other spellings.
+const SPELLINGS: &[(&str, &[&str])] = &[
+    ("conf", &["con", "conference", "konferenz", "conferencia", "conferenza"]),
+    ("fest", &["festival"]),
+    ("center", &["centre"]),
+    ("theater", &["theatre", "teatro"]),
+    ("dev", &["developer"]),
+    ("js", &["javascript"]),
+    ("mt", &["mount"]),
+    ("st", &["saint"]),
+    ("intl", &["international"]),
+    ("univ", &["university"]),
+    ("meeting", &["meetup"]),
+    ("kid", &["children", "kinder", "enfant", "nino", "bambini"]),
+    ("concert", &["konzert", "concierto"]),
+    ("exhibition", &["ausstellung", "exposition", "exposicion", "mostra", "tentoonstelling"]),
+    ("market", &["markt", "mercado", "mercato"]),
+    ("reading", &["lesung"]),
+    ("lecture", &["vortrag"]),
+    ("tour", &["fuhrung"]),
+    ("play", &["spielt", "spielen"]),
+    ("orchestra", &["orchester", "orchestre", "orquesta"]),
+    ("quartet", &["quartett", "quatuor", "cuarteto", "quartetto"]),
+    ("quintet", &["quintett", "quintette", "quinteto", "quintetto"]),
+    ("choir", &["chor", "choeur", "coro"]),
+    ("opera", &["oper"]),
+    ("dance", &["tanz", "danse", "danza"]),
+    ("organ", &["orgel"]),
+    ("piano", &["klavier"]),
+    ("music", &["musik", "musique", "musica"]),
+    ("museum", &["musee", "museo"]),
+    ("symphony", &["sinfonie", "symphonie", "sinfonia"]),
+    ("night", &["nacht", "nuit", "noche", "notte"]),
+    ("christmas", &["weihnachten", "navidad"]),
+    ("summer", &["sommer"]),
+    ("spring", &["fruhling"]),
+    ("evening", &["abend"]),
+];
 
 /// What a stemmed word says in a title.
 #[derive(Debug, Clone, Copy)]

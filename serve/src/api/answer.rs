@@ -2,9 +2,8 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use xxhash_rust::xxh3::xxh3_64;
 use headwater::dataflow::CommitId;
-
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The header that names the commit that an answer shows.
 pub const POSITION: HeaderName = HeaderName::from_static("headwater-position");

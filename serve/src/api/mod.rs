@@ -39,8 +39,8 @@ use self::event::Known;
 use self::format::Format;
 use self::problem::Problem;
 use self::query::Query;
-use headwater::dataflow::CommitId;
 use crate::stream::{Hub, Streaming, Subject};
+use headwater::dataflow::CommitId;
 
 /// How long a request waits for a position.
 const PATIENCE: Duration = Duration::from_secs(10);

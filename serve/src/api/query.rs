@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use headwater::config::suggest;
-use url::form_urlencoded;
 use headwater::dataflow::{CommitId, Lineage};
+use url::form_urlencoded;
 
 use super::parameters::{Kind, Parameter};
 use super::problem::{Problem, Wrong};

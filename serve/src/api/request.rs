@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use headwater_operators::listing::Point;
 use headwater::dataflow::Lineage;
+use headwater_operators::listing::Point;
 
 use super::cursor;
 use super::query::{Query, bound};

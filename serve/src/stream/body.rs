@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Bytes;
+use headwater::dataflow::{CommitId, Lineage};
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
-use headwater::dataflow::{CommitId, Lineage};
 
 use super::frame::heartbeat;
 use super::hub::{Hub, Subject};

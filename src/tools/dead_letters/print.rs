@@ -352,7 +352,8 @@ fn record_at(log: &dyn Log, config: &Runtime, id: LetterId) -> Result<LogRecord,
 
 /// Headers of the record itself, as far as they are no field of their own.
 fn other_headers(record: &LogRecord) -> impl Iterator<Item = &(String, Vec<u8>)> {
-    let own = |name: &str| name.starts_with(header::PREFIX) || ["source", "content-type", EPOCH, COMMIT].contains(&name);
+    let own =
+        |name: &str| name.starts_with(header::PREFIX) || ["source", "content-type", EPOCH, COMMIT].contains(&name);
     record.headers.iter().filter(move |(name, _)| !own(name))
 }
 
