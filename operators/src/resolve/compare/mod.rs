@@ -413,7 +413,12 @@ fn is_other_venue(a: &Fingerprint, b: &Fingerprint) -> bool {
         venue.venue().iter().any(|word| word.class() == Class::Telling && in_title(word))
     };
     let named = || in_title(a, a) || in_title(a, b) || in_title(b, a) || in_title(b, b);
-    !page && (other_city || (matches!(venue(a, b), Some(Venue::Branch | Venue::Other)) && !named()))
+    match venue(a, b) {
+        // Branches of one house often share one page of their programme.
+        Some(Venue::Branch) => !named(),
+        Some(Venue::Other) => !page && (other_city || !named()),
+        _ => !page && other_city,
+    }
 }
 
 /// Whether two that are online and nowhere else are of other groups: other organizers, and other pages.
