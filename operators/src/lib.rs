@@ -14,6 +14,7 @@ pub mod geocode;
 pub mod ids;
 pub mod listing;
 pub mod moment;
+mod online;
 mod packed;
 pub mod raw;
 pub mod resolve;

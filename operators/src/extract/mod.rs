@@ -30,7 +30,6 @@ mod jsonld;
 mod lenient;
 mod mapped;
 mod marks;
-mod online;
 mod place;
 mod problem;
 mod record;

@@ -9,7 +9,6 @@ use smol_str::SmolStr;
 
 use super::config::{Limits, SourceConfig};
 use super::marks;
-use super::online::{self, Presence};
 use super::problem::Problem;
 use super::site::{self, Site};
 use super::when;
@@ -17,6 +16,7 @@ use super::zone::Zone;
 use crate::ids::{ListingId, digest};
 use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Organizer, Point, Status, Texts, Venue};
 use crate::moment::{DAY_MS, Moment};
+use crate::online::{self, Presence};
 use crate::raw::{DeadLetterCode, Extracted, SourceStamp};
 use crate::sanitize::is_blank;
 

@@ -4,10 +4,10 @@
 use std::cell::RefCell;
 
 use super::config::SourcePlace;
-use super::online::{Presence, presence};
 use super::zone::Zone;
 use crate::gazetteer::{Gazetteer, Town, country_code};
 use crate::listing::{Geo, GeoPrecision, GeoProvenance, Listing, Point, Venue};
+use crate::online::{Presence, presence};
 
 /// Answers that each thread remembers: the same venues come up all the time. Each takes some 200 bytes.
 const MAX_REMEMBERED: usize = 20_000;

@@ -16,12 +16,15 @@ use super::token::{Class, MAX_TOKENS, Number, Token, Tokens, for_each_word, numb
 use super::vocabulary::{self, CITY_WORDS, VENUE_WORDS, Weight, WordTable};
 use crate::gazetteer::{Gazetteer, country_code};
 use crate::listing::{GeoProvenance, LiveListing, VenueView};
+use crate::online::is_the_web;
 
 impl Fingerprint {
     /// The fingerprint of `live`.
     pub fn of(live: &LiveListing, config: &ResolveConfig) -> Self {
         let listing = live.listing.view();
         let venue = &listing.venue;
+        // "Online" is no house that two events share.
+        let house = venue.name.filter(|name| !(listing.online && is_the_web(name))).unwrap_or_default();
         let title = title::read(listing.title);
         let mut organizer: Tokens =
             listing.organizer.map(|organizer| sorted(words(organizer.name, &VENUE_WORDS))).unwrap_or_default();
@@ -33,7 +36,7 @@ impl Fingerprint {
             duplicate_free: config.duplicate_free.contains(listing.source),
             words: Words::new([
                 &distinct_words(sorted(title.tokens.iter().map(|(token, _)| *token))),
-                &sorted::<[Token; 8], _>(words(venue.name.unwrap_or_default(), &VENUE_WORDS)),
+                &sorted::<[Token; 8], _>(words(house, &VENUE_WORDS)),
                 &sorted::<[Token; 8], _>(street(venue.address.unwrap_or_default())),
                 &sorted::<[Token; 8], _>(words(venue.city.unwrap_or_default(), &CITY_WORDS)),
                 &title.acronyms.iter().map(|hash| Token::of_hash(u64::from(*hash), Class::Telling)).collect::<Tokens>(),
@@ -45,7 +48,7 @@ impl Fingerprint {
             series: series(listing.external_id),
             billing: billing(listing.title),
             designations: designations(listing.title).as_slice().into(),
-            rooms: designations(venue.name.unwrap_or_default()).as_slice().into(),
+            rooms: designations(house).as_slice().into(),
             years: sorted::<[u16; 4], _>(title.years).as_slice().into(),
             numbers: sorted::<[Number; 2], _>(title.numbers).as_slice().into(),
             span: Span::new(

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use smol_str::SmolStr;
 
-use super::super::online;
 use super::super::place;
 use super::super::problem::Problem;
 use super::super::record::{check_id, stand_in_id};
@@ -22,6 +21,7 @@ use super::values::{
 };
 use crate::listing::{Geo, Listing, Organizer, Status, Texts, Venue};
 use crate::moment::Moment;
+use crate::online;
 use crate::raw::{DeadLetterCode, SourceStamp};
 
 /// A VEVENT, read but not expanded.

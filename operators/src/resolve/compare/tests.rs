@@ -89,6 +89,30 @@ fn the_same_in_other_words_is_the_same() {
 }
 
 #[test]
+fn one_event_in_two_languages_is_one() {
+    assert!(same_evening("Kestrel Quartett spielt Haydn", "Kestrel Quartet plays Haydn").matched);
+    assert!(same_evening("Konzert für Kinder: Die Otter", "Concert for Children: Die Otter").matched);
+    assert!(!same_evening("Kestrel Quartett spielt Haydn", "Kestrel Quartet plays Bartok").matched);
+}
+
+#[test]
+fn that_both_are_online_is_no_house_in_common() {
+    let talk = |source: &str, title: &str, venue: &str| {
+        let mut talk = at(listing(source, "1", title, "2026-05-01T18:00:00Z"), venue, "");
+        talk.online = true;
+        compare(&talk, &{
+            let mut other = at(listing("b", "1", "Study Abroad Fair", "2026-05-01T18:00:00Z"), "Online", "");
+            other.online = true;
+            other
+        })
+    };
+    let found = talk("a", "Study Abroad in Peru", "Zoom (Online)");
+    let of_place = |feature: &Feature| matches!(feature, Feature::VenueHeld | Feature::VenueSame | Feature::VenuePart);
+    assert!(!found.found.iter().any(|(feature, _)| of_place(feature)), "{found}");
+    assert!(talk("a", "Study Abroad Fair", "Zoom (Online)").matched);
+}
+
+#[test]
 fn trivia_nights_without_a_place_do_not_match() {
     let a = listing("a", "1", "Trivia Night", "2026-05-01");
     let b = listing("b", "1", "Trivia Night", "2026-05-01");
@@ -297,6 +321,16 @@ fn one_source_has_no_event_at_two_venues() {
     assert_eq!(elsewhere("Heron Branch Library", ""), Some(Veto::OtherVenue));
     assert_eq!(elsewhere("Odd Fellows Hall, Room 2", ""), None);
     assert_eq!(elsewhere("Marsh Stage", ""), None, "the title names it");
+    let on_one_page = |venues: [&str; 2]| {
+        let entry = |id: &str, venue: &str| {
+            let mut entry = at(listing("library", id, "Toddler Time", "2026-05-01T10:00:00Z"), venue, "");
+            entry.urls.push("https://library.example.org/programme/toddlers".into());
+            entry
+        };
+        compare(&entry("1", venues[0]), &entry("2", venues[1])).veto
+    };
+    assert_eq!(on_one_page(["Heron Branch Library", "Kestrel Branch Library"]), Some(Veto::OtherVenue));
+    assert_eq!(on_one_page(["Heron Branch Library", "Heron Library"]), None);
     let geo = |mut listing: Listing| {
         let point = Point::from_degrees(38.5, -121.7).unwrap();
         listing.venue.geo = Some(Geo { point, precision: GeoPrecision::Venue, provenance: GeoProvenance::Source });

@@ -59,7 +59,7 @@ use upsert::{Past, Upsert, UpsertOptions};
 
 /// Changes whenever the same configuration and input would give other outputs than before: a start then compares
 /// the outputs with what the state implies. A test ties it to the expectations of the golden cases.
-pub const OPERATORS_VERSION: u64 = 6;
+pub const OPERATORS_VERSION: u64 = 7;
 
 /// What the gauge `headwater_over_limit` counts.
 const OVER_LIMIT: &str = "Blocks and components over their limits, by what was done about them";

@@ -11,7 +11,7 @@ use crate::words::fold;
 
 /// Where something takes place, by the words for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Presence {
+pub(crate) enum Presence {
     /// At a place, or nothing is said.
     OnSite,
     /// On the web alone.
@@ -21,7 +21,7 @@ pub(super) enum Presence {
 }
 
 /// What the text that names a place says.
-pub(super) fn presence(text: &str) -> Presence {
+pub(crate) fn presence(text: &str) -> Presence {
     static HINT: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(
             r"(?i)online|on-line|virtual|virtuel|zoom|teams|meet|webex|jitsi|skype|webinar|stream|internet|youtube|twitch|discord|gotomeeting|gotowebinar|bigbluebutton|whereby|ligne|línea|linea|remote|digital|distanc|https?://|videoconf|videokonf|web",
@@ -53,8 +53,13 @@ pub(super) fn presence(text: &str) -> Presence {
     }
 }
 
+/// Whether a text that names a place means the web alone.
+pub(crate) fn is_the_web(text: &str) -> bool {
+    presence(text) == Presence::Online
+}
+
 /// Whether an address is one of a meeting on the web.
-pub(super) fn is_meeting(text: &str) -> bool {
+pub(crate) fn is_meeting(text: &str) -> bool {
     const HOSTS: &[&str] = &[
         "zoom.us",
         "zoom.com",
@@ -87,7 +92,7 @@ pub(super) fn is_meeting(text: &str) -> bool {
 
 /// Whether a text is nothing but a web address, and not one of a map: who gives that as the place means the
 /// web.
-pub(super) fn is_on_the_web(text: &str) -> bool {
+pub(crate) fn is_on_the_web(text: &str) -> bool {
     const MAPS: [&str; 6] =
         ["google.com/maps", "maps.google.", "goo.gl/maps", "maps.app.goo.gl", "openstreetmap.org", "maps.apple.com"];
     let text = text.trim();
@@ -95,7 +100,7 @@ pub(super) fn is_on_the_web(text: &str) -> bool {
 }
 
 /// The address of a meeting in a longer text.
-pub(super) fn meeting_in(text: &str) -> Option<&str> {
+pub(crate) fn meeting_in(text: &str) -> Option<&str> {
     text.split(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '(' | ')' | ','))
         .find(|word| is_meeting(word))
 }
