@@ -91,6 +91,9 @@ eval "$(scripts/services.sh env)"
 step "tests"
 timed_tests "$@"
 
+step "browser"
+scripts/browser.sh </dev/null
+
 step "examples in the documentation"
 cargo test --workspace --locked --doc -- "$@" </dev/null
 complete=yes

@@ -1,7 +1,7 @@
 //! Serving: clean events for people and programs, from memory.
 //!
 //! ```text
-//!  committed topics ─► follow ─► commits ─► writer ─► index ─► REST
+//!  committed topics ─► follow ─► commits ─► writer ─► index ─► REST ─► console
 //!                                             │
 //!                                             └─► changes ─► live streams
 //! ```
@@ -13,6 +13,7 @@
 pub mod api;
 pub mod commit;
 pub mod config;
+mod console;
 pub mod document;
 pub mod filter;
 pub mod follow;

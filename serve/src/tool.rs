@@ -44,7 +44,7 @@ impl Serving {
     /// When the address cannot be listened on, or no thread can be started.
     pub fn start(log: Arc<dyn Log>, prefix: &str, address: SocketAddr, origins: &Origins) -> Result<Self, HttpError> {
         let (live, writer) = Live::new();
-        let hub = Hub::new(live);
+        let hub = Hub::named(live, prefix.trim_end_matches('.').to_owned());
         let server = Server::start(address, Arc::clone(&hub), origins)?;
         let stop = Arc::new(AtomicBool::new(false));
         let (own_hub, own_stop, prefix) = (Arc::clone(&hub), Arc::clone(&stop), prefix.to_owned());
@@ -111,6 +111,7 @@ impl Companion for Serving {
 
 /// Says where events are served; not to stdout, which may be for programs.
 pub fn greet(address: SocketAddr) {
+    eprintln!("  console http://{address}/");
     eprintln!("  api     http://{address}/api/events   (described at /openapi.json)");
 }
 

@@ -48,7 +48,7 @@ impl Answer {
 }
 
 /// Whether `If-None-Match` names the tag, compared weakly (RFC 9110, 13.1.2).
-fn is_known(request: &HeaderMap, tag: &str) -> bool {
+pub fn is_known(request: &HeaderMap, tag: &str) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let values = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|one| one.trim() == "*" || opaque(one) == opaque(tag))

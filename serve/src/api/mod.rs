@@ -8,7 +8,7 @@
 //! All of it is read-only. What a client does wrong it is told at once, all of it, with codes that do not
 //! change ([`problem`]). Every answer shows one commit, and names it.
 
-mod answer;
+pub(crate) mod answer;
 mod cursor;
 pub mod endpoints;
 mod event;
@@ -39,6 +39,7 @@ use self::event::Known;
 use self::format::Format;
 use self::problem::Problem;
 use self::query::Query;
+use crate::console;
 use crate::stream::{Hub, Streaming, Subject};
 use headwater::dataflow::CommitId;
 
@@ -57,9 +58,10 @@ pub enum Origins {
     Only(Vec<HeaderValue>),
 }
 
-/// The API of what `hub` serves.
+/// The API of what `hub` serves, and the console over it.
 pub fn router(hub: Arc<Hub>, origins: &Origins) -> Router {
     let router = endpoints().iter().fold(Router::new(), |router, one| router.route(&one.path, handler(one)));
+    let router = router.merge(console::routes());
     let router = router.fallback(nothing_here).method_not_allowed_fallback(only_get).with_state(hub);
     let router = router.layer(CompressionLayer::new());
     match cors(origins) {

@@ -23,6 +23,7 @@ pub struct Subject {
 /// Passes on what changes.
 pub struct Hub {
     live: Arc<Live>,
+    topology: String,
     state: Mutex<State>,
 }
 
@@ -35,7 +36,17 @@ struct State {
 impl Hub {
     /// A hub for what `live` serves.
     pub fn new(live: Arc<Live>) -> Arc<Self> {
-        Arc::new(Self { live, state: Mutex::default() })
+        Self::named(live, String::new())
+    }
+
+    /// A hub for what `live` serves of a topology.
+    pub fn named(live: Arc<Live>, topology: String) -> Arc<Self> {
+        Arc::new(Self { live, topology, state: Mutex::default() })
+    }
+
+    /// The name of the topology; empty where it has none.
+    pub fn topology(&self) -> &str {
+        &self.topology
     }
 
     /// What it passes on the changes of.

@@ -1,0 +1,210 @@
+// What the API gives, and how it is asked. See /openapi.json and docs/api.md.
+
+export interface Venue {
+  name: string | null;
+  address: string | null;
+  city: string | null;
+  region: string | null;
+  postalCode: string | null;
+  country: string | null;
+  latitude: number | null;
+  longitude: number | null;
+  geoPrecision: string | null;
+  geoProvenance: string | null;
+}
+
+export interface Pricing {
+  min: number | null;
+  max: number | null;
+  currency: string | null;
+  free: boolean | null;
+}
+
+export interface Organizer {
+  name: string | null;
+  url: string | null;
+}
+
+export interface ListingRef {
+  source: string;
+  externalId: string;
+  url: string | null;
+  similarity: number;
+}
+
+/** The fields that lists need; a detail has all. */
+export interface EventRow {
+  id: string;
+  title: string;
+  category: string | null;
+  startTime: string;
+  endTime: string | null;
+  timezone: string | null;
+  allDay?: boolean;
+  venue: Venue | null;
+  online?: boolean;
+  status: string | null;
+  listings: ListingRef[];
+  qualityGrade: string | null;
+  firstSeen?: string;
+  updatedAt: string;
+}
+
+export interface Gate {
+  gate: string;
+  score: number;
+  passed: boolean;
+  reasons: { code: string; text: string }[];
+  recommendations: string[];
+}
+
+export interface Listing {
+  source: string;
+  externalId: string;
+  title: string | null;
+  description: string | null;
+  category: string | null;
+  sourceCategories: string[];
+  tags: string[];
+  start: string | null;
+  end: string | null;
+  timezone: string | null;
+  venue: Venue | null;
+  online: boolean;
+  organizer: Organizer | null;
+  pricing: Pricing | null;
+  capacity: number | null;
+  images: string[];
+  urls: string[];
+  status: string | null;
+}
+
+export interface ListingRecord {
+  id: string;
+  firstSeen: string;
+  updatedAt: string;
+  listing: Listing;
+  claims: { version: { partition: number; offset: number }; updatedAt: string }[];
+}
+
+export interface Link {
+  similarity: number;
+  via: { source: string; externalId: string; listing: string } | null;
+  contributions: { field: string; points: number }[];
+  decisions: unknown[];
+}
+
+export interface Member {
+  source: string;
+  externalId: string;
+  listing: ListingRecord | null;
+  link: Link | null;
+}
+
+export interface EventDetail extends EventRow {
+  description: string | null;
+  tags: string[];
+  organizer: Organizer | null;
+  pricing: Pricing | null;
+  capacity: number | null;
+  images: string[];
+  urls: string[];
+  fieldSources: Record<string, number>;
+  qualityScore: number;
+  gates: Gate[];
+  members: Member[];
+}
+
+export interface FacetValue {
+  value: string;
+  count: number;
+}
+
+export interface EventList {
+  events: EventRow[];
+  total: number;
+  hasMore: boolean;
+  nextCursor: string | null;
+  facets?: Record<string, FacetValue[]>;
+  /** The commit that the list shows. */
+  position: string;
+}
+
+export interface Suggestions {
+  words: { text: string; count: number }[];
+  cities: { text: string; count: number }[];
+  categories: { text: string; count: number }[];
+  tags: { text: string; count: number }[];
+  events: { id: string; title: string }[];
+}
+
+export const ROW_FIELDS =
+  "id,title,category,startTime,endTime,timezone,allDay,venue,online,status,listings,qualityGrade,firstSeen,updatedAt";
+
+/** An answer that is no success, in words for people. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** How far the reader's clock is behind the server's, in ms; small differences are noise of the header Date. */
+let clockOffset = 0;
+export const serverNow = (): number => Date.now() + clockOffset;
+
+function noteClock(response: Response): void {
+  const date = Date.parse(response.headers.get("date") ?? "");
+  if (Number.isNaN(date)) return;
+  const offset = date + 500 - Date.now();
+  clockOffset = Math.abs(offset) > 2000 ? offset : 0;
+}
+
+export async function problem(response: Response): Promise<ApiError> {
+  try {
+    const body = await response.json();
+    const details = (body.errors ?? []).map((one: { parameter: string; detail: string }) => `${one.parameter}: ${one.detail}`);
+    return new ApiError(response.status, body.code ?? "", [body.detail, ...details].filter(Boolean).join(" "));
+  } catch {
+    return new ApiError(response.status, "", `The server answered ${response.status} ${response.statusText}.`);
+  }
+}
+
+export async function get(path: string, signal?: AbortSignal): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(path, { signal, headers: { accept: "application/json" } });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError(0, "unreachable", "The server does not answer.");
+  }
+  noteClock(response);
+  if (!response.ok) throw await problem(response);
+  return response;
+}
+
+export async function listEvents(query: URLSearchParams, signal?: AbortSignal): Promise<EventList> {
+  const response = await get(`/api/events?${query}`, signal);
+  const position = response.headers.get("headwater-position") ?? "";
+  return { ...(await response.json()), position };
+}
+
+export async function getEvent(id: string, signal?: AbortSignal): Promise<EventDetail> {
+  return (await get(`/api/events/${encodeURIComponent(id)}`, signal)).json();
+}
+
+export async function suggest(typed: string, signal?: AbortSignal): Promise<Suggestions> {
+  return (await get(`/api/suggest?${new URLSearchParams({ q: typed })}`, signal)).json();
+}
+
+export interface About {
+  topology: string;
+  version: string;
+}
+
+export async function about(): Promise<About> {
+  return (await get("/console/about.json")).json();
+}
