@@ -92,7 +92,7 @@ step "tests"
 timed_tests "$@"
 
 step "browser"
-scripts/browser.sh </dev/null
+HEADWATER_BINARY="${CARGO_TARGET_DIR:-target}/debug/discovery" scripts/browser.sh </dev/null
 
 step "examples in the documentation"
 cargo test --workspace --locked --doc -- "$@" </dev/null
