@@ -43,6 +43,7 @@ impl Fingerprint {
                 &organizer,
             ]),
             letters: title.letters,
+            tail: title.tail,
             core: title.core,
             parts: title.parts,
             series: series(listing.external_id),

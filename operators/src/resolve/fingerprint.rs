@@ -34,6 +34,8 @@ pub struct Fingerprint {
     /// Hashes of the letters of the title, as written, with codes for countries, and of all its words; 0
     /// for none.
     pub letters: [u32; 3],
+    /// Hash of the letters of all words of the title after the first "and"; 0 for none.
+    pub tail: u32,
     /// Hash of the letters of those words of the title that tell events apart; 0 for none.
     pub core: u32,
     /// Words of the title for what is only a part of an event, by bits.

@@ -2,7 +2,7 @@
 //!
 //! Two entries of a source that do not match each other are two *sessions*. Of the matches between a
 //! listing and the sessions of another source, only those with the nearest one count, and only where
-//! both say so of each other. (One that is nearer but less alike, such as a show of that name at another
+//! both say so of each other; of those at one time, the one that is most alike. (One that is nearer but less alike, such as a show of that name at another
 //! venue, stands in nobody's way.) So the sessions of two sources pair off one to one and in their order;
 //! whoever has no counterpart stays alone. Where one lies halfway between two, pairs count first in
 //! which the listing begins first whose source has the smaller hash, for all sessions alike. A listing
@@ -37,8 +37,11 @@ pub(super) fn crossed(component: &Component) -> Vec<bool> {
         let source = component.nodes.get(to)?.source;
         let others = of_source.get(&(from, source)).filter(|others| others.len() > 1)?;
         let own = nearness(component, from, to);
+        let is_nearer = |other: usize, (nearness, own): (Nearness, Nearness)| {
+            nearness < own || (nearness == own && score(from, other) > score(from, to))
+        };
         let before = |other: usize| match own {
-            Some(own) => nearness(component, from, other).is_some_and(|nearness| nearness < own),
+            Some(own) => nearness(component, from, other).is_some_and(|nearness| is_nearer(other, (nearness, own))),
             None => have_other_times(component, to, other),
         };
         let counts =
@@ -98,6 +101,22 @@ mod tests {
     fn clusters(shows: &[LiveListing]) -> BTreeSet<BTreeSet<ListingId>> {
         let batch = Batch::resolve(shows, &[], &ResolveConfig::default());
         batch.clusters.iter().map(|cluster| cluster.iter().map(|member| member.node.listing).collect()).collect()
+    }
+
+    #[test]
+    fn of_what_begins_at_one_time_the_same_titles_pair_off() {
+        let offer = |source: &str, id: i64, title: &str| {
+            let start = Moment::Instant { ms: NOON_MS, offset_min: 60 };
+            let mut listing = Listing::new(source, &id.to_string(), title, start);
+            listing.venue.name = Some("Heron Orchard".into());
+            listing.urls.push("https://orchard.example.org/visits".into());
+            LiveListing::new(&listing, id, 0)
+        };
+        let (walk, more) = ("Lantern Walk in the Orchard", "Picnic Supper and Lantern Walk in the Orchard");
+        let of = |source: &str| [offer(source, 1, walk), offer(source, 2, more)];
+        let offers = [of("town"), of("guide")].concat();
+        let of_title = |at: usize| offers.iter().skip(at).step_by(2).map(|offer| offer.id).collect::<BTreeSet<_>>();
+        assert_eq!(clusters(&offers), BTreeSet::from([of_title(0), of_title(1)]));
     }
 
     fn starts(most: usize) -> impl Strategy<Value = BTreeSet<i64>> {

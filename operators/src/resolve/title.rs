@@ -23,11 +23,17 @@ pub(super) struct Title {
     /// Hash of the letters of the words that tell events apart: "SwiftBerry Conference" and "Swift Berry"
     /// have the same. 0 for none.
     pub(super) core: u32,
+    /// Hash of the letters of all words after the first "and": of "Picnic and Lantern Walk" it is the third of the
+    /// letters of "Lantern Walk". 0 for none, or hardly any.
+    pub(super) tail: u32,
     /// What the words may be abbreviated to, as tokens.
     pub(super) acronyms: Acronyms,
     /// Which words for a part of an event it has, by bits.
     pub(super) parts: u32,
 }
+
+/// What follows an "and" is another offer from so many letters on: "Salt and Pepper" is one.
+const TAIL_LETTERS: usize = 10;
 
 /// Hashes of abbreviations.
 pub(super) type Acronyms = SmallVec<[u32; 4]>;
@@ -91,6 +97,8 @@ struct Reader {
     initials: [String; 3],
     syllables: String,
     letters: [String; 3],
+    /// Where in the third of the letters those after the first "and" begin.
+    tail_from: Option<usize>,
     core: String,
 }
 
@@ -104,6 +112,7 @@ impl Reader {
             initials: [words; 3].map(text),
             syllables: text(2 * words),
             letters: [letters; 3].map(text),
+            tail_from: None,
             core: text(letters),
         }
     }
@@ -135,6 +144,9 @@ impl Reader {
                 continue;
             }
             self.word(word, at == 1);
+            if self.tail_from.is_none() && matches!(word.text, "and" | "und" | "et" | "y") {
+                self.tail_from = Some(self.letters[2].len());
+            }
         }
         if self.title.tokens.is_empty() {
             // A title of nothing but stop words ("The The") is still a title.
@@ -142,6 +154,8 @@ impl Reader {
         }
         self.title.letters = [0, 1, 2].map(|way| hash_of_letters(&self.letters[way]));
         self.title.core = hash_of_letters(&self.core);
+        let tail = self.tail_from.and_then(|from| self.letters[2].get(from..));
+        self.title.tail = tail.filter(|tail| tail.len() >= TAIL_LETTERS).map_or(0, hash_of_letters);
         for (initials, range) in self.initials.iter().map(|text| (text, 3..=8)).chain([(&self.syllables, 6..=10)]) {
             if range.contains(&initials.len()) {
                 let token = Token::new(stem(initials), Class::Telling).hash();

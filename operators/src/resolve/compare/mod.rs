@@ -42,7 +42,8 @@ pub enum Veto {
     OtherSession,
     /// The one is a run of several days, the other a session or a single day of it.
     PartOfRun,
-    /// The titles or the rooms name different parts: "Program A", "Studio 2", "(EN)".
+    /// The titles or the rooms name different parts: "Program A", "Studio 2", "(EN)". Or one source offers something
+    /// alone, and together with something else.
     OtherPart,
     /// Different cities.
     OtherCity,
@@ -209,7 +210,10 @@ impl Comparer {
             Some(Veto::SameSource)
         } else if self.other_session(a, b) || (a.source == b.source && !is_run_and_part(a, b) && is_other_entry(a, b)) {
             Some(Veto::OtherSession)
-        } else if are_other_parts(&a.designations, &b.designations) || are_other_parts(&a.rooms, &b.rooms) {
+        } else if are_other_parts(&a.designations, &b.designations)
+            || are_other_parts(&a.rooms, &b.rooms)
+            || (a.source == b.source && (is_more_than(a, b) || is_more_than(b, a)))
+        {
             Some(Veto::OtherPart)
         } else if disjoint(&a.years, &b.years) {
             Some(Veto::OtherEdition)
@@ -394,6 +398,11 @@ fn is_other_entry(a: &Fingerprint, b: &Fingerprint) -> bool {
     let two_origins = pages.is_some_and(|(x, y)| x.site != y.site);
     let other_start = !a.span.starts_with(&b.span);
     !two_origins && ((own_end && !other_start) || (other_start && !is_left_behind(a, b)))
+}
+
+/// Whether the first is the second and something else: "Picnic and Lantern Walk", and "Lantern Walk".
+fn is_more_than(a: &Fingerprint, b: &Fingerprint) -> bool {
+    a.tail != 0 && a.tail == b.letters[2]
 }
 
 /// Whether one of two entries of a source with one title has a time but no length.

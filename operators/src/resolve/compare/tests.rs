@@ -343,6 +343,19 @@ fn one_source_has_no_event_at_two_venues() {
 }
 
 #[test]
+fn what_one_source_offers_alone_and_with_more_is_two_offers() {
+    let with = |first: &str, second: &str| {
+        let entry =
+            |id: &str, title: &str| at(listing("guide", id, title, "2026-05-01T15:00:00Z"), "Heron Orchard", "Davis");
+        compare(&entry("1", first), &entry("2", second)).veto
+    };
+    assert_eq!(with("Picnic Supper and Lantern Walk", "Lantern Walk"), Some(Veto::OtherPart));
+    assert_eq!(with("Führung und Laternenumzug", "LATERNENUMZUG"), Some(Veto::OtherPart));
+    assert_eq!(with("Salt and Pepper", "Pepper"), None);
+    assert_eq!(with("Ada Brook and the Marsh Owls", "Ada Brook"), None);
+}
+
+#[test]
 fn rooms_and_groups_are_told_apart() {
     let room = |source: &str, room: &str| {
         let mut one = at(listing(source, "1", "Vinyasa Flow Basics", "2026-05-01T09:00:00Z"), room, "Napa");
