@@ -208,7 +208,9 @@ impl Comparer {
     fn veto(&self, a: &Fingerprint, b: &Fingerprint) -> Option<Veto> {
         if a.duplicate_free && a.source == b.source {
             Some(Veto::SameSource)
-        } else if self.other_session(a, b) || (a.source == b.source && !is_run_and_part(a, b) && is_other_entry(a, b)) {
+        } else if self.other_session(a, b)
+            || (a.source == b.source && !is_run_and_part(a, b) && (is_other_entry(a, b) || is_other_of_day(a, b)))
+        {
             Some(Veto::OtherSession)
         } else if are_other_parts(&a.designations, &b.designations)
             || are_other_parts(&a.rooms, &b.rooms)
@@ -398,6 +400,17 @@ fn is_other_entry(a: &Fingerprint, b: &Fingerprint) -> bool {
     let two_origins = pages.is_some_and(|(x, y)| x.site != y.site);
     let other_start = !a.span.starts_with(&b.span);
     !two_origins && ((own_end && !other_start) || (other_start && !is_left_behind(a, b)))
+}
+
+/// Whether two entries of one source and one day, of which not both have a time, are of two things: each title has
+/// words of its own. Two egg hunts of Easter Sunday share its name, and the day.
+fn is_other_of_day(a: &Fingerprint, b: &Fingerprint) -> bool {
+    let timed = a.span.start_min.is_some() && b.span.start_min.is_some();
+    let one_day = a.span.days() == 1 && b.span.days() == 1;
+    !timed && one_day && {
+        let title = title(a, b);
+        !title.same && !title.acronym && title.other() > 0
+    }
 }
 
 /// Whether the first is the second and something else: "Picnic and Lantern Walk", and "Lantern Walk".

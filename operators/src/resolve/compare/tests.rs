@@ -343,6 +343,18 @@ fn one_source_has_no_event_at_two_venues() {
 }
 
 #[test]
+fn entries_of_one_source_and_day_with_words_of_their_own_are_other_events() {
+    let with = |titles: [&str; 2], start: &str| {
+        let entry = |id: &str, title: &str, start: &str| at(listing("guide", id, title, start), "", "Davis");
+        compare(&entry("1", titles[0], "2026-04-05"), &entry("2", titles[1], start)).veto
+    };
+    let hunts = ["Easter Egg Hunt of the Otters", "Easter Egg Hunt at Heron Farm"];
+    assert_eq!(with(hunts, "2026-04-05T11:00:00-07:00"), Some(Veto::OtherSession));
+    assert_eq!(with(hunts, "2026-04-05"), Some(Veto::OtherSession));
+    assert_eq!(with(["Water Communion", "Campus: Water Communion"], "2026-04-05T11:00:00-07:00"), None);
+}
+
+#[test]
 fn what_one_source_offers_alone_and_with_more_is_two_offers() {
     let with = |first: &str, second: &str| {
         let entry =
