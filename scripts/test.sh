@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Brings up what the tests need and runs every one of them.
 #
-#   ./scripts/test.sh           format, alert rules, lints, and all tests on Kafka, Postgres and the
-#                               embedded log; at the end the ten tests that took longest
+#   ./scripts/test.sh           format, alert rules, lints, all tests on Kafka, Postgres and the embedded
+#                               log, and the console in Chromium; at the end the ten slowest tests
 #   ./scripts/test.sh NAME      only the tests whose names contain NAME
 #
 # Kafka and Postgres come from scripts/services.sh: those at KAFKA_BROKERS and DATABASE_URL where
@@ -92,8 +92,10 @@ eval "$(scripts/services.sh env)"
 step "tests"
 timed_tests "$@"
 
-step "browser"
-HEADWATER_BINARY="${CARGO_TARGET_DIR:-target}/debug/discovery" scripts/browser.sh </dev/null
+if [ $# -eq 0 ]; then
+    step "browser"
+    HEADWATER_BINARY="${CARGO_TARGET_DIR:-target}/debug/discovery" scripts/browser.sh </dev/null
+fi
 
 step "examples in the documentation"
 cargo test --workspace --locked --doc -- "$@" </dev/null

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for time in 0..times {
         load(&mut writer, &file, time)?;
     }
-    writer.begin(Timeline::default(), 0);
+    writer.begin(1, Timeline::default(), 0);
     report_memory(&live, before, began.elapsed())?;
     for (name, filter, sort) in questions() {
         let took = median(21, || {
@@ -65,10 +65,10 @@ fn load(writer: &mut Writer, file: &str, time: u64) -> Result<(), Box<dyn std::e
         value["title"] = format!("{} v{time}", title.unwrap_or_default()).into();
         changes.push(change(&id, &value, 1));
         if changes.len() == 2_000 {
-            writer.restore(Commit { number: 1, ms: 0, changes: std::mem::take(&mut changes) })?;
+            writer.restore(std::mem::take(&mut changes))?;
         }
     }
-    Ok(writer.restore(Commit { number: 1, ms: 0, changes })?)
+    Ok(writer.restore(changes)?)
 }
 
 fn report_memory(live: &Live, before: u64, took: Duration) -> io::Result<()> {

@@ -25,10 +25,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use headwater::dataflow::{CommitId, Lineage, epoch_of};
-use headwater::engine::progress::{PROGRESS_KEY, Progress};
-use headwater::engine::recovery::parse_progress;
+use headwater::engine::progress::Progress;
+use headwater::engine::recovery::{last_progress_record, progress_of};
 use headwater::error::{Domain, Fault};
-use headwater::log::{Log, LogError, LogRecord, Polled, Reader, Start, TopicPartition, read_last};
+use headwater::log::{Log, LogError, LogRecord, Polled, Reader, Start, TopicPartition};
 use jiff::Timestamp;
 
 use crate::commit::{Change, Commit, Topic};
@@ -73,6 +73,12 @@ pub enum FollowError {
     /// What was read cannot be served.
     #[error("cannot serve what was read")]
     Apply(#[from] ApplyError),
+    /// A progress record cannot be read, so nobody knows what its commit holds.
+    #[error("cannot read a progress record: {reason}")]
+    Progress {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The log was made anew.
     #[error("the log has commits of the lineage {found}, and those that are served are of {served}")]
     OtherLineage {
@@ -87,7 +93,7 @@ impl Fault for FollowError {
     fn domain(&self) -> Domain {
         match self {
             Self::Log(error) => error.domain(),
-            Self::Apply(ApplyError::NewerFormat { .. }) => Domain::User,
+            Self::Apply(ApplyError::NewerFormat { .. }) | Self::Progress { .. } => Domain::User,
             Self::Apply(ApplyError::Pack(_)) | Self::OtherLineage { .. } => Domain::External,
         }
     }
@@ -95,7 +101,9 @@ impl Fault for FollowError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Log(error) => error.hint(),
-            Self::Apply(ApplyError::NewerFormat { .. }) => Some("start a newer version of this program".to_owned()),
+            Self::Apply(ApplyError::NewerFormat { .. }) | Self::Progress { .. } => {
+                Some("start a newer version of this program".to_owned())
+            }
             Self::Apply(ApplyError::Pack(_)) | Self::OtherLineage { .. } => None,
         }
     }
@@ -107,7 +115,7 @@ impl FollowError {
         match self {
             Self::Log(error) => error.domain() != Domain::User || matches!(error, LogError::Damaged { .. }),
             Self::OtherLineage { .. } => true,
-            Self::Apply(_) => false,
+            Self::Apply(_) | Self::Progress { .. } => false,
         }
     }
 }
@@ -174,7 +182,6 @@ enum Followed {
 
 /// A reader of all topics, and what it has read.
 struct Following {
-    topics: HashMap<Arc<str>, Followed>,
     reader: Box<dyn Reader>,
     polled: Vec<Polled>,
     gathered: Gathered,
@@ -201,14 +208,15 @@ impl Following {
             }
             std::thread::sleep(IDLE);
         };
-        let mut gathered = Gathered { topics: topics.clone(), ..Gathered::default() };
-        if let Some(progress) = last_progress(log, &full(PROGRESS))? {
-            gathered.begin_after(&progress);
+        let mut gathered = Gathered { topics, ..Gathered::default() };
+        let last = last_progress_record(log, &full(PROGRESS))?;
+        if let Some(progress) = last.as_ref().and_then(progress_of) {
+            gathered.begin_after(&progress.map_err(|reason| FollowError::Progress { reason })?);
         }
         let starts: Vec<_> = partitions.iter().map(|at| (at.clone(), Start::Beginning)).collect();
         let reader = log.reader(&starts)?;
         gathered.at_end = partitions.into_iter().map(|at| (at, false)).collect();
-        Ok(Some(Self { topics, reader, polled: Vec::new(), gathered, looked: Instant::now() }))
+        Ok(Some(Self { reader, polled: Vec::new(), gathered, looked: Instant::now() }))
     }
 
     /// Reads what was committed before.
@@ -231,17 +239,14 @@ impl Following {
                 let rest = changes.split_off(changes.len().min(PART));
                 let part = std::mem::replace(&mut changes, rest);
                 part.iter().for_each(|(change, ms)| timeline.note(change.commit, *ms));
-                let ms = part.iter().map(|(_, ms)| *ms).max().unwrap_or(0);
-                let changes = part.into_iter().map(|(change, _)| change).collect();
-                writer.restore(Commit { number: 0, ms, changes })?;
+                writer.restore(part.into_iter().map(|(change, _)| change).collect())?;
             }
         }
         let stay = i64::try_from(TOMBSTONES_STAY.as_millis()).unwrap_or(i64::MAX);
         let gone_after = timeline.first_since(Timestamp::now().as_millisecond().saturating_sub(stay));
         let commit = self.gathered.shown;
         writer.set_lineage(self.gathered.lineage);
-        writer.restore(Commit { number: commit, ms: 0, changes: Vec::new() })?;
-        writer.begin(timeline, gone_after.unwrap_or(commit));
+        writer.begin(commit, timeline, gone_after.unwrap_or(commit));
         let events = writer.live().read().index.len();
         tracing::info!(records, events, commit, seconds = began.elapsed().as_secs_f64(), "the events are there");
         Ok(())
@@ -266,7 +271,7 @@ impl Following {
             return Ok(());
         }
         self.looked = Instant::now();
-        for at in partitions(log, self.topics.keys())?.unwrap_or_default() {
+        for at in partitions(log, self.gathered.topics.keys())?.unwrap_or_default() {
             if !self.gathered.at_end.contains_key(&at) {
                 self.reader.assign(at.clone(), Start::Beginning)?;
                 self.gathered.at_end.insert(at, false);
@@ -287,27 +292,6 @@ fn partitions<'t>(
         partitions.extend((0..).take(ends.len()).map(|number| TopicPartition::new(Arc::clone(topic), number)));
     }
     Ok(Some(partitions))
-}
-
-/// The progress of the last commit.
-fn last_progress(log: &dyn Log, topic: &str) -> Result<Option<Progress>, LogError> {
-    let mut last: Option<Progress> = None;
-    for (partition, ends) in (0..).zip(log.watermarks(topic)?.unwrap_or_default()) {
-        let is_progress = |record: &LogRecord| progress_of(record).is_some();
-        let found = read_last(log, &TopicPartition::new(topic, partition), ends, is_progress)?;
-        let found = found.as_ref().and_then(progress_of);
-        // Where the topic was given partitions, the record that was written last counts.
-        if found.as_ref().map(|found| found.epoch) > last.as_ref().map(|last| last.epoch) {
-            last = found;
-        }
-    }
-    Ok(last)
-}
-
-/// What a progress record says; `None` where it is none.
-fn progress_of(record: &LogRecord) -> Option<Progress> {
-    let value = record.value.as_deref().filter(|_| record.key.as_deref() == Some(PROGRESS_KEY))?;
-    parse_progress(value).ok()
 }
 
 /// Records by commit, until each commit is whole.
@@ -433,7 +417,11 @@ impl Gathered {
     }
 
     fn take_progress(&mut self, record: &LogRecord) -> Result<(), FollowError> {
-        let Some(progress) = progress_of(record).filter(|progress| progress.lineage.is_some()) else { return Ok(()) };
+        let Some(progress) = progress_of(record) else { return Ok(()) };
+        let progress = progress.map_err(|reason| FollowError::Progress { reason })?;
+        if progress.lineage.is_none() {
+            return Ok(());
+        }
         let number = self.commit_of(record)?;
         self.recorded = self.recorded.max(number);
         if number > self.shown {
@@ -545,7 +533,7 @@ mod tests {
     #[test]
     fn what_was_committed_is_restored_and_what_comes_late_is_in_the_next_commit() {
         let mut gathered = gathered();
-        gathered.begin_after(&progress_of(&progress(4, 2)).unwrap());
+        gathered.begin_after(&progress_of(&progress(4, 2)).unwrap().unwrap());
         gathered.take(record("events", "old", None, "00000001-9")).unwrap();
         gathered.take(event("a", 4)).unwrap();
         gathered.take(event("b", 5)).unwrap();
@@ -557,6 +545,8 @@ mod tests {
         gathered.take(event("c", 4)).unwrap();
         gathered.take(progress(6, 0)).unwrap();
         assert_eq!(numbers(&gathered.whole()), [(6, 1)]);
+        let newer = record("progress", "progress", Some(r#"{"format":200}"#), &format!("{LINEAGE}-7"));
+        assert!(matches!(gathered.take(newer), Err(FollowError::Progress { .. })));
         let other = gathered.take(record("events", "x", None, "00000009-1"));
         assert!(matches!(other, Err(FollowError::OtherLineage { .. })));
     }

@@ -180,8 +180,8 @@ impl Writer {
     ///
     /// # Errors
     /// See [`ApplyError`].
-    pub fn restore(&mut self, part: Commit) -> Result<(), ApplyError> {
-        self.make(part, false).map(drop)
+    pub fn restore(&mut self, part: Vec<Change>) -> Result<(), ApplyError> {
+        self.make(Commit { changes: part, ..Commit::default() }, false).map(drop)
     }
 
     /// Its commits belong to a lineage from now on.
@@ -196,12 +196,12 @@ impl Writer {
         self.set_lineage(Lineage::default());
     }
 
-    /// Ends the restoring: from now on every commit counts. `timeline` says when those were made that are
+    /// Ends the restoring: `commit` is shown, and from now on every commit counts. `timeline` says when those were made that are
     /// restored. What went after the commit `gone_after` was among the records.
-    pub fn begin(&mut self, timeline: Timeline, gone_after: u64) {
+    pub fn begin(&mut self, commit: u64, timeline: Timeline, gone_after: u64) {
         let mut served = self.live.write();
+        served.index.set_commit(commit);
         served.timeline = timeline;
-        let commit = served.index.commit();
         served.history.begin(commit, gone_after);
         served.ready = true;
         drop(served);
@@ -239,9 +239,9 @@ impl Writer {
         let events = events.into_iter().map(|prepared| set(&mut served, prepared)).collect();
         let number = commit.number.max(served.index.commit());
         served.index.set_commit(number);
-        served.timeline.note(number, commit.ms);
         let changes = Arc::new(Changes { commit: number, events });
         if told {
+            served.timeline.note(number, commit.ms);
             served.history.push(Arc::clone(&changes));
         }
         drop(served);

@@ -94,10 +94,10 @@ impl Topics {
         };
         let changes: Vec<Change> = self.last.iter().map(change).collect();
         for part in changes.chunks(3) {
-            let number = part.iter().map(|change| change.commit).max().unwrap_or_default();
-            writer.restore(Commit { number, ms: 0, changes: part.to_vec() }).unwrap();
+            writer.restore(part.to_vec()).unwrap();
         }
-        writer.begin(Timeline::default(), 0);
+        let last = changes.iter().map(|change| change.commit).max().unwrap_or_default();
+        writer.begin(last, Timeline::default(), 0);
         (live, writer)
     }
 }
@@ -371,7 +371,7 @@ fn many_documents_train_a_dictionary_and_stay_what_they_were() {
 #[test]
 fn a_newer_format_is_an_error_and_changes_nothing() {
     let (live, mut writer) = Live::new();
-    writer.begin(Timeline::default(), 0);
+    writer.begin(0, Timeline::default(), 0);
     let change = |key: &str, value: &str| Change {
         topic: Topic::Events,
         key: key.into(),

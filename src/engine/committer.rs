@@ -473,11 +473,9 @@ impl Committer {
             }
             let Some(record) = transaction.records.get_mut(index) else { return Err(error.into()) };
             let letter = shrink(record, &self.options.names.shared(TopicId::DEAD_LETTERS), error)?;
-            if let Some(letter) = &letter {
+            if let Some(letter) = letter {
                 self.lifecycle.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
                 self.count_letter(&letter.headers);
-            }
-            if let Some(letter) = letter {
                 // Before the progress record, which is the last one.
                 transaction.records.pop();
                 transaction.records.push(letter);
@@ -524,7 +522,7 @@ impl Committer {
 
     /// What the log says now of the transaction under way; an error where somebody else has committed.
     fn fate_now(&self) -> Result<Fate, EngineError> {
-        let found = last_progress_record(&*self.options.log, &self.options.names)?;
+        let found = last_progress_record(&*self.options.log, self.options.names.of(TopicId::PROGRESS))?;
         self.fate(found.as_ref()).ok_or_else(|| LogError::Fenced { id: self.options.name.clone() }.into())
     }
 

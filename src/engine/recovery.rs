@@ -14,7 +14,7 @@ use super::progress::{FORMAT, OutputEnd, PROGRESS_KEY, Position, Positions, Prog
 use crate::dataflow::dead_letter::header;
 use crate::dataflow::{HeldRows, Recovery, TopicNames, epoch_of};
 use crate::fail_point::FailPoint;
-use crate::log::{Log, LogRecord, Start, TopicPartition, Watermarks, read_last, read_to_end};
+use crate::log::{Log, LogError, LogRecord, Start, TopicPartition, Watermarks, read_last, read_to_end};
 use crate::program::Fingerprints;
 use crate::schema::{Catalog, InputPosition, Kind, Topic, TopicId, WhenLost, topic_digest};
 use crate::words::grouped;
@@ -411,13 +411,12 @@ fn tables_moved(log: &dyn Log, options: &EngineOptions, progress: &Progress) -> 
     Ok(false)
 }
 
-/// The last progress record. Reads backwards from the end, since one is written with every commit and
+/// The last progress record on `topic`. Reads backwards from the end, since one is written with every commit and
 /// compaction comes late.
 ///
 /// # Errors
 /// When the log fails.
-pub fn last_progress_record(log: &dyn Log, names: &TopicNames) -> Result<Option<LogRecord>, EngineError> {
-    let topic = names.of(TopicId::PROGRESS);
+pub fn last_progress_record(log: &dyn Log, topic: &str) -> Result<Option<LogRecord>, LogError> {
     let mut last: Option<LogRecord> = None;
     for (partition, ends) in (0..).zip(log.watermarks(topic)?.unwrap_or_default()) {
         let found = read_last(log, &TopicPartition::new(topic, partition), ends, is_progress)?;
@@ -436,13 +435,17 @@ fn is_progress(record: &LogRecord) -> bool {
 
 fn last_progress(log: &dyn Log, names: &TopicNames) -> Result<Option<Progress>, EngineError> {
     let topic = names.of(TopicId::PROGRESS);
-    let Some(record) = last_progress_record(log, names)? else { return Ok(None) };
-    let Some(bytes) = &record.value else { return Ok(None) };
-    parse_progress(bytes).map(Some).map_err(|reason| {
+    let Some(record) = last_progress_record(log, topic)? else { return Ok(None) };
+    progress_of(&record).transpose().map_err(|reason| {
         let reason =
             format!("the progress record at partition {}, offset {}: {reason}", record.partition, record.offset);
         EngineError::State { topic: topic.to_owned(), reason }
     })
+}
+
+/// What a record of the topic `progress` says, or what is wrong with it; `None` where the engine did not write it.
+pub fn progress_of(record: &LogRecord) -> Option<Result<Progress, String>> {
+    record.value.as_deref().filter(|_| is_progress(record)).map(parse_progress)
 }
 
 /// Reads a progress record of any known format.

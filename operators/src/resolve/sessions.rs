@@ -2,14 +2,15 @@
 //!
 //! Two entries of a source that do not match each other are two *sessions*. Of the matches between a
 //! listing and the sessions of another source, only those with the nearest one count, and only where
-//! both say so of each other; of those at one time, the one that is most alike. (One that is nearer but less alike, such as a show of that name at another
-//! venue, stands in nobody's way.) So the sessions of two sources pair off one to one and in their order;
+//! both say so of each other. Of several at one time, the one that is most alike counts. (One that is nearer
+//! but less alike, such as a show of that name at another venue, stands in nobody's way.) So the sessions of two sources pair off one to one and in their order;
 //! whoever has no counterpart stays alone. Where one lies halfway between two, pairs count first in
 //! which the listing begins first whose source has the smaller hash, for all sessions alike. A listing
 //! without a time of day belongs to none of several sessions.
 //!
 //! What is nearest follows from the matches of a component alone, whatever the order of arrival.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use foldhash::HashMap;
@@ -36,12 +37,10 @@ pub(super) fn crossed(component: &Component) -> Vec<bool> {
     let is_crossed = |from: usize, to: usize| {
         let source = component.nodes.get(to)?.source;
         let others = of_source.get(&(from, source)).filter(|others| others.len() > 1)?;
-        let own = nearness(component, from, to);
-        let is_nearer = |other: usize, (nearness, own): (Nearness, Nearness)| {
-            nearness < own || (nearness == own && score(from, other) > score(from, to))
-        };
+        let rank = |node: usize| Some((nearness(component, from, node)?, Reverse(score(from, node))));
+        let own = rank(to);
         let before = |other: usize| match own {
-            Some(own) => nearness(component, from, other).is_some_and(|nearness| is_nearer(other, (nearness, own))),
+            Some(own) => rank(other).is_some_and(|rank| rank < own),
             None => have_other_times(component, to, other),
         };
         let counts =

@@ -31,7 +31,7 @@ impl Running {
     pub fn start_for(origins: &Origins) -> Self {
         let (live, mut writer) = Live::new();
         writer.set_lineage("0000002a".parse().unwrap());
-        writer.begin(Timeline::default(), 0);
+        writer.begin(0, Timeline::default(), 0);
         let hub = Hub::new(live);
         let server = Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), Arc::clone(&hub), origins).unwrap();
         Self { server, hub, writer, commit: 0 }
