@@ -1,12 +1,13 @@
 //! Sessions: which listings of two sources pair off where a source has several of one thing on a day.
 //!
 //! Two entries of a source that do not match each other are two *sessions*. Of the matches between a
-//! listing and the sessions of another source, only those with the nearest one count, and only where
-//! both say so of each other. Of several at one time, the one that is most alike counts. (One that is nearer
-//! but less alike, such as a show of that name at another venue, stands in nobody's way.) So the sessions of two sources pair off one to one and in their order;
-//! whoever has no counterpart stays alone. Where one lies halfway between two, pairs count first in
-//! which the listing begins first whose source has the smaller hash, for all sessions alike. A listing
-//! without a time of day belongs to none of several sessions.
+//! listing and the sessions of another source, only those with the nearest one count, and only where both
+//! say so of each other. Of several at one time, the one that is most alike counts. (One that is nearer but
+//! less alike, such as a show of that name at another venue, stands in nobody's way.) So the sessions of
+//! two sources pair off one to one and in their order; whoever has no counterpart stays alone. Where one
+//! lies halfway between two, pairs count first in which the listing begins first whose source has the
+//! smaller hash, for all sessions alike. A listing without a time of day belongs to none of several
+//! sessions.
 //!
 //! What is nearest follows from the matches of a component alone, whatever the order of arrival.
 

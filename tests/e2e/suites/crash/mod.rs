@@ -3,7 +3,7 @@
 //! the end every output topic and every table of its view are compared with an undisturbed run.
 //!
 //! `HEADWATER_CRASH_KILLS` says how often each test of kills kills (default: 100 on the embedded
-//! log, 40 on Kafka), `HEADWATER_CRASH_SEED` when and where, `HEADWATER_CRASH_OUTAGES` how often broker and
+//! log, 40 on Kafka; fewer than there are fail points share these between the two logs), `HEADWATER_CRASH_SEED` when and where, `HEADWATER_CRASH_OUTAGES` how often broker and
 //! database are each stopped and stalled (default: once).
 //!
 //! The suite runs over any topology, see [`Subject`](crate::support::subject::Subject).
