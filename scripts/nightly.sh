@@ -8,6 +8,7 @@
 # outages    broker and database stopped and stalled NIGHTLY_OUTAGES times under load
 # clients    producers and readers whose only broker restarts again and again (ten minutes)
 # poison     NIGHTLY_POISON hostile records through the binary
+# replay     real listings in three orders, against clusters from scratch; skipped where HEADWATER_DATA is missing
 # mutations  NIGHTLY_MUTATIONS random mutations of each fuzz target's inputs
 # fuzz       each target for NIGHTLY_FUZZ_SECONDS with cargo-fuzz, which it has to find installed
 # soak       NIGHTLY_SOAK_MINUTES at a steady rate, after which memory has to be flat
@@ -26,7 +27,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly parts=(kills outages clients poison mutations fuzz soak)
+readonly parts=(kills outages clients poison replay mutations fuzz soak)
 readonly seed="${NIGHTLY_SEED:-$(date +%Y%m%d)}"
 readonly logs=target/nightly
 
@@ -41,6 +42,7 @@ kills() {
 outages() { HEADWATER_CRASH_OUTAGES="${NIGHTLY_OUTAGES:-3}" tests outages_of_broker; }
 clients() { tests clients_find_back --ignored; }
 poison() { POISON_RECORDS="${NIGHTLY_POISON:-300000}" tests hostile_records_do_no_harm; }
+replay() { cargo test --release --workspace --locked --test replay -- --ignored --nocapture; }
 mutations() {
     HEADWATER_FUZZ_CASES="${NIGHTLY_MUTATIONS:-20000}" cargo test --workspace --locked --test hostile --no-fail-fast
 }
@@ -51,7 +53,7 @@ soak() { SOAK_PROFILE=release scripts/soak.sh "${NIGHTLY_SOAK_MINUTES:-20}"; }
 tests() {
     local name="$1"
     shift
-    cargo test --locked -p discovery --tests --no-fail-fast -- "$name" --nocapture "$@" | tee "$logs/last"
+    cargo test --workspace --locked --tests --no-fail-fast -- "$name" --nocapture "$@" | tee "$logs/last"
     grep -q '^running [1-9]' "$logs/last" || {
         echo "nightly: no test is called $name" >&2
         return 1
