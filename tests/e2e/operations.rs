@@ -412,6 +412,13 @@ impl Broker {
         fs::read_to_string(self.folder.path().join("state").join(name)).unwrap_or_default().trim().to_owned()
     }
 
+    /// Prints the end of the broker's log: whether the broker or its client has gone astray.
+    fn tell(&self) {
+        let log = fs::read_to_string(self.folder.path().join("kafka/kafka.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        println!("the broker said at the end:\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+    }
+
     fn signal(&self, signal: &str) {
         assert!(Command::new("kill").args([signal, &self.fact("kafka-pid")]).status().unwrap().success());
     }
@@ -419,6 +426,9 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
         let pid = self.fact("kafka-pid");
         if Path::new("/proc").join(&pid).exists() && !pid.is_empty() {
             self.signal("-CONT");

@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,9 @@ pub(super) const SERVE_EVERY: usize = 512;
 /// One call to the transaction coordinator; whoever commits repeats it.
 const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often a call on another thread is looked after.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// How long opening waits for the coordinator, which may be ending the former writer's transaction.
 const OPEN_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -40,7 +44,7 @@ pub(super) const FLUSH_PATIENCE: Duration = Duration::from_secs(330);
 
 /// A producer together with what it knows about its topics.
 pub(super) struct Sink {
-    pub(super) producer: BaseProducer<Deliveries>,
+    pub(super) producer: Arc<BaseProducer<Deliveries>>,
     pub(super) cluster: Arc<Cluster>,
     /// `max.message.bytes` by topic.
     limits: HashMap<Arc<str>, usize>,
@@ -52,8 +56,8 @@ impl Sink {
         config: &rdkafka::ClientConfig,
         deliveries: Deliveries,
     ) -> Result<Self, LogError> {
-        let producer = create(config, deliveries).map_err(|e| cluster.config_error(&e))?;
-        Ok(Self { producer, cluster, limits: HashMap::new() })
+        let producer: BaseProducer<Deliveries> = create(config, deliveries).map_err(|e| cluster.config_error(&e))?;
+        Ok(Self { producer: Arc::new(producer), cluster, limits: HashMap::new() })
     }
 
     pub(super) fn context(&self) -> &Deliveries {
@@ -260,7 +264,9 @@ pub(super) struct KafkaTransactional {
     sink: Sink,
     id: String,
     /// Where positions go; none once that has turned out to be impossible.
-    group: Option<ConsumerGroupMetadata>,
+    group: Option<Arc<ConsumerGroupMetadata>>,
+    /// Whether a call has not come back, so that no other one can be made.
+    is_stuck: bool,
     under_way: UnderWay,
     /// When the last transaction was begun.
     begun: Instant,
@@ -278,6 +284,7 @@ impl KafkaTransactional {
             sink,
             id: id.to_owned(),
             group: None,
+            is_stuck: false,
             under_way: UnderWay::Nothing,
             begun: Instant::now(),
             timeout: Duration::from_millis(timeout),
@@ -287,7 +294,7 @@ impl KafkaTransactional {
         // A consumer that never subscribes still has a group's metadata, which is all that is wanted.
         let consumer: BaseConsumer<Watch> = create(&writer.sink.cluster.config.group(group), Watch::default())
             .map_err(|e| writer.sink.cluster.config_error(&e))?;
-        writer.group = consumer.group_metadata();
+        writer.group = consumer.group_metadata().map(Arc::new);
         Ok(writer)
     }
 
@@ -308,7 +315,11 @@ impl KafkaTransactional {
 
     /// Calls the coordinator, and judges what comes of it.
     fn call(&self, call: impl Fn() -> Result<(), KafkaError>) -> Result<(), Trouble> {
-        let Err(error) = call() else { return Ok(()) };
+        self.judge(call())
+    }
+
+    fn judge(&self, outcome: Result<(), KafkaError>) -> Result<(), Trouble> {
+        let Err(error) = outcome else { return Ok(()) };
         self.sink.step();
         if let Some(fatal) = self.sink.fatal(&self.id) {
             return Err(Trouble::Final(fatal));
@@ -362,7 +373,7 @@ impl KafkaTransactional {
         FailPoint::CommitQueued.reach();
         self.deliver(transaction)?;
         FailPoint::CommitAppended.reach();
-        self.send_positions(&transaction.positions)?;
+        self.send_positions(transaction)?;
         FailPoint::CommitPositions.reach();
         self.finish(purpose)
     }
@@ -414,20 +425,54 @@ impl KafkaTransactional {
         }
     }
 
-    fn send_positions(&self, positions: &[(TopicPartition, i64)]) -> Result<(), Trouble> {
-        let Some(group) = self.group.as_ref().filter(|_| !positions.is_empty()) else { return Ok(()) };
+    fn send_positions(&mut self, transaction: &Transaction) -> Result<(), Trouble> {
+        let positions = &transaction.positions;
+        let Some(group) = self.group.clone().filter(|_| !positions.is_empty()) else { return Ok(()) };
         let mut offsets = TopicPartitionList::with_capacity(positions.len());
         for (at, next) in positions {
             offsets
                 .add_partition_offset(&at.topic, at.partition, Offset::Offset(*next))
                 .map_err(|e| Trouble::Positions(e.to_string()))?;
         }
-        let send = || self.sink.producer.send_offsets_to_transaction(&offsets, group, COORDINATOR_TIMEOUT);
-        self.call(send).map_err(|trouble| match trouble {
+        let producer = Arc::clone(&self.sink.producer);
+        let send = move || producer.send_offsets_to_transaction(&offsets, &group, COORDINATOR_TIMEOUT);
+        let sent = self.elsewhere(send, transaction)?;
+        self.judge(sent).map_err(|trouble| match trouble {
             // After a long stall the whole transaction is void, whoever tells it first.
             Trouble::Abort(reason) if self.begun.elapsed() < COORDINATOR_TIMEOUT => Trouble::Positions(reason),
             other => other,
         })
+    }
+
+    /// Makes a call on a thread of its own, and waits for it until this client is [stranded](Self::stranded).
+    /// librdkafka (2.12) does not heed the timeout of sending positions: where the group's coordinator has left the
+    /// metadata meanwhile, the call comes back when some connection changes, which may be never
+    /// (<https://github.com/confluentinc/librdkafka/issues/5456>, <https://github.com/confluentinc/librdkafka/issues/5511>).
+    fn elsewhere(
+        &mut self,
+        call: impl FnOnce() -> Result<(), KafkaError> + Send + 'static,
+        transaction: &Transaction,
+    ) -> Result<Result<(), KafkaError>, Trouble> {
+        let (tell, told) = mpsc::sync_channel(1);
+        let work = move || {
+            // Nobody listens any more where it was given up.
+            let _ = tell.send(call());
+        };
+        let started = thread::Builder::new().name("positions".to_owned()).spawn(work);
+        started.map_err(|error| Trouble::Positions(format!("no thread: {error}")))?;
+        loop {
+            match told.recv_timeout(LOOK_EVERY) {
+                Ok(outcome) => return Ok(outcome),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Trouble::Positions("its thread has ended".to_owned()));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Some(stranded) = self.stranded(transaction) {
+                self.is_stuck = true;
+                return Err(Trouble::Final(stranded));
+            }
+        }
     }
 
     /// Aborts what has begun. Another thread serves events meanwhile: librdkafka waits for that.
@@ -487,6 +532,10 @@ impl KafkaTransactional {
     }
 
     fn settle(&mut self, transaction: &Transaction, purpose: Purpose) -> Result<(), LogError> {
+        if self.is_stuck {
+            let seconds = self.vigil.quiet_for(Instant::now()).as_secs();
+            return Err(LogError::Stranded { id: self.id.clone(), seconds });
+        }
         if self.under_way == UnderWay::Nothing {
             self.vigil.moved(Instant::now());
         }
@@ -527,5 +576,41 @@ impl Transactional for KafkaTransactional {
             return Ok(());
         }
         self.settle(&Transaction { positions, ..Transaction::default() }, Purpose::Check)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::{MockCluster, MockCoordinator};
+
+    use super::*;
+    use crate::log::kafka::{KafkaConfig, KafkaLog};
+
+    #[test]
+    fn positions_that_no_coordinator_takes_strand_the_writer_and_do_not_stop_it() {
+        let mock = MockCluster::new(2).unwrap();
+        mock.create_topic("t", 1, 1).unwrap();
+        mock.partition_leader("t", 0, Some(1)).unwrap();
+        mock.coordinator(MockCoordinator::Transaction("w".to_owned()), 1).unwrap();
+        mock.coordinator(MockCoordinator::Group("g".to_owned()), 2).unwrap();
+        let log = KafkaLog::new(KafkaConfig { brokers: mock.bootstrap_servers(), ..KafkaConfig::default() }).unwrap();
+        let mut writer = KafkaTransactional::open(Arc::clone(&log.cluster), "w", "g").unwrap();
+        writer.sink.knows("t");
+        mock.broker_down(2).unwrap();
+        let record = NewRecord {
+            topic: "t".into(),
+            key: None,
+            value: Some("v".into()),
+            headers: Vec::new(),
+            timestamp_ms: None,
+        };
+        let positions = vec![(TopicPartition::new("t", 0), 1)];
+        let transaction = Transaction { records: vec![record], positions, ..Transaction::default() };
+        let stranded = |outcome| matches!(outcome, Err(LogError::Stranded { .. }));
+        assert!(stranded(writer.commit(&transaction)));
+        let again = Instant::now();
+        assert!(stranded(writer.commit(&transaction)), "no other call is made while one has not come back");
+        assert!(stranded(writer.check(transaction.positions)));
+        assert!(again.elapsed() < LOOK_EVERY);
     }
 }
