@@ -1,11 +1,11 @@
 // Written by build.mjs.
 &[
     File {
-        name: "app-467e429d2a.js",
+        name: "app-16fe165da3.js",
         content_type: "text/javascript",
-        hash: "467e429d2a",
+        hash: "16fe165da3",
         immutable: true,
-        bytes: include_bytes!("app-467e429d2a.js"),
+        bytes: include_bytes!("app-16fe165da3.js"),
     },
     File {
         name: "headwater-events.js",
@@ -24,7 +24,7 @@
     File {
         name: "index.html",
         content_type: "text/html; charset=utf-8",
-        hash: "23f1489afe",
+        hash: "039e3b3da4",
         immutable: false,
         bytes: include_bytes!("index.html"),
     },
@@ -43,11 +43,11 @@
         bytes: include_bytes!("licences.txt"),
     },
     File {
-        name: "style-4edeb3740a.css",
+        name: "style-a15e2d3207.css",
         content_type: "text/css",
-        hash: "4edeb3740a",
+        hash: "a15e2d3207",
         immutable: true,
-        bytes: include_bytes!("style-4edeb3740a.css"),
+        bytes: include_bytes!("style-a15e2d3207.css"),
     },
     File {
         name: "theme-1b056d27fd.js",
