@@ -1,11 +1,11 @@
 // Written by build.mjs.
 &[
     File {
-        name: "app-16fe165da3.js",
+        name: "app-258d2208c9.js",
         content_type: "text/javascript",
-        hash: "16fe165da3",
+        hash: "258d2208c9",
         immutable: true,
-        bytes: include_bytes!("app-16fe165da3.js"),
+        bytes: include_bytes!("app-258d2208c9.js"),
     },
     File {
         name: "headwater-events.js",
@@ -24,7 +24,7 @@
     File {
         name: "index.html",
         content_type: "text/html; charset=utf-8",
-        hash: "039e3b3da4",
+        hash: "70adde295e",
         immutable: false,
         bytes: include_bytes!("index.html"),
     },
@@ -43,11 +43,11 @@
         bytes: include_bytes!("licences.txt"),
     },
     File {
-        name: "style-a15e2d3207.css",
+        name: "style-714bdeb7f9.css",
         content_type: "text/css",
-        hash: "a15e2d3207",
+        hash: "714bdeb7f9",
         immutable: true,
-        bytes: include_bytes!("style-a15e2d3207.css"),
+        bytes: include_bytes!("style-714bdeb7f9.css"),
     },
     File {
         name: "theme-1b056d27fd.js",

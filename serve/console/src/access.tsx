@@ -3,6 +3,7 @@
 import { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, get, unauthorized, write } from "./api";
+import { forget } from "./data";
 import { feed } from "./feed";
 
 export type Scope = "read" | "ops" | "decide" | "replay" | "admin";
@@ -70,8 +71,10 @@ class Access {
   private changed(session: Session | null): void {
     this.session = session;
     this.asking = false;
-    this.declined = false;
+    // Who has signed out knows how to sign in.
+    this.declined = session?.name == null;
     this.round += 1;
+    forget();
     this.tell();
     feed.again();
   }

@@ -112,8 +112,9 @@ function Leaf({ value }: { value: unknown }) {
   return <span class={`json-${kind}`}>{JSON.stringify(value)}</span>;
 }
 
-const ROW = 16;
-const FIRST_ROWS = 32;
+/** So many fit beside a list, and on a telephone. */
+const ROW = 8;
+const FIRST_ROWS = 64;
 
 function Hex({ bytes }: { bytes: Uint8Array }) {
   const [all, setAll] = useState(false);

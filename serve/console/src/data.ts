@@ -85,6 +85,16 @@ export function outdated(prefix: string): void {
   }
 }
 
+/** Another reader may see other things. */
+export function forget(): void {
+  for (const one of all.values()) {
+    one.data = null;
+    one.error = null;
+    one.at = 0;
+    if (one.shown.size > 0) void one.load();
+  }
+}
+
 export interface Data<T> {
   data: T | null;
   error: unknown;

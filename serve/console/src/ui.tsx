@@ -242,3 +242,18 @@ export function Spark({ values, label }: { values: number[]; label: string }) {
     </svg>
   );
 }
+
+/** What was chosen of a list, beside it; where there is no room, before it. */
+export function Side({ label, close, children }: { label: string; close: string; children: ComponentChildren }) {
+  const root = useRef<HTMLElement>(null);
+  useEffect(() => {
+    if (matchMedia("(max-width: 1023px)").matches) root.current?.scrollIntoView({ block: "start" });
+  }, []);
+  return (
+    <article class="side" ref={root} aria-label={label}>
+      <a class="close" href={close} aria-label={`Close ${label}`} title="Close (Esc)">×</a>
+      <h2>{label}</h2>
+      {children}
+    </article>
+  );
+}

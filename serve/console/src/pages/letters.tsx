@@ -7,7 +7,7 @@ import { Bytes, Headers } from "../content";
 import { outdated, useData } from "../data";
 import { count, precise, rounded } from "../format";
 import { go, href, Place } from "../route";
-import { Ago, Bones, Empty, Num, Trouble, useRowKeys } from "../ui";
+import { Ago, Bones, Empty, Num, Side, Trouble, useRowKeys } from "../ui";
 
 export const SUMMARY = "/api/admin/dead-letters/summary";
 const PAGE = 50;
@@ -279,7 +279,7 @@ function Putting({ marked, filter, done }: { marked: string[]; filter: Record<st
       <p class="actions">
         <Action scope="replay" disabled={busy !== "" || !subject} title="Changes nothing" onClick={() => send(true, false)}>{busy === "trying" ? "Trying…" : "Dry run"}</Action>
         <Action scope="replay" disabled={busy !== "" || !subject} title="First says what it will do" onClick={() => send(true, true)}>Replay…</Action>
-        <span class="muted">{subject ? `of ${what}` : "Select letters: a replay cannot be limited by time."}</span>
+        <span class="muted">{subject ? `for ${what}` : "Select letters: a replay cannot be limited by time."}</span>
       </p>
       <Lacking scope="replay" />
       {error !== null && <Trouble error={error} />}
@@ -355,9 +355,7 @@ function One({ id, groups, close }: { id: string; groups: LetterGroup[]; close: 
   const { data, error, reload } = useData<Whole>(`/api/admin/dead-letters/${id.split("/").map(encodeURIComponent).join("/")}`);
   const hint = data && groups.find((group) => group.code === data.code)?.hint;
   return (
-    <article class="side" aria-label={`Dead letter ${id}`}>
-      <a class="close" href={close} aria-label="Close the letter" title="Close (Esc)">×</a>
-      <h2>Letter {id}</h2>
+    <Side label={`Letter ${id}`} close={close}>
       {error !== null && <Trouble error={error} retry={reload} />}
       {!data && error === null && <Bones rows={5} />}
       {data && (
@@ -378,7 +376,7 @@ function One({ id, groups, close }: { id: string; groups: LetterGroup[]; close: 
           <Headers headers={data.headers} />
         </>
       )}
-    </article>
+    </Side>
   );
 }
 

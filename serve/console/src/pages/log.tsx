@@ -6,7 +6,7 @@ import { Bytes, glance, Headers } from "../content";
 import { useData } from "../data";
 import { absolute, count, precise, rounded } from "../format";
 import { go, href, Place } from "../route";
-import { Ago, Bones, Copy, Empty, Num, Trouble, useRowKeys } from "../ui";
+import { Ago, Bones, Copy, Empty, Num, Side, Trouble, useRowKeys } from "../ui";
 
 const LIMIT = 50;
 const TOPICS = "/api/admin/topics";
@@ -208,9 +208,7 @@ function Where({ topic, partition, query }: { topic: Topic; partition: number; q
 
 function One({ record, close, keyHref }: { record: LogRecord; close: string; keyHref: string | null }) {
   return (
-    <article class="side" aria-label={`Record ${record.partition}/${record.offset}`}>
-      <a class="close" href={close} aria-label="Close the record" title="Close (Esc)">×</a>
-      <h2>Partition {record.partition}, offset {precise(record.offset)}</h2>
+    <Side label={`Partition ${record.partition}, offset ${precise(record.offset)}`} close={close}>
       <dl class="facts-list">
         <div><dt>Written</dt><dd>{record.timestamp ? <><Ago at={record.timestamp} /> <span class="muted">{absolute(Date.parse(record.timestamp))}</span></> : "not known"}</dd></div>
         <div>
@@ -227,6 +225,6 @@ function One({ record, close, keyHref }: { record: LogRecord; close: string; key
       <Bytes content={record.value} />
       <h3>Headers</h3>
       <Headers headers={record.headers} />
-    </article>
+    </Side>
   );
 }

@@ -50,6 +50,9 @@ export function ReviewPage({ place }: { place: Place }) {
   const gone = wanted !== null && data !== null && !asked && !done.has(wanted);
   const left = data ? Math.max(open.length, data.total - (data.pairs.length - open.length)) : 0;
   const last = made.find(decided);
+  // What became of the newest decision is in sight, whatever the pair's height; the others are below.
+  const newest = made[0] ?? null;
+  const others = pair ? made.slice(1) : made;
 
   const next = () => {
     if (here().query.has("a")) go(href("review"), true);
@@ -73,20 +76,23 @@ export function ReviewPage({ place }: { place: Place }) {
     void undo(last.a, last.b);
   };
 
+  // As of the last drawing: a key that comes before the effects of one must not decide on the pair before.
+  const keys = useRef<Record<string, () => void>>({});
+  keys.current = { s: () => say("same"), d: () => say("different"), " ": skip, u: back };
   useEffect(() => {
     const key = (event: KeyboardEvent) => {
       if (event.defaultPrevented || event.repeat || isTyping(event.target) || event.metaKey || event.ctrlKey || event.altKey) return;
       if (document.querySelector("dialog[open]")) return;
       // A space presses the button that has the focus.
       if (event.key === " " && event.target instanceof Element && event.target.closest("button, a, summary")) return;
-      const act = { s: () => say("same"), d: () => say("different"), " ": skip, u: back }[event.key];
+      const act = keys.current[event.key];
       if (!act) return;
       act();
       event.preventDefault();
     };
     addEventListener("keydown", key);
     return () => removeEventListener("keydown", key);
-  });
+  }, []);
 
   return (
     <div class="review">
@@ -109,28 +115,33 @@ export function ReviewPage({ place }: { place: Place }) {
       {pair && data && (
         <article class="pair" key={keyOf(pair)} aria-label={`${nameOf(pair.a)} and ${nameOf(pair.b)}`}>
           <div class="pair-head">
-            <h2>Are these two the same event?</h2>
+            <div>
+              <h2>Are these two the same event?</h2>
+              <p><a href={href("events", new URLSearchParams({ when: "all", event: pair.event }), "why")}>Open the event</a></p>
+            </div>
             <Doubt pair={pair} threshold={data.threshold} />
           </div>
           <Fields pair={pair} />
-          <div class="pair-actions">
-            <Action scope="decide" class="button button-main" keys="s" title="They stay one event, whatever their comparison says" onClick={() => say("same")}>Same <kbd aria-hidden="true">s</kbd></Action>
-            <Action scope="decide" keys="d" title="They are put into two events, for good" onClick={() => say("different")}>Different <kbd aria-hidden="true">d</kbd></Action>
-            <button type="button" class="button" aria-keyshortcuts="Space" title="It comes again after all others" onClick={skip}>Skip <kbd aria-hidden="true">space</kbd></button>
-            <a class="pair-event" href={href("events", new URLSearchParams({ when: "all", event: pair.event }), "why")}>Open the event</a>
+          <div class="pair-foot">
+            <div class="pair-actions">
+              <Action scope="decide" class="button button-main" keys="s" title="They stay one event, whatever their comparison says" onClick={() => say("same")}>Same <kbd aria-hidden="true">s</kbd></Action>
+              <Action scope="decide" keys="d" title="They are put into two events, for good" onClick={() => say("different")}>Different <kbd aria-hidden="true">d</kbd></Action>
+              <button type="button" class="button" aria-keyshortcuts="Space" title="It comes again after all others" onClick={skip}>Skip <kbd aria-hidden="true">space</kbd></button>
+            </div>
+            {newest && <ul class="outcomes" aria-live="polite"><Outcome one={newest} undoKeys={newest === last ? "u" : undefined} /></ul>}
           </div>
         </article>
       )}
-      {made.length > 0 && (
+      {others.length > 0 && (
         <section class="decided" aria-labelledby="decided">
           <header class="section-head">
-            <h2 id="decided">What you decided</h2>
+            <h2 id="decided">{pair ? "Before that" : "What you decided"}</h2>
             <span class="faint">on this page, since it was opened</span>
           </header>
           <ul aria-live="polite">
-            {made.slice(0, 10).map((one) => <Outcome key={one.pair + one.at} one={one} undoKeys={one === last ? "u" : undefined} />)}
+            {others.slice(0, 10).map((one) => <Outcome key={one.pair + one.at} one={one} undoKeys={one === last ? "u" : undefined} />)}
           </ul>
-          {made.length > 10 && <p class="note">and {rounded(made.length - 10)} before</p>}
+          {others.length > 10 && <p class="note">and {rounded(others.length - 10)} before</p>}
         </section>
       )}
     </div>
@@ -158,12 +169,17 @@ function Doubt({ pair, threshold }: { pair: Pair; threshold: number }) {
   );
 }
 
+/** Shown even where both say the same; of the rest that is said in a line. */
+const ALWAYS = ["title", "start", "venue", "city"];
+
 function Fields({ pair }: { pair: Pair }) {
   const [a, b] = [pair.a.listing?.listing, pair.b.listing?.listing];
   if (!a || !b) return <p class="note">One of the listings is not live any more.</p>;
-  const rows = FIELDS.filter((field) => field.show(a) !== null || field.show(b) !== null);
+  const known = FIELDS.filter((field) => field.show(a) !== null || field.show(b) !== null);
+  const same = known.filter((field) => !ALWAYS.includes(field.key) && !field.own && comparable(field, a) !== null && comparable(field, a) === comparable(field, b));
+  const rows = known.filter((field) => !same.includes(field));
   return (
-    <div class="scroll" tabIndex={0} role="group" aria-label="The two listings side by side">
+    <>
       <table class="pair-fields">
         <thead>
           <tr>
@@ -179,7 +195,12 @@ function Fields({ pair }: { pair: Pair }) {
           {rows.map((field) => <Row key={field.key} field={field} a={a} b={b} />)}
         </tbody>
       </table>
-    </div>
+      {same.length > 0 && (
+        <p class="pair-same">
+          The same in both: {same.map((field, i) => <span key={field.key}>{i > 0 && ", "}<span title={field.show(a) ?? undefined}>{field.label.toLowerCase()}</span></span>)}
+        </p>
+      )}
+    </>
   );
 }
 

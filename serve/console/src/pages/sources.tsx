@@ -5,7 +5,7 @@ import { useData } from "../data";
 import { escapeValue } from "../filters";
 import { count, letters, precise } from "../format";
 import { go, href, Place } from "../route";
-import { Ago, Bones, Empty, Num, Spark, Trouble, useRowKeys } from "../ui";
+import { Ago, Bones, Empty, Num, Side, Spark, Trouble, useRowKeys } from "../ui";
 
 const HOURS = 6;
 
@@ -124,9 +124,7 @@ function Detail({ row, close }: { row: SourceRow; close: string }) {
   const graded = Object.entries(row.grades).filter(([, n]) => n > 0).sort(([a], [b]) => (a < b ? -1 : 1));
   const most = Math.max(1, ...graded.map(([, n]) => n));
   return (
-    <article class="side" aria-label={row.source}>
-      <a class="close" href={close} aria-label="Close the source" title="Close (Esc)">×</a>
-      <h2>{row.source}</h2>
+    <Side label={row.source} close={close}>
       <p>{word}. <span class="muted">{why}</span></p>
       <dl class="facts-list">
         <div><dt>Records</dt><dd>{row.records === null ? <span class="muted">The engine counts them, in a process of its own.</span> : <Num value={row.records} />}</dd></div>
@@ -150,6 +148,6 @@ function Detail({ row, close }: { row: SourceRow; close: string }) {
           </li>
         ))}
       </ul>
-    </article>
+    </Side>
   );
 }
