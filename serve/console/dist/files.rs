@@ -1,11 +1,11 @@
 // Written by build.mjs.
 &[
     File {
-        name: "app-258d2208c9.js",
+        name: "app-636e07a73e.js",
         content_type: "text/javascript",
-        hash: "258d2208c9",
+        hash: "636e07a73e",
         immutable: true,
-        bytes: include_bytes!("app-258d2208c9.js"),
+        bytes: include_bytes!("app-636e07a73e.js"),
     },
     File {
         name: "headwater-events.js",
@@ -24,7 +24,7 @@
     File {
         name: "index.html",
         content_type: "text/html; charset=utf-8",
-        hash: "70adde295e",
+        hash: "976c45c709",
         immutable: false,
         bytes: include_bytes!("index.html"),
     },
@@ -43,11 +43,11 @@
         bytes: include_bytes!("licences.txt"),
     },
     File {
-        name: "style-714bdeb7f9.css",
+        name: "style-33548f7d77.css",
         content_type: "text/css",
-        hash: "714bdeb7f9",
+        hash: "33548f7d77",
         immutable: true,
-        bytes: include_bytes!("style-714bdeb7f9.css"),
+        bytes: include_bytes!("style-33548f7d77.css"),
     },
     File {
         name: "theme-1b056d27fd.js",

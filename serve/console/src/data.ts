@@ -104,7 +104,14 @@ export interface Data<T> {
 /** The answer to a GET, read anew every so many ms (0: only when it is outdated). Without a path nothing is asked. */
 export function useData<T>(path: string | null, every = 0): Data<T> {
   const [, draw] = useState(0);
-  useEffect(() => (path === null ? undefined : watched(path).show(() => draw((n) => n + 1), every)), [path, every]);
+  useEffect(() => {
+    if (path === null) return;
+    const again = () => draw((n) => n + 1);
+    const stop = watched(path).show(again, every);
+    // It may have come between the first drawing and now.
+    again();
+    return stop;
+  }, [path, every]);
   const one = path === null ? null : watched(path);
   return { data: (one?.data ?? null) as T | null, error: one?.data ? null : (one?.error ?? null), reload: () => void one?.load() };
 }
