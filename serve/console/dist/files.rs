@@ -1,11 +1,11 @@
 // Written by build.mjs.
 &[
     File {
-        name: "app-636e07a73e.js",
+        name: "app-367ca03cee.js",
         content_type: "text/javascript",
-        hash: "636e07a73e",
+        hash: "367ca03cee",
         immutable: true,
-        bytes: include_bytes!("app-636e07a73e.js"),
+        bytes: include_bytes!("app-367ca03cee.js"),
     },
     File {
         name: "headwater-events.js",
@@ -24,7 +24,7 @@
     File {
         name: "index.html",
         content_type: "text/html; charset=utf-8",
-        hash: "976c45c709",
+        hash: "e3454df441",
         immutable: false,
         bytes: include_bytes!("index.html"),
     },
@@ -43,11 +43,11 @@
         bytes: include_bytes!("licences.txt"),
     },
     File {
-        name: "style-33548f7d77.css",
+        name: "style-6c94ff73f8.css",
         content_type: "text/css",
-        hash: "33548f7d77",
+        hash: "6c94ff73f8",
         immutable: true,
-        bytes: include_bytes!("style-33548f7d77.css"),
+        bytes: include_bytes!("style-6c94ff73f8.css"),
     },
     File {
         name: "theme-1b056d27fd.js",

@@ -2,7 +2,7 @@
 
 import { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ApiError, get, unauthorized, write } from "./api";
+import { ApiError, get, write } from "./api";
 import { forget } from "./data";
 import { feed } from "./feed";
 
@@ -22,12 +22,6 @@ class Access {
   /** Who has closed the dialogue is not asked again but by a button. */
   private declined = false;
   private readonly watchers = new Set<() => void>();
-
-  constructor() {
-    unauthorized.add(() => {
-      if (!this.declined) this.ask(true);
-    });
-  }
 
   async load(): Promise<void> {
     try {
@@ -56,6 +50,11 @@ class Access {
     this.asking = asking;
     this.declined = !asking;
     this.tell();
+  }
+
+  /** Something that a person wants to see or do needs a key. What runs in the background does not ask. */
+  prompt(): void {
+    if (!this.declined) this.ask(true);
   }
 
   async signIn(key: string): Promise<void> {
@@ -133,9 +132,10 @@ export function Who() {
   if (!session?.keysNeeded) return null;
   if (!session.name) return <button type="button" class="button button-small" onClick={() => access.ask(true)}>Sign in</button>;
   return (
-    <button type="button" class="link who" title={`Signed in as ${session.name}: ${session.scopes.join(", ")}`} onClick={() => void access.signOut()}>
-      <span class="sr">{session.name}: </span>Sign out
-    </button>
+    <span class="who" title={`Signed in as ${session.name}: ${session.scopes.join(", ")}`}>
+      <span class="who-name">{session.name}</span>{" "}
+      <button type="button" class="link" onClick={() => void access.signOut()}>Sign out</button>
+    </span>
   );
 }
 

@@ -324,9 +324,6 @@ export async function problem(response: Response): Promise<ApiError> {
   }
 }
 
-/** Told when the server wants to know who asks. */
-export const unauthorized = new Set<() => void>();
-
 async function send(path: string, init: RequestInit): Promise<Response> {
   let response: Response;
   try {
@@ -336,7 +333,6 @@ async function send(path: string, init: RequestInit): Promise<Response> {
     throw new ApiError(0, "unreachable", "The server does not answer.");
   }
   noteClock(response);
-  if (response.status === 401) unauthorized.forEach((tell) => tell());
   if (!response.ok) throw await problem(response);
   return response;
 }

@@ -13,7 +13,7 @@ import { LettersPage, SUMMARY } from "./pages/letters";
 import { LogPage } from "./pages/log";
 import { MapPage } from "./pages/map";
 import { NowPage, STATUS_PATH } from "./pages/now";
-import { ReviewPage, REVIEW } from "./pages/review";
+import { ReviewPage } from "./pages/review";
 import { SourcesPage } from "./pages/sources";
 import { followLinks, go, here, href, Place, usePlace } from "./route";
 import { Empty, isTyping, useTick } from "./ui";
@@ -38,7 +38,7 @@ const PAGES: Page[] = [
   { page: "map", name: "Map", key: "m", icon: "M8 14s4.5-4.2 4.5-7.6a4.5 4.5 0 0 0-9 0C3.5 9.8 8 14 8 14zM8 8a1.7 1.7 0 1 0 0-3.400A1.7 1.7 0 0 0 8 8z", component: MapPage },
   {
     page: "review", name: "Review", key: "r", icon: "M2 3.5h5v9H2zM9 3.5h5v9H9z", component: ReviewPage,
-    waiting: { path: REVIEW, count: ({ total }: { total: number }) => total, what: "to review" },
+    waiting: { path: "/api/admin/review?limit=1", count: ({ total }: { total: number }) => total, what: "to review" },
   },
   { page: "sources", name: "Sources", key: "s", icon: "M3 3v3.5c0 2 5 2 5 4V13M8 3v10M13 3v3.5c0 2-5 2-5 4", component: SourcesPage },
   {

@@ -69,7 +69,10 @@ export function useMade(): Made[] {
   return made;
 }
 
-const words = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+function words(error: unknown): string {
+  if (error instanceof ApiError && error.status === 401) access.prompt();
+  return error instanceof Error ? error.message : String(error);
+}
 
 export async function decide(say: Say, a: string, b: string, from: string | null): Promise<void> {
   const pair = pairOf(a, b);
@@ -210,7 +213,7 @@ export function Told({ report, nameBy }: { report: Report; nameBy: (name: Listin
     setState("undoing");
     undo(nameOf(pair.a), nameOf(pair.b)).then(() => setState("undone"), (error: unknown) => {
       setState("");
-      setError(error instanceof ApiError ? error.message : words(error));
+      setError(words(error));
     });
   };
   return (

@@ -1,7 +1,7 @@
 // Server-sent events, read by fetch: unlike EventSource it shows heartbeats, which move the position, and
 // says why a stream cannot be had.
 
-import { ApiError, EventRow, problem, unauthorized } from "./api";
+import { ApiError, EventRow, problem } from "./api";
 
 export type StreamState = "connecting" | "live" | "starting" | "locked" | "lost";
 
@@ -93,10 +93,7 @@ export class Stream {
       const response = await fetch(`/api/events/live?${this.query}`, { headers, signal: abort.signal, cache: "no-store" });
       if (!response.ok || !response.body) {
         const error = await problem(response);
-        if (response.status === 401) {
-          this.handlers.state?.("locked");
-          unauthorized.forEach((tell) => tell());
-        }
+        if (response.status === 401) this.handlers.state?.("locked");
         if (error.code === "not-ready") this.handlers.state?.("starting");
         throw error;
       }

@@ -87,6 +87,10 @@ export function Empty({ title, children }: { title: string; children?: Component
 /** What is wrong, and what to do about it. */
 export function Trouble({ error, retry }: { error: unknown; retry?: () => void }) {
   const known = error instanceof ApiError ? error : null;
+  const locked = known?.status === 401;
+  useEffect(() => {
+    if (locked) access.prompt();
+  }, [locked]);
   let title = "This could not be shown";
   let advice = <>The browser's console may say more. If it happens again, please report it.</>;
   if (known?.code === "unreachable") {
@@ -99,7 +103,7 @@ export function Trouble({ error, retry }: { error: unknown; retry?: () => void }
   } else if (known?.code === "not-ready") {
     title = "The events are still being read from the log";
     advice = <>This takes seconds, or minutes for a long log. The page goes on by itself.</>;
-  } else if (known?.status === 401) {
+  } else if (locked) {
     title = "Sign in to see this";
     advice = (
       <>

@@ -472,6 +472,7 @@ export class Mock {
       const events = this.listEvents(new URLSearchParams({ q: query.get("q") ?? "", limit: "5" })).events;
       return json({ words: [], cities: [], categories: [], tags: [], events: events.map(({ id, title }) => ({ id, title })) });
     }
+    if (this.engine) return this.pass(asked, answer);
     return problem(404, "not-found", `There is nothing at ${pathname}.`);
   }
 

@@ -1,7 +1,8 @@
 // The flow through the engine, and its last hour, for the page Now.
 
 import { useRef, useState } from "preact/hooks";
-import { Metrics, Status } from "../api";
+import { access } from "../access";
+import { ApiError, Metrics, Status } from "../api";
 import { useData } from "../data";
 import { clockTime, count, precise, rounded, span } from "../format";
 import { go, href, Place } from "../route";
@@ -13,7 +14,15 @@ const READING = "extract";
 const perSecond = (rate: number): string => (rate >= 9.95 ? rounded(rate) : rate.toFixed(1));
 
 export function Flow({ status, error = null }: { status: Status | null; error?: unknown }) {
-  if (!status) return error === null ? <div class="flow-loading" aria-hidden="true" /> : null;
+  if (!status) {
+    if (error === null) return <div class="flow-loading" aria-hidden="true" />;
+    if (!(error instanceof ApiError) || error.status === 404) return null;
+    return (
+      <p class="note">
+        {error.status === 401 ? <>To see what the engine does, <button type="button" class="link" onClick={() => access.ask(true)}>sign in</button>.</> : `What the engine does cannot be shown. ${error.message}`}
+      </p>
+    );
+  }
   const { engine } = status;
   if (!engine) {
     return (
@@ -34,7 +43,7 @@ export function Flow({ status, error = null }: { status: Status | null; error?: 
           {engine.pausedShare >= 0.01 ? `paused ${Math.round(engine.pausedShare * 100)} % of the time · ` : ""}share of the time of {count(engine.workers, "worker")}
         </span>
       </header>
-      <ol class="flow">
+      <ol class={`flow${stages.length > 6 ? " flow-many" : ""}`}>
         <li class="flow-end">
           <a href={href("sources")}>
             <span class="flow-name">Sources</span>

@@ -119,6 +119,11 @@ function List({ filter, filtered, groups, chosen, query, change }: ListProps) {
     if (!next.delete(id)) next.add(id);
     setMarked(next);
   };
+  // The list stays as it is while it is read; what has come since waits for a button.
+  const now = groups
+    .filter((group) => (!filter.code || group.code === filter.code) && (!filter.source || group.source === filter.source))
+    .reduce((all, group) => all + (filter.state ? group[filter.state as Letter["state"]] ?? 0 : group.letters), 0);
+  const fresh = data && !filter.since && offset === 0 ? Math.max(0, now - data.total) : 0;
   const all = rows.length > 0 && rows.every((row) => marked.has(row.id));
   const to = (id: string): string => {
     const next = new URLSearchParams(query);
@@ -135,6 +140,7 @@ function List({ filter, filtered, groups, chosen, query, change }: ListProps) {
       <header class="section-head">
         <h2 id="letters">{filtered ? "Those of the filter" : "All"}</h2>
         <span class="faint num">{data ? rounded(data.total) : ""}</span>
+        {fresh > 0 && <button type="button" class="button button-new" onClick={reload}>{rounded(fresh)} new</button>}
         <span class="chips">
           <Choose name="state" values={["new", "replayed", "parked"]} filter={filter} change={change} />
           <Choose name="code" values={[...new Set(groups.map((group) => group.code))]} filter={filter} change={change} />
@@ -267,7 +273,7 @@ function Putting({ marked, filter, done }: { marked: string[]; filter: Record<st
         outdated("/api/admin/dead-letters");
         outdated("/api/admin/sources");
       },
-      (error) => {
+      (error: unknown) => {
         setError(error);
         setBusy("");
       },

@@ -1,7 +1,7 @@
 // Log: the topics, and the records in them.
 
 import { useEffect, useState } from "preact/hooks";
-import { LogRecord, LogRecords, Topic } from "../api";
+import { LogRecord, LogRecords, serverNow, Topic } from "../api";
 import { Bytes, glance, Headers } from "../content";
 import { useData } from "../data";
 import { absolute, count, precise, rounded } from "../format";
@@ -9,6 +9,7 @@ import { go, href, Place } from "../route";
 import { Ago, Bones, Copy, Empty, Num, Side, Trouble, useRowKeys } from "../ui";
 
 const LIMIT = 50;
+const SCANNED = 50_000;
 const TOPICS = "/api/admin/topics";
 
 const held = ({ partitions }: Topic): number => partitions.reduce((all, { low, high }) => all + high - low, 0);
@@ -23,7 +24,7 @@ export function LogPage({ place }: { place: Place }) {
         <h1>{name ? <><a href={href("log")}>Log</a> <span class="faint">/</span> {name}</> : "Log"}</h1>
         <p class="muted">
           {!name && data && `${count(data.topics.length, "topic")}, ${rounded(data.topics.reduce((all, topic) => all + held(topic), 0))} records.`}
-          {topic && `${topic.cleanup === "compact" ? "Compacted: the last record of each key stays." : "Old records are deleted."}`}
+          {topic && `${topic.cleanup.includes("compact") ? "Compacted: the last record of each key stays." : "Old records are deleted."}`}
           {!data && error === null && "Loading…"}
         </p>
       </header>
@@ -91,7 +92,8 @@ function Browser({ topic, place }: { topic: Topic; place: Place }) {
   else {
     asked.set("partition", String(partition));
     if (since) asked.set("since", since);
-    else asked.set("offset", offset || String(-LIMIT));
+    // A filter looks at as many as the server looks at, not at the last few.
+    else asked.set("offset", offset || String(contains ? -SCANNED : -LIMIT));
   }
   if (contains) asked.set("contains", contains);
   const path = `/api/admin/topics/${encodeURIComponent(topic.name)}/records?${asked}`;
@@ -125,7 +127,7 @@ function Browser({ topic, place }: { topic: Topic; place: Place }) {
         {!key && (
           <span class="pager-links">
             {firstShown && firstShown.offset > low && !since && !contains && <a href={to({ offset: String(Math.max(low, firstShown.offset - LIMIT)), record: null })}>Older</a>}
-            {data?.next && <a href={to({ partition: String(data.next.partition), offset: String(data.next.offset), since: null, record: null })}>Newer</a>}
+            {data?.next && <a href={to({ partition: String(data.next.partition), offset: String(data.next.offset), since: null, record: null })}>{contains ? "Search on" : "Newer"}</a>}
             {!tail && <a href={to({ offset: null, since: null, record: null })}>To the end</a>}
           </span>
         )}
@@ -169,6 +171,15 @@ function Browser({ topic, place }: { topic: Topic; place: Place }) {
   );
 }
 
+const UNITS: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** A time, or how long ago, as the moment that the server wants; the address is to show the same tomorrow. */
+function moment(typed: string): string {
+  const ago = /^(\d+)\s*([smhd])$/.exec(typed.trim());
+  const at = ago ? serverNow() - Number(ago[1]) * UNITS[ago[2]] : Date.parse(typed);
+  return Number.isNaN(at) ? typed : new Date(at).toISOString();
+}
+
 /** By offset, key, time and what it contains; what is typed comes into the address with Enter. */
 function Where({ topic, partition, query }: { topic: Topic; partition: number; query: URLSearchParams }) {
   const read = () => Object.fromEntries(["offset", "key", "since", "contains"].map((name) => [name, query.get(name) ?? ""]));
@@ -177,7 +188,7 @@ function Where({ topic, partition, query }: { topic: Topic; partition: number; q
   const show = (values: Record<string, string>) => {
     const next = new URLSearchParams({ topic: topic.name, ...(values.key ? {} : { partition: values.partition ?? String(partition) }) });
     // A key is looked for in all partitions; a time takes the place of an offset.
-    for (const name of values.key ? ["key", "contains"] : values.since ? ["since", "contains"] : ["offset", "contains"]) if (values[name]?.trim()) next.set(name, values[name].trim());
+    for (const name of values.key ? ["key", "contains"] : values.since ? ["since", "contains"] : ["offset", "contains"]) if (values[name]?.trim()) next.set(name, name === "since" ? moment(values[name]) : values[name].trim());
     go(href("log", next));
   };
   const field = (name: string, label: string, hint: string, size: string) => (
@@ -198,7 +209,7 @@ function Where({ topic, partition, query }: { topic: Topic; partition: number; q
         </select>
       </label>
       {field("offset", "Offset", "the end", "small")}
-      {field("since", "Since", "2026-12-01T18:00Z", "medium")}
+      {field("since", "Since", "2h, or a time", "medium")}
       {field("key", "Key", "in all partitions", "medium")}
       {field("contains", "Contains", "text", "medium")}
       <button type="submit" class="button">Show</button>

@@ -12,7 +12,7 @@ import { go, here, href, Place } from "../route";
 import { Empty, isTyping, Trouble } from "../ui";
 import { percent, signed, FEATURES } from "./detail";
 
-export const REVIEW = "/api/admin/review?limit=50";
+const REVIEW = "/api/admin/review?limit=50";
 
 interface Review {
   pairs: Pair[];
@@ -45,8 +45,11 @@ export function ReviewPage({ place }: { place: Place }) {
   const [a, b] = [place.query.get("a"), place.query.get("b")];
   const wanted = a && b ? pairOf(a, b) : null;
   const asked = wanted ? (open.find((pair) => keyOf(pair) === wanted) ?? (kept.current && keyOf(kept.current) === wanted && !done.has(wanted) ? kept.current : null)) : null;
-  const pair = asked ?? queue[0] ?? null;
+  // What is being read stays, whatever comes meanwhile: a key must not decide on another pair than the one that was seen.
+  const held = wanted === null && kept.current && !done.has(keyOf(kept.current)) ? keyOf(kept.current) : null;
+  const pair = asked ?? (held ? (open.find((pair) => keyOf(pair) === held) ?? kept.current) : null) ?? queue[0] ?? null;
   kept.current = pair;
+  const over = pair !== null && data !== null && !open.some((other) => keyOf(other) === keyOf(pair));
   const gone = wanted !== null && data !== null && !asked && !done.has(wanted);
   const left = data ? Math.max(open.length, data.total - (data.pairs.length - open.length)) : 0;
   const last = made.find(decided);
@@ -67,6 +70,7 @@ export function ReviewPage({ place }: { place: Place }) {
     const key = keyOf(pair);
     if (skipped.includes(key)) skipped.splice(skipped.indexOf(key), 1);
     skipped.push(key);
+    kept.current = null;
     next();
     draw((n) => n + 1);
   };
@@ -121,6 +125,7 @@ export function ReviewPage({ place }: { place: Place }) {
             </div>
             <Doubt pair={pair} threshold={data.threshold} />
           </div>
+          {over && <p class="pair-over">This pair does not wait any more: its listings have changed, or somebody has decided. Skip it, or decide all the same.</p>}
           <Fields pair={pair} />
           <div class="pair-foot">
             <div class="pair-actions">
