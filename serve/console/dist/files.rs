@@ -1,11 +1,11 @@
 // Written by build.mjs.
 &[
     File {
-        name: "app-367ca03cee.js",
+        name: "app-17c536446a.js",
         content_type: "text/javascript",
-        hash: "367ca03cee",
+        hash: "17c536446a",
         immutable: true,
-        bytes: include_bytes!("app-367ca03cee.js"),
+        bytes: include_bytes!("app-17c536446a.js"),
     },
     File {
         name: "headwater-events.js",
@@ -24,7 +24,7 @@
     File {
         name: "index.html",
         content_type: "text/html; charset=utf-8",
-        hash: "e3454df441",
+        hash: "cfe762ab86",
         immutable: false,
         bytes: include_bytes!("index.html"),
     },
@@ -43,11 +43,11 @@
         bytes: include_bytes!("licences.txt"),
     },
     File {
-        name: "style-6c94ff73f8.css",
+        name: "style-6b001050ba.css",
         content_type: "text/css",
-        hash: "6c94ff73f8",
+        hash: "6b001050ba",
         immutable: true,
-        bytes: include_bytes!("style-6c94ff73f8.css"),
+        bytes: include_bytes!("style-6b001050ba.css"),
     },
     File {
         name: "theme-1b056d27fd.js",

@@ -149,7 +149,11 @@ function SignInDialog() {
   const [key, setKey] = useState("");
   const [sending, setSending] = useState(false);
   const [wrong, setWrong] = useState<string | null>(null);
-  useEffect(() => dialog.current?.showModal(), []);
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    dialog.current?.showModal();
+    input.current?.focus();
+  }, []);
   const send = (event: Event) => {
     event.preventDefault();
     if (!key.trim() || sending) return;
@@ -166,10 +170,10 @@ function SignInDialog() {
           <h2 id="sign-in">Sign in</h2>
           <button type="button" class="close" aria-label="Close" onClick={() => dialog.current?.close()}>×</button>
         </header>
-        <p class="muted">This server asks who you are. The operator gives out the keys, in <code>[serve]</code> of the configuration.</p>
+        <p class="muted">This server asks who you are. Its operator gives out the keys.</p>
         <label class="field">
           Key
-          <input type="password" autocomplete="current-password" required value={key} aria-invalid={wrong !== null} aria-describedby="sign-in-wrong" onInput={(event) => setKey(event.currentTarget.value)} />
+          <input ref={input} type="password" autocomplete="current-password" required value={key} aria-invalid={wrong !== null} aria-describedby="sign-in-wrong" onInput={(event) => setKey(event.currentTarget.value)} />
         </label>
         <p id="sign-in-wrong" class="wrong" role="alert">{wrong}</p>
         <p class="actions">

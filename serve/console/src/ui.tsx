@@ -133,7 +133,7 @@ export function Trouble({ error, retry }: { error: unknown; retry?: () => void }
     <div class="trouble" role="alert">
       <p class="empty-title">{title}</p>
       <p>{advice}</p>
-      {retry && (
+      {retry && !locked && (
         <button type="button" class="button" onClick={retry}>
           Try again
         </button>

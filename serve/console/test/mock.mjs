@@ -1,9 +1,6 @@
-// A server of made-up data that answers what the console asks for, for work on its pages and their tests. It always
-// begins the same, and changes as the real one would when it is written to.
-//
-//   node test/mock.mjs [--key KEY] [--replica] [--empty] [--engine URL]
-//
-// --engine passes /api/events*, /api/suggest and /openapi.json on to a running engine.
+// A server of made-up data that answers what the console asks for, for work on its pages (dev.mjs --mock) and their
+// tests. It always begins the same, and changes as the real one would when it is written to. With an engine it passes
+// what it does not make up on to that: /api/events* and the rest.
 
 import { readFile } from "node:fs/promises";
 import { createServer, request } from "node:http";
@@ -502,9 +499,8 @@ export class Mock {
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const value = (name) => (process.argv.includes(name) ? process.argv[process.argv.indexOf(name) + 1] : null);
-  const mock = new Mock({ key: value("--key"), engine: value("--engine"), replica: process.argv.includes("--replica"), empty: process.argv.includes("--empty") });
-  await mock.listen(Number(process.env.PORT ?? 9191));
-  console.log(`${mock.url}/console/`);
+/** What the command line asks for. */
+export function options(args) {
+  const value = (name) => (args.includes(name) ? args[args.indexOf(name) + 1] : null);
+  return { key: value("--key"), engine: value("--engine"), replica: args.includes("--replica"), empty: args.includes("--empty") };
 }
