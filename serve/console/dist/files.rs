@@ -1,11 +1,11 @@
 // Written by build.mjs.
 &[
     File {
-        name: "app-17c536446a.js",
+        name: "app-a1995a1468.js",
         content_type: "text/javascript",
-        hash: "17c536446a",
+        hash: "a1995a1468",
         immutable: true,
-        bytes: include_bytes!("app-17c536446a.js"),
+        bytes: include_bytes!("app-a1995a1468.js"),
     },
     File {
         name: "headwater-events.js",
@@ -24,7 +24,7 @@
     File {
         name: "index.html",
         content_type: "text/html; charset=utf-8",
-        hash: "cfe762ab86",
+        hash: "1109a5274f",
         immutable: false,
         bytes: include_bytes!("index.html"),
     },
@@ -43,11 +43,11 @@
         bytes: include_bytes!("licences.txt"),
     },
     File {
-        name: "style-6b001050ba.css",
+        name: "style-b92184ba4f.css",
         content_type: "text/css",
-        hash: "6b001050ba",
+        hash: "b92184ba4f",
         immutable: true,
-        bytes: include_bytes!("style-6b001050ba.css"),
+        bytes: include_bytes!("style-b92184ba4f.css"),
     },
     File {
         name: "theme-1b056d27fd.js",

@@ -68,13 +68,19 @@ function Text({ text, at }: { text: string; at: number | null }) {
 
 const escaped = (key: string): string => key.replaceAll("~", "~0").replaceAll("/", "~1");
 
+/** So many parts of one are shown at first: a record may have thousands, and a browser is slow with them. */
+const PARTS = 200;
+
 /** What is deep or long begins folded, but for the way to the marked part. */
 function Tree(props: { value: unknown; path: string; name: string | null; marked: string | null; depth: number; last: boolean }) {
   const { value, path, name, marked, depth, last } = props;
   const many = value !== null && typeof value === "object";
   const entries = many ? Object.entries(value) : [];
   const way = marked !== null && marked.startsWith(path) && (marked.length === path.length || marked[path.length] === "/");
-  const [open, setOpen] = useState(depth < 2 || way);
+  const [open, setOpen] = useState(depth === 0 || (depth < 2 && entries.length <= 50) || way);
+  const [all, setAll] = useState(false);
+  const marks = way ? entries.findIndex(([key]) => marked.startsWith(`${path}/${escaped(key)}`)) : -1;
+  const most = all ? entries.length : Math.max(PARTS, marks + 1);
   const here = marked !== null && marked !== "" && marked === path;
   const comma = last ? "" : ",";
   const label: ComponentChildren = name === null ? null : <><span class="json-key">{name}</span>: </>;
@@ -96,9 +102,10 @@ function Tree(props: { value: unknown; path: string; name: string | null; marked
       {open && (
         <>
           <div class="json-in">
-            {entries.map(([key, one], i) => (
+            {entries.slice(0, most).map(([key, one], i) => (
               <Tree key={key} value={one} path={`${path}/${escaped(key)}`} name={array ? null : key} marked={marked} depth={depth + 1} last={i === entries.length - 1} />
             ))}
+            {entries.length > most && <button type="button" class="link" onClick={() => setAll(true)}>{precise(entries.length - most)} more</button>}
           </div>
           <div class="json-line">{right}{comma}</div>
         </>

@@ -2,7 +2,7 @@
 
 import { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { ApiError, EventRow, get, ListingName, Report, Say, Said, write } from "./api";
+import { ApiError, EventRow, get, ListingName, Report, Say, Said, serverNow, write } from "./api";
 import { access, Action, useAccess } from "./access";
 import { outdated } from "./data";
 import { feed } from "./feed";
@@ -76,7 +76,7 @@ function words(error: unknown): string {
 
 export async function decide(say: Say, a: string, b: string, from: string | null): Promise<void> {
   const pair = pairOf(a, b);
-  const one: Made = { pair, say, a, b, from, at: Date.now(), state: "sending", report: null, error: null, events: new Map() };
+  const one: Made = { pair, say, a, b, from, at: serverNow(), state: "sending", report: null, error: null, events: new Map() };
   made = [one, ...made.filter((other) => other.pair !== pair)].slice(0, 50);
   tell();
   try {
@@ -211,7 +211,7 @@ export function Told({ report, nameBy }: { report: Report; nameBy: (name: Listin
   const [error, setError] = useState<string | null>(null);
   const withdraw = () => {
     setState("undoing");
-    undo(nameOf(pair.a), nameOf(pair.b)).then(() => setState("undone"), (error: unknown) => {
+    undo(a, b).then(() => setState("undone"), (error: unknown) => {
       setState("");
       setError(words(error));
     });

@@ -85,13 +85,13 @@ export function Empty({ title, children }: { title: string; children?: Component
 }
 
 /** What is wrong, and what to do about it. */
-export function Trouble({ error, retry }: { error: unknown; retry?: () => void }) {
+export function Trouble({ error, retry, what = "This could not be shown" }: { error: unknown; retry?: () => void; what?: string }) {
   const known = error instanceof ApiError ? error : null;
   const locked = known?.status === 401;
   useEffect(() => {
     if (locked) access.prompt();
   }, [locked]);
-  let title = "This could not be shown";
+  let title = what;
   let advice = <>The browser's console may say more. If it happens again, please report it.</>;
   if (known?.code === "unreachable") {
     title = "The server does not answer";

@@ -288,7 +288,7 @@ function Putting({ marked, filter, done }: { marked: string[]; filter: Record<st
         <span class="muted">{subject ? `for ${what}` : "Select letters: a replay cannot be limited by time."}</span>
       </p>
       <Lacking scope="replay" />
-      {error !== null && <Trouble error={error} />}
+      {error !== null && <Trouble error={error} what="This was not done" />}
       <div aria-live="polite">
         {outcome && (
           <div class={`outcome-box${outcome.dryRun ? "" : " outcome-done"}`}>

@@ -101,7 +101,7 @@ function Sentence({ summary, status }: { summary: EventList | null; status: Stat
 function Pace({ engine }: { engine: NonNullable<Status["engine"]> }) {
   const { phase, recordsPerSecond: rate, lagRecords, lagSeconds } = engine;
   const age = feed.age();
-  if (phase !== "running") return <>; the engine is {phase}</>;
+  if (phase !== "running") return <>; the engine {phase === "failed" ? "has failed" : `is ${phase}`}</>;
   return (
     <>
       ; {rate >= 0.95 ? <>{count(Math.round(rate), "record")} a second</> : rate > 0 ? <>a record every {span(1000 / rate)}</> : "no record is coming"}

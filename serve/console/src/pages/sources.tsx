@@ -63,7 +63,7 @@ export function SourcesPage({ place }: { place: Place }) {
       {data && rows.length === 0 && (
         <Empty title="There is no source yet">
           <p>Name one in the configuration, and put its first file in:</p>
-          <pre><code>discovery produce --topic TOPIC FILE</code></pre>
+          <pre><code>discovery produce TOPIC FILE --source NAME</code></pre>
         </Empty>
       )}
       {rows.length > 0 && (
