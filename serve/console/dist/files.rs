@@ -1,11 +1,11 @@
 // Written by build.mjs.
 &[
     File {
-        name: "app-a1995a1468.js",
+        name: "app-5e6ba9aa07.js",
         content_type: "text/javascript",
-        hash: "a1995a1468",
+        hash: "5e6ba9aa07",
         immutable: true,
-        bytes: include_bytes!("app-a1995a1468.js"),
+        bytes: include_bytes!("app-5e6ba9aa07.js"),
     },
     File {
         name: "headwater-events.js",
@@ -24,7 +24,7 @@
     File {
         name: "index.html",
         content_type: "text/html; charset=utf-8",
-        hash: "1109a5274f",
+        hash: "651c35c4c3",
         immutable: false,
         bytes: include_bytes!("index.html"),
     },
@@ -43,11 +43,11 @@
         bytes: include_bytes!("licences.txt"),
     },
     File {
-        name: "style-b92184ba4f.css",
+        name: "style-a86d29e28f.css",
         content_type: "text/css",
-        hash: "b92184ba4f",
+        hash: "a86d29e28f",
         immutable: true,
-        bytes: include_bytes!("style-b92184ba4f.css"),
+        bytes: include_bytes!("style-a86d29e28f.css"),
     },
     File {
         name: "theme-1b056d27fd.js",

@@ -85,6 +85,7 @@ async function mockPages(browser, mock) {
   await sees(page, "a pair", ".pair");
   const first = await page.$eval(".pair", (pair) => pair.ariaLabel);
   await reads(page, "how many are left", ".page-head p", /^11 pairs left/);
+  await until("the pair is in the address", () => first === `${query(page).get("a")} and ${query(page).get("b")}`);
   assert((await count(page, ".pair mark")) > 0, "differences are marked in the text");
   await accessible(page, "Review");
   await page.keyboard.press("Space");

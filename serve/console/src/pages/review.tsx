@@ -80,6 +80,11 @@ export function ReviewPage({ place }: { place: Place }) {
     void undo(last.a, last.b);
   };
 
+  // The address leads back to what is seen.
+  useEffect(() => {
+    if (pair && wanted === null) go(at(nameOf(pair.a), nameOf(pair.b)), true);
+  }, [pair && keyOf(pair), wanted]);
+
   // As of the last drawing: a key that comes before the effects of one must not decide on the pair before.
   const keys = useRef<Record<string, () => void>>({});
   keys.current = { s: () => say("same"), d: () => say("different"), " ": skip, u: back };
@@ -108,7 +113,7 @@ export function ReviewPage({ place }: { place: Place }) {
       </header>
       {error !== null && <Trouble error={error} retry={reload} />}
       {data && session && <Lacking scope="decide" />}
-      {gone && pair && <p class="note">The pair of this address does not wait any more. This is the next one.</p>}
+      {gone && pair && <p class="note">The pair of this address is not among the first that wait. This is the next one.</p>}
       {!data && error === null && <div class="review-loading" aria-hidden="true" />}
       {data && !pair && (
         <Empty title={made.some(decided) ? "All pairs are decided" : "No pair waits for you"}>
