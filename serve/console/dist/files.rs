@@ -1,11 +1,11 @@
 // Written by build.mjs.
 &[
     File {
-        name: "app-467e429d2a.js",
+        name: "app-5e6ba9aa07.js",
         content_type: "text/javascript",
-        hash: "467e429d2a",
+        hash: "5e6ba9aa07",
         immutable: true,
-        bytes: include_bytes!("app-467e429d2a.js"),
+        bytes: include_bytes!("app-5e6ba9aa07.js"),
     },
     File {
         name: "headwater-events.js",
@@ -24,7 +24,7 @@
     File {
         name: "index.html",
         content_type: "text/html; charset=utf-8",
-        hash: "23f1489afe",
+        hash: "651c35c4c3",
         immutable: false,
         bytes: include_bytes!("index.html"),
     },
@@ -43,11 +43,11 @@
         bytes: include_bytes!("licences.txt"),
     },
     File {
-        name: "style-4edeb3740a.css",
+        name: "style-a86d29e28f.css",
         content_type: "text/css",
-        hash: "4edeb3740a",
+        hash: "a86d29e28f",
         immutable: true,
-        bytes: include_bytes!("style-4edeb3740a.css"),
+        bytes: include_bytes!("style-a86d29e28f.css"),
     },
     File {
         name: "theme-1b056d27fd.js",

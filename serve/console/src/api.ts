@@ -91,7 +91,29 @@ export interface Link {
   similarity: number;
   via: { source: string; externalId: string; listing: string } | null;
   contributions: { field: string; points: number }[];
-  decisions: unknown[];
+  decisions: Report[];
+}
+
+/** A listing as a decision names it: by its source's id, or by its own. */
+export type ListingName = string | { source: string; externalId: string } | { listing: string };
+
+export interface Said {
+  a: ListingName;
+  b: ListingName;
+  who?: string | null;
+  why?: string | null;
+  at?: string | null;
+}
+
+export type Decision = { same: Said } | { different: Said };
+export type Say = "same" | "different";
+
+/** What became of a decision. */
+export interface Report {
+  decision: Decision;
+  state: "holds" | "waits" | "overruled" | "pending" | "superseded";
+  missing?: ListingName[];
+  overruledBy?: unknown[];
 }
 
 export interface Member {
@@ -141,6 +163,133 @@ export interface Suggestions {
 export const ROW_FIELDS =
   "id,title,category,startTime,endTime,timezone,allDay,venue,online,status,listings,qualityGrade,firstSeen,updatedAt";
 
+export interface Status {
+  topology: string;
+  version: string;
+  log: string;
+  position: string;
+  committedAt: string | null;
+  /** `null` where serving has a process of its own. */
+  engine: {
+    phase: string;
+    reason: string | null;
+    workers: number;
+    recordsPerSecond: number;
+    lagRecords: number;
+    lagSeconds: number;
+    pausedShare: number;
+    stages: { stage: string; recordsPerSecond: number; busyShare: number }[];
+    bottleneck: string | null;
+  } | null;
+  sources: number;
+  listings: number;
+  events: number;
+  deadLetters: number;
+}
+
+export interface Metrics {
+  stepSeconds: number;
+  until: string;
+  series: Record<string, (number | null)[]>;
+}
+
+export interface SourceRow {
+  source: string;
+  listings: number;
+  events: number;
+  sharedEvents: number;
+  ownDuplicates: number;
+  grades: Record<string, number>;
+  records: number | null;
+  deadLetters: number;
+  newDeadLetters: number;
+  lastRecordAt: string | null;
+  /** An hour each, the oldest first. */
+  newListings: number[];
+  /** The share of the listings that lack a field. */
+  gaps: Record<string, number>;
+}
+
+export interface Pair {
+  similarity: number;
+  event: string;
+  a: Member;
+  b: Member;
+  contributions: { field: string; points: number }[];
+}
+
+/** Text, or bytes that are none. */
+export type Content = string | { base64: string } | null;
+
+export interface Letter {
+  id: string;
+  state: "new" | "replayed" | "parked";
+  written: string;
+  code: string;
+  reason: string;
+  source: string | null;
+  contentType: string | null;
+  part: string | null;
+  excerpt: boolean;
+  attempts: number;
+  topic: string;
+  partition: number;
+  offset: number;
+  timestamp: string | null;
+  key: Content;
+  bytes: number;
+}
+
+export interface LetterGroup {
+  code: string;
+  source: string | null;
+  letters: number;
+  new: number;
+  replayed: number;
+  parked: number;
+  first: string;
+  last: string;
+  example: string;
+  hint: string;
+}
+
+export interface Replay {
+  dryRun: boolean;
+  complete: boolean;
+  letters: number;
+  records: number;
+  bytes: number;
+  topics: Record<string, number>;
+  skipped: Record<string, number>;
+  outlook: { readable: number; failures: Record<string, number> } | null;
+  seconds: number;
+}
+
+export interface Topic {
+  name: string;
+  cleanup: string;
+  partitions: { low: number; high: number }[];
+}
+
+export interface LogRecord {
+  topic: string;
+  partition: number;
+  offset: number;
+  timestamp: string | null;
+  key: Content;
+  headers: Record<string, Content>;
+  value: Content;
+  bytes: number;
+  cut?: boolean;
+}
+
+export interface LogRecords {
+  records: LogRecord[];
+  next: { partition: number; offset: number } | null;
+  scanned: number;
+  complete: boolean;
+}
+
 /** An answer that is no success, in words for people. */
 export class ApiError extends Error {
   constructor(
@@ -167,23 +316,35 @@ export async function problem(response: Response): Promise<ApiError> {
   try {
     const body = await response.json();
     const details = (body.errors ?? []).map((one: { parameter: string; detail: string }) => `${one.parameter}: ${one.detail}`);
-    return new ApiError(response.status, body.code ?? "", [body.detail, ...details].filter(Boolean).join(" "));
+    const later = response.status === 429 && response.headers.get("retry-after");
+    const wait = later ? `Try again in ${later} s.` : "";
+    return new ApiError(response.status, body.code ?? "", [body.detail ?? body.title, ...details, wait].filter(Boolean).join(" "));
   } catch {
     return new ApiError(response.status, "", `The server answered ${response.status} ${response.statusText}.`);
   }
 }
 
-export async function get(path: string, signal?: AbortSignal): Promise<Response> {
+async function send(path: string, init: RequestInit): Promise<Response> {
   let response: Response;
   try {
-    response = await fetch(path, { signal, headers: { accept: "application/json" } });
+    response = await fetch(path, init);
   } catch (error) {
-    if (signal?.aborted) throw error;
+    if (init.signal?.aborted) throw error;
     throw new ApiError(0, "unreachable", "The server does not answer.");
   }
   noteClock(response);
   if (!response.ok) throw await problem(response);
   return response;
+}
+
+export function get(path: string, signal?: AbortSignal): Promise<Response> {
+  return send(path, { signal, headers: { accept: "application/json" } });
+}
+
+/** Something that changes what the server has. */
+export async function write<T>(method: "POST" | "DELETE", path: string, body?: unknown): Promise<T> {
+  const headers = { accept: "application/json", "content-type": "application/json" };
+  return (await send(path, { method, headers, body: JSON.stringify(body ?? {}) })).json();
 }
 
 export async function listEvents(query: URLSearchParams, signal?: AbortSignal): Promise<EventList> {

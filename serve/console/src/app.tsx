@@ -2,13 +2,19 @@
 
 import { ComponentType, render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { about, suggest, Suggestions } from "./api";
+import { access, SignIn, useAccess, Who } from "./access";
+import { about, LetterGroup, Status, suggest, Suggestions } from "./api";
+import { useData } from "./data";
 import { feed, useFeedState } from "./feed";
 import { escapeValue } from "./filters";
 import { clockTime, precise, span } from "./format";
 import { EventsPage } from "./pages/events";
+import { LettersPage, SUMMARY } from "./pages/letters";
+import { LogPage } from "./pages/log";
 import { MapPage } from "./pages/map";
-import { NowPage } from "./pages/now";
+import { NowPage, STATUS_PATH } from "./pages/now";
+import { ReviewPage } from "./pages/review";
+import { SourcesPage } from "./pages/sources";
 import { followLinks, go, here, href, Place, usePlace } from "./route";
 import { Empty, isTyping, useTick } from "./ui";
 
@@ -19,6 +25,10 @@ interface Page {
   key: string;
   icon: string;
   component: ComponentType<{ place: Place }>;
+  /** How much there waits for a person. */
+  waiting?: { path: string; count(answer: never): number; what: string };
+  /** The part of the name that a telephone has no room for. */
+  long?: string;
 }
 
 /** The words of the rail. A page is added by a line here. */
@@ -26,6 +36,16 @@ const PAGES: Page[] = [
   { page: "", name: "Now", key: "n", icon: "M1.5 8.5h3l2-5 3.5 9 2-4h2.5", component: NowPage },
   { page: "events", name: "Events", key: "e", icon: "M2 4h12M2 8h12M2 12h8", component: EventsPage },
   { page: "map", name: "Map", key: "m", icon: "M8 14s4.5-4.2 4.5-7.6a4.5 4.5 0 0 0-9 0C3.5 9.8 8 14 8 14zM8 8a1.7 1.7 0 1 0 0-3.400A1.7 1.7 0 0 0 8 8z", component: MapPage },
+  {
+    page: "review", name: "Review", key: "r", icon: "M2 3.5h5v9H2zM9 3.5h5v9H9z", component: ReviewPage,
+    waiting: { path: "/api/admin/review?limit=1", count: ({ total }: { total: number }) => total, what: "to review" },
+  },
+  { page: "sources", name: "Sources", key: "s", icon: "M3 3v3.5c0 2 5 2 5 4V13M8 3v10M13 3v3.5c0 2-5 2-5 4", component: SourcesPage },
+  {
+    page: "dead-letters", name: "Dead letters", long: "Dead ", key: "d", icon: "M2 4h12v8.5H2zM2 4.5l6 4.5 6-4.5", component: LettersPage,
+    waiting: { path: SUMMARY, count: ({ groups }: { groups: LetterGroup[] }) => groups.reduce((all, group) => all + group.new, 0), what: "new" },
+  },
+  { page: "log", name: "Log", key: "l", icon: "M2.5 3.5h2M6.5 3.5h7M2.5 8h2M6.5 8h7M2.5 12.5h2M6.5 12.5h7", component: LogPage },
 ];
 
 function App() {
@@ -37,6 +57,11 @@ function App() {
     document.title = `${page?.name ?? "Nothing here"} · Headwater`;
   }, [page]);
   const Shown = page?.component;
+  const { round, session } = useAccess();
+  const state = useFeedState();
+  useEffect(() => {
+    if (!session && state !== "lost") void access.load();
+  }, [state]);
   return (
     <div class="frame">
       <a class="skip" href="#content">Skip to the page</a>
@@ -46,11 +71,12 @@ function App() {
           <span>Headwater</span>
         </a>
         <ul>
-          {PAGES.map(({ page, name, icon }) => (
+          {PAGES.map(({ page, name, long, icon, waiting }) => (
             <li key={page}>
               <a href={href(page)} aria-current={page === place.page ? "page" : undefined}>
                 <svg viewBox="0 0 16 16" aria-hidden="true"><path d={icon} /></svg>
-                <span>{name}</span>
+                <span class="rail-name">{long && <span class="rail-long">{long}</span>}{long ? name.slice(long.length) : name}</span>
+                {waiting && <Waiting {...waiting} />}
               </a>
             </li>
           ))}
@@ -60,13 +86,14 @@ function App() {
         <Freshness />
         <Search />
         <div class="top-actions">
+          <Who />
           <Theme />
           <button type="button" class="icon" aria-label="Keys" title="Keys (?)" onClick={() => setKeys(true)}>?</button>
         </div>
       </header>
       <main id="content" tabIndex={-1}>
         {Shown ? (
-          <Shown place={place} />
+          <Shown key={`${place.page} ${round}`} place={place} />
         ) : (
           <Empty title="There is no such page">
             <p><a href={href("")}>Go to Now</a></p>
@@ -74,8 +101,25 @@ function App() {
         )}
       </main>
       {keys && <Keys close={() => setKeys(false)} />}
+      <SignIn />
     </div>
   );
+}
+
+/** A count where something waits for a person; nothing where nothing does, or where it may not be known. */
+function Waiting({ path, count, what }: NonNullable<Page["waiting"]>) {
+  const { session } = useAccess();
+  const signedOut = session === null || (session.keysNeeded && session.name === null);
+  const { data } = useData<never>(signedOut ? null : path, 15_000);
+  const n = data ? count(data) : 0;
+  if (n === 0) return null;
+  return <span class="waiting-count" title={`${precise(n)} ${what}`}>{n > 99 ? "99+" : n}<span class="sr"> {what}</span></span>;
+}
+
+/** The log in a few words: its kind, and where it is. */
+function logName(log: string): string {
+  const [kind, rest] = log.split("://");
+  return rest ? `${kind} ${kind === "embedded" ? (rest.split("/").at(-1) ?? "") : rest.split(",")[0]}` : log;
 }
 
 /** `/` to search, `?` for help, `g` and a letter to go to a page. */
@@ -86,8 +130,12 @@ function useKeys(help: () => void): void {
       if (event.metaKey || event.ctrlKey || event.altKey || isTyping(event.target)) return;
       if (going && Date.now() - going < 1_500) {
         const page = PAGES.find((page) => page.key === event.key);
-        if (page) go(href(page.page));
         going = 0;
+        if (!page) return;
+        go(href(page.page));
+        // To the page that it leads away from the letter may say something else.
+        event.preventDefault();
+        event.stopImmediatePropagation();
       } else if (event.key === "/") {
         document.querySelector<HTMLInputElement>("#search")?.focus();
         event.preventDefault();
@@ -97,8 +145,8 @@ function useKeys(help: () => void): void {
         going = event.key === "g" ? Date.now() : 0;
       }
     };
-    addEventListener("keydown", key);
-    return () => removeEventListener("keydown", key);
+    addEventListener("keydown", key, true);
+    return () => removeEventListener("keydown", key, true);
   }, []);
 }
 
@@ -110,18 +158,21 @@ function Freshness() {
   useEffect(() => {
     if (!topology && state !== "lost") about().then((about) => setTopology(about.topology), () => {});
   }, [state]);
+  const { data: status } = useData<Status>(STATUS_PATH, 10_000);
   const age = feed.age();
   const fresh = age === null ? "" : age > 30_000 ? ` · nothing new for ${span(age)}` : ` · ${span(age)}`;
   const words = {
     connecting: ["waiting", "connecting"],
     starting: ["waiting", "reading the log"],
+    locked: ["waiting", "not signed in"],
     lost: ["bad", `lost since ${clockTime(feed.since)}, trying again`],
     live: ["good", `live${fresh}`],
   }[state];
-  const told = { connecting: "Connecting", starting: "The server is reading the log", lost: "The connection is lost", live: "Live" }[state];
+  const told = { connecting: "Connecting", starting: "The server is reading the log", locked: "Not signed in", lost: "The connection is lost", live: "Live" }[state];
   return (
     <div class="freshness">
       {topology && <strong class="topology" title="The topology">{topology}</strong>}
+      {status?.log && <span class="log-name faint" title={`The log: ${status.log}`}>{logName(status.log)}</span>}
       {feed.position && (
         <span class="position faint" title={`The commit that is shown: position ${feed.position}`}>
           commit {precise(feed.commit)}
@@ -288,10 +339,13 @@ function Theme() {
 
 const KEYS: [string, string][] = [
   ["/", "Search"],
-  ["j  k", "Next and previous event of a list"],
-  ["Enter", "Open the event"],
+  ["j  k", "Next and previous row of a list"],
+  ["Enter", "Open the row"],
   ["Esc", "Close what is open"],
+  ["s  d", "Review: the same, different"],
+  ["space  u", "Review: skip, undo"],
   ["g then n, e, m", "Go to Now, Events, Map"],
+  ["g then r, s, d, l", "Go to Review, Sources, Dead letters, Log"],
   ["arrows, +  −", "Move and zoom the map, when it has the focus"],
   ["?", "These keys"],
 ];

@@ -49,6 +49,10 @@ class Feed {
     });
   }
 
+  again(): void {
+    this.stream?.again();
+  }
+
   /** A position is a lineage and the number of a commit. */
   reach(position: string): void {
     const [lineage, number] = split(position);

@@ -1,9 +1,9 @@
 // Server-sent events, read by fetch: unlike EventSource it shows heartbeats, which move the position, and
 // says why a stream cannot be had.
 
-import { EventRow, problem } from "./api";
+import { ApiError, EventRow, problem } from "./api";
 
-export type StreamState = "connecting" | "live" | "starting" | "lost";
+export type StreamState = "connecting" | "live" | "starting" | "locked" | "lost";
 
 export type Change =
   | { kind: "enter" | "update"; event: EventRow; catchUp: boolean }
@@ -56,6 +56,14 @@ export class Stream {
     this.stop();
   }
 
+  /** Tries at once what it waits to try. */
+  again(): void {
+    if (!this.closed && !this.abort) {
+      clearTimeout(this.retry);
+      void this.run();
+    }
+  }
+
   private stop(): void {
     clearTimeout(this.retry);
     clearTimeout(this.hidden);
@@ -71,9 +79,8 @@ export class Stream {
     clearTimeout(this.hidden);
     if (document.hidden) {
       this.hidden = window.setTimeout(() => this.stop(), HIDDEN_MS);
-    } else if (!this.abort) {
-      clearTimeout(this.retry);
-      void this.run();
+    } else {
+      this.again();
     }
   };
 
@@ -86,6 +93,7 @@ export class Stream {
       const response = await fetch(`/api/events/live?${this.query}`, { headers, signal: abort.signal, cache: "no-store" });
       if (!response.ok || !response.body) {
         const error = await problem(response);
+        if (response.status === 401) this.handlers.state?.("locked");
         if (error.code === "not-ready") this.handlers.state?.("starting");
         throw error;
       }
@@ -97,7 +105,7 @@ export class Stream {
       this.abort = null;
       clearTimeout(this.watchdog);
       if (this.closed) return;
-      if (!(error instanceof Error && "code" in error && error.code === "not-ready")) this.handlers.state?.("lost");
+      if (!(error instanceof ApiError && (error.code === "not-ready" || error.status === 401))) this.handlers.state?.("lost");
       this.failures += 1;
       const wait = Math.min(RETRY_MS * 1.5 ** Math.min(this.failures - 1, 5), 5_000) * (0.8 + Math.random() * 0.4);
       this.retry = window.setTimeout(() => void this.run(), wait);

@@ -2,6 +2,7 @@
 
 import { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { access } from "./access";
 import { ApiError, serverNow } from "./api";
 import { absolute, categoryClass, letters, precise, rounded, span, STATUS } from "./format";
 
@@ -84,9 +85,13 @@ export function Empty({ title, children }: { title: string; children?: Component
 }
 
 /** What is wrong, and what to do about it. */
-export function Trouble({ error, retry }: { error: unknown; retry?: () => void }) {
+export function Trouble({ error, retry, what = "This could not be shown" }: { error: unknown; retry?: () => void; what?: string }) {
   const known = error instanceof ApiError ? error : null;
-  let title = "This could not be shown";
+  const locked = known?.status === 401;
+  useEffect(() => {
+    if (locked) access.prompt();
+  }, [locked]);
+  let title = what;
   let advice = <>The browser's console may say more. If it happens again, please report it.</>;
   if (known?.code === "unreachable") {
     title = "The server does not answer";
@@ -98,11 +103,27 @@ export function Trouble({ error, retry }: { error: unknown; retry?: () => void }
   } else if (known?.code === "not-ready") {
     title = "The events are still being read from the log";
     advice = <>This takes seconds, or minutes for a long log. The page goes on by itself.</>;
+  } else if (locked) {
+    title = "Sign in to see this";
+    advice = (
+      <>
+        The server asks who you are. <button type="button" class="link" onClick={() => access.ask(true)}>Sign in</button>
+      </>
+    );
+  } else if (known?.status === 403) {
+    title = "Your key does not allow this";
+    advice = <>{known.message} Ask the operator for a key with more scopes.</>;
+  } else if (known?.status === 429) {
+    title = "Too many requests";
+    advice = <>{known.message}</>;
+  } else if (known?.status === 404) {
+    title = "The server does not have this";
+    advice = <>{known.message}</>;
   } else if (known?.status === 400) {
     title = "The filter is not valid";
     advice = (
       <>
-        {known.message} <a href="/console/events">Remove all filters</a>
+        {known.message} <a href={location.pathname}>Remove all filters</a>
       </>
     );
   } else if (known) {
@@ -112,7 +133,7 @@ export function Trouble({ error, retry }: { error: unknown; retry?: () => void }
     <div class="trouble" role="alert">
       <p class="empty-title">{title}</p>
       <p>{advice}</p>
-      {retry && (
+      {retry && !locked && (
         <button type="button" class="button" onClick={retry}>
           Try again
         </button>
@@ -177,4 +198,66 @@ export function Popover(props: { label: ComponentChildren; active?: boolean; chi
 
 export function isTyping(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && target.matches("input:not([type=checkbox]):not([type=range]), textarea, select, [contenteditable]");
+}
+
+/** `j` and `k` move the focus over the links `a.cursor` of a list; Escape closes what is open. */
+export function useRowKeys<T extends HTMLElement = HTMLTableElement>(close: () => void) {
+  const list = useRef<T>(null);
+  useEffect(() => {
+    const key = (event: KeyboardEvent) => {
+      if (event.defaultPrevented || isTyping(event.target) || event.metaKey || event.ctrlKey || event.altKey) return;
+      if (event.key === "j" || event.key === "k") {
+        const links = [...(list.current?.querySelectorAll<HTMLElement>("a.cursor") ?? [])];
+        const at = links.indexOf(document.activeElement as HTMLElement);
+        const open = links.findIndex((link) => link.closest("[aria-current]"));
+        const from = at >= 0 ? at : open;
+        const next = from < 0 ? 0 : Math.min(links.length - 1, Math.max(0, from + (event.key === "j" ? 1 : -1)));
+        links[next]?.focus();
+        event.preventDefault();
+      } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) close();
+    };
+    addEventListener("keydown", key);
+    return () => removeEventListener("keydown", key);
+  });
+  return list;
+}
+
+/** The place of rows that are not there yet. */
+export function Bones({ rows }: { rows: number }) {
+  return (
+    <div class="bones" aria-hidden="true">
+      {Array.from({ length: rows }, (_, i) => (
+        <div key={i}><span class={`bone bone-what bone-${i % 3}`} /></div>
+      ))}
+    </div>
+  );
+}
+
+/** A line without axes, from 0. */
+export function Spark({ values, label }: { values: number[]; label: string }) {
+  const most = Math.max(1, ...values);
+  const x = (i: number) => (i / Math.max(1, values.length - 1)) * 96 + 2;
+  const y = (value: number) => 22 - (value / most) * 20;
+  const line = values.map((value, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+  return (
+    <svg class="spark" viewBox="0 0 100 24" role="img" aria-label={label}>
+      <path class="spark-area" d={`${line}L98 22L2 22Z`} />
+      <path class="spark-line" d={line} />
+    </svg>
+  );
+}
+
+/** What was chosen of a list, beside it; where there is no room, before it. */
+export function Side({ label, close, children }: { label: string; close: string; children: ComponentChildren }) {
+  const root = useRef<HTMLElement>(null);
+  useEffect(() => {
+    if (matchMedia("(max-width: 1023px)").matches) root.current?.scrollIntoView({ block: "start" });
+  }, []);
+  return (
+    <article class="side" ref={root} aria-label={label}>
+      <a class="close" href={close} aria-label={`Close ${label}`} title="Close (Esc)">×</a>
+      <h2>{label}</h2>
+      {children}
+    </article>
+  );
 }

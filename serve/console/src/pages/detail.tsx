@@ -2,8 +2,10 @@
 
 import { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ApiError, EventDetail, EventRow, getEvent, Link, Listing, Member } from "../api";
+import { ApiError, EventDetail, EventRow, getEvent, Link, Listing, ListingName, Member, Report } from "../api";
+import { access, Action, Lacking, useAccess } from "../access";
 import { comparable, Field, FIELDS } from "../compare";
+import { decide, nameOf, Outcome, pairOf, said, Told, useMade } from "../decisions";
 import { feed } from "../feed";
 import { count, letters, place, price, when, whenHint } from "../format";
 import { go } from "../route";
@@ -234,7 +236,7 @@ function origin(field: Field, event: EventDetail, members: Member[], listings: L
   return { field, cells, differs: cells.some((cell) => cell.differs) };
 }
 
-const FEATURES: Record<string, string> = {
+export const FEATURES: Record<string, string> = {
   base: "Before comparing", title: "Title", time: "Start and end", place: "Place", url: "Web address",
   source: "Sources", decision: "A person's decision",
 };
@@ -281,7 +283,8 @@ function Why({ event }: { event: EventDetail }) {
           one event: at 0 it is as likely as not, which is the default threshold.
         </p>
       )}
-      {all.map((edge) => <Waterfall key={name(edge.from)} edge={edge} low={low} high={high} />)}
+      {all.map((edge) => <Waterfall key={name(edge.from)} event={event.id} edge={edge} low={low} high={high} />)}
+      <Decisions event={event} />
     </section>
   );
 }
@@ -295,14 +298,14 @@ function running(link: Link): { field: string; points: number; from: number; to:
   });
 }
 
-const signed = (points: number): string => `${points < 0 ? "−" : "+"}${Math.abs(points).toFixed(Math.abs(points) < 0.095 ? 2 : 1)}`;
+export const signed = (points: number): string => `${points < 0 ? "−" : "+"}${Math.abs(points).toFixed(Math.abs(points) < 0.095 ? 2 : 1)}`;
 
-function percent(likelihood: number): string {
+export function percent(likelihood: number): string {
   if (likelihood > 0.9999) return "> 99.99 %";
   return `${(likelihood * 100).toFixed(likelihood > 0.99 ? 2 : 0)} %`;
 }
 
-function Waterfall({ edge, low, high }: { edge: Edge; low: number; high: number }) {
+function Waterfall({ event, edge, low, high }: { event: string; edge: Edge; low: number; high: number }) {
   const steps = running(edge.link);
   const sum = steps.at(-1)?.to ?? 0;
   const at = (points: number): number => ((points - low) / (high - low)) * 100;
@@ -342,8 +345,94 @@ function Waterfall({ edge, low, high }: { edge: Edge; low: number; high: number 
           </tr>
         </tbody>
       </table>
-      {edge.link.decisions.length > 0 && <p class="note">{count(edge.link.decisions.length, "decision")} of people on this pair.</p>}
+      <p class="edge-actions">
+        <NotTheSame event={event} a={name(edge.from)} b={name(edge.to)} />
+      </p>
     </figure>
+  );
+}
+
+function NotTheSame({ event, a, b }: { event: string; a: string; b: string }) {
+  const made = useMade();
+  useAccess();
+  if (!access.can("decide")) return null;
+  const sending = made.some((one) => one.pair === pairOf(a, b) && ["sending", "pending", "undoing"].includes(one.state));
+  return (
+    <Action scope="decide" class="button button-small" disabled={sending} title="Puts them into two events, for good. It can be undone." onClick={() => void decide("different", a, b, event)}>
+      These two are not the same
+    </Action>
+  );
+}
+
+/** What people said of its listings, and what this page has just said. */
+function Decisions({ event }: { event: EventDetail }) {
+  const made = useMade();
+  useAccess();
+  const names = new Map(event.members.map((member) => [member.listing?.id ?? name(member), name(member)]));
+  const nameBy = (listing: ListingName): string => names.get(nameOf(listing)) ?? nameOf(listing);
+  const own = new Set(names.values());
+  const mine = made.filter((one) => one.from === event.id || own.has(one.a) || own.has(one.b));
+  const told = new Map<string, Report>();
+  for (const report of event.members.flatMap((member) => member.link?.decisions ?? [])) {
+    const { a, b } = said(report);
+    const pair = pairOf(nameBy(a), nameBy(b));
+    if (!mine.some((one) => one.pair === pair)) told.set(pair, report);
+  }
+  return (
+    <div class="decisions">
+      {(mine.length > 0 || told.size > 0) && (
+        <>
+          <h4>What people decided</h4>
+          <ul aria-live="polite">
+            {mine.map((one) => <Outcome key={one.pair + one.at} one={one} />)}
+            {[...told].map(([pair, report]) => <Told key={pair} report={report} nameBy={nameBy} />)}
+          </ul>
+        </>
+      )}
+      {access.can("decide") ? <SameAs event={event} /> : <Lacking scope="decide" />}
+    </div>
+  );
+}
+
+const LISTING = /^[^/\s]+\/\S.*$/;
+
+function SameAs({ event }: { event: EventDetail }) {
+  const [open, setOpen] = useState(false);
+  const [typed, setTyped] = useState("");
+  const [wrong, setWrong] = useState<string | null>(null);
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (open) input.current?.focus();
+  }, [open]);
+  const own = event.listings[0];
+  if (!own) return null;
+  if (!open) return <button type="button" class="button button-small" onClick={() => setOpen(true)}>Same as another…</button>;
+  const send = (submit: Event) => {
+    submit.preventDefault();
+    const other = typed.trim();
+    if (!LISTING.test(other)) return setWrong("A listing is named SOURCE/ID, such as city-guide/1234. Each event shows those of its own under Ids.");
+    if (event.listings.some((listing) => name(listing) === other)) return setWrong("This listing is in the event already.");
+    void decide("same", name(own), other, event.id);
+    setOpen(false);
+    setTyped("");
+    setWrong(null);
+  };
+  return (
+    <form class="same-as" onSubmit={send} onKeyDown={(key) => {
+      if (key.key !== "Escape") return;
+      key.stopPropagation();
+      setOpen(false);
+    }}>
+      <label class="field">
+        The same event as the listing
+        <input ref={input} type="text" placeholder="SOURCE/ID" spellcheck={false} autocomplete="off" value={typed} aria-invalid={wrong !== null} aria-describedby="same-as-note" onInput={(change) => setTyped(change.currentTarget.value)} />
+      </label>
+      <p id="same-as-note" class={wrong ? "wrong" : "note"}>{wrong ?? "The other listing's event and this one become one. It can be undone."}</p>
+      <p class="actions">
+        <button type="submit" class="button button-main button-small">Make them one</button>
+        <button type="button" class="button button-small" onClick={() => setOpen(false)}>Cancel</button>
+      </p>
+    </form>
   );
 }
 

@@ -1,13 +1,15 @@
 // Now: what there is, what is being merged, and what has just changed.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { EventDetail, EventList, EventRow, FacetValue, getEvent, listEvents, ROW_FIELDS, serverNow } from "../api";
+import { EventDetail, EventList, EventRow, FacetValue, getEvent, listEvents, ROW_FIELDS, serverNow, Status } from "../api";
 import { agreement, GLANCE } from "../compare";
+import { useData } from "../data";
 import { feed, useFeedState } from "../feed";
 import { clockTime, count, letters, place, precise, rounded, sourcesOf, span, when, whenHint } from "../format";
 import { escapeValue } from "../filters";
-import { href } from "../route";
+import { href, Place } from "../route";
 import { Change } from "../stream";
+import { Flow, LastHour } from "./flow";
 import { Ago, Category, Empty, Num, Sources, Trouble, useTick } from "../ui";
 
 /** At most one card moves in so often: people are to be able to read them. */
@@ -15,9 +17,12 @@ const CARD_MS = 5_000;
 const CARDS = 3;
 const CHANGES = 12;
 
+export const STATUS_PATH = "/api/pipeline/status";
+
 const eventHref = (id: string, hash = ""): string => href("events", new URLSearchParams({ when: "all", event: id }), hash);
 
-export function NowPage() {
+export function NowPage({ place }: { place: Place }) {
+  const status = useData<Status>(STATUS_PATH, 2_000);
   const [summary, setSummary] = useState<EventList | null>(null);
   const [error, setError] = useState<unknown>(null);
   const state = useFeedState();
@@ -39,10 +44,19 @@ export function NowPage() {
     return () => clearInterval(timer);
   }, []);
   if (!summary && error) return <Trouble error={error} retry={load} />;
-  if (summary && summary.total === 0) return <Nothing />;
+  if (summary && summary.total === 0) {
+    return (
+      <>
+        <h1 class="sr">Now</h1>
+        <Nothing />
+        {status.data?.engine && <Flow status={status.data} />}
+      </>
+    );
+  }
   return (
     <div class="now">
-      <Sentence summary={summary} />
+      <Sentence summary={summary} status={status.data} />
+      <Flow status={status.data} error={status.error} />
       <div class="now-columns">
         <Merges />
         <aside class="now-side">
@@ -50,6 +64,7 @@ export function NowPage() {
           <Changes />
         </aside>
       </div>
+      <LastHour place={place} engine={status.data ? status.data.engine !== null : null} />
       <Breakdown summary={summary} />
     </div>
   );
@@ -67,27 +82,49 @@ function Nothing() {
 
 const WORDS = ["No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve"];
 
-function Sentence({ summary }: { summary: EventList | null }) {
+function Sentence({ summary, status }: { summary: EventList | null; status: Status | null }) {
   useTick(1_000);
   const state = useFeedState();
   if (!summary) return <h1 class="sentence placeholder">Counting events…</h1>;
   const sources = summary.facets?.source?.length ?? 0;
   const cities = summary.facets?.city?.length ?? 0;
-  const { enter, update, leave, span: seconds } = feed.changes(10);
-  const age = feed.age();
-  const rate = seconds > 2 ? (enter + update + leave) / seconds : null;
   return (
     <h1 class="sentence">
-      {WORDS[sources] ?? sources} {sources === 1 ? "source" : "sources"}, <Num value={summary.total} />{" "}
-      {summary.total === 1 ? "event" : "events"} in {cities >= 50 ? "50 or more cities" : count(cities, "city", "cities")}
-      {state === "live" && rate !== null && (
-        <>
-          ; {rate >= 1 ? <>{Math.round(rate)} changes a second</> : rate > 0 ? <>a change every {span(1000 / rate)}</> : "nothing has changed in the last 10 s"}
-          {age !== null && <>, the newest commit <span title={`Position ${feed.position}`}>{span(age)}</span> ago</>}
-        </>
-      )}
-      .
+      {WORDS[sources] ?? sources} {sources === 1 ? "source" : "sources"}, {status && <><Num value={status.listings} /> {status.listings === 1 ? "listing" : "listings"}, </>}
+      <Num value={summary.total} /> {summary.total === 1 ? "event" : "events"} in {cities >= 50 ? "50 or more cities" : count(cities, "city", "cities")}
+      {state === "live" && (status?.engine ? <Pace engine={status.engine} /> : <Changing />)}.
     </h1>
+  );
+}
+
+/** What the engine says of itself. */
+function Pace({ engine }: { engine: NonNullable<Status["engine"]> }) {
+  const { phase, recordsPerSecond: rate, lagRecords, lagSeconds } = engine;
+  const age = feed.age();
+  if (phase !== "running") return <>; the engine {phase === "failed" ? "has failed" : `is ${phase}`}</>;
+  return (
+    <>
+      ; {rate >= 0.95 ? <>{count(Math.round(rate), "record")} a second</> : rate > 0 ? <>a record every {span(1000 / rate)}</> : "no record is coming"}
+      {lagRecords > 0 && lagSeconds >= 1 ? (
+        <>, <Num value={lagRecords} /> waiting, the oldest for {span(lagSeconds * 1000)}</>
+      ) : (
+        age !== null && <>, everything committed <span title={`Position ${feed.position}`}>{span(age)}</span> ago</>
+      )}
+    </>
+  );
+}
+
+/** What the stream shows, where no engine tells of itself. */
+function Changing() {
+  const { enter, update, leave, span: seconds } = feed.changes(10);
+  const age = feed.age();
+  if (seconds <= 2) return null;
+  const rate = (enter + update + leave) / seconds;
+  return (
+    <>
+      ; {rate >= 1 ? <>{Math.round(rate)} changes a second</> : rate > 0 ? <>a change every {span(1000 / rate)}</> : "nothing has changed in the last 10 s"}
+      {age !== null && <>, the newest commit <span title={`Position ${feed.position}`}>{span(age)}</span> ago</>}
+    </>
   );
 }
 
