@@ -2,6 +2,7 @@
 # Tries the console in a real browser, over a real engine on free ports with a generated feed.
 #
 #   scripts/browser.sh                 builds the engine, and tries it
+#   scripts/browser.sh all             and tries the pages over made-up data, in every state
 #   scripts/browser.sh screenshots     takes the pictures in docs/images
 #
 # Node 18 or newer and Chromium are needed; as root they are installed from Debian where they are missing.
@@ -17,7 +18,7 @@ fail() {
 }
 
 case "${1:-}" in
-"" | screenshots) ;;
+"" | all | screenshots) ;;
 *)
     sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2
     exit 2
@@ -53,5 +54,6 @@ screenshots)
 *)
     scripts/console.sh --check
     node serve/console/test/browser.mjs "$binary" </dev/null
+    node serve/console/test/pages.mjs $([ "${1:-}" = all ] || echo --real) "$binary" </dev/null
     ;;
 esac

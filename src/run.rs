@@ -25,7 +25,7 @@ use crate::schema::{Catalog, Schema};
 use crate::takeover;
 use crate::telemetry::Metrics;
 use crate::tools::open_log;
-use crate::topology::{Companion, Topology};
+use crate::topology::{Beside, Companion, Topology};
 use crate::view::{OpenStore, View, ViewError, ViewHandle, ViewOptions, ViewSpec};
 use crate::words::grouped;
 
@@ -61,8 +61,10 @@ fn run<T: Topology>(args: &TopologyArgs) -> Outcome<()> {
     let stop = stop_on_signals()?;
     outlive_the_terminal()?;
     let readiness = Arc::new(Readiness::default());
-    let admin = match runtime.admin.address() {
-        Some(address) => Some(AdminServer::start(address, Arc::clone(&readiness), Metrics::install()?)?),
+    let admin_address = runtime.admin.address();
+    let metrics = admin_address.map(|_| Metrics::install()).transpose()?;
+    let admin = match admin_address.zip(metrics.clone()) {
+        Some((address, metrics)) => Some(AdminServer::start(address, Arc::clone(&readiness), metrics)?),
         None => None,
     };
     let declared = declared::<T>(config, &loaded.places)?;
@@ -88,7 +90,7 @@ fn run<T: Topology>(args: &TopologyArgs) -> Outcome<()> {
     engine.lifecycle().describe();
     readiness.set(Phase::Recovering { reason: started(&engine.recovery) });
     let views = Arc::new(T::views());
-    let session = Session::<T> { config, args, log: &log, stop: &stop, readiness: &readiness, views };
+    let session = Session::<T> { config, args, log: &log, stop: &stop, readiness: &readiness, metrics, views };
     session.greet(&engine, admin.as_ref());
     let outcome = if runtime.cluster.leads() { session.follow(engine) } else { session.assist(engine) };
     drop(admin);
@@ -277,7 +279,8 @@ struct Session<'a, T: Topology> {
     args: &'a TopologyArgs,
     log: &'a Arc<dyn Log>,
     stop: &'a Arc<AtomicBool>,
-    readiness: &'a Readiness,
+    readiness: &'a Arc<Readiness>,
+    metrics: Option<Metrics>,
     views: Arc<ViewSpec>,
 }
 
@@ -329,7 +332,7 @@ impl<T: Topology> Session<'_, T> {
         let mut _monitor = Monitor::start(self.watched(&engine, &views))?;
         let companions = match self.args.exit_when_idle {
             true => Vec::new(),
-            false => T::companions(self.config, &**self.log)?,
+            false => T::companions(self.config, &self.beside())?,
         };
         let topic = self.config.runtime.full_name(T::SHOWCASE.topic);
         let options = ConsoleOptions {
@@ -358,6 +361,10 @@ impl<T: Topology> Session<'_, T> {
         // Where both have failed, the engine's reason is the cause: a fenced instance has lost its views too.
         outcome?;
         Ok(stopped.into_iter().collect::<Result<(), _>>().map_err(SharedFault)?)
+    }
+
+    fn beside(&self) -> Beside<'_> {
+        Beside { log: &**self.log, metrics: self.metrics.clone(), readiness: Arc::clone(self.readiness) }
     }
 
     /// Works for process 0, which tells of it and serves the views.

@@ -1,5 +1,6 @@
 //! What the process says about itself: log lines on stderr, and metrics.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -141,10 +142,79 @@ impl Metrics {
         self.0.render()
     }
 
+    /// The values of all metrics now.
+    pub fn figures(&self) -> Figures {
+        Figures::read(&self.render())
+    }
+
     /// Folds recorded samples into their histograms, which otherwise grow with every sample.
     pub fn tidy(&self) {
         self.0.run_upkeep();
     }
+}
+
+/// The values of metrics at a moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Figures(BTreeMap<String, Vec<Labelled>>);
+
+/// A value with its labels.
+type Labelled = (Vec<(String, String)>, f64);
+
+impl Figures {
+    /// Reads Prometheus's text format. Comments and what is no number are left out.
+    fn read(text: &str) -> Self {
+        let mut figures = Self::default();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let Some((series, value)) = line.rsplit_once(' ') else { continue };
+            let Ok(value) = value.parse::<f64>() else { continue };
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+            figures.0.entry(name.to_owned()).or_default().push((labels_of(labels), value));
+        }
+        figures
+    }
+
+    /// The sum over all labels of the metric `name`; `None` where there is no such metric yet.
+    pub fn sum(&self, name: &str) -> Option<f64> {
+        self.0.get(name).map(|series| series.iter().map(|(_, value)| value).sum())
+    }
+
+    /// The greatest value of the metric `name`.
+    pub fn greatest(&self, name: &str) -> Option<f64> {
+        self.0.get(name)?.iter().map(|(_, value)| *value).reduce(f64::max)
+    }
+
+    /// The sums of the metric `name` by the values of `label`.
+    pub fn by(&self, name: &str, label: &str) -> BTreeMap<&str, f64> {
+        let mut sums = BTreeMap::new();
+        for (labels, value) in self.0.get(name).into_iter().flatten() {
+            let found = labels.iter().find(|(name, _)| name == label);
+            *sums.entry(found.map_or("", |(_, value)| value.as_str())).or_default() += value;
+        }
+        sums
+    }
+}
+
+/// The labels of `a="b",c="d"}`. A value may hold `\\`, `\"` and `\n`.
+fn labels_of(text: &str) -> Vec<(String, String)> {
+    let mut labels = Vec::new();
+    let mut rest = text;
+    while let Some((name, quoted)) = rest.split_once("=\"") {
+        let mut value = String::new();
+        let mut chars = quoted.char_indices();
+        let end = loop {
+            match chars.next() {
+                Some((_, '\\')) => {
+                    value.extend(chars.next().map(|(_, escaped)| if escaped == 'n' { '\n' } else { escaped }))
+                }
+                Some((at, '"')) => break at + 1,
+                Some((_, other)) => value.push(other),
+                None => break quoted.len(),
+            }
+        };
+        labels.push((name.trim_start_matches(',').to_owned(), value));
+        rest = &quoted[end..];
+    }
+    labels
 }
 
 fn builder() -> PrometheusBuilder {
@@ -244,6 +314,15 @@ fn describe_views() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn figures_are_read_with_their_labels() {
+        let text = "# HELP a x\na{s=\"x\",p=\"0\"} 2\na{s=\"x\",p=\"1\"} 3\na{s=\"q\\\"\\\\ ,=\"} 1.5\nb 7\nc NaN?\n";
+        let figures = Figures::read(text);
+        assert_eq!((figures.sum("a"), figures.sum("b"), figures.sum("c")), (Some(6.5), Some(7.0), None));
+        assert_eq!(figures.greatest("a"), Some(3.0));
+        assert_eq!(figures.by("a", "s"), [("q\"\\ ,=", 1.5), ("x", 5.0)].into());
+    }
 
     #[test]
     fn huge_pages_are_memory_too() {

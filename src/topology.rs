@@ -1,9 +1,11 @@
 //! A topology: what it declares, and what the runtime makes of it.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Subcommand;
 
+use crate::admin::Readiness;
 use crate::config::{Config, Invalid, Section};
 use crate::console::Highlight;
 use crate::dataflow::Flow;
@@ -11,6 +13,7 @@ use crate::error::Fault;
 use crate::log::Log;
 use crate::program::Fingerprints;
 use crate::schema::Schema;
+use crate::telemetry::Metrics;
 use crate::tools::dead_letters::Examine;
 use crate::view::ViewSpec;
 
@@ -51,8 +54,11 @@ pub trait Topology: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// What keeps it from starting.
-    fn companions(config: &Config<Self::Config>, log: &dyn Log) -> Result<Vec<Box<dyn Companion>>, Box<dyn Fault>> {
-        let _ = (config, log);
+    fn companions(
+        config: &Config<Self::Config>,
+        beside: &Beside<'_>,
+    ) -> Result<Vec<Box<dyn Companion>>, Box<dyn Fault>> {
+        let _ = (config, beside);
         Ok(Vec::new())
     }
 
@@ -78,6 +84,16 @@ pub struct Showcase {
     pub query: &'static str,
     /// A few lines on a record of the topic, where it is worth them.
     pub highlight: Option<Highlight>,
+}
+
+/// The engine that something runs beside.
+pub struct Beside<'a> {
+    /// Its log.
+    pub log: &'a dyn Log,
+    /// Its metrics; `None` where they are not collected, because there is no admin server.
+    pub metrics: Option<Metrics>,
+    /// How far it has come.
+    pub readiness: Arc<Readiness>,
 }
 
 /// Something that runs beside the engine, on threads of its own.

@@ -1,11 +1,18 @@
 //! `[serve]`: whether events are served, and to whom.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::http::HeaderValue;
 use headwater::config::Invalid;
 use serde::Deserialize;
 
+use crate::access::Access;
+use crate::access::keys::{self, KeyConfig, Keys, Scope};
+use crate::access::limits::Limiter;
+use crate::access::webhooks::{self, WebhookConfig, Webhooks};
 use crate::api::Origins;
 
 /// `[serve]`: whether events are served, and to whom.
@@ -14,11 +21,49 @@ use crate::api::Origins;
 pub struct ServeConfig {
     /// Address to listen on, such as `"127.0.0.1:8081"`; `""` (default) serves nothing.
     pub listen: String,
-    /// Whether others than this machine may be listened to: there are no keys and no TLS yet, so put a proxy
-    /// before it that has both.
+    /// Whether others than this machine may reach it without keys and without TLS: a proxy before it has both.
     pub insecure: bool,
     /// Pages of these origins may read, such as `"https://example.org"`; `["*"]` is every page. Default: none.
     pub origins: Vec<String>,
+    /// Keys, as `headwater key` makes them.
+    pub keys: Vec<KeyConfig>,
+    /// What may be done without a key. Default: nothing where there are keys; without keys, everything from this
+    /// machine, and reading from others.
+    pub anonymous: Option<Vec<Scope>>,
+    /// The certificate; without one, it is served without TLS.
+    pub tls: Option<TlsConfig>,
+    /// How much clients may ask for.
+    pub limits: LimitsConfig,
+    /// Sources that sign the records that they send, by name.
+    pub webhooks: BTreeMap<String, WebhookConfig>,
+}
+
+/// `[serve.tls]`: the certificate.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsConfig {
+    /// File with the certificate and those that lead to a known authority (PEM).
+    pub certificate: PathBuf,
+    /// File with its private key (PEM).
+    pub key: PathBuf,
+}
+
+/// `[serve.limits]`: how much clients may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Requests a second of one client, on average; 0 is any number. Without a key, this machine is not counted.
+    pub requests_per_second: u32,
+    /// Requests at once.
+    pub burst: u32,
+    /// Connections at once, of all clients.
+    pub connections: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { requests_per_second: 50, burst: 200, connections: 16_000 }
+    }
 }
 
 impl ServeConfig {
@@ -37,25 +82,67 @@ impl ServeConfig {
         if origins.is_empty() { Origins::None } else { Origins::Only(origins) }
     }
 
+    /// Who may ask for what, of a configuration that is valid.
+    pub fn access(&self) -> Access {
+        let keys = Keys::new(&self.keys);
+        let is_local = self.address().is_some_and(|address| address.ip().is_loopback());
+        let configured = self.anonymous.as_deref();
+        let without_key = |otherwise: &[Scope]| -> Arc<[Scope]> { configured.unwrap_or(otherwise).into() };
+        let others: &[Scope] = if keys.is_empty() { &[Scope::Read] } else { &[] };
+        let forwarded = without_key(others);
+        let anonymous = if keys.is_empty() && is_local { without_key(&Scope::ALL) } else { Arc::clone(&forwarded) };
+        let LimitsConfig { requests_per_second, burst, .. } = self.limits;
+        Access {
+            only_local_names: keys.is_empty() && is_local && !self.insecure,
+            keys,
+            anonymous,
+            forwarded,
+            limiter: (requests_per_second > 0).then(|| Limiter::new(requests_per_second, burst)),
+            webhooks: Webhooks(self.webhooks.clone()),
+            secure: self.tls.is_some(),
+            origins: self.origins.iter().filter(|origin| *origin != "*").cloned().collect(),
+            ..Access::open()
+        }
+    }
+
     /// Everything that is wrong, by keys below `serve`.
     pub fn validate(&self) -> Vec<Invalid> {
-        let mut invalid = Vec::new();
-        match self.address() {
-            None if !self.listen.is_empty() => {
-                invalid.push(Invalid::new("serve.listen", "must be an address and a port, such as \"127.0.0.1:8081\""));
-            }
-            Some(address) if !address.ip().is_loopback() && !self.insecure => {
-                let problem = "must be an address of this machine alone, such as \"127.0.0.1:8081\", unless serve.insecure is true";
-                invalid.push(Invalid::new("serve.listen", problem));
-            }
-            _ => {}
-        }
+        let mut invalid = self.validate_address();
         for (number, origin) in self.origins.iter().enumerate().filter(|(_, origin)| !is_origin(origin)) {
             let problem =
                 format!("{origin:?} is no origin; write for instance \"https://example.org\", or \"*\" alone");
             invalid.push(Invalid::new(format!("serve.origins[{number}]"), problem));
         }
+        if let Some(tls) = &self.tls {
+            for (field, file) in [("certificate", &tls.certificate), ("key", &tls.key)] {
+                if file.as_os_str().is_empty() {
+                    invalid.push(Invalid::new(format!("serve.tls.{field}"), "must name a file in PEM"));
+                }
+            }
+        }
+        if self.limits.connections == 0 {
+            invalid.push(Invalid::new("serve.limits.connections", "must be 1 or more"));
+        }
+        invalid.extend(keys::validate(&self.keys));
+        invalid.extend(webhooks::validate(&self.webhooks));
         invalid
+    }
+
+    fn validate_address(&self) -> Vec<Invalid> {
+        let problem = match self.address() {
+            None if !self.listen.is_empty() => "must be an address and a port, such as \"127.0.0.1:8081\"",
+            Some(address) if !address.ip().is_loopback() && !self.insecure && !self.is_guarded() => {
+                "others than this machine need keys ([[serve.keys]], made by `headwater key NAME`) and [serve.tls]; \
+                 with a proxy before it that has both, set serve.insecure"
+            }
+            _ => return Vec::new(),
+        };
+        vec![Invalid::new("serve.listen", problem)]
+    }
+
+    /// Whether there are keys, or it was said what may be done without them, and TLS.
+    fn is_guarded(&self) -> bool {
+        self.tls.is_some() && (!self.keys.is_empty() || self.anonymous.is_some())
     }
 }
 
@@ -68,7 +155,7 @@ fn is_origin(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn keys(config: &ServeConfig) -> Vec<String> {
+    fn wrong(config: &ServeConfig) -> Vec<String> {
         config.validate().into_iter().map(|invalid| invalid.key).collect()
     }
 
@@ -76,12 +163,48 @@ mod tests {
     fn only_this_machine_is_listened_to_unless_told_otherwise() {
         let listen =
             |listen: &str, insecure| ServeConfig { listen: listen.to_owned(), insecure, ..ServeConfig::default() };
-        assert!(keys(&ServeConfig::default()).is_empty());
-        assert!(keys(&listen("127.0.0.1:8081", false)).is_empty());
-        assert!(keys(&listen("[::1]:0", false)).is_empty());
-        assert_eq!(keys(&listen("0.0.0.0:8081", false)), ["serve.listen"]);
-        assert!(keys(&listen("0.0.0.0:8081", true)).is_empty());
-        assert_eq!(keys(&listen("8081", true)), ["serve.listen"]);
+        assert!(wrong(&ServeConfig::default()).is_empty());
+        assert!(wrong(&listen("127.0.0.1:8081", false)).is_empty());
+        assert!(wrong(&listen("[::1]:0", false)).is_empty());
+        assert_eq!(wrong(&listen("0.0.0.0:8081", false)), ["serve.listen"]);
+        assert!(wrong(&listen("0.0.0.0:8081", true)).is_empty());
+        assert_eq!(wrong(&listen("8081", true)), ["serve.listen"]);
+    }
+
+    #[test]
+    fn others_need_keys_and_tls() {
+        let key = KeyConfig {
+            name: "kim".to_owned(),
+            hash: keys::generate().unwrap().1,
+            scopes: vec![Scope::Read, Scope::Decide],
+        };
+        let tls = TlsConfig { certificate: "cert.pem".into(), key: "key.pem".into() };
+        let config = |keys: &[KeyConfig], tls: Option<&TlsConfig>| ServeConfig {
+            listen: "0.0.0.0:8443".to_owned(),
+            keys: keys.to_vec(),
+            tls: tls.cloned(),
+            ..ServeConfig::default()
+        };
+        let key = [key];
+        assert_eq!(wrong(&config(&key, None)), ["serve.listen"]);
+        assert_eq!(wrong(&config(&[], Some(&tls))), ["serve.listen"]);
+        assert!(wrong(&config(&key, Some(&tls))).is_empty());
+        assert_eq!(wrong(&config(&key, Some(&TlsConfig::default()))), ["serve.tls.certificate", "serve.tls.key"]);
+        assert!(config(&key, Some(&tls)).access().anonymous.is_empty());
+    }
+
+    #[test]
+    fn without_keys_this_machine_may_do_everything_and_others_read() {
+        let config = |listen: &str, anonymous: Option<Vec<Scope>>| {
+            let listen = listen.to_owned();
+            ServeConfig { listen, insecure: true, anonymous, ..ServeConfig::default() }.access()
+        };
+        let local = config("127.0.0.1:0", None);
+        assert_eq!((&*local.anonymous, &*local.forwarded), (&Scope::ALL[..], &[Scope::Read][..]));
+        let open = config("0.0.0.0:0", None);
+        assert_eq!((&*open.anonymous, &*open.forwarded), (&[Scope::Read][..], &[Scope::Read][..]));
+        assert_eq!(&*config("0.0.0.0:0", Some(vec![Scope::Ops])).anonymous, [Scope::Ops]);
+        assert!(ServeConfig { listen: "127.0.0.1:0".to_owned(), ..ServeConfig::default() }.access().only_local_names);
     }
 
     #[test]
@@ -90,9 +213,9 @@ mod tests {
             origins: origins.iter().map(|origin| (*origin).to_owned()).collect(),
             ..ServeConfig::default()
         };
-        assert!(keys(&config(&["https://example.org", "http://localhost:3000", "*"])).is_empty());
-        let wrong = config(&["https://example.org/", "example.org", "https://example.org"]);
-        assert_eq!(keys(&wrong), ["serve.origins[0]", "serve.origins[1]"]);
+        assert!(wrong(&config(&["https://example.org", "http://localhost:3000", "*"])).is_empty());
+        let bad = config(&["https://example.org/", "example.org", "https://example.org"]);
+        assert_eq!(wrong(&bad), ["serve.origins[0]", "serve.origins[1]"]);
         assert_eq!(config(&["https://a.example", "*"]).origins(), Origins::Any);
         assert_eq!(config(&[]).origins(), Origins::None);
     }

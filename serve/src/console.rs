@@ -13,6 +13,7 @@ use axum::routing::get;
 
 use crate::api::answer::is_known;
 use crate::api::problem::Problem;
+use crate::site::Site;
 use crate::stream::Hub;
 
 /// A file of the bundle.
@@ -39,7 +40,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The routes of the console.
-pub(crate) fn routes() -> Router<Arc<Hub>> {
+pub(crate) fn routes() -> Router<Site> {
     Router::new()
         .route("/", get(|| async { Redirect::temporary("/console/") }))
         .route("/console", get(|| async { Redirect::temporary("/console/") }))

@@ -10,20 +10,27 @@
 //! anew at every start. It lives in memory, so that filters, full text and live streams see a commit as soon
 //! as it is read, and see it whole.
 
+pub mod access;
+pub mod admin;
+pub mod alike;
 pub mod api;
 pub mod commit;
 pub mod config;
 mod console;
+pub mod decisions;
 pub mod document;
 pub mod filter;
 pub mod follow;
 pub mod geo;
 pub mod history;
 pub mod index;
+pub mod key_tool;
 pub mod live;
 pub mod packed;
+pub mod pipeline;
 pub mod projection;
 pub mod server;
+pub mod site;
 mod slots;
 pub mod stream;
 pub mod text;

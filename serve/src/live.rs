@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
@@ -76,6 +76,21 @@ impl Related {
         &self.packing
     }
 
+    /// All records, in no order. They are shared, not copied.
+    pub fn all(&self) -> Vec<(Box<str>, Packed)> {
+        self.documents.iter().map(|(key, document)| (key.clone(), document.clone())).collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.documents.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.documents.is_empty()
+    }
+
     fn set(&mut self, key: Box<str>, document: Option<Packed>) {
         match document {
             Some(document) => self.documents.insert(key, document),
@@ -89,6 +104,8 @@ pub struct Live {
     served: RwLock<Served>,
     /// The number of the lineage of its commits.
     lineage: AtomicU32,
+    /// When the commit that is shown was made, in ms since the Unix epoch; 0 where that is not known.
+    committed_ms: AtomicI64,
     commits: watch::Sender<u64>,
 }
 
@@ -96,7 +113,8 @@ impl Live {
     /// Nothing yet, and the one writer.
     pub fn new() -> (Arc<Self>, Writer) {
         let lineage = AtomicU32::new(Lineage::default().number());
-        let live = Arc::new(Self { served: RwLock::default(), lineage, commits: watch::Sender::new(0) });
+        let committed_ms = AtomicI64::new(0);
+        let live = Arc::new(Self { served: RwLock::default(), lineage, committed_ms, commits: watch::Sender::new(0) });
         (Arc::clone(&live), Writer { live, untrainable: Vec::new() })
     }
 
@@ -112,6 +130,12 @@ impl Live {
     /// The lineage of its commits.
     pub fn lineage(&self) -> Lineage {
         Lineage::from_number(self.lineage.load(Ordering::Acquire))
+    }
+
+    /// When the commit that is shown was made, in ms since the Unix epoch; just after the start, up to a minute
+    /// before that. `None` where it is not known.
+    pub fn committed_ms(&self) -> Option<i64> {
+        Some(self.committed_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0)
     }
 
     /// A commit of its lineage.
@@ -201,6 +225,7 @@ impl Writer {
     pub fn begin(&mut self, commit: u64, timeline: Timeline, gone_after: u64) {
         let mut served = self.live.write();
         served.index.set_commit(commit);
+        self.live.committed_ms.store(timeline.last_ms().unwrap_or(0), Ordering::Relaxed);
         served.timeline = timeline;
         served.history.begin(commit, gone_after);
         served.ready = true;
@@ -214,7 +239,9 @@ impl Writer {
     /// # Errors
     /// See [`ApplyError`]; nothing was changed then.
     pub fn apply(&mut self, commit: Commit) -> Result<Arc<Changes>, ApplyError> {
+        let ms = commit.ms;
         let changes = self.make(commit, true)?;
+        self.live.committed_ms.store(ms, Ordering::Relaxed);
         self.live.commits.send_replace(changes.commit);
         Ok(changes)
     }

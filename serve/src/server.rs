@@ -1,37 +1,152 @@
-//! The server: sockets and threads around the API.
+//! The server: connections, TLS and threads around the API.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use headwater::http::{HttpError, HttpServer, Service};
+use axum::Router;
+use axum::extract::Request;
+use headwater::error::{Domain, Fault};
+use headwater::http::{HttpError, Service};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use openssl::ssl::{Ssl, SslAcceptor, SslFiletype, SslMethod};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio_openssl::SslStream;
+use tower_service::Service as _;
 
+use crate::access::guard::Peer;
 use crate::api::{Origins, router};
+use crate::config::{ServeConfig, TlsConfig};
+use crate::site::Site;
 use crate::stream::Hub;
 
 /// What the server is called.
 pub(crate) const SERVICE: Service = Service { name: "serve", key: "serve.listen" };
 
+/// How long requests under way may take once the server is asked to stop.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long a client may take to send the headers of a request, or to agree on TLS.
+const HEADER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The most that is read of a connection before it is looked at.
+const READ_BUFFER: usize = 16 << 10;
+
+/// How long to wait where no further connection can be taken, such as without file descriptors.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Why a server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// It cannot listen, or has no threads.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The certificate or its key cannot be used.
+    #[error("cannot use {} (serve.tls.{key})", file.display())]
+    Tls {
+        /// Which key of the configuration names the file.
+        key: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        source: openssl::error::ErrorStack,
+    },
+}
+
+impl Fault for ServerError {
+    fn domain(&self) -> Domain {
+        match self {
+            Self::Http(error) => error.domain(),
+            Self::Tls { .. } => Domain::User,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Http(error) => error.hint(),
+            Self::Tls { .. } => {
+                Some("a certificate and its private key, both in PEM, readable by the user that runs it".to_owned())
+            }
+        }
+    }
+}
+
+/// How a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listening {
+    /// The address; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Who may read from pages of other origins.
+    pub origins: Origins,
+    /// The certificate, if any.
+    pub tls: Option<TlsConfig>,
+    /// Connections at once.
+    pub connections: usize,
+}
+
+impl Listening {
+    /// As `config` says, which is valid, on `address`.
+    pub fn of(config: &ServeConfig, address: SocketAddr) -> Self {
+        let connections = config.limits.connections;
+        Self { address, origins: config.origins(), tls: config.tls.clone(), connections }
+    }
+}
+
 /// A running server. It ends when it is dropped.
 pub struct Server {
-    http: HttpServer,
+    address: SocketAddr,
+    secure: bool,
     hub: Arc<Hub>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Listens on `address` (port 0 takes a free one) and answers for what `hub` serves.
+    /// Listens, and answers from `site`.
     ///
     /// # Errors
-    /// When the address cannot be listened on, or no thread can be started.
-    pub fn start(address: SocketAddr, hub: Arc<Hub>, origins: &Origins) -> Result<Self, HttpError> {
+    /// When the address cannot be listened on, the certificate cannot be used, or no thread can be started.
+    pub fn start(listening: &Listening, site: Site) -> Result<Self, ServerError> {
+        let Listening { address, ref origins, ref tls, connections } = *listening;
+        let hub = Arc::clone(&site.hub);
+        let tls = tls.as_ref().map(acceptor).transpose()?;
+        let secure = tls.is_some();
+        let listener = listener(address).map_err(|source| HttpError::Listen { service: SERVICE, address, source })?;
+        let bound = listener.local_addr().map_err(|source| HttpError::Listen { service: SERVICE, address, source })?;
+        let failed = |source| HttpError::Start { service: SERVICE, source };
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name(SERVICE.name).enable_all().build();
-        let runtime = runtime.map_err(|source| HttpError::Start { service: SERVICE, source })?;
-        let routes = router(Arc::clone(&hub), origins);
-        Ok(Self { http: HttpServer::start(SERVICE, address, runtime, move || routes)?, hub })
+        let runtime = runtime.map_err(failed)?;
+        let (stop, stopping) = watch::channel(false);
+        let pipeline = Arc::clone(&site.pipeline);
+        let connections =
+            Connections { routes: router(site, origins), tls, most: Arc::new(Semaphore::new(connections)), stopping };
+        let work = move || {
+            runtime.spawn(pipeline.sample());
+            if let Err(error) = runtime.block_on(connections.accept(listener)) {
+                tracing::error!(server = SERVICE.name, %error, "the server has ended");
+            }
+            runtime.shutdown_background();
+        };
+        let thread = std::thread::Builder::new().name(SERVICE.name.to_owned()).spawn(work).map_err(failed)?;
+        Ok(Self { address: bound, secure, hub, stop, thread: Some(thread) })
     }
 
     /// The address that it listens on, with the port that was taken.
     pub fn address(&self) -> SocketAddr {
-        self.http.address()
+        self.address
+    }
+
+    /// Where browsers find it.
+    pub fn url(&self) -> String {
+        format!("{}://{}/", if self.secure { "https" } else { "http" }, self.address)
     }
 }
 
@@ -39,5 +154,130 @@ impl Drop for Server {
     fn drop(&mut self) {
         // Streams go on until they are ended: the server waits for them.
         self.hub.end();
+        // Nobody listens any more when the server has ended by itself.
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!(server = SERVICE.name, "the thread of the server has panicked");
+        }
     }
+}
+
+fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// TLS 1.2 and 1.3 with the ciphers that Mozilla recommends (intermediate, version 5).
+fn acceptor(tls: &TlsConfig) -> Result<SslAcceptor, ServerError> {
+    let certificate = |source| ServerError::Tls { key: "certificate", file: tls.certificate.clone(), source };
+    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).map_err(certificate)?;
+    builder.set_certificate_chain_file(&tls.certificate).map_err(certificate)?;
+    let key = |source| ServerError::Tls { key: "key", file: tls.key.clone(), source };
+    builder.set_private_key_file(&tls.key, SslFiletype::PEM).map_err(key)?;
+    builder.check_private_key().map_err(key)?;
+    Ok(builder.build())
+}
+
+/// What connections are answered by.
+#[derive(Clone)]
+struct Connections {
+    routes: Router,
+    tls: Option<SslAcceptor>,
+    most: Arc<Semaphore>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Connections {
+    /// Takes connections until the end, and lets those under way finish.
+    async fn accept(self, listener: TcpListener) -> io::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let mut stopping = self.stopping.clone();
+        let (ended, mut all_ended) = tokio::sync::mpsc::channel::<Infallible>(1);
+        loop {
+            // Those beyond the limit wait in the queue of the system, and then the system refuses them.
+            let permit = tokio::select! {
+                permit = Arc::clone(&self.most).acquire_owned() => permit.map_err(io::Error::other)?,
+                () = stopped(&mut stopping) => break,
+            };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stopped(&mut stopping) => break,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Of one connection, or there are no file descriptors left: others may end.
+                    tracing::debug!(%error, "a connection could not be taken");
+                    tokio::time::sleep(BREATH).await;
+                    continue;
+                }
+            };
+            let (connections, ended) = (self.clone(), ended.clone());
+            tokio::spawn(async move {
+                let _ended = ended;
+                let _permit = permit;
+                connections.serve(stream, peer).await;
+            });
+        }
+        drop(ended);
+        // A request that takes longer is cut off.
+        let _ = tokio::time::timeout(GRACE, all_ended.recv()).await;
+        Ok(())
+    }
+
+    async fn serve(self, stream: TcpStream, peer: SocketAddr) {
+        // Frames are small, and nobody is to wait for the next one.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = &self.tls else { return self.answer(stream, peer).await };
+        let agreed = tokio::time::timeout(HEADER_PATIENCE, agree(tls, stream)).await;
+        match agreed {
+            Ok(Ok(stream)) => self.answer(stream, peer).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
+            Err(_) => tracing::debug!(%peer, "TLS took too long"),
+        }
+    }
+
+    async fn answer<S>(self, stream: S, peer: SocketAddr)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { routes, mut stopping, .. } = self;
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let mut routes = routes.clone();
+            async move {
+                let mut request: Request = request.map(axum::body::Body::new);
+                request.extensions_mut().insert(Peer(peer));
+                routes.call(request).await
+            }
+        });
+        let mut http = hyper::server::conn::http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE).max_buf_size(READ_BUFFER);
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let mut connection = pin!(connection);
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = stopped(&mut stopping) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%peer, %error, "a connection has ended");
+        }
+    }
+}
+
+async fn agree(tls: &SslAcceptor, stream: TcpStream) -> io::Result<SslStream<TcpStream>> {
+    let ssl = Ssl::new(tls.context())?;
+    let mut stream = SslStream::new(ssl, stream)?;
+    Pin::new(&mut stream).accept().await.map_err(io::Error::other)?;
+    Ok(stream)
+}
+
+/// Returns once the handle has asked for the end, or is gone.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stop| *stop).await;
 }

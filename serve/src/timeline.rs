@@ -17,6 +17,11 @@ impl Timeline {
         }
     }
 
+    /// When the last commit was made that is known.
+    pub fn last_ms(&self) -> Option<i64> {
+        self.0.keys().next_back().copied()
+    }
+
     /// A commit before `ms`, about a minute before it at most where one was made then; 0 where none is known.
     pub fn last_before(&self, ms: i64) -> u64 {
         self.0.range(..ms).next_back().map_or(0, |(_, commit)| *commit)

@@ -8,19 +8,24 @@ use std::time::Duration;
 
 use clap::Args;
 use headwater::cli::{ConfigArgs, stop_on_signals};
-use headwater::config::{ConfigErrors, Section};
+use headwater::config::{Config, ConfigErrors, Invalid, Section};
 use headwater::error::Fault;
 use headwater::http::HttpError;
-use headwater::log::Log;
+use headwater::tools::dead_letters::Examine;
 use headwater::tools::{Opened, Outcome, opened_or_made};
 use headwater::topology::Companion;
 
-use crate::api::Origins;
+use crate::admin::{Admin, Means, Preview};
 use crate::config::ServeConfig;
 use crate::follow::{FollowError, follow};
 use crate::live::Live;
-use crate::server::{SERVICE, Server};
+use crate::pipeline::{Engine, Pipeline};
+use crate::server::{Listening, SERVICE, Server, ServerError};
+use crate::site::Site;
 use crate::stream::Hub;
+
+/// Any free port of this machine.
+const ANY_LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// Where it listens unless told otherwise.
 const LISTEN: &str = "127.0.0.1:8081";
@@ -37,17 +42,25 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Serves the events of the topics that begin with `prefix`. It listens at once, and answers once it has
-    /// read them.
+    /// Serves what is on a log, as `config` says, which is valid. It listens at once, and answers once it has read
+    /// the events. `engine` is the one that runs in this process, if any.
     ///
     /// # Errors
-    /// When the address cannot be listened on, or no thread can be started.
-    pub fn start(log: Arc<dyn Log>, prefix: &str, address: SocketAddr, origins: &Origins) -> Result<Self, HttpError> {
+    /// When the address cannot be listened on, the certificate cannot be used, or no thread can be started.
+    pub fn start(means: Means, config: &ServeConfig, engine: Option<Engine>) -> Result<Self, ServerError> {
         let (live, writer) = Live::new();
+        let (log, prefix) = (Arc::clone(&means.log), means.config.prefix.clone());
         let hub = Hub::named(live, prefix.trim_end_matches('.').to_owned());
-        let server = Server::start(address, Arc::clone(&hub), origins)?;
+        let site = Site {
+            hub: Arc::clone(&hub),
+            access: Arc::new(config.access()),
+            admin: Some(Arc::new(Admin::new(means))),
+            pipeline: Arc::new(Pipeline::of(engine)),
+        };
+        let address = config.address().unwrap_or(ANY_LOCAL);
+        let server = Server::start(&Listening::of(config, address), site)?;
         let stop = Arc::new(AtomicBool::new(false));
-        let (own_hub, own_stop, prefix) = (Arc::clone(&hub), Arc::clone(&stop), prefix.to_owned());
+        let (own_hub, own_stop) = (Arc::clone(&hub), Arc::clone(&stop));
         let work = move || {
             let ended = follow(&*log, &prefix, writer, &own_hub, &own_stop);
             if let Err(error) = &ended {
@@ -63,6 +76,11 @@ impl Serving {
     /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
+    }
+
+    /// Where browsers find it.
+    pub fn url(&self) -> String {
+        self.server.url()
     }
 
     /// What it serves.
@@ -110,10 +128,16 @@ impl Companion for Serving {
 }
 
 /// Says where events are served; not to stdout, which may be for programs.
-pub fn greet(address: SocketAddr) {
-    eprintln!("  console http://{address}/");
-    eprintln!("  api     http://{address}/api/events   (described at /openapi.json)");
+pub fn greet(url: &str) {
+    eprintln!("  console {url}");
+    eprintln!("  api     {url}api/events   (described at /openapi.json)");
 }
+
+/// What a topology knows of raw records: what it would look at, and what it would make of them.
+pub type Known = (Option<Box<dyn Examine>>, Option<Box<dyn Preview>>);
+
+/// Makes what a topology knows of raw records, by its configuration.
+pub type Knowledge<S> = fn(&Config<S>) -> Result<Known, Vec<Invalid>>;
 
 /// `headwater serve`.
 #[derive(Debug, Clone, Args)]
@@ -138,7 +162,7 @@ impl ServeArgs {
     ///
     /// # Errors
     /// When it cannot be started, or cannot go on.
-    pub fn run<S: Section>(self, section: fn(&S) -> &ServeConfig) -> Outcome {
+    pub fn run<S: Section>(self, section: fn(&S) -> &ServeConfig, knowledge: Knowledge<S>) -> Outcome {
         let Opened { config, places, log } = opened_or_made::<S>(&self.config)?;
         let serve = self.settings(section(&config.topology));
         let invalid = serve.validate();
@@ -148,9 +172,12 @@ impl ServeArgs {
             return Err(ConfigErrors(problems).into());
         }
         let stop = stop_on_signals()?;
-        let Some(address) = serve.address() else { return Ok(()) };
-        let serving = Serving::start(log, &config.runtime.prefix, address, &serve.origins())?;
-        greet(serving.address());
+        let problems =
+            |invalid: Vec<Invalid>| ConfigErrors(invalid.into_iter().map(|one| places.problem(one)).collect());
+        let (examine, preview) = knowledge(&config).map_err(problems)?;
+        let means = Means { log, config: config.runtime, examine, preview };
+        let serving = Serving::start(means, &serve, None)?;
+        greet(&serving.url());
         while !stop.load(Ordering::Relaxed) && !serving.has_ended() {
             std::thread::sleep(TICK);
         }

@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use headwater_serve::api::endpoints::endpoints;
+use headwater_serve::api::endpoints::{Endpoint, endpoints};
 use headwater_serve::api::openapi;
 use headwater_serve::api::{Origins, problem};
 use headwater_serve::commit::Topic;
@@ -176,7 +176,7 @@ fn unknown_addresses_and_methods_are_problems() {
     let nothing = running.get("/api/evnts");
     assert_eq!((nothing.status, &nothing.json()["code"]), (404, &json!("not-found")));
     let post = request(running.server.address(), "POST", "/api/events", &[("Content-Length", "0")]);
-    assert_eq!((post.status, post.headers["allow"].as_str()), (405, "GET, HEAD"));
+    assert_eq!((post.status, post.headers["allow"].as_str()), (405, "GET,HEAD"));
     let image = running.get_with("/api/events", &[("Accept", "image/png")]);
     assert_eq!((image.status, &image.json()["code"]), (406, &json!("not-acceptable")));
 }
@@ -331,13 +331,14 @@ fn the_description_is_the_golden_one_and_knows_every_parameter() {
     let running = Running::start();
     let served = running.get("/openapi.json").json();
     assert_eq!(served, openapi::document());
-    for endpoint in endpoints() {
+    let with_parameters = |endpoint: &Endpoint| endpoint.method == "GET" && !endpoint.parameters.is_empty();
+    for endpoint in endpoints().into_iter().filter(with_parameters) {
         let parameters = served["paths"][&endpoint.path]["get"]["parameters"].as_array().unwrap();
         let described: BTreeSet<&str> =
             parameters.iter().filter(|one| one["in"] == "query").map(|one| one["name"].as_str().unwrap()).collect();
-        let path = endpoint.path.replace("{id}", "none");
+        let path = endpoint.path.replace("{id}", "none").replace("{topic}", "none");
         // What is described is known, and nothing else is.
-        for name in described.iter().chain([&"nonsense"]).filter(|_| path != "/openapi.json") {
+        for name in described.iter().chain([&"nonsense"]) {
             let codes = running.get(&format!("{path}?{name}=%00&certainly-wrong=1")).json();
             let unknown = codes["errors"].as_array().is_some_and(|errors| {
                 errors.iter().any(|error| error["parameter"] == **name && error["code"] == "unknown-parameter")

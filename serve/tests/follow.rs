@@ -5,14 +5,15 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use headwater::config::Runtime;
 use headwater::log::embedded::EmbeddedLog;
 use headwater::log::memory::MemoryLog;
 use headwater::log::{Cleanup, Log, NewRecord, TopicSpec, Transaction, Transactional};
-use headwater_serve::api::Origins;
+use headwater_serve::admin::Means;
+use headwater_serve::config::ServeConfig;
 use headwater_serve::tool::Serving;
 use serde_json::{Value, json};
 
@@ -67,7 +68,10 @@ impl Committing {
 }
 
 fn serve(log: &Arc<dyn Log>) -> Serving {
-    Serving::start(Arc::clone(log), "t.", SocketAddr::from(([127, 0, 0, 1], 0)), &Origins::None).unwrap()
+    let config = Runtime { prefix: "t.".to_owned(), ..Runtime::default() };
+    let means = Means { log: Arc::clone(log), config, examine: None, preview: None };
+    let serve = ServeConfig { listen: "127.0.0.1:0".to_owned(), ..ServeConfig::default() };
+    Serving::start(means, &serve, None).unwrap()
 }
 
 fn wait_for(serving: &Serving, commit: u64) {

@@ -10,6 +10,8 @@ pub mod topic {
     pub const PROGRESS: &str = "progress";
     /// Which dead letters were replayed. Only the tool `dead-letters` reads and writes it.
     pub const REPLAYS: &str = "replays";
+    /// Who has written what over HTTP.
+    pub const AUDIT: &str = "audit";
 }
 
 /// How a topic is used, which decides how it is kept.
@@ -46,11 +48,12 @@ impl Role {
 pub type TopicRole = (Arc<str>, Role);
 
 /// What the runtime uses, whatever the topology.
-const OF_THE_RUNTIME: [(&str, Role); 3] = [
+const OF_THE_RUNTIME: [(&str, Role); 4] = [
     (topic::DEAD_LETTERS, Role::DeadLetters),
     // Kept as long as what it tells of.
     (topic::REPLAYS, Role::DeadLetters),
     (topic::PROGRESS, Role::Progress),
+    (topic::AUDIT, Role::Facts),
 ];
 
 /// The topics that a topology uses whatever its inputs are, and how. Names are without the prefix.
@@ -105,6 +108,7 @@ mod tests {
             (topic::DEAD_LETTERS, true),
             (topic::REPLAYS, true),
             (topic::PROGRESS, true),
+            (topic::AUDIT, true),
         ] {
             assert_eq!(roles.of(topic).is_written_by_the_topology(), own, "{topic}");
         }

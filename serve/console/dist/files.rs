@@ -1,11 +1,11 @@
 // Written by build.mjs.
 &[
     File {
-        name: "app-5e6ba9aa07.js",
+        name: "app-74806f1ea9.js",
         content_type: "text/javascript",
-        hash: "5e6ba9aa07",
+        hash: "74806f1ea9",
         immutable: true,
-        bytes: include_bytes!("app-5e6ba9aa07.js"),
+        bytes: include_bytes!("app-74806f1ea9.js"),
     },
     File {
         name: "headwater-events.js",
@@ -24,7 +24,7 @@
     File {
         name: "index.html",
         content_type: "text/html; charset=utf-8",
-        hash: "651c35c4c3",
+        hash: "110d2b3bcd",
         immutable: false,
         bytes: include_bytes!("index.html"),
     },

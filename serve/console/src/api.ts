@@ -180,11 +180,12 @@ export interface Status {
     pausedShare: number;
     stages: { stage: string; recordsPerSecond: number; busyShare: number }[];
     bottleneck: string | null;
+    /** Since the start of the process. */
+    deadLetters: number;
   } | null;
   sources: number;
   listings: number;
   events: number;
-  deadLetters: number;
 }
 
 export interface Metrics {

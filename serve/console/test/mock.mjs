@@ -287,8 +287,9 @@ export class Mock {
       engine: this.replica ? null : {
         phase: "running", reason: null, workers: 2, recordsPerSecond: 51.2, lagRecords: 0, lagSeconds: 0.2, pausedShare: 0,
         stages: stages.map(([stage, recordsPerSecond, busyShare]) => ({ stage, recordsPerSecond, busyShare })), bottleneck: "resolve",
+        deadLetters: this.letters.length,
       },
-      sources: this.empty ? 0 : SOURCES.length, listings: this.listings.size, events: this.events.size, deadLetters: this.letters.length,
+      sources: this.empty ? 0 : SOURCES.length, listings: this.listings.size, events: this.events.size,
     };
   }
 

@@ -5,20 +5,37 @@
 //!              └─► endpoints ─► router, openapi
 //! ```
 //!
-//! All of it is read-only. What a client does wrong it is told at once, all of it, with codes that do not
-//! change ([`problem`]). Every answer shows one commit, and names it.
+//! What a client does wrong it is told at once, all of it, with codes that do not change ([`problem`]). Every
+//! answer about events shows one commit, and names it.
+//!
+//! | file | endpoints |
+//! | --- | --- |
+//! | `mod` | events, live streams, suggestions |
+//! | `explain` | why the listings of an event are one |
+//! | `pipeline` | how the topology is doing, what records would give |
+//! | `session` | signing in, tickets |
+//! | `inbound` | records that come in |
+//! | `operate`, `letters`, `decide` | what operators and editors do |
 
 pub(crate) mod answer;
+mod body;
 mod cursor;
+mod decide;
 pub mod endpoints;
 mod event;
+mod explain;
 pub mod format;
 mod found;
+mod inbound;
+mod letters;
 pub mod openapi;
+mod operate;
 pub mod parameters;
+mod pipeline;
 pub mod problem;
 mod query;
 mod request;
+mod session;
 mod suggest;
 
 use std::sync::Arc;
@@ -26,10 +43,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, delete, get, post};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -39,12 +57,17 @@ use self::event::Known;
 use self::format::Format;
 use self::problem::Problem;
 use self::query::Query;
+use crate::access::guard;
 use crate::console;
+use crate::site::Site;
 use crate::stream::{Hub, Streaming, Subject};
 use headwater::dataflow::CommitId;
 
 /// How long a request waits for a position.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The largest raw record where no configuration says it.
+const MOST_RAW: usize = 16 << 20;
 
 /// Who may read from pages of other origins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,11 +81,21 @@ pub enum Origins {
     Only(Vec<HeaderValue>),
 }
 
-/// The API of what `hub` serves, and the console over it.
-pub fn router(hub: Arc<Hub>, origins: &Origins) -> Router {
-    let router = endpoints().iter().fold(Router::new(), |router, one| router.route(&one.path, handler(one)));
+/// The API of `site`, and the console over it.
+pub fn router(site: Site, origins: &Origins) -> Router {
+    let access = Arc::clone(&site.access);
+    let most_raw = site.admin.as_ref().map_or(MOST_RAW, |admin| admin.config.topics.max_raw_record.get());
+    let route = |router: Router<Site>, one: &Endpoint| {
+        let handler = handler(one, most_raw);
+        let Some(scope) = one.operation.scope() else { return router.route(&one.path, handler) };
+        let access = Arc::clone(&access);
+        let allowed = move |request, next| guard::allow(scope, Arc::clone(&access), request, next);
+        router.route(&one.path, handler.layer(middleware::from_fn(allowed)))
+    };
+    let router = endpoints().iter().fold(Router::new(), route);
     let router = router.merge(console::routes());
-    let router = router.fallback(nothing_here).method_not_allowed_fallback(only_get).with_state(hub);
+    let router = router.fallback(nothing_here).method_not_allowed_fallback(not_so);
+    let router = router.with_state(site).layer(middleware::from_fn_with_state(access, guard::admit));
     let router = router.layer(CompressionLayer::new());
     match cors(origins) {
         Some(cors) => router.layer(cors),
@@ -70,13 +103,36 @@ pub fn router(hub: Arc<Hub>, origins: &Origins) -> Router {
     }
 }
 
-fn handler(endpoint: &Endpoint) -> MethodRouter<Arc<Hub>> {
+fn handler(endpoint: &Endpoint, most_raw: usize) -> MethodRouter<Site> {
     match endpoint.operation {
         Operation::List(format) => get(move |state, uri, query, headers| list(format, state, uri, query, headers)),
         Operation::Event => get(one_event),
+        Operation::Explain => get(explain::explain),
         Operation::Live => get(live_stream),
         Operation::Suggest => get(suggestions),
         Operation::OpenApi => get(|| async { axum::Json(openapi::document()) }),
+        Operation::Pipeline => get(pipeline::pipeline),
+        Operation::Status => get(pipeline::status),
+        Operation::Health => get(pipeline::health),
+        Operation::Metrics => get(pipeline::metrics),
+        Operation::Act => post(pipeline::act),
+        Operation::Session => get(session::who),
+        Operation::SignIn => post(session::sign_in),
+        Operation::SignOut => delete(session::sign_out),
+        Operation::Ticket => post(session::ticket),
+        Operation::Inbound => post(inbound::take).layer(DefaultBodyLimit::max(most_raw)),
+        Operation::Withdraw => delete(inbound::withdraw),
+        Operation::Sources => get(operate::sources),
+        Operation::Topics => get(operate::topics),
+        Operation::Records => get(operate::records),
+        Operation::Letters => get(letters::list),
+        Operation::LettersSummary => get(letters::summary),
+        Operation::Letter => get(letters::one),
+        Operation::Replay => post(letters::replay),
+        Operation::Review => get(operate::review),
+        Operation::Decisions => get(decide::list),
+        Operation::Decide => post(decide::decide),
+        Operation::Undecide => delete(decide::undecide),
     }
 }
 
@@ -86,8 +142,16 @@ fn cors(origins: &Origins) -> Option<CorsLayer> {
         Origins::Any => AllowOrigin::any(),
         Origins::Only(origins) => AllowOrigin::list(origins.iter().cloned()),
     };
-    let layer = CorsLayer::new().allow_origin(allowed).allow_methods([Method::GET, Method::HEAD]);
-    let asked = [header::ACCEPT, header::IF_NONE_MATCH, header::HeaderName::from_static("last-event-id")];
+    let layer =
+        CorsLayer::new().allow_origin(allowed).allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE]);
+    let asked = [
+        header::ACCEPT,
+        header::AUTHORIZATION,
+        header::CONTENT_TYPE,
+        header::HeaderName::from_static("x-api-key"),
+        header::IF_NONE_MATCH,
+        header::HeaderName::from_static("last-event-id"),
+    ];
     Some(
         layer
             .allow_headers(asked)
@@ -100,12 +164,9 @@ async fn nothing_here(uri: Uri) -> Problem {
     Problem::not_found(format!("There is nothing at {}. /openapi.json says what there is.", uri.path()))
 }
 
-async fn only_get(method: Method) -> Response {
-    let detail = format!("{method} is not possible here, GET is.");
-    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail);
-    let mut response = problem.into_response();
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-    response
+async fn not_so(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{method} is not possible at {}. /openapi.json says what is.", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
 }
 
 fn ready(hub: &Hub) -> Result<(), Problem> {
@@ -182,12 +243,16 @@ async fn one_event(
     Ok(response)
 }
 
+/// Where what took the place of an id is found.
+fn moved_to(to: &str, rest: &str) -> [(header::HeaderName, String); 2] {
+    let path: String = url::form_urlencoded::byte_serialize(to.as_bytes()).collect();
+    [(header::LOCATION, format!("/api/events/{path}{rest}")), (header::CACHE_CONTROL, "no-cache".to_owned())]
+}
+
 /// The answer for an id that was retired. It may come back, so nobody is to remember it for ever.
 fn moved(id: &str, to: &str) -> Response {
-    let path: String = url::form_urlencoded::byte_serialize(to.as_bytes()).collect();
     let body = axum::Json(serde_json::json!({ "id": id, "redirectTo": to }));
-    let headers = [(header::LOCATION, format!("/api/events/{path}")), (header::CACHE_CONTROL, "no-cache".to_owned())];
-    (StatusCode::PERMANENT_REDIRECT, headers, body).into_response()
+    (StatusCode::PERMANENT_REDIRECT, moved_to(to, ""), body).into_response()
 }
 
 async fn suggestions(

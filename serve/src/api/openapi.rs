@@ -6,12 +6,14 @@ use super::endpoints::{Endpoint, Operation, endpoints};
 use super::format::Format;
 use super::parameters::{Kind, Parameter};
 use super::problem::{CODES, PARAMETER_CODES};
+use crate::access::guard::COOKIE;
 
 /// The document.
 pub fn document() -> Value {
     let mut paths = serde_json::Map::new();
     for endpoint in endpoints() {
-        paths.insert(endpoint.path.clone(), json!({ "get": operation(&endpoint) }));
+        let path = paths.entry(endpoint.path.clone()).or_insert_with(|| json!({}));
+        path[endpoint.method.as_str().to_lowercase()] = operation(&endpoint);
     }
     json!({
         "openapi": "3.1.0",
@@ -23,16 +25,22 @@ pub fn document() -> Value {
             "license": { "name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT" },
         },
         "paths": paths,
-        "components": { "schemas": schemas(), "headers": headers() },
+        "components": { "schemas": schemas(), "headers": headers(), "securitySchemes": {
+            "bearer": { "type": "http", "scheme": "bearer", "description": "A key, as `headwater key` makes it." },
+            "apiKey": { "type": "apiKey", "in": "header", "name": "X-API-Key" },
+            "session": { "type": "apiKey", "in": "cookie", "name": COOKIE },
+        } },
     })
 }
 
 fn operation(endpoint: &Endpoint) -> Value {
     let mut parameters: Vec<Value> = Vec::new();
-    if endpoint.path.contains("{id}") {
-        parameters.push(json!({
-            "name": "id", "in": "path", "required": true, "description": "Id of an event.", "schema": { "type": "string" },
-        }));
+    for (name, about) in PLACEHOLDERS {
+        if endpoint.path.contains(&format!("{{{name}}}")) {
+            parameters.push(json!({
+                "name": name, "in": "path", "required": true, "description": about, "schema": { "type": "string" },
+            }));
+        }
     }
     parameters.extend(endpoint.parameters.concat().iter().map(parameter));
     if endpoint.operation == Operation::Live {
@@ -41,7 +49,68 @@ fn operation(endpoint: &Endpoint) -> Value {
             "description": "Go on after this position. It takes precedence over lastEventId.",
         }));
     }
-    json!({ "summary": endpoint.operation.summary(), "parameters": parameters, "responses": responses(endpoint) })
+    let mut described =
+        json!({ "summary": endpoint.operation.summary(), "parameters": parameters, "responses": responses(endpoint) });
+    if let Some(scope) = endpoint.operation.scope() {
+        let scope = scope.to_string();
+        described["description"] = format!("Needs the scope `{scope}`.").into();
+        described["security"] = json!([{ "bearer": [scope] }, { "apiKey": [scope] }, { "session": [scope] }]);
+    }
+    if let Some(body) = body(endpoint.operation) {
+        described["requestBody"] = body;
+    }
+    described
+}
+
+/// What stands for the parts of a path.
+const PLACEHOLDERS: [(&str, &str); 5] = [
+    ("id", "Id of an event."),
+    ("source", "Name of the source."),
+    ("topic", "Name of the topic, with or without the prefix."),
+    ("partition", "Partition of the dead letter."),
+    ("offset", "Offset of the dead letter."),
+];
+
+/// The body that a request has.
+fn body(operation: Operation) -> Option<Value> {
+    let text = || json!({ "type": "string" });
+    let texts = || json!({ "type": "array", "items": { "type": "string" } });
+    let flag = || json!({ "type": "boolean" });
+    let (required, properties) = match operation {
+        Operation::Inbound => {
+            let any = json!({ "*/*": { "schema": { "type": "string", "format": "binary" } } });
+            return Some(json!({ "required": true, "content": any,
+                "description": "The raw record. Its content type is that of the header Content-Type." }));
+        }
+        Operation::SignIn => (json!(["key"]), json!({ "key": text() })),
+        Operation::Act => (
+            json!(["action"]),
+            json!({
+                "action": { "type": "string", "enum": ["validate", "subscribe"] },
+                "source": text(), "contentType": text(),
+                "events": { "type": "array", "description": "To be validated: texts, or JSON." },
+                "filter": { "type": "string", "description": "To be subscribed to: the query of a live stream." },
+            }),
+        ),
+        Operation::Replay => (
+            json!([]),
+            json!({
+                "ids": texts(), "code": texts(), "source": texts(), "limit": { "type": "integer", "minimum": 1 },
+                "dryRun": flag(), "again": flag(), "parked": flag(), "force": flag(), "yes": flag(),
+            }),
+        ),
+        Operation::Decide => (
+            json!(["say", "a", "b"]),
+            json!({
+                "say": { "type": "string", "enum": ["same", "different"] }, "a": text(), "b": text(), "because": text(),
+            }),
+        ),
+        Operation::Undecide => (json!(["a", "b"]), json!({ "a": text(), "b": text() })),
+        _ => return None,
+    };
+    let schema = json!({ "type": "object", "required": required, "properties": properties,
+        "additionalProperties": false });
+    Some(json!({ "required": true, "content": { "application/json": { "schema": schema } } }))
 }
 
 fn parameter(parameter: &Parameter) -> Value {
@@ -95,9 +164,19 @@ fn responses(endpoint: &Endpoint) -> Value {
                             leave removes one, reset removes all, live says that the client is up to date.",
             "content": one("text/event-stream", json!({ "type": "string" })),
         } }),
-        Operation::Suggest => json!({ "200": found(one("application/json", json!({ "type": "object" }))) }),
+        Operation::Suggest | Operation::Explain => {
+            json!({ "200": found(one("application/json", json!({ "type": "object" }))) })
+        }
+        Operation::Inbound | Operation::Withdraw => {
+            let content = one("application/json", json!({ "type": "object" }));
+            json!({ "202": { "description": "The log has it.", "content": content } })
+        }
+        Operation::SignOut => json!({ "204": { "description": "The session has ended." } }),
         Operation::OpenApi => json!({ "200": {
             "description": "The description of the API.", "content": one("application/json", json!({ "type": "object" })),
+        } }),
+        _ => json!({ "200": {
+            "description": "Done.", "content": one("application/json", json!({ "type": "object" })),
         } }),
     };
     if endpoint.operation != Operation::OpenApi {

@@ -148,6 +148,11 @@ pub const STREAM: &[Parameter] = &[
         Kind::Position,
         "Go on after this position; for clients that cannot send the header `Last-Event-ID`.",
     ),
+    parameter(
+        "ticket",
+        Kind::Text,
+        "A ticket of `POST /api/ticket`, for clients that cannot send the header `Authorization`.",
+    ),
 ];
 
 /// What suggestions take.
@@ -155,3 +160,53 @@ pub const SUGGEST: &[Parameter] = &[
     parameter("q", Kind::Text, "What was typed so far."),
     parameter("limit", Kind::Integer { least: 1, most: 20 }, "The most suggestions of a kind. Default: 5."),
 ];
+
+/// How far back figures go.
+pub const TIMEFRAME: &[Parameter] =
+    &[parameter("timeframe", Kind::OneOf(&["5m", "15m", "1h"]), "How far back. Default: `1h`.")];
+
+/// What the pipeline is asked for, in the form with one address.
+pub const ACTION: &[Parameter] =
+    &[parameter("action", Kind::OneOf(&["status", "health", "metrics"]), "What to tell. Default: `status`.")];
+
+/// Which records of a topic.
+pub const RECORDS: &[Parameter] = &[
+    parameter("partition", Kind::Integer { least: 0, most: 1 << 31 }, "Only this partition. Default: all."),
+    parameter("offset", Kind::Text, "From this offset on; a negative one counts from the end. Default: the last ones."),
+    parameter("key", Kind::Text, "Only records with this key."),
+    parameter("contains", Kind::Text, "Only records whose key or value holds this text."),
+    parameter(
+        "since",
+        Kind::Text,
+        "Only records written since then: a time (RFC 3339), or how long ago, such as `2h`.",
+    ),
+    parameter("limit", Kind::Integer { least: 1, most: 500 }, "The most records of the answer. Default: 50."),
+];
+
+/// Which dead letters.
+pub const LETTERS: &[Parameter] = &[
+    parameter("code", Kind::AnyOf, "Only those of this code."),
+    parameter("source", Kind::AnyOf, "Only those of this source."),
+    parameter("state", Kind::OneOf(&["new", "replayed", "parked"]), "Only those of this state."),
+    parameter("since", Kind::Text, "Only those written since then: a time (RFC 3339), or how long ago, such as `2h`."),
+    parameter("limit", Kind::Integer { least: 1, most: 500 }, "The most dead letters of the answer. Default: 50."),
+    parameter("offset", Kind::Integer { least: 0, most: 1_000_000 }, "Leave out so many first; the newest come first."),
+];
+
+/// Which pairs to review.
+pub const REVIEW: &[Parameter] =
+    &[parameter("limit", Kind::Integer { least: 1, most: 200 }, "The most pairs of the answer. Default: 50.")];
+
+/// Which decisions.
+pub const DECISIONS: &[Parameter] = &[
+    parameter("open", Kind::Bool, "Only those that do not hold: overruled, waiting, pending."),
+    parameter("listing", Kind::Text, "Only those that name this listing: `SOURCE/ID`, or its id."),
+];
+
+/// How a record comes in.
+pub const INBOUND: &[Parameter] = &[parameter(
+    "key",
+    Kind::Text,
+    "The record is the document of this key: it replaces all listings that the last one gave. Without a key, its \
+     listings are added or updated.",
+)];

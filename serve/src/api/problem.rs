@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use headwater::error::{Domain, Fault};
 use serde::Serialize;
 
 /// A problem. Its `code` is stable: programs may depend on it.
@@ -63,6 +64,17 @@ pub const CODES: &[&str] = &[
     "not-acceptable",
     "not-ready",
     "position-not-reached",
+    "unauthorized",
+    "forbidden",
+    "wrong-host",
+    "wrong-origin",
+    "too-many-requests",
+    "unsupported-media-type",
+    "body-too-large",
+    "invalid-body",
+    "refused",
+    "needs-consent",
+    "unavailable",
     "internal",
 ];
 
@@ -86,6 +98,18 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
     }
 
+    /// A fault of what the answer was to be made of. What is down may be up again later; the rest is for a person.
+    pub fn fault(fault: &dyn Fault) -> Self {
+        let hint = fault.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        match fault.domain() {
+            Domain::User => Self::new(StatusCode::CONFLICT, "refused", format!("{fault}{hint}")),
+            Domain::External | Domain::Superseded => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", format!("{fault}{hint}"))
+            }
+            Domain::Internal => Self::internal(&Told(fault.to_string())),
+        }
+    }
+
     /// Something failed inside. What, is in the log.
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "a request failed");
@@ -97,6 +121,11 @@ impl Problem {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
+
+/// What was said of a fault.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Told(String);
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {

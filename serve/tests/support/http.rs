@@ -9,7 +9,8 @@ use std::time::Duration;
 use headwater_serve::api::Origins;
 use headwater_serve::commit::{Change, Commit, Topic};
 use headwater_serve::live::{Live, Writer};
-use headwater_serve::server::Server;
+use headwater_serve::server::{Listening, Server};
+use headwater_serve::site::Site;
 use headwater_serve::stream::Hub;
 use headwater_serve::timeline::Timeline;
 use serde_json::Value;
@@ -33,7 +34,7 @@ impl Running {
         writer.set_lineage("0000002a".parse().unwrap());
         writer.begin(0, Timeline::default(), 0);
         let hub = Hub::new(live);
-        let server = Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), Arc::clone(&hub), origins).unwrap();
+        let server = Server::start(&listening(origins), Site::of(Arc::clone(&hub))).unwrap();
         Self { server, hub, writer, commit: 0 }
     }
 
@@ -72,6 +73,12 @@ impl Running {
     pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         get(self.server.address(), path, headers)
     }
+}
+
+/// A free port of this machine.
+pub fn listening(origins: &Origins) -> Listening {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    Listening { address, origins: origins.clone(), tls: None, connections: 1_000 }
 }
 
 /// An answer.
@@ -116,6 +123,37 @@ pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, 
     Answer { status, headers, body }
 }
 
+/// Sends a request with a body in JSON.
+pub fn send(address: SocketAddr, method: &str, path: &str, body: &Value, headers: &[(&str, &str)]) -> Answer {
+    let typed = [headers, &[("Content-Type", "application/json")]].concat();
+    send_bytes(address, method, path, body.to_string().as_bytes(), &typed)
+}
+
+/// Sends a request with a body.
+pub fn send_bytes(address: SocketAddr, method: &str, path: &str, body: &[u8], headers: &[(&str, &str)]) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+    )
+    .unwrap();
+    // A server that refuses the body may have ended the connection already.
+    let _ = stream.write_all(body);
+    let mut whole = Vec::new();
+    stream.read_to_end(&mut whole).unwrap();
+    let end = whole.windows(4).position(|part| part == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(whole[..end].to_vec()).unwrap();
+    let mut lines = head.lines();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let headers = lines.filter_map(|line| line.split_once(": "));
+    let headers: BTreeMap<String, String> =
+        headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+    Answer { status, headers, body: whole[end + 4..].to_vec() }
+}
+
 /// Sends a request, and reads the head of its answer.
 pub fn open(
     address: SocketAddr,
@@ -146,7 +184,7 @@ pub fn open_on(
 ) -> (BufReader<TcpStream>, u16, BTreeMap<String, String>) {
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n").unwrap();
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();

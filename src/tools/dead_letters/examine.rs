@@ -7,7 +7,7 @@ use crate::config::{Config, Invalid};
 /// Looks into raw records as a topology would. A topology that has none is taken to know documents
 /// only, by their keys: records without a key are then never outdated, and nobody can tell how a
 /// record would fare.
-pub trait Examine {
+pub trait Examine: Send + Sync {
     /// Ids of what a record tells of, as far as it can be read. Of two records without a key that
     /// tell of the same, the newer is the word that counts, and the older is not replayed.
     fn subjects(&self, record: RawRecord) -> Vec<u128>;

@@ -22,5 +22,5 @@ pub use examine::{Examine, MakeExamine, Objection};
 pub use id::LetterId;
 pub use letter::{Filter, Letter, Origin, Standing, Version, parse_time};
 pub use plan::{ReplayOptions, Skipped};
-pub use print::{ListOptions, ShowForm, list, show, summary};
+pub use print::{ListOptions, ShowForm, Shown, Tally, find, list, show, summary, tallies};
 pub use replay::{Outlook, Replayed, replay};

@@ -47,20 +47,7 @@ pub struct ListOptions {
 /// # Errors
 /// When there is no such topic, the log fails, or nothing can be printed.
 pub fn list(log: &dyn Log, config: &Runtime, options: &ListOptions, out: &mut dyn Write) -> Result<(), LettersError> {
-    let done = Done::read(log, config)?;
-    let mut found: Vec<(Letter, Standing)> = Vec::new();
-    let mut total = 0_u64;
-    let most = options.limit.unwrap_or(usize::MAX);
-    each_letter(log, config, &done, |letter, standing| {
-        if options.filter.lets(&letter) && options.standing.is_none_or(|only| only == standing) {
-            total += 1;
-            found.push((letter, standing));
-        }
-        if found.len() > most.saturating_mul(2).saturating_add(1_000) {
-            arrange(&mut found, options.oldest_first, most);
-        }
-    })?;
-    arrange(&mut found, options.oldest_first, most);
+    let (found, total) = find(log, config, options)?;
     if options.json {
         still_read(print_lines(&found, out))?;
         return Ok(());
@@ -78,6 +65,32 @@ pub fn list(log: &dyn Log, config: &Runtime, options: &ListOptions, out: &mut dy
     Ok(())
 }
 
+/// Dead letters as [`list`] shows them, and how many there are beyond the limit.
+///
+/// # Errors
+/// When there is no such topic, or the log fails.
+pub fn find(
+    log: &dyn Log,
+    config: &Runtime,
+    options: &ListOptions,
+) -> Result<(Vec<(Letter, Standing)>, u64), LettersError> {
+    let done = Done::read(log, config)?;
+    let mut found: Vec<(Letter, Standing)> = Vec::new();
+    let mut total = 0_u64;
+    let most = options.limit.unwrap_or(usize::MAX);
+    each_letter(log, config, &done, |letter, standing| {
+        if options.filter.lets(&letter) && options.standing.is_none_or(|only| only == standing) {
+            total += 1;
+            found.push((letter, standing));
+        }
+        if found.len() > most.saturating_mul(2).saturating_add(1_000) {
+            arrange(&mut found, options.oldest_first, most);
+        }
+    })?;
+    arrange(&mut found, options.oldest_first, most);
+    Ok((found, total))
+}
+
 fn arrange(found: &mut Vec<(Letter, Standing)>, oldest_first: bool, most: usize) {
     found.sort_by_key(|(letter, _)| letter.order());
     if !oldest_first {
@@ -87,9 +100,9 @@ fn arrange(found: &mut Vec<(Letter, Standing)>, oldest_first: bool, most: usize)
 }
 
 /// A dead letter as `--json` shows it.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Shown<'l> {
+pub struct Shown<'l> {
     id: LetterId,
     state: Standing,
     written: Option<String>,
@@ -111,7 +124,8 @@ struct Shown<'l> {
 }
 
 impl<'l> Shown<'l> {
-    fn of(letter: &'l Letter, state: Standing) -> Self {
+    /// What is shown of a dead letter.
+    pub fn of(letter: &'l Letter, state: Standing) -> Self {
         let origin = letter.origin.as_ref();
         Self {
             id: letter.id,
@@ -206,15 +220,25 @@ fn print_table(found: &[(Letter, Standing)], out: &mut dyn Write) -> io::Result<
 /// How many dead letters there are of a code and a source.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Tally {
-    code: String,
-    source: Option<String>,
-    letters: u64,
-    new: u64,
-    replayed: u64,
-    parked: u64,
-    first: Option<String>,
-    last: Option<String>,
+pub struct Tally {
+    /// The code.
+    pub code: String,
+    /// The source, where one is known.
+    pub source: Option<String>,
+    /// All of them.
+    pub letters: u64,
+    /// Those that are new.
+    pub new: u64,
+    /// Those that were replayed.
+    pub replayed: u64,
+    /// Those that have failed too often.
+    pub parked: u64,
+    /// When the first one was written (RFC 3339).
+    pub first: Option<String>,
+    /// When the last one was written.
+    pub last: Option<String>,
+    /// The last one.
+    pub example: Option<LetterId>,
     #[serde(skip)]
     span: Option<(i64, i64)>,
 }
@@ -230,6 +254,17 @@ pub fn summary(
     json: bool,
     out: &mut dyn Write,
 ) -> Result<(), LettersError> {
+    let tallies = tallies(log, config, filter)?;
+    let printed = if json { print_tally_lines(&tallies, out) } else { print_tallies(&tallies, out) };
+    still_read(printed)?;
+    Ok(())
+}
+
+/// The counts that [`summary`] prints.
+///
+/// # Errors
+/// When the log fails.
+pub fn tallies(log: &dyn Log, config: &Runtime, filter: &Filter) -> Result<Vec<Tally>, LettersError> {
     let done = Done::read(log, config)?;
     let mut tallies: BTreeMap<(String, Option<String>), Tally> = BTreeMap::new();
     each_letter(log, config, &done, |letter, standing| {
@@ -249,9 +284,7 @@ pub fn summary(
         })
         .collect();
     tallies.sort_by_key(|tally| std::cmp::Reverse(tally.letters));
-    let printed = if json { print_tally_lines(&tallies, out) } else { print_tallies(&tallies, out) };
-    still_read(printed)?;
-    Ok(())
+    Ok(tallies)
 }
 
 impl Tally {
@@ -263,6 +296,9 @@ impl Tally {
             Standing::Parked => self.parked += 1,
         }
         let (first, last) = self.span.unwrap_or((i64::MAX, i64::MIN));
+        if letter.written_ms >= last {
+            self.example = Some(letter.id);
+        }
         self.span = Some((first.min(letter.written_ms), last.max(letter.written_ms)));
     }
 }

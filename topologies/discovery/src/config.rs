@@ -228,7 +228,11 @@ mod tests {
         assert_ne!(runtime.topic_spec("dead-letters").cleanup, Cleanup::Compact);
         assert_eq!(runtime.topic_spec("progress").partitions, 1);
         let names: Vec<String> = runtime.topic_specs().into_iter().map(|spec| spec.name).collect();
-        assert_eq!(names.len(), compacted.len() + 4 + ["dead-letters", "replays", "raw.events"].len(), "{names:?}");
+        assert_eq!(
+            names.len(),
+            compacted.len() + 4 + ["dead-letters", "replays", "audit", "raw.events"].len(),
+            "{names:?}"
+        );
     }
 
     #[test]

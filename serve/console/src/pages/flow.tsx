@@ -61,7 +61,7 @@ export function Flow({ status, error = null }: { status: Status | null; error?: 
             {stage === bottleneck && <span class="flow-word" title="Of all stages it takes the most time: make it faster first">▲ bottleneck</span>}
             {i === reading && (
               <a class="flow-letters" href={href("dead-letters")}>
-                <Num value={status.deadLetters} /> dead {status.deadLetters === 1 ? "letter" : "letters"}
+                <Num value={engine.deadLetters} /> dead {engine.deadLetters === 1 ? "letter" : "letters"}
               </a>
             )}
           </li>

@@ -20,16 +20,15 @@ pub mod upsert;
 
 use std::sync::Arc;
 
-use headwater::config::{Invalid, Section};
+use headwater::config::{ConfigErrors, Invalid, Places, Section};
 use headwater::dataflow::Flow;
 use headwater::dataflow::buffer::json;
 use headwater::error::Fault;
-use headwater::log::Log;
 use headwater::program::Fingerprints;
 use headwater::schema::Schema;
 use headwater::tools::dead_letters::Examine;
 use headwater::tools::open_log;
-use headwater::topology::{Companion, Showcase, Topology};
+use headwater::topology::{Beside, Companion, Showcase, Topology};
 use headwater::view::ViewSpec;
 use headwater_operators::categorize::Taxonomy;
 use headwater_operators::extract::Extractor;
@@ -39,6 +38,8 @@ use headwater_operators::resolve::{Resolve, ResolveConfig, Stat};
 use headwater_operators::sanitize::{SanitizeConfig, sanitize};
 use headwater_operators::score::{Gates, ScoreEvents};
 use headwater_operators::window::{Outcome, Tally, WindowConfig, window};
+use headwater_serve::admin::Means;
+use headwater_serve::pipeline::Engine;
 use headwater_serve::tool::{Serving, greet};
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
@@ -51,7 +52,7 @@ pub use register::{Emitted, Register};
 use crate::config::{Config, Sections};
 use crate::generate::LiveFeed;
 use crate::tables::view_spec;
-use crate::tools::{DiscoveryTools, Examiner};
+use crate::tools::{DiscoveryTools, Examiner, knowledge};
 use gates::gates_in_force;
 use highlight::merged_event;
 use topics::{EventRow, Topics};
@@ -167,19 +168,25 @@ failed, 4 another instance has taken over, 70 a defect.";
     }
 
     /// The generated feed of `[generate]`, into the first of the inputs.
-    fn companions(config: &Config, log: &dyn Log) -> Result<Vec<Box<dyn Companion>>, Box<dyn Fault>> {
+    fn companions(config: &Config, beside: &Beside<'_>) -> Result<Vec<Box<dyn Companion>>, Box<dyn Fault>> {
         let mut companions: Vec<Box<dyn Companion>> = Vec::new();
         let serve = &config.topology.serve;
-        if let Some(address) = serve.address() {
+        if serve.address().is_some() {
+            let problems = |invalid: Vec<Invalid>| {
+                ConfigErrors(invalid.into_iter().map(|one| Places::default().problem(one)).collect())
+            };
+            let (examine, preview) = knowledge(config).map_err(problems)?;
             // It reads at its own pace, on a connection of its own.
-            let serving =
-                Serving::start(open_log(&config.runtime)?, &config.runtime.prefix, address, &serve.origins())?;
-            greet(serving.address());
+            let log = open_log(&config.runtime)?;
+            let means = Means { log, config: config.runtime.clone(), examine, preview };
+            let engine = |metrics| Engine::new(metrics, Arc::clone(&beside.readiness), config.runtime.workers);
+            let serving = Serving::start(means, serve, beside.metrics.clone().map(engine))?;
+            greet(&serving.url());
             companions.push(Box::new(serving));
         }
         if let Some(feed) = config.topology.generate.clone() {
             let input = config.runtime.inputs.first().map_or(Sections::INPUT, |input| input.topic.as_str());
-            companions.push(Box::new(LiveFeed::start(log, &config.runtime.full_name(input), feed)?));
+            companions.push(Box::new(LiveFeed::start(beside.log, &config.runtime.full_name(input), feed)?));
         }
         Ok(companions)
     }

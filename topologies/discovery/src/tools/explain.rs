@@ -14,10 +14,9 @@ use headwater_operators::resolve::keys::{KeyKind, common_kinds};
 use headwater_operators::resolve::{Batch, Comparer, Comparison, Decision, Field, ListingRef, ResolveConfig, Veto};
 use headwater_operators::sanitize::sanitize;
 use headwater_operators::{EventId, Listing, ListingId, LiveListing};
+use headwater_serve::decisions::{self, describe};
 use serde::Serialize;
 
-use super::decide;
-use super::decide::describe;
 use super::evaluate::{self, EvaluateError, EvaluateOptions, Line};
 use crate::config::Config;
 
@@ -39,7 +38,7 @@ impl Subject {
         if text.trim_start().starts_with('{') {
             return Ok(Self::Json(text.to_owned()));
         }
-        decide::parse_listing(text).map(Self::Known)
+        decisions::parse_listing(text).map(Self::Known)
     }
 }
 
@@ -226,7 +225,7 @@ pub fn explain(log: &dyn Log, config: &Config, subjects: &[Subject; 2]) -> Resul
         return Err(ExplainError::OneListing);
     }
     let decisions: Vec<Decision> = if known {
-        decide::decisions(log, &config.runtime)?.0.into_iter().map(|listed| listed.decision).collect()
+        decisions::decisions(log, &config.runtime)?.0.into_iter().map(|listed| listed.decision).collect()
     } else {
         Vec::new()
     };

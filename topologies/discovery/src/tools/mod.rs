@@ -4,19 +4,23 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use headwater::cli::fail;
+use headwater::config::Invalid;
 use headwater::topology::Tools;
-use headwater_serve::tool::ServeArgs;
+use headwater_serve::key_tool::KeyArgs;
+use headwater_serve::tool::{Known, ServeArgs};
 
-use crate::config::Sections;
+use crate::config::{Config, Sections};
 
 pub mod check_source;
 pub mod decide;
 pub mod evaluate;
 mod examine;
 pub mod explain;
+mod preview;
 pub mod train;
 
 pub use examine::Examiner;
+pub use preview::Previewer;
 
 /// Discovery's tools beside those of the runtime.
 #[derive(Debug, Clone, Subcommand)]
@@ -33,8 +37,15 @@ pub enum DiscoveryTools {
     Explain(explain::ExplainArgs),
     /// Serve the events over HTTP, without an engine: search, filters, calendars, live streams
     Serve(ServeArgs),
+    /// Make a key for the API: what may be done with it, and the hash to be configured
+    Key(KeyArgs),
     /// Print the listings that files would give and everything that is wrong with them, without any log
     CheckSource(check_source::CheckSourceArgs),
+}
+
+/// What discovery knows of raw records.
+pub fn knowledge(config: &Config) -> Result<Known, Vec<Invalid>> {
+    Ok((Examiner::of(config)?, Some(Previewer::of(config)?)))
 }
 
 impl Tools for DiscoveryTools {
@@ -44,7 +55,8 @@ impl Tools for DiscoveryTools {
             Self::Evaluate(args) => args.run(),
             Self::Train(args) => args.run(),
             Self::Explain(args) => args.run(),
-            Self::Serve(args) => args.run::<Sections>(|sections| &sections.serve),
+            Self::Serve(args) => args.run::<Sections>(|sections| &sections.serve, knowledge),
+            Self::Key(args) => args.run(),
             Self::CheckSource(args) => args.run(),
         };
         match outcome {

@@ -1,0 +1,228 @@
+//! What stands before each request.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::keys::Scope;
+use super::limits::{Client, Quota};
+use super::{Access, Identity};
+use crate::api::problem::Problem;
+
+/// Where a request comes from. The server adds it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// The header that holds a key, for programs that cannot set `Authorization`.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// What proxies add.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
+/// The cookie of a session.
+pub(crate) const COOKIE: &str = "headwater_session";
+
+/// Paths that a ticket opens.
+const STREAMS: [&str; 2] = ["/api/events/live", "/api/ws"];
+
+/// Lets a request in: names and origins are right, a key that is shown is known, and the client has not asked too
+/// often. What it may do, [`allow`] says.
+pub(crate) async fn admit(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
+    let admitted = check_host(&access, request.headers(), request.uri())
+        .and_then(|()| check_origin(&access, &request))
+        .and_then(|()| identify(&access, request.headers(), request.uri()));
+    let identity = match admitted {
+        Ok(identity) => identity,
+        Err(problem) => return problem.into_response(),
+    };
+    let client = client(&identity, &request);
+    let quota = access.limiter.as_ref().zip(client).map(|(limiter, client)| (limiter.take(client), limiter.policy()));
+    if let Some((Quota { wait, .. }, _)) = quota
+        && !wait.is_zero()
+    {
+        return too_many(wait.as_secs_f64().ceil() as u64);
+    }
+    request.extensions_mut().insert(identity);
+    let mut response = next.run(request).await;
+    if let Some((quota, policy)) = quota {
+        tell_quota(response.headers_mut(), quota, policy);
+    }
+    response
+}
+
+/// Lets a request through whose client may do `scope`.
+pub(crate) async fn allow(scope: Scope, access: Arc<Access>, request: Request, next: Next) -> Response {
+    let identity = request.extensions().get::<Identity>();
+    match identity {
+        Some(identity) if identity.may(scope) => next.run(request).await,
+        Some(Identity { name: Some(name), .. }) => {
+            let detail =
+                format!("The key of {name:?} has no scope {scope:?}, which this needs.", scope = scope.to_string());
+            Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).into_response()
+        }
+        _ if access.keys.is_empty() => {
+            let detail = format!("Nobody may {scope} here: no key is configured ([[serve.keys]]).");
+            Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).into_response()
+        }
+        _ => unauthorized("Show a key: Authorization: Bearer KEY, or X-API-Key: KEY. Browsers sign in at /console/."),
+    }
+}
+
+fn unauthorized(detail: &str) -> Response {
+    let mut response = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).into_response();
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+/// Who asks, by a key, a session or a ticket. A key that is wrong is no stranger: its owner wants to know.
+fn identify(access: &Access, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Problem> {
+    let known = |holder: &super::keys::Holder| Identity {
+        name: Some(Arc::clone(&holder.name)),
+        scopes: Arc::clone(&holder.scopes),
+    };
+    if let Some(key) = shown_key(headers) {
+        return access
+            .keys
+            .holder(key)
+            .map(|holder| known(holder))
+            .ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "This key is not known here."));
+    }
+    if let Some(holder) = cookie(headers).and_then(|secret| access.sessions.holder(secret)) {
+        return Ok(known(&holder));
+    }
+    if let Some(ticket) = ticket(uri) {
+        let detail = "This ticket is not known, was used, or is too old: a ticket opens one stream within 30 seconds.";
+        let unknown = || Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+        return access.tickets.take(&ticket).map(|holder| known(&holder)).ok_or_else(unknown);
+    }
+    let scopes = if is_forwarded(headers) { &access.forwarded } else { &access.anonymous };
+    Ok(Identity { name: None, scopes: Arc::clone(scopes) })
+}
+
+/// Whether a proxy passes a request on: it comes from farther away than it seems to.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    FORWARDED.iter().any(|name| headers.contains_key(*name))
+}
+
+fn shown_key(headers: &HeaderMap) -> Option<&str> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = bearer.and_then(|value| {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    bearer.or_else(|| headers.get(API_KEY)?.to_str().ok())
+}
+
+/// The secret of a session.
+pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    cookies.flat_map(|value| value.split(';')).find_map(|one| {
+        let (name, value) = one.trim().split_once('=')?;
+        (name == COOKIE).then_some(value)
+    })
+}
+
+fn ticket(uri: &Uri) -> Option<String> {
+    if !STREAMS.contains(&uri.path()) {
+        return None;
+    }
+    let mut pairs = url::form_urlencoded::parse(uri.query()?.as_bytes());
+    pairs.find(|(name, _)| name == "ticket").map(|(_, value)| value.into_owned())
+}
+
+/// Who is counted; nobody where this machine asks without a key, be it for itself or as a proxy, which has limits of
+/// its own. Forwarded addresses are not read: anybody can write them.
+fn client(identity: &Identity, request: &Request) -> Option<Client> {
+    if let Some(name) = &identity.name {
+        return Some(Client::Key(Arc::clone(name)));
+    }
+    let address = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
+    address.filter(|address| !address.is_loopback()).map(Client::at)
+}
+
+/// Refuses a page whose name was made to lead to this machine: it could read and write without a key otherwise.
+fn check_host(access: &Access, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+    if !access.only_local_names {
+        return Ok(());
+    }
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| uri.authority().map(|authority| authority.as_str())).unwrap_or_default();
+    if is_local(host) {
+        return Ok(());
+    }
+    let detail = format!("Without keys only names of this machine are answered, such as localhost, not {host:?}.");
+    Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong-host", detail))
+}
+
+/// Whether a host, with or without a port, is a name of this machine.
+fn is_local(host: &str) -> bool {
+    let Ok(url) = url::Url::parse(&format!("http://{host}/")) else { return false };
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Refuses writes that a page of another origin makes in a visitor's browser.
+fn check_origin(access: &Access, request: &Request) -> Result<(), Problem> {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let Some(origin) = request.headers().get(header::ORIGIN).filter(|_| !is_read) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or_default();
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let own = origin.split_once("://").is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host));
+    if own || access.origins.iter().any(|allowed| allowed == origin) {
+        return Ok(());
+    }
+    let detail = format!("Pages of {origin:?} may not write here.");
+    Err(Problem::new(StatusCode::FORBIDDEN, "wrong-origin", detail))
+}
+
+fn too_many(seconds: u64) -> Response {
+    let detail = format!("There were too many requests of this client; the next one is answered in {seconds} s.");
+    let mut response = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// The fields `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
+fn tell_quota(headers: &mut HeaderMap, quota: Quota, (burst, window): (u32, u64)) {
+    let mut set = |name: &'static str, value: String| {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    set("ratelimit-policy", format!("\"client\";q={burst};w={window}"));
+    set("ratelimit", format!("\"client\";r={};t={window}", quota.remaining));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_this_machine_are_known() {
+        let local = ["localhost", "LOCALHOST:8081", "127.0.0.1:80", "[::1]:8081", "app.localhost"];
+        let foreign = ["", "example.org", "127.0.0.1.example.org", "localhost.example.org", "10.0.0.1", "a b"];
+        assert!(local.iter().all(|host| is_local(host)));
+        assert!(foreign.iter().all(|host| !is_local(host)));
+    }
+
+    #[test]
+    fn keys_cookies_and_tickets_are_found() {
+        let headers = |pairs: &[(HeaderName, &str)]| -> HeaderMap {
+            pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
+        };
+        assert_eq!(shown_key(&headers(&[(header::AUTHORIZATION, "bearer  abc")])), Some("abc"));
+        assert_eq!(shown_key(&headers(&[(header::AUTHORIZATION, "Basic abc"), (API_KEY, "k")])), Some("k"));
+        assert_eq!(cookie(&headers(&[(header::COOKIE, "a=b; headwater_session=s=1")])), Some("s=1"));
+        assert_eq!(cookie(&headers(&[(header::COOKIE, "xheadwater_session=s")])), None);
+        assert_eq!(ticket(&Uri::from_static("/api/ws?a=1&ticket=t%20x")), Some("t x".to_owned()));
+        assert_eq!(ticket(&Uri::from_static("/api/events?ticket=t")), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! The pairs that a person should look at: listings that are one event by the smallest margin.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::live::Live;
+
+/// The threshold where no topology says it.
+pub(crate) const USUAL_THRESHOLD: f64 = 0.5;
+
+/// A pair is worth a look where it lies in this share of the way from the threshold to certainty.
+const NEAR: f64 = 0.8;
+
+/// What is read of a record of the topic `links`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Link {
+    source: String,
+    external_id: String,
+    listing: String,
+    event_id: String,
+    similarity: f64,
+    via: Option<Via>,
+    contributions: Box<RawValue>,
+    decisions: Vec<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Via {
+    source: String,
+    external_id: String,
+    listing: String,
+}
+
+/// The pairs, the least likely first.
+#[derive(Serialize)]
+pub(crate) struct Review {
+    pairs: Vec<Pair>,
+    total: usize,
+    /// From this likelihood on they are one event.
+    threshold: f64,
+    /// Pairs less likely than this are shown.
+    below: f64,
+}
+
+#[derive(Serialize)]
+struct Pair {
+    similarity: f64,
+    event: String,
+    a: Side,
+    b: Side,
+    contributions: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Side {
+    source: String,
+    external_id: String,
+    /// Its record on the topic `listings`.
+    listing: Option<Box<RawValue>>,
+}
+
+/// Finds at most `limit` of them. Pairs that a person has decided are left out.
+pub(crate) fn find(live: &Live, threshold: f64, limit: usize) -> io::Result<Review> {
+    let below = threshold + (1.0 - threshold) * NEAR;
+    let (links, packing) = {
+        let served = live.read();
+        (served.links.all(), served.links.packing().clone())
+    };
+    let mut unpacker = packing.unpacker()?;
+    let mut near = Vec::new();
+    for (_, packed) in links {
+        let Ok(link) = serde_json::from_slice::<Link>(&unpacker.unpack(&packed)?) else { continue };
+        if link.via.is_some() && link.decisions.is_empty() && link.similarity < below {
+            near.push(link);
+        }
+    }
+    near.sort_by(|a, b| a.similarity.total_cmp(&b.similarity).then_with(|| a.listing.cmp(&b.listing)));
+    let total = near.len();
+    near.truncate(limit);
+    let pairs = near.into_iter().filter_map(|link| pair(live, link).transpose()).collect::<io::Result<_>>()?;
+    Ok(Review { pairs, total, threshold, below })
+}
+
+fn pair(live: &Live, link: Link) -> io::Result<Option<Pair>> {
+    let Link { source, external_id, listing, event_id, similarity, via, contributions, .. } = link;
+    let Some(via) = via else { return Ok(None) };
+    Ok(Some(Pair {
+        similarity,
+        event: event_id,
+        a: Side { source, external_id, listing: record(live, &listing)? },
+        b: Side { source: via.source, external_id: via.external_id, listing: record(live, &via.listing)? },
+        contributions,
+    }))
+}
+
+fn record(live: &Live, key: &str) -> io::Result<Option<Box<RawValue>>> {
+    let served = live.read();
+    let Some(packed) = served.listings.get(key) else { return Ok(None) };
+    let bytes = served.listings.packing().unpacker()?.unpack(packed)?;
+    Ok(String::from_utf8(bytes).ok().and_then(|text| RawValue::from_string(text).ok()))
+}

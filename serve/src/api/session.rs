@@ -1,0 +1,77 @@
+//! Signing in, and tickets.
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::body::{fresh, json};
+use super::problem::Problem;
+use crate::access::guard::{COOKIE, cookie};
+use crate::access::sessions::{SESSION_LASTS, TICKET_LASTS};
+use crate::access::{Access, Identity};
+use crate::site::Site;
+
+/// The body of a sign-in.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignIn {
+    key: String,
+}
+
+/// Who the client is, and what it may do.
+pub(super) async fn who(
+    State(site): State<Site>,
+    Extension(identity): Extension<Identity>,
+) -> Result<Response, Problem> {
+    let keys_needed = !site.access.keys.is_empty();
+    fresh(&json!({ "name": identity.name, "scopes": &*identity.scopes, "keysNeeded": keys_needed }))
+}
+
+/// Shows a key once, and gives a cookie that scripts cannot read.
+pub(super) async fn sign_in(State(site): State<Site>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+    let SignIn { key } = json(&headers, &body)?;
+    let Some(holder) = site.access.keys.holder(key.trim()) else {
+        let detail = "This key is not known here.";
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail));
+    };
+    let secret =
+        site.access.sessions.begin(std::sync::Arc::clone(holder)).map_err(|error| Problem::internal(&error))?;
+    let mut response = fresh(&json!({ "name": holder.name, "scopes": &*holder.scopes }))?;
+    set_cookie(&mut response, &site.access, &secret, SESSION_LASTS.as_secs());
+    Ok(response)
+}
+
+/// Ends the session.
+pub(super) async fn sign_out(State(site): State<Site>, headers: HeaderMap) -> Response {
+    if let Some(secret) = cookie(&headers) {
+        site.access.sessions.end(secret);
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    set_cookie(&mut response, &site.access, "", 0);
+    response
+}
+
+fn set_cookie(response: &mut Response, access: &Access, secret: &str, seconds: u64) {
+    let secure = if access.secure { "; Secure" } else { "" };
+    let cookie = format!("{COOKIE}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+}
+
+/// A ticket for a stream of a page of another origin.
+pub(super) async fn ticket(
+    State(site): State<Site>,
+    Extension(identity): Extension<Identity>,
+) -> Result<Response, Problem> {
+    let holder = crate::access::keys::Holder {
+        name: identity.name.clone().unwrap_or_else(|| "anonymous".into()),
+        scopes: identity.scopes.clone(),
+    };
+    let ticket = site.access.tickets.issue(holder.into()).map_err(|error| Problem::internal(&error))?;
+    fresh(&json!({ "ticket": ticket, "expiresIn": TICKET_LASTS.as_secs() }))
+}
