@@ -10,7 +10,7 @@ use super::model::Model;
 
 /// Raised whenever code changes what the same configuration gives, so that a restart compares
 /// its outputs again.
-const LOGIC_VERSION: u64 = 5;
+const LOGIC_VERSION: u64 = 6;
 
 /// How duplicates are found, held together and merged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

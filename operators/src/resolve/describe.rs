@@ -37,7 +37,7 @@ impl Fingerprint {
             words: Words::new([
                 &distinct_words(sorted(title.tokens.iter().map(|(token, _)| *token))),
                 &sorted::<[Token; 8], _>(words(house, &VENUE_WORDS)),
-                &sorted::<[Token; 8], _>(street(venue.address.unwrap_or_default())),
+                &sorted::<[Token; 8], _>(street(venue)),
                 &sorted::<[Token; 8], _>(words(venue.city.unwrap_or_default(), &CITY_WORDS)),
                 &title.acronyms.iter().map(|hash| Token::of_hash(u64::from(*hash), Class::Telling)).collect::<Tokens>(),
                 &organizer,
@@ -134,19 +134,29 @@ fn words(text: &str, table: &WordTable) -> SmallVec<[Token; 8]> {
     if tokens.is_empty() { skipped } else { tokens }
 }
 
-/// The words of an address up to what follows the street, with house numbers as words.
-fn street(address: &str) -> SmallVec<[Token; 8]> {
+/// The words of an address, with house numbers as words of a kind. Its city, region, country and what stands after
+/// the house number like a postal code are no street: they are common.
+fn street(venue: &VenueView<'_>) -> SmallVec<[Token; 8]> {
+    const SHORTEST_POSTAL_CODE: usize = 5;
+    let mut around: SmallVec<[u32; 8]> = SmallVec::new();
+    for text in [venue.city, venue.region, venue.country].into_iter().flatten() {
+        for_each_word(text, |word, _| around.push(Token::new(vocabulary::alias(stem(word)), Class::Common).hash()));
+    }
     let mut tokens = SmallVec::new();
-    for_each_word(address, |word, _| {
+    let mut is_numbered = false;
+    for_each_word(venue.address.unwrap_or_default(), |word, _| {
         if tokens.len() < MAX_TOKENS {
             // A venue's name in an address has to be found there as it is in the name.
             let word = vocabulary::alias(stem(word));
-            let common = VENUE_WORDS.contains_key(word);
-            let class = match number_of(word) {
+            let common = VENUE_WORDS.contains_key(word) || around.contains(&Token::new(word, Class::Common).hash());
+            let number = number_of(word);
+            let class = match number {
+                Some(_) if is_numbered && word.len() >= SHORTEST_POSTAL_CODE => Class::Common,
                 Some(_) => Class::Kind,
                 None if common || word.len() <= 2 => Class::Common,
                 None => Class::Telling,
             };
+            is_numbered |= number.is_some();
             tokens.push(Token::new(word, class));
         }
     });

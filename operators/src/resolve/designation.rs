@@ -132,6 +132,7 @@ pub(super) fn designations(text: &str) -> Designations {
     let is_border = |c: char| matches!(c, '(' | ')' | '[' | ']' | '|' | '–' | '—' | ':' | ',');
     let parts = text.split(is_border).flat_map(|part| part.split(" - "));
     found.extend(copy_number(text).map(|number| (COPY, number)));
+    found.extend(codes(text).map(|code| (hash("code"), hash(code))));
     for part in parts.skip(usize::from(!text.starts_with(['(', '[']))) {
         languages(part, &mut found);
     }
@@ -227,6 +228,14 @@ fn copy_number(text: &str) -> Option<u32> {
     text.split('(').skip(1).filter_map(number).find(|number| (2..=20).contains(number))
 }
 
+/// The codes that a text begins with: the rooms of a house that books them, as in "SH - Yoga" and "MR/LIB - Choir".
+fn codes(text: &str) -> impl Iterator<Item = &str> {
+    let before = text.split_once(" - ").map_or("", |(before, _)| before);
+    let is_code = |word: &str| (2..=3).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    let all = before.split('/').all(is_code);
+    before.split('/').filter(move |_| all)
+}
+
 /// Whether two texts name different parts of one sort. Of several of one name the first has no number.
 pub(super) fn are_other_parts(a: &[Designation], b: &[Designation]) -> bool {
     let copy = |parts: &[Designation]| parts.iter().find(|(sort, _)| *sort == COPY).map(|(_, number)| *number);
@@ -270,6 +279,8 @@ mod tests {
             ("Dodgeball A", "Dodgeball B"),
             ("Scanner Hour (2)", "Scanner Hour"),
             ("Scanner Hour (2)", "Scanner Hour (3)"),
+            ("MR - Choir Practice", "BH - Choir Practice"),
+            ("MR/LIB - Choir Practice", "BH - Choir Practice"),
         ] {
             assert!(other(a, b), "{a} / {b}");
         }
@@ -288,6 +299,9 @@ mod tests {
             ("Studio Night", "Studio A Night"),
             ("Scanner Hour (2026)", "Scanner Hour"),
             ("Scanner Hour (2nd)", "Scanner Hour"),
+            ("MR/LIB - Choir Practice", "LIB - Choir Practice"),
+            ("MR - Choir Practice", "Choir Practice"),
+            ("LIVE - Scanner Hour", "SHOW - Scanner Hour"),
         ] {
             assert!(!other(a, b), "{a} / {b}");
         }

@@ -62,20 +62,22 @@ impl Page {
     pub fn of(text: &str) -> Option<Self> {
         let text = unarchived(text);
         if let Some(Plain { host, path, query }) = web::plain(text) {
-            return Some(Self::at(host, path, query));
+            return Some(Self::at(host, path, query, None));
         }
         let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
-        Some(Self::at(url.host_str()?, url.path(), url.query()))
+        // Pages that a script draws are told apart by what follows the hash sign: `/events/#/details/1042`.
+        let route = url.fragment().filter(|fragment| fragment.trim_start_matches('!').starts_with('/'));
+        Some(Self::at(url.host_str()?, url.path(), url.query(), route))
     }
 
-    fn at(host: &str, path: &str, query: Option<&str>) -> Self {
+    fn at(host: &str, path: &str, query: Option<&str>, route: Option<&str>) -> Self {
         let host = host.strip_prefix("www.").unwrap_or(host);
         let path = path.trim_end_matches('/');
         let mut query: SmallVec<[&str; 8]> =
             query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !is_tracking(pair)).collect();
         query.sort_unstable();
         let (site, family) = site_and_family(host);
-        Self { exact: exact(host, path, &query), site, family, deep: is_deep(path) || !query.is_empty() }
+        Self { exact: exact(host, path, &query, route), site, family, deep: is_deep(path) || !query.is_empty() }
     }
 }
 
@@ -86,13 +88,17 @@ fn unarchived(text: &str) -> &str {
     inside.map(|(_, inside)| inside).filter(|inside| inside.starts_with("http")).unwrap_or(text)
 }
 
-fn exact(host: &str, path: &str, query: &[&str]) -> u64 {
+fn exact(host: &str, path: &str, query: &[&str], route: Option<&str>) -> u64 {
     let mut all: SmallVec<[u8; 256]> = SmallVec::new();
     all.extend_from_slice(host.as_bytes());
     all.extend_from_slice(path.as_bytes());
     for pair in query {
         all.push(b'&');
         all.extend_from_slice(pair.as_bytes());
+    }
+    if let Some(route) = route {
+        all.push(b'#');
+        all.extend_from_slice(route.as_bytes());
     }
     xxh3_64(&all)
 }
@@ -166,6 +172,10 @@ mod tests {
         let one = page("http://www.Example.org/a/?utm_source=x&b=1&a=2#top");
         assert_eq!(one, page("https://example.org/a?a=2&b=1"));
         assert_eq!(one.exact, page("https://web.archive.org/web/20190219060618/https://example.org/a?a=2&b=1").exact);
+        let route = page("https://example.org/events/?utm_source=x#/details/jazz/7");
+        assert_eq!(route.exact, page("https://example.org/events#/details/jazz/7").exact);
+        assert_ne!(route.exact, page("https://example.org/events#/details/opera/8").exact);
+        assert_ne!(route.exact, page("https://example.org/events#!/details/jazz/7").exact);
         assert_eq!(Page::of("mailto:someone"), None);
         assert_eq!(Page::of("not an address"), None);
     }
@@ -176,7 +186,7 @@ mod tests {
             ["https://www.a1-b.example.co.uk/x/2019/?b=1&a=2&utm_source=x", "http://x.org/", "http://b.com/?%20"]
         {
             let url = Url::parse(text).unwrap();
-            assert_eq!(page(text), Page::at(url.host_str().unwrap(), url.path(), url.query()), "{text}");
+            assert_eq!(page(text), Page::at(url.host_str().unwrap(), url.path(), url.query(), None), "{text}");
             assert!(web::plain(text).is_some(), "{text}");
         }
     }

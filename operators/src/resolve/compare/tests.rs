@@ -355,6 +355,28 @@ fn entries_of_one_source_and_day_with_words_of_their_own_are_other_events() {
 }
 
 #[test]
+fn titles_that_name_their_own_venues_are_of_two_places() {
+    let hunt = |source: &str, title: &str, venue: &str| {
+        at(listing(source, "1", title, "2026-04-05T10:00:00-07:00"), venue, "Davis")
+    };
+    for (titles, venues) in [
+        (["Marshfield Easter Egg Hunt", "Easter Egg Hunt at the Orchard"], ["Marshfield Park", "Heron Orchard"]),
+        (["Open Studio at Kestrel Hall", "Open Studio @ Otter House"], ["Kestrel Hall", "Otter House"]),
+    ] {
+        for sources in [["a", "b"], ["a", "a"]] {
+            let found = compare(&hunt(sources[0], titles[0], venues[0]), &hunt(sources[1], titles[1], venues[1]));
+            assert!(!found.matched, "{titles:?}: {found}");
+        }
+    }
+    let alike = |venues: [&str; 2]| {
+        let title = ["Marsh Owls at the Heron Orchard", "Marsh Owls, Orchard Barn"];
+        compare(&hunt("a", title[0], venues[0]), &hunt("b", title[1], venues[1]))
+    };
+    let found = alike(["Heron Orchard", "Barn at Heron Orchard"]);
+    assert!(found.matched, "one house: {found}");
+}
+
+#[test]
 fn what_one_source_offers_alone_and_with_more_is_two_offers() {
     let with = |first: &str, second: &str| {
         let entry =

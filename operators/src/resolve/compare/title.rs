@@ -74,13 +74,16 @@ impl Titles {
 
 /// Compares the words of two titles. A word that names the other listing's place ("at
 /// Indiranagar", "Berlin") is no difference; one that names the own place is, unless the other
-/// listing is known to be there too.
+/// listing is known to be there too. Where each title names its own venue, and the venues are two
+/// ("Forestville Egg Hunt" in Forestville Park, "Egg Hunt at the Winery"), those words differ, whatever the city.
 pub(super) fn title(a: &Fingerprint, b: &Fingerprint) -> Titles {
     let same_days = (a.span.first_day, a.span.last_day) == (b.span.first_day, b.span.last_day);
     let same_page = a.url.zip(b.url).is_some_and(|(x, y)| x.exact == y.exact);
     let mut titles = Titles { one_page: same_days && same_page, ..Titles::default() };
     // Of what is in one only, what common words make up.
     let mut minor = [0, 0];
+    // Of the words that only name the own venue, the weight.
+    let mut venues = [0, 0];
     let common = |token: Token| if token.class() == Class::Common { token.differing() } else { 0 };
     merge_words(a.title(), b.title(), |x, y| match (x, y) {
         (Some(x), Some(y)) => {
@@ -97,8 +100,13 @@ pub(super) fn title(a: &Fingerprint, b: &Fingerprint) -> Titles {
             titles.only[1] += y.differing();
             minor[1] += common(y);
         }
+        (Some(x), None) if names_venue(x, a) && !names_there(x, b) => venues[0] += x.differing(),
+        (None, Some(y)) if names_venue(y, b) && !names_there(y, a) => venues[1] += y.differing(),
         _ => {}
     });
+    if venues.iter().all(|weight| *weight > 0) && !same_page && !are_at_one_place(a, b) {
+        titles.only = [0, 1].map(|side| titles.only[side] + venues[side]);
+    }
     titles.acronym = a.acronyms().iter().any(|short| b.title().iter().any(|token| token.hash() == short.hash()))
         || b.acronyms().iter().any(|short| a.title().iter().any(|token| token.hash() == short.hash()));
     let same_letters = a.letters.iter().zip(&b.letters).any(|(x, y)| *x != 0 && x == y)
@@ -131,11 +139,19 @@ fn names_city(token: Token, f: &Fingerprint) -> bool {
     f.city().iter().any(same) || f.country.iter().any(same)
 }
 
+fn names_venue(token: Token, f: &Fingerprint) -> bool {
+    f.venue().iter().any(|word| word.hash() == token.hash())
+}
+
+/// Whether a word names where a listing is.
+fn names_there(token: Token, f: &Fingerprint) -> bool {
+    names_venue(token, f) || names_city(token, f)
+}
+
 /// Whether a word in the title of `own` only names where it is.
 fn names_place(token: Token, own: &Fingerprint, other: &Fingerprint) -> bool {
-    let names = |f: &Fingerprint| f.venue().iter().any(|word| word.hash() == token.hash()) || names_city(token, f);
-    names(other)
-        || (names(own)
+    names_there(token, other)
+        || (names_there(token, own)
             && (same_city(own, other) == Some(true) || own.country.is_some() && own.country == other.country))
 }
 
