@@ -28,7 +28,7 @@ pub struct ServeConfig {
     /// Keys, as `headwater key` makes them.
     pub keys: Vec<KeyConfig>,
     /// What may be done without a key. Default: nothing where there are keys; without keys, everything from this
-    /// machine, and reading from others.
+    /// machine, and reading from others, through a proxy, or from pages of other origins.
     pub anonymous: Option<Vec<Scope>>,
     /// The certificate; without one, it is served without TLS.
     pub tls: Option<TlsConfig>,
@@ -58,11 +58,13 @@ pub struct LimitsConfig {
     pub burst: u32,
     /// Connections at once, of all clients.
     pub connections: usize,
+    /// Connections at once of one address, but for this machine.
+    pub connections_per_address: usize,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { requests_per_second: 50, burst: 200, connections: 16_000 }
+        Self { requests_per_second: 50, burst: 200, connections: 16_000, connections_per_address: 200 }
     }
 }
 
@@ -90,7 +92,11 @@ impl ServeConfig {
         let without_key = |otherwise: &[Scope]| -> Arc<[Scope]> { configured.unwrap_or(otherwise).into() };
         let others: &[Scope] = if keys.is_empty() { &[Scope::Read] } else { &[] };
         let forwarded = without_key(others);
-        let anonymous = if keys.is_empty() && is_local { without_key(&Scope::ALL) } else { Arc::clone(&forwarded) };
+        let anonymous = if keys.is_empty() && is_local && !self.insecure {
+            without_key(&Scope::ALL)
+        } else {
+            Arc::clone(&forwarded)
+        };
         let LimitsConfig { requests_per_second, burst, .. } = self.limits;
         Access {
             only_local_names: keys.is_empty() && is_local && !self.insecure,
@@ -120,8 +126,11 @@ impl ServeConfig {
                 }
             }
         }
-        if self.limits.connections == 0 {
-            invalid.push(Invalid::new("serve.limits.connections", "must be 1 or more"));
+        let LimitsConfig { connections, connections_per_address, .. } = self.limits;
+        for (key, most) in [("connections", connections), ("connections_per_address", connections_per_address)] {
+            if most == 0 {
+                invalid.push(Invalid::new(format!("serve.limits.{key}"), "must be 1 or more"));
+            }
         }
         invalid.extend(keys::validate(&self.keys));
         invalid.extend(webhooks::validate(&self.webhooks));
@@ -199,8 +208,10 @@ mod tests {
             let listen = listen.to_owned();
             ServeConfig { listen, insecure: true, anonymous, ..ServeConfig::default() }.access()
         };
-        let local = config("127.0.0.1:0", None);
+        let local = ServeConfig { listen: "127.0.0.1:0".to_owned(), ..ServeConfig::default() }.access();
         assert_eq!((&*local.anonymous, &*local.forwarded), (&Scope::ALL[..], &[Scope::Read][..]));
+        let behind_a_proxy = config("127.0.0.1:0", None);
+        assert_eq!(&*behind_a_proxy.anonymous, [Scope::Read]);
         let open = config("0.0.0.0:0", None);
         assert_eq!((&*open.anonymous, &*open.forwarded), (&[Scope::Read][..], &[Scope::Read][..]));
         assert_eq!(&*config("0.0.0.0:0", Some(vec![Scope::Ops])).anonymous, [Scope::Ops]);

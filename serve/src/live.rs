@@ -77,8 +77,8 @@ impl Related {
     }
 
     /// All records, in no order. They are shared, not copied.
-    pub fn all(&self) -> Vec<(Box<str>, Packed)> {
-        self.documents.iter().map(|(key, document)| (key.clone(), document.clone())).collect()
+    pub fn all(&self) -> Vec<Packed> {
+        self.documents.values().cloned().collect()
     }
 
     /// How many there are.

@@ -1,11 +1,12 @@
 //! The server: connections, TLS and threads around the API.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use tower_service::Service as _;
 
 use crate::access::guard::Peer;
 use crate::api::{Origins, router};
-use crate::config::{ServeConfig, TlsConfig};
+use crate::config::{LimitsConfig, ServeConfig, TlsConfig};
 use crate::site::Site;
 use crate::stream::Hub;
 
@@ -90,13 +91,15 @@ pub struct Listening {
     pub tls: Option<TlsConfig>,
     /// Connections at once.
     pub connections: usize,
+    /// Connections at once of one address, but for this machine.
+    pub connections_per_address: usize,
 }
 
 impl Listening {
     /// As `config` says, which is valid, on `address`.
     pub fn of(config: &ServeConfig, address: SocketAddr) -> Self {
-        let connections = config.limits.connections;
-        Self { address, origins: config.origins(), tls: config.tls.clone(), connections }
+        let LimitsConfig { connections, connections_per_address, .. } = config.limits;
+        Self { address, origins: config.origins(), tls: config.tls.clone(), connections, connections_per_address }
     }
 }
 
@@ -115,7 +118,7 @@ impl Server {
     /// # Errors
     /// When the address cannot be listened on, the certificate cannot be used, or no thread can be started.
     pub fn start(listening: &Listening, site: Site) -> Result<Self, ServerError> {
-        let Listening { address, ref origins, ref tls, connections } = *listening;
+        let Listening { address, ref origins, ref tls, connections, connections_per_address } = *listening;
         let hub = Arc::clone(&site.hub);
         let tls = tls.as_ref().map(acceptor).transpose()?;
         let secure = tls.is_some();
@@ -126,8 +129,13 @@ impl Server {
         let runtime = runtime.map_err(failed)?;
         let (stop, stopping) = watch::channel(false);
         let pipeline = Arc::clone(&site.pipeline);
-        let connections =
-            Connections { routes: router(site, origins), tls, most: Arc::new(Semaphore::new(connections)), stopping };
+        let connections = Connections {
+            routes: router(site, origins),
+            tls,
+            most: Arc::new(Semaphore::new(within_files(connections))),
+            of_addresses: Arc::new(Addresses { most: connections_per_address, open: Mutex::default() }),
+            stopping,
+        };
         let work = move || {
             runtime.spawn(pipeline.sample());
             if let Err(error) = runtime.block_on(connections.accept(listener)) {
@@ -187,6 +195,7 @@ struct Connections {
     routes: Router,
     tls: Option<SslAcceptor>,
     most: Arc<Semaphore>,
+    of_addresses: Arc<Addresses>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -215,8 +224,13 @@ impl Connections {
                     continue;
                 }
             };
+            let Some(counted) = Addresses::count(&self.of_addresses, peer.ip()) else {
+                tracing::debug!(%peer, "too many connections of one address");
+                continue;
+            };
             let (connections, ended) = (self.clone(), ended.clone());
             tokio::spawn(async move {
+                let _counted = counted;
                 let _ended = ended;
                 let _permit = permit;
                 connections.serve(stream, peer).await;
@@ -270,6 +284,66 @@ impl Connections {
     }
 }
 
+/// The connections of each address.
+struct Addresses {
+    most: usize,
+    open: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// A connection that is counted until this is dropped.
+struct Counted {
+    of: Arc<Addresses>,
+    address: Option<IpAddr>,
+}
+
+impl Addresses {
+    /// Counts a connection; `None` where there are too many. Those of this machine are not counted.
+    fn count(of: &Arc<Self>, address: IpAddr) -> Option<Counted> {
+        let address = Some(address.to_canonical()).filter(|address| !address.is_loopback());
+        if let Some(address) = address {
+            let mut open = of.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = open.entry(address).or_default();
+            if *count >= of.most {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Counted { of: Arc::clone(of), address })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let Some(address) = self.address else { return };
+        let mut open = self.of.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&address);
+            }
+        }
+    }
+}
+
+/// File descriptors that are left to everything but connections.
+const OTHER_FILES: usize = 256;
+
+/// So many connections, or as many as the system lets this process open (Linux): an engine in the same process is
+/// not to run out of files.
+fn within_files(connections: usize) -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let files = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    let most = files.map_or(connections, |files| files.saturating_sub(OTHER_FILES).max(1));
+    if most < connections {
+        tracing::warn!(
+            most,
+            "the limit on open files (ulimit -n) lets fewer connections in than serve.limits.connections"
+        );
+    }
+    most.min(connections)
+}
+
 async fn agree(tls: &SslAcceptor, stream: TcpStream) -> io::Result<SslStream<TcpStream>> {
     let ssl = Ssl::new(tls.context())?;
     let mut stream = SslStream::new(ssl, stream)?;
@@ -280,4 +354,22 @@ async fn agree(tls: &SslAcceptor, stream: TcpStream) -> io::Result<SslStream<Tcp
 /// Returns once the handle has asked for the end, or is gone.
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_counted_by_address() {
+        let all = Arc::new(Addresses { most: 2, open: Mutex::default() });
+        let count = |address: &str| Addresses::count(&all, address.parse().unwrap());
+        let held = [count("192.0.2.1"), count("::ffff:192.0.2.1")];
+        assert!(held.iter().all(Option::is_some) && count("192.0.2.1").is_none() && count("192.0.2.2").is_some());
+        drop(held);
+        assert!(all.open.lock().unwrap().is_empty());
+        let here: Vec<_> = (0..5).map(|_| count("127.0.0.1")).collect();
+        assert!(here.iter().all(Option::is_some), "this machine is not counted");
+        assert_eq!(within_files(10), 10);
+    }
 }

@@ -37,6 +37,7 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct Serving {
     server: Server,
     hub: Arc<Hub>,
+    admin: Arc<Admin>,
     stop: Arc<AtomicBool>,
     follower: Option<JoinHandle<Result<(), FollowError>>>,
 }
@@ -51,10 +52,11 @@ impl Serving {
         let (live, writer) = Live::new();
         let (log, prefix) = (Arc::clone(&means.log), means.config.prefix.clone());
         let hub = Hub::named(live, prefix.trim_end_matches('.').to_owned());
+        let admin = Arc::new(Admin::new(means));
         let site = Site {
             hub: Arc::clone(&hub),
             access: Arc::new(config.access()),
-            admin: Some(Arc::new(Admin::new(means))),
+            admin: Some(Arc::clone(&admin)),
             pipeline: Arc::new(Pipeline::of(engine)),
         };
         let address = config.address().unwrap_or(ANY_LOCAL);
@@ -70,7 +72,7 @@ impl Serving {
         };
         let follower = std::thread::Builder::new().name("serve-follow".to_owned()).spawn(work);
         let follower = Some(follower.map_err(|source| HttpError::Start { service: SERVICE, source })?);
-        Ok(Self { server, hub, stop, follower })
+        Ok(Self { server, hub, admin, stop, follower })
     }
 
     /// The address that it listens on.
@@ -103,6 +105,7 @@ impl Serving {
 
     fn stop_following(&mut self) -> Result<(), FollowError> {
         self.stop.store(true, Ordering::Relaxed);
+        self.admin.stop.store(true, Ordering::Relaxed);
         match self.follower.take().map(JoinHandle::join) {
             Some(Ok(ended)) => ended,
             Some(Err(_)) => {

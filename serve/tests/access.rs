@@ -132,6 +132,9 @@ fn without_keys_neither_foreign_names_nor_foreign_pages_get_in() {
         |origin: &str| send(address, "POST", "/api/pipeline", &json!({"action": "subscribe"}), &[("Origin", origin)]);
     assert_eq!(write("http://localhost").status, 200);
     assert_eq!(code(&write("https://evil.example")), (403, "wrong-origin".to_owned()));
+    let foreign = [("Origin", "https://evil.example")];
+    assert_eq!(get(address, "/api/events", &foreign).status, 200, "without CORS the page cannot see it");
+    assert_eq!(code(&get(address, "/api/pipeline/status", &foreign)), (403, "forbidden".to_owned()));
     let form = support::http::send_bytes(
         address,
         "POST",

@@ -233,6 +233,10 @@ fn records_come_in_when_the_log_has_them() {
     let signature = hmac(secret, body);
     assert_eq!(post("/api/in/shop", body, &[("X-Hub-Signature-256", &signature)]).status, 202);
     assert_eq!(post("/api/in/shop", b"{}", &[("X-Hub-Signature-256", &signature)]).status, 401);
+    assert_eq!(post("/api/in/shop?key=a", body, &[("X-Hub-Signature-256", &signature)]).status, 403);
+    let empty = hmac(secret, b"");
+    let withdraw = request(site.address(), "DELETE", "/api/in/shop?key=a", &[("X-Hub-Signature-256", &empty)]);
+    assert_eq!(withdraw.status, 403, "whoever saw one could withdraw anything");
     assert_eq!(
         post("/api/in/city", body, &[("X-Hub-Signature-256", &signature)]).status,
         401,

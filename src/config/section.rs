@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(runtime.topic_spec("events").cleanup, Cleanup::Compact);
         assert_eq!(runtime.topic_spec(topic::PROGRESS).partitions, 1);
         let names: Vec<String> = runtime.topic_specs().into_iter().map(|spec| spec.name).collect();
-        let all = ["dead-letters", "replays", "progress", "events", "raw.events"];
+        let all = ["dead-letters", "replays", "progress", "audit", "events", "raw.events"];
         assert_eq!(names, all.map(|name| format!("headwater.{name}")));
     }
 

@@ -37,7 +37,12 @@ pub(crate) async fn admit(State(access): State<Arc<Access>>, mut request: Reques
         .and_then(|()| identify(&access, request.headers(), request.uri()));
     let identity = match admitted {
         Ok(identity) => identity,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            // Guesses count, too.
+            let peer = stranger(&request).zip(access.limiter.as_ref());
+            let wait = peer.map(|(client, limiter)| limiter.take(client).wait).unwrap_or_default();
+            return if wait.is_zero() { problem.into_response() } else { too_many(wait.as_secs_f64().ceil() as u64) };
+        }
     };
     let client = client(&identity, &request);
     let quota = access.limiter.as_ref().zip(client).map(|(limiter, client)| (limiter.take(client), limiter.policy()));
@@ -80,10 +85,8 @@ fn unauthorized(detail: &str) -> Response {
 
 /// Who asks, by a key, a session or a ticket. A key that is wrong is no stranger: its owner wants to know.
 fn identify(access: &Access, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Problem> {
-    let known = |holder: &super::keys::Holder| Identity {
-        name: Some(Arc::clone(&holder.name)),
-        scopes: Arc::clone(&holder.scopes),
-    };
+    let known =
+        |holder: &super::keys::Holder| Identity { name: holder.name.clone(), scopes: Arc::clone(&holder.scopes) };
     if let Some(key) = shown_key(headers) {
         return access
             .keys
@@ -99,7 +102,8 @@ fn identify(access: &Access, headers: &HeaderMap, uri: &Uri) -> Result<Identity,
         let unknown = || Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
         return access.tickets.take(&ticket).map(|holder| known(&holder)).ok_or_else(unknown);
     }
-    let scopes = if is_forwarded(headers) { &access.forwarded } else { &access.anonymous };
+    let from_afar = is_forwarded(headers) || is_foreign(headers);
+    let scopes = if from_afar { &access.forwarded } else { &access.anonymous };
     Ok(Identity { name: None, scopes: Arc::clone(scopes) })
 }
 
@@ -134,12 +138,29 @@ fn ticket(uri: &Uri) -> Option<String> {
     pairs.find(|(name, _)| name == "ticket").map(|(_, value)| value.into_owned())
 }
 
+/// Whether a page of another origin asks.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let origin = text(header::ORIGIN);
+    !origin.is_empty() && !is_own(origin, text(header::HOST))
+}
+
+/// Whether an origin is that of the server itself.
+fn is_own(origin: &str, host: &str) -> bool {
+    origin.split_once("://").is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host))
+}
+
 /// Who is counted; nobody where this machine asks without a key, be it for itself or as a proxy, which has limits of
 /// its own. Forwarded addresses are not read: anybody can write them.
 fn client(identity: &Identity, request: &Request) -> Option<Client> {
     if let Some(name) = &identity.name {
         return Some(Client::Key(Arc::clone(name)));
     }
+    stranger(request)
+}
+
+/// The client by its address, where that is not this machine.
+fn stranger(request: &Request) -> Option<Client> {
     let address = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
     address.filter(|address| !address.is_loopback()).map(Client::at)
 }
@@ -175,8 +196,7 @@ fn check_origin(access: &Access, request: &Request) -> Result<(), Problem> {
     let Some(origin) = request.headers().get(header::ORIGIN).filter(|_| !is_read) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default();
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let own = origin.split_once("://").is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host));
-    if own || access.origins.iter().any(|allowed| allowed == origin) {
+    if is_own(origin, host) || access.origins.iter().any(|allowed| allowed == origin) {
         return Ok(());
     }
     let detail = format!("Pages of {origin:?} may not write here.");

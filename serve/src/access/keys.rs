@@ -98,7 +98,8 @@ pub(crate) fn validate(keys: &[KeyConfig]) -> Vec<Invalid> {
 /// Who has a key, and what may be done with it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
-    pub(crate) name: Arc<str>,
+    /// None of a ticket that somebody without a key has.
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) scopes: Arc<[Scope]>,
 }
 
@@ -109,7 +110,8 @@ pub struct Keys(HashMap<Hash, Arc<Holder>>);
 impl Keys {
     /// Those of a configuration that is valid.
     pub(crate) fn new(configured: &[KeyConfig]) -> Self {
-        let holder = |key: &KeyConfig| Holder { name: key.name.as_str().into(), scopes: key.scopes.as_slice().into() };
+        let holder =
+            |key: &KeyConfig| Holder { name: Some(key.name.as_str().into()), scopes: key.scopes.as_slice().into() };
         Self(configured.iter().filter_map(|key| Some((parse_hash(&key.hash)?, Arc::new(holder(key))))).collect())
     }
 
@@ -151,7 +153,7 @@ mod tests {
         let configured = KeyConfig { name: "kim".to_owned(), hash, scopes: vec![Scope::Read] };
         assert_eq!(validate(std::slice::from_ref(&configured)).len(), 0);
         let keys = Keys::new(&[configured]);
-        assert_eq!(&*keys.holder(&key).unwrap().name, "kim");
+        assert_eq!(keys.holder(&key).unwrap().name.as_deref(), Some("kim"));
         assert_eq!(keys.holder(&format!("{key}x")), None);
         assert_ne!(generate().unwrap().0, key);
     }

@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn passes_end_by_themselves_and_tickets_with_their_use() {
-        let holder = Arc::new(Holder { name: "kim".into(), scopes: [Scope::Read].into() });
+        let holder = Arc::new(Holder { name: Some("kim".into()), scopes: [Scope::Read].into() });
         let passes = Passes::new(TICKET_LASTS);
         let now = Instant::now();
         let text = passes.issue(Arc::clone(&holder), now).unwrap();

@@ -99,7 +99,8 @@ impl Audited {
                 Failure::Fatal(Fatal(error)) => {
                     *writer = None;
                     reopenings += 1;
-                    let is_taken = matches!(error, LogError::Fenced { .. }) || error.wants_new_writer();
+                    // A fenced writer has written nothing. Of one that is lost, nobody knows.
+                    let is_taken = matches!(error, LogError::Fenced { .. });
                     if !is_taken || reopenings > MOST_REOPENINGS {
                         return Err(AuditError(error));
                     }

@@ -18,19 +18,25 @@ pub(crate) mod records;
 pub(crate) mod review;
 pub(crate) mod sources;
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use headwater::config::Runtime;
 use headwater::log::{Log, NewRecord};
 use headwater::tools::dead_letters::Examine;
 use headwater_operators::raw::RawRecord;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use self::audit::Audited;
 pub(crate) use self::audit::{Act, AuditError};
 use self::inbound::Inbound;
+use self::review::ReviewCache;
 use self::sources::SourcesCache;
 use crate::live::Live;
+
+/// Writes that may be made at once.
+const MOST_WRITES: usize = 8;
 
 /// What a topology knows, beside what is in its topics.
 pub trait Preview: Send + Sync {
@@ -62,6 +68,13 @@ pub struct Admin {
     pub(crate) preview: Option<Box<dyn Preview>>,
     pub(crate) inbound: Inbound,
     pub(crate) sources: SourcesCache,
+    pub(crate) review: ReviewCache,
+    /// Replays end when it is set.
+    pub(crate) stop: Arc<AtomicBool>,
+    /// Who decides: what was there before is to be what the decision replaces.
+    pub(crate) deciding: Mutex<()>,
+    /// Writes that may be made at once: each holds a thread, for long while the log is away.
+    pub(crate) writes: Semaphore,
     audited: Audited,
 }
 
@@ -73,6 +86,10 @@ impl Admin {
             inbound: Inbound::new(Arc::clone(&log)),
             audited: Audited::new(Arc::clone(&log), &config),
             sources: SourcesCache::default(),
+            review: ReviewCache::default(),
+            stop: Arc::default(),
+            deciding: Mutex::default(),
+            writes: Semaphore::new(MOST_WRITES),
             log,
             config,
             examine,

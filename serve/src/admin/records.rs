@@ -44,12 +44,15 @@ impl Wanted {
         self.key.is_some() || self.contains.is_some() || self.since_ms.is_some()
     }
 
+    /// Whether the newest ones are asked for, and not those after a place.
+    fn wants_newest(&self) -> bool {
+        self.partition.is_none() || (self.is_filtered() && self.offset.is_none())
+    }
+
     fn lets(&self, record: &LogRecord) -> bool {
-        let bytes = |bytes: &Option<Vec<u8>>| bytes.clone().unwrap_or_default();
         let holds = |text: &String| {
-            [&record.key, &record.value]
-                .iter()
-                .any(|part| memchr::memmem::find(&bytes(part), text.as_bytes()).is_some())
+            let parts = [record.key.as_deref(), record.value.as_deref()];
+            parts.into_iter().flatten().any(|part| memchr::memmem::find(part, text.as_bytes()).is_some())
         };
         self.key.as_ref().is_none_or(|key| record.key.as_deref() == Some(key.as_bytes()))
             && self.contains.as_ref().is_none_or(holds)
@@ -96,10 +99,8 @@ pub(crate) fn find(log: &dyn Log, topic: &str, wanted: &Wanted) -> Result<Option
     let mut reading = Reading { wanted, records: Vec::new(), scanned: 0, last: None, is_cut: false };
     reading.read(log, &parts)?;
     let Reading { mut records, scanned, last, is_cut, .. } = reading;
-    // Of several partitions, or of a search, the newest are asked for.
-    if wanted.partition.is_none() || wanted.is_filtered() {
-        records.sort_by_key(|record| std::cmp::Reverse((record.timestamp_ms, record.partition, record.offset)));
-        records.truncate(wanted.limit);
+    if wanted.wants_newest() {
+        newest(&mut records, wanted.limit);
     }
     let next = last.filter(|_| wanted.partition.is_some()).map(|(partition, offset)| Next { partition, offset });
     Ok(Some(Found { records: records.iter().map(shown).collect(), next, scanned, complete: complete && !is_cut }))
@@ -165,9 +166,18 @@ impl Reading<'_> {
         if self.wanted.lets(&record) {
             self.records.push(record);
         }
-        let from_here = self.wanted.partition.is_some() && !self.wanted.is_filtered();
-        (from_here && self.records.len() >= self.wanted.limit) || self.scanned >= MOST_SCANNED
+        if self.wanted.wants_newest() && self.records.len() > self.wanted.limit.saturating_mul(2).max(100) {
+            newest(&mut self.records, self.wanted.limit);
+        }
+        self.is_cut |= self.scanned >= MOST_SCANNED;
+        self.is_cut || (!self.wanted.wants_newest() && self.records.len() >= self.wanted.limit)
     }
+}
+
+/// Leaves the newest records, the newest first.
+fn newest(records: &mut Vec<LogRecord>, limit: usize) {
+    records.sort_by_key(|record| std::cmp::Reverse((record.timestamp_ms, record.partition, record.offset)));
+    records.truncate(limit);
 }
 
 fn shown(record: &LogRecord) -> Value {

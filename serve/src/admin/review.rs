@@ -1,11 +1,16 @@
 //! The pairs that a person should look at: listings that are one event by the smallest margin.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::live::Live;
+
+/// The most pairs of an answer.
+const MOST_PAIRS: usize = 200;
 
 /// The threshold where no topology says it.
 pub(crate) const USUAL_THRESHOLD: f64 = 0.5;
@@ -35,19 +40,41 @@ struct Via {
     listing: String,
 }
 
+/// How old an answer may be: all links are read for one.
+const KEPT_FOR: Duration = Duration::from_secs(5);
+
+/// The last answer, with the most pairs that anybody may ask for.
+#[derive(Default)]
+pub(crate) struct ReviewCache(Mutex<Option<(Instant, Arc<Review>)>>);
+
+impl ReviewCache {
+    /// The pairs; at most [`KEPT_FOR`] old.
+    pub(crate) fn get(&self, live: &Live, threshold: f64) -> io::Result<Arc<Review>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, review)) = kept.as_ref()
+            && at.elapsed() < KEPT_FOR
+        {
+            return Ok(Arc::clone(review));
+        }
+        let review = Arc::new(find(live, threshold, MOST_PAIRS)?);
+        *kept = Some((Instant::now(), Arc::clone(&review)));
+        Ok(review)
+    }
+}
+
 /// The pairs, the least likely first.
 #[derive(Serialize)]
 pub(crate) struct Review {
-    pairs: Vec<Pair>,
-    total: usize,
+    pub(crate) pairs: Vec<Pair>,
+    pub(crate) total: usize,
     /// From this likelihood on they are one event.
-    threshold: f64,
+    pub(crate) threshold: f64,
     /// Pairs less likely than this are shown.
-    below: f64,
+    pub(crate) below: f64,
 }
 
 #[derive(Serialize)]
-struct Pair {
+pub(crate) struct Pair {
     similarity: f64,
     event: String,
     a: Side,
@@ -65,7 +92,7 @@ struct Side {
 }
 
 /// Finds at most `limit` of them. Pairs that a person has decided are left out.
-pub(crate) fn find(live: &Live, threshold: f64, limit: usize) -> io::Result<Review> {
+fn find(live: &Live, threshold: f64, limit: usize) -> io::Result<Review> {
     let below = threshold + (1.0 - threshold) * NEAR;
     let (links, packing) = {
         let served = live.read();
@@ -73,7 +100,7 @@ pub(crate) fn find(live: &Live, threshold: f64, limit: usize) -> io::Result<Revi
     };
     let mut unpacker = packing.unpacker()?;
     let mut near = Vec::new();
-    for (_, packed) in links {
+    for packed in links {
         let Ok(link) = serde_json::from_slice::<Link>(&unpacker.unpack(&packed)?) else { continue };
         if link.via.is_some() && link.decisions.is_empty() && link.similarity < below {
             near.push(link);

@@ -80,6 +80,13 @@ pub(crate) struct SourceReport {
     gaps: BTreeMap<&'static str, f64>,
 }
 
+impl SourceReport {
+    /// A source that gives nothing.
+    pub(crate) fn of(source: String) -> Self {
+        Self { source, new_listings: vec![0; HOURS], ..Self::default() }
+    }
+}
+
 /// The last answer.
 #[derive(Debug, Default)]
 pub(crate) struct SourcesCache(Mutex<Option<(Instant, Arc<Vec<SourceReport>>)>>);
@@ -161,7 +168,7 @@ fn each_listing(live: &Live, mut each: impl FnMut(ListingRecord)) -> io::Result<
         (served.listings.all(), served.listings.packing().clone())
     };
     let mut unpacker = packing.unpacker()?;
-    for (_, packed) in all {
+    for packed in all {
         // What cannot be read was logged when it came.
         if let Ok(record) = serde_json::from_slice(&unpacker.unpack(&packed)?) {
             each(record);

@@ -1,7 +1,8 @@
 //! Decisions of people on pairs of listings.
 
+use std::sync::PoisonError;
+
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -9,7 +10,7 @@ use headwater_operators::resolve::ListingRef;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::body::{admin, blocking, fresh, invalid, json as body_json};
+use super::body::{Small, admin, blocking, fresh, invalid, json as body_json, unknown, writing};
 use super::endpoints::OF_DECISIONS;
 use super::problem::Problem;
 use super::query::Query;
@@ -62,7 +63,7 @@ pub(super) async fn decide(
     State(site): State<Site>,
     Extension(identity): Extension<Identity>,
     headers: HeaderMap,
-    body: Bytes,
+    Small(body): Small,
 ) -> Result<Response, Problem> {
     let asked: Decide = body_json(&headers, &body)?;
     let new = NewDecision {
@@ -73,7 +74,8 @@ pub(super) async fn decide(
         at_ms: jiff::Timestamp::now().as_millisecond(),
     };
     let admin = admin(&site)?;
-    let decided = blocking(move || {
+    let decided = writing(&admin.clone(), move || {
+        let _deciding = admin.deciding.lock().unwrap_or_else(PoisonError::into_inner);
         let change = decisions::decide(&*admin.log, &admin.config, new).map_err(|error| problem(&error))?;
         write(&admin, &identity, "decide", json!(asked), change)
     })
@@ -86,12 +88,13 @@ pub(super) async fn undecide(
     State(site): State<Site>,
     Extension(identity): Extension<Identity>,
     headers: HeaderMap,
-    body: Bytes,
+    Small(body): Small,
 ) -> Result<Response, Problem> {
     let asked: Undecide = body_json(&headers, &body)?;
     let listings = [listing("a", &asked.a)?, listing("b", &asked.b)?];
     let admin = admin(&site)?;
-    let decided = blocking(move || {
+    let decided = writing(&admin.clone(), move || {
+        let _deciding = admin.deciding.lock().unwrap_or_else(PoisonError::into_inner);
         let change = decisions::withdraw(&*admin.log, &admin.config, listings).map_err(|error| problem(&error))?;
         write(&admin, &identity, "withdraw", json!(asked), change)
     })
@@ -113,7 +116,7 @@ fn write(
     let Change { decided, records } = change;
     let act =
         Act { who: identity.who(), action, request, before: json!(decided.replaced), after: json!(decided.decision) };
-    admin.write(records, &act).map_err(|error| Problem::fault(&error.0))?;
+    admin.write(records, &act).map_err(|error| unknown(&error))?;
     Ok(decided)
 }
 

@@ -1,7 +1,7 @@
 //! Raw records that come in.
 
 use axum::Extension;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +11,7 @@ use headwater::tools::produce::{CONTENT_TYPE_HEADER, SOURCE_HEADER};
 use headwater_operators::raw::{Origin, RawRecord};
 use serde_json::json;
 
-use super::body::{admin, blocking, fresh, invalid};
+use super::body::{admin, blocking, fresh, invalid, read};
 use super::endpoints::OF_INBOUND;
 use super::problem::Problem;
 use super::query::Query;
@@ -31,10 +31,20 @@ pub(super) async fn take(
     Path(source): Path<String>,
     RawQuery(text): RawQuery,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Problem> {
     let key = key(text.as_deref())?;
-    let who = sender(&site.access, &identity, &source, &headers, &body)?;
+    let sender = Sender::of(&site.access, &identity, &source, &headers)?;
+    if sender.is_signature() && key.is_some() {
+        return Err(forbidden("A signature is of the body alone: documents with a key need a key of the API."));
+    }
+    let admin = admin(&site)?;
+    let most = admin.config.topics.max_raw_record.get();
+    let told = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    // Held until the log has the record.
+    let _room = admin.inbound.room(told.unwrap_or(most).min(most)).map_err(|error| refused(&error))?;
+    let body = read(body, most).await?;
+    let who = sender.check(&site.access, &source, &body)?;
     if body.is_empty() {
         return Err(invalid("The body is empty. DELETE with ?key=KEY withdraws a document."));
     }
@@ -57,7 +67,11 @@ pub(super) async fn withdraw(
         query.refuse("key", "missing-parameter", "It names the document to be withdrawn.");
     }
     query.finish()?;
-    let who = sender(&site.access, &identity, &source, &headers, &Bytes::new())?;
+    let sender = Sender::of(&site.access, &identity, &source, &headers)?;
+    if sender.is_signature() {
+        return Err(forbidden("A signature is of a body: to withdraw a document takes a key of the API."));
+    }
+    let who = sender.check(&site.access, &source, &[])?;
     write(&site, Incoming { source, content_type: None, key, value: None, who }).await
 }
 
@@ -68,34 +82,54 @@ fn key(query: Option<&str>) -> Result<Option<String>, Problem> {
     Ok(key)
 }
 
-/// Who sends: a source that signs, or whoever may produce.
-fn sender(
-    access: &Access,
-    identity: &Identity,
-    source: &str,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<String, Problem> {
-    let unauthorized = |detail: String| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
-    let signature = access.webhooks.header(source).and_then(|name| Some((name, headers.get(name)?)));
-    if let Some((name, signature)) = signature {
-        let right = signature.to_str().is_ok_and(|signature| access.webhooks.is_signed(source, body, signature));
-        let wrong =
-            || unauthorized(format!("The signature in {name} is not that of this body with the secret of {source:?}."));
-        return right.then(|| format!("signature of {source}")).ok_or_else(wrong);
+fn forbidden(detail: &str) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
+}
+
+/// Who sends: a source that signs, or whoever may produce. It is told before the body is read, so that strangers
+/// cost nothing.
+enum Sender {
+    Key(String),
+    /// The header, and what it holds.
+    Signature(String, String),
+}
+
+impl Sender {
+    fn of(access: &Access, identity: &Identity, source: &str, headers: &HeaderMap) -> Result<Self, Problem> {
+        let signature = access.webhooks.header(source).and_then(|name| Some((name, headers.get(name)?)));
+        if let Some((name, signature)) = signature {
+            return Ok(Self::Signature(name.to_owned(), signature.to_str().unwrap_or_default().to_owned()));
+        }
+        if identity.may(Scope::Produce) {
+            return Ok(Self::Key(identity.who().to_owned()));
+        }
+        if identity.name.is_some() {
+            return Err(forbidden("The key has no scope \"produce\", which this needs."));
+        }
+        let detail = match access.webhooks.header(source) {
+            Some(name) => format!("Sign the record, in the header {name}, or show a key with the scope \"produce\"."),
+            None => "Show a key with the scope \"produce\": Authorization: Bearer KEY.".to_owned(),
+        };
+        Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail))
     }
-    if identity.may(Scope::Produce) {
-        return Ok(identity.who().to_owned());
+
+    fn is_signature(&self) -> bool {
+        matches!(self, Self::Signature(..))
     }
-    if identity.name.is_some() {
-        let detail = "The key has no scope \"produce\", which this needs.";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
+
+    /// Its name, where what it sends is signed as it says.
+    fn check(self, access: &Access, source: &str, body: &[u8]) -> Result<String, Problem> {
+        match self {
+            Self::Key(who) => Ok(who),
+            Self::Signature(_, signature) if access.webhooks.is_signed(source, body, &signature) => {
+                Ok(format!("signature of {source}"))
+            }
+            Self::Signature(name, _) => {
+                let detail = format!("The signature in {name} is not that of this body with the secret of {source:?}.");
+                Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail))
+            }
+        }
     }
-    let detail = match access.webhooks.header(source) {
-        Some(name) => format!("Sign the record, in the header {name}, or show a key with the scope \"produce\"."),
-        None => "Show a key with the scope \"produce\": Authorization: Bearer KEY.".to_owned(),
-    };
-    Err(unauthorized(detail))
 }
 
 struct Incoming {
@@ -132,7 +166,7 @@ fn prepared(admin: &Admin, incoming: Incoming) -> Result<(String, NewRecord), Pr
         source: Some(source.as_str().into()),
         content_type: content_type.clone().or_else(|| input.content_type.clone()).map(Into::into),
         key: key.clone().map(String::into_bytes),
-        value: value.as_ref().map(|value| value.to_vec()),
+        value: value.as_ref().map(|_| b"{}".to_vec()),
         headers: Vec::new(),
     };
     if let Some(objection) = admin.examine.as_ref().and_then(|examine| examine.objection(seen)) {
@@ -147,18 +181,15 @@ fn prepared(admin: &Admin, incoming: Incoming) -> Result<(String, NewRecord), Pr
 }
 
 fn refused(error: &InboundError) -> Problem {
+    let large = |error: &LogError| matches!(error, LogError::TooLarge { .. });
     match error {
-        InboundError::Log(error) => match &**error {
-            LogError::TooLarge { .. } => {
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", format!("{error}."))
-            }
-            error if error.domain() == Domain::External => {
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", format!("{error}. Send it again later."))
-            }
-            error => Problem::fault(error),
-        },
-        InboundError::Busy => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", format!("{error}. Send it again later."))
+        InboundError::Refused(error) if large(error) => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", format!("{error}."))
+        }
+        InboundError::Refused(error) if error.domain() != Domain::External => Problem::fault(&**error),
+        error => {
+            let detail = format!("{error}. Send it again later: what comes twice changes nothing.");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
         }
     }
 }

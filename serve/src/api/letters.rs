@@ -1,9 +1,6 @@
 //! Dead letters: listed, counted, shown and replayed.
 
-use std::sync::atomic::AtomicBool;
-
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -15,7 +12,7 @@ use headwater::tools::dead_letters::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::body::{admin, blocking, fresh, invalid, json as body_json};
+use super::body::{Small, admin, blocking, fresh, invalid, json as body_json, writing};
 use super::endpoints::OF_LETTERS;
 use super::operate::{since, tallies};
 use super::problem::Problem;
@@ -127,31 +124,31 @@ pub(super) async fn replay(
     State(site): State<Site>,
     Extension(identity): Extension<Identity>,
     headers: HeaderMap,
-    body: Bytes,
+    Small(body): Small,
 ) -> Result<Response, Problem> {
     let asked: Replay = body_json(&headers, &body)?;
     let ids = asked.ids.iter().map(|id| id.parse().map_err(|reason| invalid(format!("{id:?}: {reason}."))));
     let ids = ids.collect::<Result<Vec<LetterId>, _>>()?;
     let admin = admin(&site)?;
-    let replayed = blocking(move || {
+    let replayed = writing(&admin.clone(), move || {
         let Replay { limit, dry_run, again, parked, force, yes, .. } = asked;
         let filter = Filter { ids, codes: asked.code.clone(), sources: asked.source.clone(), ..Filter::default() };
         let options = ReplayOptions { filter, limit, again, parked, force, dry_run, yes, ..ReplayOptions::default() };
-        // It is not stopped when the client goes: each record is put back once, whatever happens.
-        let replayed =
-            put_back(&*admin.log, &admin.config, admin.examine.as_deref(), &options, &AtomicBool::new(false))
-                .map_err(|error| problem(&error))?;
+        // It goes on when the client goes, and ends with the server: each record is put back once, whatever happens.
+        let examine = admin.examine.as_deref();
+        let replayed = put_back(&*admin.log, &admin.config, examine, &options, &admin.stop);
         if !dry_run {
-            let act = Act {
-                who: identity.who(),
-                action: "replay",
-                request: json!(asked),
-                before: Value::Null,
-                after: json!(replayed),
+            let after = match &replayed {
+                Ok(replayed) => json!(replayed),
+                Err(error) => json!({ "error": error.to_string() }),
             };
-            admin.write(Vec::new(), &act).map_err(|error| Problem::fault(&error.0))?;
+            let (who, request) = (identity.who(), json!(asked));
+            let audited = admin.write(Vec::new(), &Act { who, action: "replay", request, before: Value::Null, after });
+            if let Err(error) = audited {
+                tracing::error!(%error, who, "a replay is not on the topic audit");
+            }
         }
-        Ok(replayed)
+        replayed.map_err(|error| problem(&error))
     })
     .await?;
     fresh(&replayed)

@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
@@ -66,9 +66,6 @@ use headwater::dataflow::CommitId;
 /// How long a request waits for a position.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The largest raw record where no configuration says it.
-const MOST_RAW: usize = 16 << 20;
-
 /// Who may read from pages of other origins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Origins {
@@ -84,9 +81,8 @@ pub enum Origins {
 /// The API of `site`, and the console over it.
 pub fn router(site: Site, origins: &Origins) -> Router {
     let access = Arc::clone(&site.access);
-    let most_raw = site.admin.as_ref().map_or(MOST_RAW, |admin| admin.config.topics.max_raw_record.get());
     let route = |router: Router<Site>, one: &Endpoint| {
-        let handler = handler(one, most_raw);
+        let handler = handler(one);
         let Some(scope) = one.operation.scope() else { return router.route(&one.path, handler) };
         let access = Arc::clone(&access);
         let allowed = move |request, next| guard::allow(scope, Arc::clone(&access), request, next);
@@ -103,7 +99,7 @@ pub fn router(site: Site, origins: &Origins) -> Router {
     }
 }
 
-fn handler(endpoint: &Endpoint, most_raw: usize) -> MethodRouter<Site> {
+fn handler(endpoint: &Endpoint) -> MethodRouter<Site> {
     match endpoint.operation {
         Operation::List(format) => get(move |state, uri, query, headers| list(format, state, uri, query, headers)),
         Operation::Event => get(one_event),
@@ -120,7 +116,7 @@ fn handler(endpoint: &Endpoint, most_raw: usize) -> MethodRouter<Site> {
         Operation::SignIn => post(session::sign_in),
         Operation::SignOut => delete(session::sign_out),
         Operation::Ticket => post(session::ticket),
-        Operation::Inbound => post(inbound::take).layer(DefaultBodyLimit::max(most_raw)),
+        Operation::Inbound => post(inbound::take),
         Operation::Withdraw => delete(inbound::withdraw),
         Operation::Sources => get(operate::sources),
         Operation::Topics => get(operate::topics),

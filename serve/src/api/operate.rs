@@ -1,6 +1,6 @@
 //! What operators look at: sources, topics, records, and pairs to be reviewed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
@@ -13,6 +13,7 @@ use super::endpoints::{OF_RECORDS, OF_REVIEW};
 use super::problem::Problem;
 use super::query::Query;
 use crate::admin::records::{self, Wanted};
+use crate::admin::sources::SourceReport;
 use crate::admin::{Admin, review};
 use crate::site::Site;
 
@@ -27,7 +28,11 @@ pub(super) async fn sources(State(site): State<Site>) -> Result<Response, Proble
     let sources = blocking(move || {
         let reports = admin.sources.get(hub.live()).map_err(|error| Problem::internal(&error))?;
         let letters = letters_by_source(&admin)?;
-        let rows = reports.iter().map(|report| {
+        let known = |source: &&String| !reports.iter().any(|report| report.source == **source);
+        let silent: BTreeSet<&String> =
+            letters.keys().chain(records.iter().flat_map(BTreeMap::keys)).filter(known).collect();
+        let silent: Vec<SourceReport> = silent.into_iter().map(|source| SourceReport::of(source.clone())).collect();
+        let rows = reports.iter().chain(&silent).map(|report| {
             let mut row = serde_json::to_value(report).unwrap_or_default();
             let (all, new) = letters.get(&report.source).copied().unwrap_or_default();
             row["deadLetters"] = all.into();
@@ -130,10 +135,10 @@ pub(super) async fn review(State(site): State<Site>, RawQuery(text): RawQuery) -
     let limit = query.integer("limit").unwrap_or(LIMIT);
     query.finish()?;
     let hub = site.hub.clone();
-    let preview = site.admin.as_ref().and_then(|admin| admin.preview.as_ref());
-    let threshold = preview.map_or(review::USUAL_THRESHOLD, |preview| preview.threshold());
-    fresh(
-        &blocking(move || review::find(hub.live(), threshold, limit).map_err(|error| Problem::internal(&error)))
-            .await?,
-    )
+    let admin = admin(&site)?;
+    let threshold = admin.preview.as_ref().map_or(review::USUAL_THRESHOLD, |preview| preview.threshold());
+    let found =
+        blocking(move || admin.review.get(hub.live(), threshold).map_err(|error| Problem::internal(&error))).await?;
+    let pairs = found.pairs.get(..limit).unwrap_or(&found.pairs);
+    fresh(&json!({ "pairs": pairs, "total": found.total, "threshold": found.threshold, "below": found.below }))
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -12,7 +11,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::{admin, blocking, fresh, invalid, json as body_json};
+use super::body::{Small, admin, blocking, fresh, invalid, json as body_json};
 use super::endpoints::{OF_METRICS, OF_PIPELINE, OF_STREAM};
 use super::problem::Problem;
 use super::query::Query;
@@ -113,7 +112,7 @@ pub(super) enum Action {
 }
 
 /// Validates records, or saves a subscription.
-pub(super) async fn act(State(site): State<Site>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+pub(super) async fn act(State(site): State<Site>, headers: HeaderMap, Small(body): Small) -> Result<Response, Problem> {
     match body_json::<Action>(&headers, &body)? {
         Action::Validate { source, content_type, events } => validate(&site, source, content_type, events).await,
         Action::Subscribe { filter } => subscribe(&site, &filter),

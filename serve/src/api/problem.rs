@@ -71,6 +71,7 @@ pub const CODES: &[&str] = &[
     "too-many-requests",
     "unsupported-media-type",
     "body-too-large",
+    "too-slow",
     "invalid-body",
     "refused",
     "needs-consent",

@@ -1,14 +1,13 @@
 //! Signing in, and tickets.
 
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::body::{fresh, json};
+use super::body::{Small, fresh, json};
 use super::problem::Problem;
 use crate::access::guard::{COOKIE, cookie};
 use crate::access::sessions::{SESSION_LASTS, TICKET_LASTS};
@@ -32,7 +31,11 @@ pub(super) async fn who(
 }
 
 /// Shows a key once, and gives a cookie that scripts cannot read.
-pub(super) async fn sign_in(State(site): State<Site>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+pub(super) async fn sign_in(
+    State(site): State<Site>,
+    headers: HeaderMap,
+    Small(body): Small,
+) -> Result<Response, Problem> {
     let SignIn { key } = json(&headers, &body)?;
     let Some(holder) = site.access.keys.holder(key.trim()) else {
         let detail = "This key is not known here.";
@@ -68,10 +71,7 @@ pub(super) async fn ticket(
     State(site): State<Site>,
     Extension(identity): Extension<Identity>,
 ) -> Result<Response, Problem> {
-    let holder = crate::access::keys::Holder {
-        name: identity.name.clone().unwrap_or_else(|| "anonymous".into()),
-        scopes: identity.scopes.clone(),
-    };
+    let holder = crate::access::keys::Holder { name: identity.name.clone(), scopes: identity.scopes.clone() };
     let ticket = site.access.tickets.issue(holder.into()).map_err(|error| Problem::internal(&error))?;
     fresh(&json!({ "ticket": ticket, "expiresIn": TICKET_LASTS.as_secs() }))
 }

@@ -78,7 +78,7 @@ impl Running {
 /// A free port of this machine.
 pub fn listening(origins: &Origins) -> Listening {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    Listening { address, origins: origins.clone(), tls: None, connections: 1_000 }
+    Listening { address, origins: origins.clone(), tls: None, connections: 700, connections_per_address: 10 }
 }
 
 /// An answer.

@@ -38,6 +38,9 @@ use crate::error::Backoff;
 
 use super::{Log, LogError, Producer, Reader, Start, TopicInfo, TopicPartition, TopicSpec, Transactional, Watermarks};
 
+/// How long no positions are published after their coordinator took none.
+const POSITIONS_REST: Duration = Duration::from_secs(600);
+
 /// Patience with one question to the cluster.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -77,6 +80,8 @@ pub(crate) struct Cluster {
     asking: Mutex<Arc<BaseConsumer<Watch>>>,
     /// Topics that were found at least once.
     known: Mutex<BTreeSet<String>>,
+    /// When publishing positions was given up.
+    positions_lost: Mutex<Option<Instant>>,
 }
 
 impl Cluster {
@@ -84,7 +89,24 @@ impl Cluster {
         config.validate()?;
         let asking =
             create(&config.asking(), Watch::default()).map_err(|e| LogError::Config { reason: config_reason(&e) })?;
-        Ok(Self { config, asking: Mutex::new(Arc::new(asking)), known: Mutex::default() })
+        Ok(Self {
+            config,
+            asking: Mutex::new(Arc::new(asking)),
+            known: Mutex::default(),
+            positions_lost: Mutex::default(),
+        })
+    }
+
+    /// Positions are not published for a while: their coordinator takes none. They are for lag tools only, and no
+    /// reason to stop.
+    fn lose_positions(&self) {
+        tracing::warn!(target: "headwater::kafka", "positions are not published for {} min", POSITIONS_REST.as_secs() / 60);
+        *lock(&self.positions_lost) = Some(Instant::now());
+    }
+
+    /// Whether a writer that begins now is to publish none.
+    fn positions_are_lost(&self) -> bool {
+        lock(&self.positions_lost).is_some_and(|at| at.elapsed() < POSITIONS_REST)
     }
 
     fn at(&self) -> String {

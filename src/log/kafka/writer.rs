@@ -291,6 +291,9 @@ impl KafkaTransactional {
             vigil: Vigil::new(Instant::now()),
         };
         writer.initialise()?;
+        if writer.sink.cluster.positions_are_lost() {
+            return Ok(writer);
+        }
         // A consumer that never subscribes still has a group's metadata, which is all that is wanted.
         let consumer: BaseConsumer<Watch> = create(&writer.sink.cluster.config.group(group), Watch::default())
             .map_err(|e| writer.sink.cluster.config_error(&e))?;
@@ -470,6 +473,7 @@ impl KafkaTransactional {
             }
             if let Some(stranded) = self.stranded(transaction) {
                 self.is_stuck = true;
+                self.sink.cluster.lose_positions();
                 return Err(Trouble::Final(stranded));
             }
         }

@@ -135,6 +135,9 @@ impl Previewer {
     }
 }
 
+/// Of a record with more listings the rest is left out.
+const MOST_LISTINGS: usize = 50;
+
 /// What is less alike is not named.
 const LEAST_NAMED: f64 = 0.1;
 
@@ -148,11 +151,14 @@ impl Preview for Previewer {
         let now_ms = record.origin.timestamp_ms;
         let extraction = self.extractor.extract(record);
         let listings = extraction.document.into_iter().flat_map(|document| document.listings);
-        let listings: Vec<Value> = listings.map(|one| self.listing(live, one.listing, now_ms)).collect();
+        let mut listings: Vec<Listing> = listings.map(|one| one.listing).collect();
+        let left_out = listings.len().saturating_sub(MOST_LISTINGS);
+        listings.truncate(MOST_LISTINGS);
+        let listings: Vec<Value> = listings.into_iter().map(|one| self.listing(live, one, now_ms)).collect();
         let failure =
             |letter: &DeadLetter| json!({ "code": letter.code.as_str(), "reason": letter.reason, "part": letter.part });
         let failures: Vec<Value> = extraction.failures.iter().map(failure).collect();
-        json!({ "listings": listings, "failures": failures })
+        json!({ "listings": listings, "leftOut": left_out, "failures": failures })
     }
 
     fn threshold(&self) -> f64 {
