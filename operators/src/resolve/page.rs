@@ -19,6 +19,8 @@ pub struct Page {
     pub family: u32,
     /// Whether the path leads below the front page, leaving years and languages aside.
     pub deep: bool,
+    /// Whether a script draws it, so that what follows the hash sign tells it from others.
+    pub routed: bool,
 }
 
 /// Hosts that serve pages of many organisers: by the last two labels, or by the name alone.
@@ -77,7 +79,13 @@ impl Page {
             query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !is_tracking(pair)).collect();
         query.sort_unstable();
         let (site, family) = site_and_family(host);
-        Self { exact: exact(host, path, &query, route), site, family, deep: is_deep(path) || !query.is_empty() }
+        Self {
+            exact: exact(host, path, &query, route),
+            site,
+            family,
+            deep: is_deep(path) || !query.is_empty(),
+            routed: route.is_some(),
+        }
     }
 }
 

@@ -390,8 +390,11 @@ fn is_run_and_part(a: &Fingerprint, b: &Fingerprint) -> bool {
 fn is_other_entry(a: &Fingerprint, b: &Fingerprint) -> bool {
     let pages = a.url.zip(b.url);
     let own_end = a.span.end_min.zip(b.span.end_min).is_some_and(|(x, y)| x != y);
-    // Whoever puts an event on a platform makes a page there.
-    let on_one_site = |(x, y): (Page, Page)| x.deep && y.deep && x.exact != y.exact && x.site != 0 && x.site == y.site;
+    // Whoever puts an event on a platform makes a page there. A page that a script draws is no page that anybody made:
+    // a calendar draws one for each entry, also where it was sent in twice.
+    let made = |page: Page| page.deep && !page.routed;
+    let on_one_site =
+        |(x, y): (Page, Page)| made(x) && made(y) && x.exact != y.exact && x.site != 0 && x.site == y.site;
     let own_page = pages.is_some_and(on_one_site) && a.letters == b.letters;
     let series = a.series != 0 && a.series == b.series;
     if series || own_page {
