@@ -14,6 +14,7 @@ pub mod access;
 pub mod admin;
 pub mod alike;
 pub mod api;
+pub mod bench;
 pub mod commit;
 pub mod config;
 mod console;

@@ -15,6 +15,8 @@ mod operations;
 mod people;
 mod pipeline;
 mod recovery;
+#[cfg(target_os = "linux")]
+mod serving;
 #[path = "subjects/discovery/mod.rs"]
 mod subject;
 mod suites;

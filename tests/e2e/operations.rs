@@ -23,14 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const STALL_MAY_ADD: f64 = 300e6;
 
 /// A topology of its own in a folder of its own.
-struct Workplace {
+pub(crate) struct Workplace {
     folder: TempDir,
     name: String,
     brokers: Option<String>,
 }
 
 impl Workplace {
-    fn new(brokers: Option<&str>, more: &str) -> Self {
+    pub(crate) fn new(brokers: Option<&str>, more: &str) -> Self {
         let (folder, name) = (TempDir::new().unwrap(), unique_name());
         let log = match brokers {
             None => "[log.embedded]\npath = 'log.db'\n".to_owned(),
@@ -45,7 +45,7 @@ impl Workplace {
         Self { folder, name, brokers: brokers.map(str::to_owned) }
     }
 
-    fn command(&self, binary: &str, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, binary: &str, arguments: &[&str]) -> Command {
         let path = match binary {
             "discovery" => env!("CARGO_BIN_EXE_discovery"),
             _ => env!("CARGO_BIN_EXE_headwater"),
@@ -56,7 +56,7 @@ impl Workplace {
         command
     }
 
-    fn headwater(&self, arguments: &[&str]) -> String {
+    pub(crate) fn headwater(&self, arguments: &[&str]) -> String {
         let output = self.command("headwater", arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
@@ -71,7 +71,7 @@ impl Workplace {
         self.headwater(&first.into_iter().chain(shares).chain(rest).collect::<Vec<_>>());
     }
 
-    fn records(&self, topic: &str) -> Vec<Value> {
+    pub(crate) fn records(&self, topic: &str) -> Vec<Value> {
         let text = self.headwater(&["consume", topic, "--json", "--exit-at-end"]);
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -108,7 +108,7 @@ impl Drop for Workplace {
 }
 
 /// A running topology.
-struct Running {
+pub(crate) struct Running {
     process: Child,
     address: String,
     /// The file of what it says.
@@ -116,7 +116,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(workplace: &Workplace) -> Self {
+    pub(crate) fn start(workplace: &Workplace) -> Self {
         let mut command = workplace.command("discovery", &["--workers", "2"]);
         let errors = workplace.folder.path().join("stderr");
         let log = fs::File::create(&errors).unwrap();
@@ -142,7 +142,7 @@ impl Running {
     }
 
     /// Waits until the metrics are so, and gives them.
-    fn wait_until(&self, what: &str, is_so: impl Fn(&Metrics) -> bool) -> Metrics {
+    pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn(&Metrics) -> bool) -> Metrics {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let metrics = self.metrics();
@@ -157,7 +157,17 @@ impl Running {
         }
     }
 
-    fn stop(mut self, workplace: &Workplace) {
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.errors).unwrap_or_default()
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+
+    pub(crate) fn stop(mut self, workplace: &Workplace) {
         assert!(Command::new("kill").arg(self.process.id().to_string()).status().unwrap().success());
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
@@ -180,7 +190,7 @@ impl Drop for Running {
 }
 
 /// What `/metrics` says.
-struct Metrics {
+pub(crate) struct Metrics {
     types: BTreeMap<String, String>,
     labels: BTreeMap<String, BTreeSet<String>>,
     values: BTreeSet<(String, String)>,
@@ -223,7 +233,7 @@ impl Metrics {
         }
     }
 
-    fn sum(&self, name: &str) -> f64 {
+    pub(crate) fn sum(&self, name: &str) -> f64 {
         self.sums.get(name).copied().unwrap_or(0.0)
     }
 }

@@ -136,6 +136,7 @@ async fn validate(
         };
         let input = admin.config.inputs.first();
         let topic = input.map_or_else(String::new, |input| admin.config.full_name(&input.topic));
+        let usual = |event: &Value| (!event.is_string()).then(|| "application/json".to_owned());
         let record = |event: Value| RawRecord {
             origin: Origin {
                 topic: topic.as_str().into(),
@@ -145,7 +146,11 @@ async fn validate(
                 order_ms: Timestamp::now().as_millisecond(),
             },
             source: source.clone().or_else(|| input?.source.clone()).map(Into::into),
-            content_type: content_type.clone().or_else(|| input?.content_type.clone()).map(Into::into),
+            content_type: content_type
+                .clone()
+                .or_else(|| input?.content_type.clone())
+                .or_else(|| usual(&event))
+                .map(Into::into),
             key: None,
             value: Some(match event {
                 Value::String(text) => text.into_bytes(),

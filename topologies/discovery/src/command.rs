@@ -53,7 +53,8 @@ topology that is to read them.")]
         after_help = "\
 Examples:
   headwater bench pipeline
-  headwater bench pipeline --records 1000000 --workers 2 --floor"
+  headwater bench pipeline --records 1000000 --workers 2 --floor
+  headwater bench serve --connections 2000"
     )]
     Bench(BenchArgs),
 }

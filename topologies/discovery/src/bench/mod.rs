@@ -20,6 +20,7 @@ use clap::Subcommand;
 use headwater::cli::fail;
 use headwater::config::Invalid;
 use headwater::error::{Domain, Fault};
+use headwater_serve::bench::ServeBenchArgs;
 use serde::Serialize;
 
 mod args;
@@ -56,6 +57,8 @@ Examples:
   headwater bench pipeline --records 60000 --rate 2000 --log kafka
   headwater bench pipeline --input feed.jsonl --source city --config discovery.toml")]
     Pipeline(Box<PipelineArgs>),
+    /// Live streams and lists over HTTP: how many, how late, and what they cost
+    Serve(ServeBenchArgs),
 }
 
 /// What keeps a benchmark from running.
@@ -105,7 +108,10 @@ impl Fault for BenchError {
 impl BenchArgs {
     /// Runs the benchmark and prints its report.
     pub fn run(self) -> ExitCode {
-        let Self::Pipeline(args) = self;
+        let args = match self {
+            Self::Pipeline(args) => args,
+            Self::Serve(args) => return args.run(),
+        };
         let outcome = match args.part {
             Some(Part::Pipeline) => one_run(&args).map(|report| json(&report)),
             Some(Part::Floor) => one_floor(&args).map(|report| json(&report)),
