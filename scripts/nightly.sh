@@ -11,6 +11,7 @@
 # replay     real listings in three orders, against clusters from scratch; skipped where HEADWATER_DATA is missing
 # mutations  NIGHTLY_MUTATIONS random mutations of each fuzz target's inputs
 # fuzz       each target for NIGHTLY_FUZZ_SECONDS with cargo-fuzz, which it has to find installed
+# browser    the console over made-up data, in every state, in a real browser
 # soak       NIGHTLY_SOAK_MINUTES at a steady rate, after which memory has to be flat
 #
 # A part that fails does not keep the others from running; the exit code is 1 then. Kafka and Postgres
@@ -27,7 +28,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly parts=(kills outages clients poison replay mutations fuzz soak)
+readonly parts=(kills outages clients poison replay mutations fuzz browser soak)
 readonly seed="${NIGHTLY_SEED:-$(date +%Y%m%d)}"
 readonly logs=target/nightly
 
@@ -37,7 +38,7 @@ usage() {
 }
 
 kills() {
-    HEADWATER_CRASH_KILLS="${NIGHTLY_KILLS:-500}" HEADWATER_CRASH_SEED="$seed" tests kills_on_
+    HEADWATER_SERVE_KILLS=20 HEADWATER_CRASH_KILLS="${NIGHTLY_KILLS:-500}" HEADWATER_CRASH_SEED="$seed" tests kills_on_
 }
 outages() { HEADWATER_CRASH_OUTAGES="${NIGHTLY_OUTAGES:-3}" tests outages_of_broker; }
 clients() { tests clients_find_back --ignored; }
@@ -47,6 +48,7 @@ mutations() {
     HEADWATER_FUZZ_CASES="${NIGHTLY_MUTATIONS:-20000}" cargo test --workspace --locked --test hostile --no-fail-fast
 }
 fuzz() { scripts/fuzz.sh "${NIGHTLY_FUZZ_SECONDS:-300}"; }
+browser() { scripts/browser.sh all; }
 soak() { SOAK_PROFILE=release scripts/soak.sh "${NIGHTLY_SOAK_MINUTES:-20}"; }
 
 # The end-to-end tests whose names contain $1. None at all is a mistake in this script.

@@ -35,7 +35,7 @@ fn push(c: char, gap: &mut bool, folded: &mut String) {
     if is_apostrophe(c) {
         return;
     }
-    if !c.is_alphanumeric() && !is_mark(c) {
+    if !is_of_word(c) {
         *gap = true;
         return;
     }
@@ -44,6 +44,18 @@ fn push(c: char, gap: &mut bool, folded: &mut String) {
     }
     *gap = false;
     push_plain(c, folded);
+}
+
+/// Whether a character belongs to a word: a letter, a number or a mark. Outside of ASCII the standard library searches
+/// for that in a list, some thousand instructions long; most such characters of listings are dashes, quotation marks
+/// and Latin letters.
+fn is_of_word(c: char) -> bool {
+    match c {
+        '\0'..='\u{7f}' => c.is_ascii_alphanumeric(),
+        '\u{c0}'..='\u{24f}' => !matches!(c, '×' | '÷'),
+        '\u{2010}'..='\u{205e}' => false,
+        _ => c.is_alphanumeric() || is_mark(c),
+    }
 }
 
 pub(crate) fn is_apostrophe(c: char) -> bool {
@@ -80,6 +92,13 @@ pub(crate) fn push_plain(c: char, folded: &mut String) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn shortcuts_say_what_the_tables_say() {
+        for c in '\0'..=char::MAX {
+            assert_eq!(is_of_word(c), c.is_alphanumeric() || is_mark(c), "{c:?}");
+        }
+    }
 
     #[test]
     fn case_accents_and_punctuation_do_not_matter() {

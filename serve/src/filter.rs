@@ -90,11 +90,9 @@ impl Filter {
             && self.bounds.is_none_or(|bounds| row.point.is_some_and(|point| bounds.contains(point)))
     }
 
-    /// Whether anything is to be tested of rows.
-    pub(crate) fn tests_rows(&self) -> bool {
+    /// Whether anything but times is to be tested of rows.
+    pub(crate) fn tests_rows_beside_times(&self) -> bool {
         self.online.is_some()
-            || self.from.is_some()
-            || self.until.is_some()
             || self.min_quality.is_some()
             || self.price.is_some()
             || self.updated_since.is_some()

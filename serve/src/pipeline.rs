@@ -187,7 +187,9 @@ impl Pipeline {
     pub(crate) fn records_by_source(&self) -> Option<BTreeMap<String, f64>> {
         let figures = self.engine.as_ref()?.metrics.figures();
         let by_source = figures.by("headwater_source_records_total", "source");
-        Some(by_source.into_iter().map(|(source, records)| (source.to_owned(), records)).collect())
+        // The label of all that are beyond the number of labels.
+        let named = by_source.into_iter().filter(|(source, _)| *source != "other");
+        Some(named.map(|(source, records)| (source.to_owned(), records)).collect())
     }
 
     /// The last `timeframe` of the history.

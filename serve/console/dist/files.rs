@@ -1,11 +1,11 @@
 // Written by build.mjs.
 &[
     File {
-        name: "app-74806f1ea9.js",
+        name: "app-3b15d1e984.js",
         content_type: "text/javascript",
-        hash: "74806f1ea9",
+        hash: "3b15d1e984",
         immutable: true,
-        bytes: include_bytes!("app-74806f1ea9.js"),
+        bytes: include_bytes!("app-3b15d1e984.js"),
     },
     File {
         name: "headwater-events.js",
@@ -24,7 +24,7 @@
     File {
         name: "index.html",
         content_type: "text/html; charset=utf-8",
-        hash: "110d2b3bcd",
+        hash: "68b3d77a04",
         immutable: false,
         bytes: include_bytes!("index.html"),
     },
@@ -43,11 +43,11 @@
         bytes: include_bytes!("licences.txt"),
     },
     File {
-        name: "style-a86d29e28f.css",
+        name: "style-bd66dbaadc.css",
         content_type: "text/css",
-        hash: "a86d29e28f",
+        hash: "bd66dbaadc",
         immutable: true,
-        bytes: include_bytes!("style-a86d29e28f.css"),
+        bytes: include_bytes!("style-bd66dbaadc.css"),
     },
     File {
         name: "theme-1b056d27fd.js",

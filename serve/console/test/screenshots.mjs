@@ -19,6 +19,10 @@ await within(async (atEnd) => {
     ["events", `/console/events?event=${merged}`, ".waterfall", 3_000],
     ["why", `/console/events?event=${merged}#why`, ".waterfall", 3_000],
     ["map", "/console/map", ".dot", 3_000],
+    ["review", "/console/review", ".doubt, .empty", 2_000],
+    ["sources", "/console/sources", ".stacks tbody tr", 2_000],
+    ["dead-letters", "/console/dead-letters", ".letters tbody tr", 2_000],
+    ["log", "/console/log", ".stacks .cursor", 2_000],
   ];
   for (const [name, path, shows, rest] of pages) {
     for (const form of name === "why" ? ["light"] : ["light", "dark", "narrow"]) {

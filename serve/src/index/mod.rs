@@ -31,6 +31,10 @@ pub use facets::{Facet, FacetValue};
 pub use page::{Hit, Page, PageRequest, Place, Sort};
 pub use select::Selection;
 
+/// Events that last so many days at most are looked for by the day on which they begin; the few others are tested one
+/// by one.
+const SHORT_DAYS: i32 = 7;
+
 /// How many redirects are followed from a retired id: events merge a few times, not for ever.
 const MOST_REDIRECTS: usize = 64;
 
@@ -46,6 +50,10 @@ pub struct Index {
     by_start: BTreeSet<(i64, Arc<str>, u32)>,
     terms: [BTreeMap<Box<str>, TermSlots>; Attribute::ALL.len()],
     cells: BTreeMap<Cell, Slots>,
+    /// By the local day on which they begin.
+    days: BTreeMap<i32, Slots>,
+    /// Those that last longer than [`SHORT_DAYS`].
+    long: Slots,
     words: BTreeMap<Box<str>, [Slots; Field::ALL.len()]>,
     packing: Packing,
 }
@@ -205,6 +213,10 @@ impl Index {
         if let Some(point) = entry.row.point {
             self.cells.entry(Cell::of(point)).or_default().insert(slot);
         }
+        match is_long(&entry.row) {
+            true => self.long.insert(slot),
+            false => self.days.entry(entry.row.first_day).or_default().insert(slot),
+        }
         for (word, field) in facts.words.iter() {
             entry_of(&mut self.words, word)[field as usize].insert(slot);
         }
@@ -226,12 +238,20 @@ impl Index {
         if let Some(point) = entry.row.point {
             remove_slot(&mut self.cells, &Cell::of(point), |slots| slots.remove(slot), Slots::is_empty);
         }
+        match is_long(&entry.row) {
+            true => self.long.remove(slot),
+            false => remove_slot(&mut self.days, &entry.row.first_day, |slots| slots.remove(slot), Slots::is_empty),
+        }
         for (word, field) in facts.words.iter() {
             let none = |fields: &[Slots; 3]| fields.iter().all(Slots::is_empty);
             remove_slot(&mut self.words, word, |fields| fields[field as usize].remove(slot), none);
         }
         Some(entry.id)
     }
+}
+
+fn is_long(row: &Row) -> bool {
+    row.last_day.saturating_sub(row.first_day) > SHORT_DAYS
 }
 
 /// The value of a key, made where it is missing.

@@ -3,11 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use headwater_operators::moment::DAY_MS;
 use roaring::RoaringBitmap;
 
-use super::Index;
+use super::{Index, SHORT_DAYS};
 use crate::document::Attribute;
-use crate::filter::Filter;
+use crate::filter::{Bound, Filter};
 use crate::geo::Bounds;
 use crate::text::{Field, QueryWord};
 
@@ -44,6 +45,18 @@ impl Selection {
     }
 }
 
+/// The events that may lie in some times.
+struct Times {
+    /// They do, by the day on which they begin.
+    sure: RoaringBitmap,
+    /// Their rows tell.
+    open: RoaringBitmap,
+}
+
+fn day_of(ms: i64) -> i32 {
+    i32::try_from(ms.div_euclid(DAY_MS)).unwrap_or(if ms < 0 { i32::MIN } else { i32::MAX })
+}
+
 impl Index {
     /// The events that `filter` asks for.
     pub fn select(&self, filter: &Filter) -> Selection {
@@ -55,8 +68,47 @@ impl Index {
         let circle = filter.circle.map(|circle| circle.bounds());
         sets.extend(circle.into_iter().chain(filter.bounds).map(|bounds| self.near(&bounds)));
         sets.sort_by_key(RoaringBitmap::len);
-        let slots = sets.into_iter().reduce(|all, set| all & set).unwrap_or_else(|| self.all.clone());
-        Selection { slots: if filter.tests_rows() { self.admitted(filter, &slots) } else { slots }, words }
+        let slots = sets.into_iter().reduce(|all, set| all & set);
+        let within = |set: RoaringBitmap| match &slots {
+            None => set,
+            Some(slots) => slots & set,
+        };
+        let slots = match (self.times(filter), filter.tests_rows_beside_times()) {
+            (None, false) => within(self.all.clone()),
+            (None, true) => self.admitted(filter, &within(self.all.clone())),
+            (Some(Times { sure, open }), false) => within(sure) | self.admitted(filter, &within(open)),
+            (Some(Times { sure, open }), true) => self.admitted(filter, &within(sure | open)),
+        };
+        Selection { slots, words }
+    }
+
+    /// The events that may lie in the times of `filter`; `None` where it says nothing of times.
+    fn times(&self, filter: &Filter) -> Option<Times> {
+        if filter.from.is_none() && filter.until.is_none() {
+            return None;
+        }
+        // An instant is on one day or another, by the zone: a day before or after.
+        let (from, from_is_sure) = match filter.from {
+            None => (i32::MIN, i32::MIN),
+            Some(Bound::Day(day)) => (day, day),
+            Some(Bound::Instant(ms)) => (day_of(ms).saturating_sub(1), i32::MAX),
+        };
+        let (until, until_is_sure) = match filter.until {
+            None => (i32::MAX, i32::MAX),
+            Some(Bound::Day(day)) => (day, day),
+            Some(Bound::Instant(ms)) => (day_of(ms).saturating_add(1), i32::MIN),
+        };
+        let mut times = Times { sure: RoaringBitmap::new(), open: RoaringBitmap::new() };
+        self.long.add_to(&mut times.open);
+        let earliest = from.saturating_sub(SHORT_DAYS);
+        if earliest <= until {
+            for (day, slots) in self.days.range(earliest..=until) {
+                // What begins and ends on days that are asked for is not over, and has begun.
+                let is_sure = (from_is_sure..=until_is_sure).contains(day);
+                slots.add_to(if is_sure { &mut times.sure } else { &mut times.open });
+            }
+        }
+        Some(times)
     }
 
     fn admitted(&self, filter: &Filter, slots: &RoaringBitmap) -> RoaringBitmap {

@@ -8,6 +8,36 @@ import { clockTime, count, precise, rounded, span } from "../format";
 import { go, href, Place } from "../route";
 import { Num, Trouble } from "../ui";
 
+/** A part of the flow: stages that people see as one. */
+interface Part {
+  name: string;
+  stages: string[];
+  recordsPerSecond: number;
+  busyShare: number;
+}
+
+/** What stages belong to; those of other topologies are parts of their own. */
+const PARTS: Record<string, string> = {
+  read: "read", restore: "read", extract: "extract", upsert: "extract", geocode: "geocode",
+  fingerprint: "resolve", block: "resolve", cluster: "resolve", merge: "resolve",
+  score: "score", window: "score", encode: "write", commit: "write",
+};
+
+/** The stages by part, in their order. The first stage of a part says how many records come in; what is no stage is left out. */
+function parts(stages: { stage: string; recordsPerSecond: number; busyShare: number }[]): Part[] {
+  const found: Part[] = [];
+  for (const { stage, recordsPerSecond, busyShare } of stages) {
+    if (stage === "other") continue;
+    const name = PARTS[stage] ?? stage;
+    const part = found.find((one) => one.name === name);
+    if (part) {
+      part.stages.push(stage);
+      part.busyShare += busyShare;
+    } else found.push({ name, stages: [stage], recordsPerSecond, busyShare });
+  }
+  return found;
+}
+
 /** Dead letters arise where records are read; a topology without this stage has them at its first. */
 const READING = "extract";
 
@@ -31,8 +61,10 @@ export function Flow({ status, error = null }: { status: Status | null; error?: 
       </p>
     );
   }
-  const { stages, bottleneck, phase, reason } = engine;
-  const reading = Math.max(0, stages.findIndex(({ stage }) => stage === READING));
+  const { bottleneck, phase, reason } = engine;
+  // Readers hand on many records at once, so that the stage itself counts less.
+  const stages = parts(engine.stages).map((part) => (part.name === "read" ? { ...part, recordsPerSecond: engine.recordsPerSecond } : part));
+  const reading = Math.max(0, stages.findIndex(({ name }) => name === READING));
   return (
     <section class="flow-section" aria-labelledby="flow">
       <header class="section-head">
@@ -50,15 +82,15 @@ export function Flow({ status, error = null }: { status: Status | null; error?: 
             <span class="flow-rate">{status.sources}</span>
           </a>
         </li>
-        {stages.map(({ stage, recordsPerSecond, busyShare }, i) => (
-          <li key={stage} class={`flow-stage${stage === bottleneck ? " flow-bottleneck" : ""}`}>
-            <span class="flow-name">{stage}</span>
-            <span class="flow-rate" title={`${precise(recordsPerSecond)} records a second`}>{perSecond(recordsPerSecond)} <span class="flow-unit">a second</span></span>
+        {stages.map(({ name, stages, recordsPerSecond, busyShare }, i) => (
+          <li key={name} class={`flow-stage${bottleneck && stages.includes(bottleneck) ? " flow-bottleneck" : ""}`}>
+            <span class="flow-name" title={stages.length > 1 ? stages.join(", ") : undefined}>{name}</span>
+            <span class="flow-rate" title={`${precise(recordsPerSecond)} records a second`}>{perSecond(recordsPerSecond)} <span class="flow-unit" aria-hidden="true">/s</span><span class="sr"> a second</span></span>
             <span class="flow-share" title="Its share of the time of all workers">
               <span class="flow-bar" aria-hidden="true"><span style={{ width: `${Math.min(100, busyShare * 100)}%` }} /></span>
               {Math.round(busyShare * 100)} %
             </span>
-            {stage === bottleneck && <span class="flow-word" title="Of all stages it takes the most time: make it faster first">▲ bottleneck</span>}
+            {bottleneck && stages.includes(bottleneck) && <span class="flow-word" title={`Of all stages ${bottleneck} takes the most time: make it faster first`}>▲ bottleneck</span>}
             {i === reading && (
               <a class="flow-letters" href={href("dead-letters")}>
                 <Num value={engine.deadLetters} /> dead {engine.deadLetters === 1 ? "letter" : "letters"}
