@@ -141,10 +141,12 @@ fn every_help_has_examples_of_its_own_binary() {
         "explain",
         "check-source",
         "serve",
+        "key",
     ];
-    for (binary, name, more) in
-        [(HEADWATER, "headwater", &["generate", "bench", "bench pipeline"][..]), (DISCOVERY, "discovery", &["check"])]
-    {
+    for (binary, name, more) in [
+        (HEADWATER, "headwater", &["generate", "bench", "bench pipeline", "bench serve"][..]),
+        (DISCOVERY, "discovery", &["check"]),
+    ] {
         let helps = helps(binary, &[]);
         let mut listed: Vec<&str> = helps.iter().map(|(command, _)| command.as_str()).collect();
         let mut wanted = [&tools[..], more].concat();
