@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::dataflow::Lineage;
 use crate::log::{LogRecord, TopicPartition, Watermarks};
@@ -91,12 +92,29 @@ pub struct LastRead {
     pub timestamp: i64,
     /// Size of key, value and headers in bytes.
     pub bytes: u64,
+    /// XXH3 of key and value; `None` where a former release read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<u64>,
 }
 
 impl LastRead {
     /// What is kept of `record`.
     pub fn of(record: &LogRecord) -> Self {
-        Self { offset: record.offset, timestamp: record.timestamp_ms, bytes: record.size() as u64 }
+        let key = record.key.as_deref().map_or(0, xxh3_64);
+        let digest = xxh3_64_with_seed(record.value.as_deref().unwrap_or_default(), key);
+        Self {
+            offset: record.offset,
+            timestamp: record.timestamp_ms,
+            bytes: record.size() as u64,
+            digest: Some(digest),
+        }
+    }
+
+    /// Whether `found`, which lies at the same offset, is another record.
+    pub fn is_replaced_by(&self, found: &LogRecord) -> bool {
+        let found = Self::of(found);
+        let former = self.digest.is_none();
+        *self != if former { Self { digest: None, ..found } } else { found }
     }
 }
 
@@ -205,7 +223,7 @@ mod tests {
     fn positions_never_go_back() {
         let at = TopicPartition::new("t", 0);
         let mut positions = Positions::default();
-        let last = |offset| Some(LastRead { offset, timestamp: 5, bytes: 1 });
+        let last = |offset| Some(LastRead { offset, timestamp: 5, bytes: 1, digest: None });
         let to = |next, max_timestamp, last| Reached { next, max_timestamp, last };
         assert!(positions.advance(at.clone(), to(9, Some(5), last(8))));
         assert!(!positions.advance(at.clone(), to(7, Some(3), last(6))));

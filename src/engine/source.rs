@@ -471,7 +471,7 @@ impl Source {
             }
             self.meters.read(at, size);
             let timestamp_ms = self.options.timestamps.believed(record.timestamp_ms, self.epoch);
-            let last = LastRead { offset: record.offset, timestamp: record.timestamp_ms, bytes: size as u64 };
+            let last = LastRead::of(&record);
             let order_ms = self.advance(at, Reached { next, max_timestamp: Some(timestamp_ms), last: Some(last) });
             records += 1;
             let record = self.raw_record(LogRecord { timestamp_ms, ..record }, order_ms);
