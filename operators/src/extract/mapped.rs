@@ -385,15 +385,16 @@ impl CompiledMapping {
         let mut prices = Prices::default();
         for finder in [&fields.price, &fields.price_max] {
             let Some(text) = finder.text(node) else { continue };
-            match words::price(&text) {
-                Some(amount) => prices.add(amount),
+            match words::prices(&text) {
+                Some(range) => prices.add(range),
                 None if words::says_free(&text) => prices.pricing.free = Some(true),
                 None => {}
             }
         }
         prices.pricing.free = fields.free.value(node).map(|value| truthy(&value)).or(prices.pricing.free);
         let mut pricing = prices.finish()?;
-        pricing.currency = fields.currency.text(node);
+        let named = || words::currency(&fields.price.text(node)?).map(SmolStr::from);
+        pricing.currency = fields.currency.text(node).or_else(named);
         Some(pricing)
     }
 

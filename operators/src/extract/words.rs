@@ -1,5 +1,7 @@
 //! Words and prices that mean the same in every format.
 
+use smallvec::SmallVec;
+
 use super::marks;
 use crate::listing::{Amount, Pricing, Status};
 
@@ -27,21 +29,56 @@ pub(crate) fn local_name(name: &str) -> &str {
     name.rsplit(['/', '#', ':']).next().unwrap_or(name)
 }
 
-/// An amount of money in a text such as `12.50`, `$1,200`, `12,50 €` or `from 10 EUR`. `None`
-/// where there is no number or more than one.
-pub(crate) fn price(text: &str) -> Option<Amount> {
+/// What stands between the two ends of a range of prices.
+const BETWEEN: [&str; 7] = ["-", "–", "—", "/", "to", "bis", "à"];
+
+/// Signs of currencies.
+const SIGNS: [char; 4] = ['€', '$', '£', '¥'];
+
+/// The lowest and the highest amount of money in a text such as `12.50`, `$1,200`, `12,50 €`, `from 10 EUR` or
+/// `€15–€20`. `None` where there is no number, and where numbers are neither one nor a range.
+pub(crate) fn prices(text: &str) -> Option<(Amount, Amount)> {
     if text.len() > 64 {
         return None;
     }
     let is_part = |c: char| c.is_ascii_digit() || c == '.' || c == ',';
-    let mut numbers = text.split(|c| !is_part(c)).filter(|run| run.contains(|c: char| c.is_ascii_digit()));
-    let number = numbers.next()?.trim_matches(['.', ',']);
-    if numbers.next().is_some() {
-        return None;
+    let runs = text.split(|c| !is_part(c)).map(|run| run.trim_matches(['.', ',']));
+    let numbers: SmallVec<[&str; 2]> = runs.filter(|run| !run.is_empty()).take(3).collect();
+    let amount = |number: &str| plain_number(number).parse::<f64>().ok().map(Amount::from);
+    match *numbers.as_slice() {
+        [number] => {
+            let Amount(value) = amount(number)?;
+            let price = Amount(if text.trim_start().starts_with('-') { -value } else { value });
+            Some((price, price))
+        }
+        [one, other] if is_range(text, one, other) => {
+            let (one, other) = (amount(one)?, amount(other)?);
+            Some((one.min(other), one.max(other)))
+        }
+        _ => None,
     }
-    let negative = text.trim_start().starts_with('-');
-    let value: f64 = plain_number(number).parse().ok()?;
-    Some(Amount::from(if negative { -value } else { value }))
+}
+
+/// Whether nothing but a dash or such, and currencies, stand between two numbers of a text.
+fn is_range(text: &str, one: &str, other: &str) -> bool {
+    let Some((_, rest)) = text.split_once(one) else { return false };
+    let Some((between, _)) = rest.split_once(other) else { return false };
+    let words = between.split(|c: char| c.is_whitespace() || SIGNS.contains(&c) || c == '.' || c == ',');
+    let mut words = words.filter(|word| !word.is_empty() && !is_currency(word));
+    words.next().is_some_and(|word| BETWEEN.contains(&word)) && words.next().is_none()
+}
+
+/// Whether a word has the form of a currency's code (ISO 4217).
+fn is_currency(word: &str) -> bool {
+    word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+/// The currency that a price names itself, such as `12,50 EUR` or `€15`. A dollar may be of many countries.
+pub(crate) fn currency(text: &str) -> Option<&str> {
+    const KNOWN: [&str; 12] = ["EUR", "USD", "GBP", "CHF", "CAD", "AUD", "NZD", "SEK", "NOK", "DKK", "PLN", "CZK"];
+    let mut words = text.split(|c: char| !c.is_ascii_alphabetic());
+    let signs = || [("€", "EUR"), ("£", "GBP")].into_iter().find(|(sign, _)| text.contains(sign));
+    words.find(|word| KNOWN.contains(word)).or_else(|| signs().map(|(_, code)| code))
 }
 
 /// Whether a text says that nothing has to be paid.
@@ -74,10 +111,11 @@ pub(crate) struct Prices {
 }
 
 impl Prices {
-    pub(crate) fn add(&mut self, amount: Amount) {
+    /// Adds a price, or a range of prices.
+    pub(crate) fn add(&mut self, (low, high): (Amount, Amount)) {
         let pricing = &mut self.pricing;
-        pricing.min = Some(pricing.min.map_or(amount, |min| min.min(amount)));
-        pricing.max = Some(pricing.max.map_or(amount, |max| max.max(amount)));
+        pricing.min = Some(pricing.min.map_or(low, |min| min.min(low)));
+        pricing.max = Some(pricing.max.map_or(high, |max| max.max(high)));
     }
 
     /// The pricing, where anything is known of it. What costs nothing is free.
@@ -113,19 +151,41 @@ mod tests {
     #[test]
     fn prices_in_many_spellings() {
         for (text, expected) in [
-            ("12.50", Some(12_500)),
-            ("$1,200", Some(1_200_000)),
-            ("12,50 €", Some(12_500)),
-            ("1.234,50", Some(1_234_500)),
-            ("1,234.5", Some(1_234_500)),
-            ("from 10 EUR", Some(10_000)),
-            ("-5", Some(-5_000)),
-            ("10 - 20", None),
+            ("12.50", Some((12_500, 12_500))),
+            ("$1,200", Some((1_200_000, 1_200_000))),
+            ("12,50 €", Some((12_500, 12_500))),
+            ("1.234,50", Some((1_234_500, 1_234_500))),
+            ("1,234.5", Some((1_234_500, 1_234_500))),
+            ("from 10 EUR", Some((10_000, 10_000))),
+            ("-5", Some((-5_000, -5_000))),
+            ("10 - 20", Some((10_000, 20_000))),
+            ("€8—€12,50", Some((8_000, 12_500))),
+            ("7 EUR bis 9 EUR", Some((7_000, 9_000))),
+            ("$30 to $25", Some((25_000, 30_000))),
+            ("11 / 9 €", Some((9_000, 11_000))),
+            ("10 10", None),
+            ("5 for 2 people", None),
+            ("10 - 20 - 30", None),
             ("free", None),
             ("", None),
             (".", None),
         ] {
-            assert_eq!(price(text).map(|amount| amount.0), expected, "{text}");
+            assert_eq!(prices(text).map(|(low, high)| (low.0, high.0)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn prices_name_their_currency() {
+        for (text, expected) in [
+            ("12,50 EUR", Some("EUR")),
+            ("CHF 20", Some("CHF")),
+            ("€8–€12", Some("EUR")),
+            ("£5", Some("GBP")),
+            ("$5", None),
+            ("5 USDT", None),
+            ("12", None),
+        ] {
+            assert_eq!(currency(text), expected, "{text}");
         }
     }
 }

@@ -34,7 +34,7 @@ use super::record::{Output, Record, check_id, source_geo, stand_in_id};
 use super::when::{self, When};
 use super::words::{self, Prices};
 use super::zone::Zone;
-use crate::listing::{Listing, Organizer, Pricing, Status, Venue};
+use crate::listing::{Amount, Listing, Organizer, Pricing, Status, Venue};
 use crate::moment::Moment;
 use crate::raw::{DeadLetterCode, SourceStamp};
 
@@ -521,17 +521,20 @@ fn keywords(node: &Node<'_>) -> Vec<SmolStr> {
 
 fn add_offer(prices: &mut Prices, offer: &Node<'_>) {
     let specification = offer.get("priceSpecification").map(Node::items).unwrap_or_default();
+    let mut named = None;
     for source in std::iter::once(offer).chain(specification) {
         for key in ["price", "lowPrice", "highPrice", "minPrice", "maxPrice"] {
             let Some(text) = source.get(key).and_then(Node::text) else { continue };
-            match words::price(&text) {
-                Some(amount) => prices.add(amount),
-                None if words::says_free(&text) => prices.add(crate::listing::Amount(0)),
+            match words::prices(&text) {
+                Some(range) => prices.add(range),
+                None if words::says_free(&text) => prices.add((Amount(0), Amount(0))),
                 None => {}
             }
+            named = named.or_else(|| words::currency(&text).map(SmolStr::from));
         }
         if prices.pricing.currency.is_none() {
             prices.pricing.currency = first_text(source, "priceCurrency").map(SmolStr::from);
         }
     }
+    prices.pricing.currency = prices.pricing.currency.take().or(named);
 }
