@@ -107,6 +107,7 @@ impl ServeConfig {
             webhooks: Webhooks(self.webhooks.clone()),
             secure: self.tls.is_some(),
             origins: self.origins.iter().filter(|origin| *origin != "*").cloned().collect(),
+            every_origin_reads: self.origins.iter().any(|origin| origin == "*"),
             ..Access::open()
         }
     }

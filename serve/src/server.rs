@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_openssl::SslStream;
 use tower_service::Service as _;
 
-use crate::access::guard::Peer;
+use crate::access::guard::{Held, Peer};
 use crate::api::{Origins, router};
 use crate::config::{LimitsConfig, ServeConfig, TlsConfig};
 use crate::site::Site;
@@ -229,12 +229,8 @@ impl Connections {
                 continue;
             };
             let (connections, ended) = (self.clone(), ended.clone());
-            tokio::spawn(async move {
-                let _counted = counted;
-                let _ended = ended;
-                let _permit = permit;
-                connections.serve(stream, peer).await;
-            });
+            let held = Held(Arc::new((counted, permit, ended)));
+            tokio::spawn(connections.serve(stream, peer, held));
         }
         drop(ended);
         // A request that takes longer is cut off.
@@ -242,28 +238,29 @@ impl Connections {
         Ok(())
     }
 
-    async fn serve(self, stream: TcpStream, peer: SocketAddr) {
+    async fn serve(self, stream: TcpStream, peer: SocketAddr, held: Held) {
         // Frames are small, and nobody is to wait for the next one.
         let _ = stream.set_nodelay(true);
-        let Some(tls) = &self.tls else { return self.answer(stream, peer).await };
+        let Some(tls) = &self.tls else { return self.answer(stream, peer, held).await };
         let agreed = tokio::time::timeout(HEADER_PATIENCE, agree(tls, stream)).await;
         match agreed {
-            Ok(Ok(stream)) => self.answer(stream, peer).await,
+            Ok(Ok(stream)) => self.answer(stream, peer, held).await,
             Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
             Err(_) => tracing::debug!(%peer, "TLS took too long"),
         }
     }
 
-    async fn answer<S>(self, stream: S, peer: SocketAddr)
+    async fn answer<S>(self, stream: S, peer: SocketAddr, held: Held)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let Self { routes, mut stopping, .. } = self;
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let mut routes = routes.clone();
+            let (mut routes, held) = (routes.clone(), held.clone());
             async move {
                 let mut request: Request = request.map(axum::body::Body::new);
                 request.extensions_mut().insert(Peer(peer));
+                request.extensions_mut().insert(held);
                 routes.call(request).await
             }
         });

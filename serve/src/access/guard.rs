@@ -1,7 +1,9 @@
 //! What stands before each request.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
@@ -17,6 +19,11 @@ use crate::api::problem::Problem;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
+/// What counts a connection, and lets the server wait for it, for as long as it lasts. Who takes a connection over,
+/// as a WebSocket does, holds this.
+#[derive(Clone)]
+pub(crate) struct Held(#[expect(dead_code, reason = "it is held, not read")] pub(crate) Arc<dyn Any + Send + Sync>);
+
 /// The header that holds a key, for programs that cannot set `Authorization`.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -26,8 +33,11 @@ const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"
 /// The cookie of a session.
 pub(crate) const COOKIE: &str = "headwater_session";
 
+/// The path of the WebSocket.
+pub(crate) const SOCKET: &str = "/api/ws";
+
 /// Paths that a ticket opens.
-const STREAMS: [&str; 2] = ["/api/events/live", "/api/ws"];
+const STREAMS: [&str; 2] = ["/api/events/live", SOCKET];
 
 /// Lets a request in: names and origins are right, a key that is shown is known, and the client has not asked too
 /// often. What it may do, [`allow`] says.
@@ -39,17 +49,17 @@ pub(crate) async fn admit(State(access): State<Arc<Access>>, mut request: Reques
         Ok(identity) => identity,
         Err(problem) => {
             // Guesses count, too.
-            let peer = stranger(&request).zip(access.limiter.as_ref());
+            let peer = stranger(peer(&request)).zip(access.limiter.as_ref());
             let wait = peer.map(|(client, limiter)| limiter.take(client).wait).unwrap_or_default();
-            return if wait.is_zero() { problem.into_response() } else { too_many(wait.as_secs_f64().ceil() as u64) };
+            return if wait.is_zero() { problem.into_response() } else { refuse(wait) };
         }
     };
-    let client = client(&identity, &request);
+    let client = client_of(&identity, peer(&request));
     let quota = access.limiter.as_ref().zip(client).map(|(limiter, client)| (limiter.take(client), limiter.policy()));
     if let Some((Quota { wait, .. }, _)) = quota
         && !wait.is_zero()
     {
-        return too_many(wait.as_secs_f64().ceil() as u64);
+        return refuse(wait);
     }
     request.extensions_mut().insert(identity);
     let mut response = next.run(request).await;
@@ -94,13 +104,15 @@ fn identify(access: &Access, headers: &HeaderMap, uri: &Uri) -> Result<Identity,
             .map(|holder| known(holder))
             .ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "This key is not known here."));
     }
-    if let Some(holder) = cookie(headers).and_then(|secret| access.sessions.holder(secret)) {
-        return Ok(known(&holder));
-    }
     if let Some(ticket) = ticket(uri) {
         let detail = "This ticket is not known, was used, or is too old: a ticket opens one stream within 30 seconds.";
         let unknown = || Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
         return access.tickets.take(&ticket).map(|holder| known(&holder)).ok_or_else(unknown);
+    }
+    // A browser sends the cookie from pages of neighbouring origins, too.
+    let shown_cookie = cookie(headers).filter(|_| !is_foreign(headers) || is_listed(access, headers));
+    if let Some(holder) = shown_cookie.and_then(|secret| access.sessions.holder(secret)) {
+        return Ok(known(&holder));
     }
     let from_afar = is_forwarded(headers) || is_foreign(headers);
     let scopes = if from_afar { &access.forwarded } else { &access.anonymous };
@@ -140,9 +152,12 @@ fn ticket(uri: &Uri) -> Option<String> {
 
 /// Whether a page of another origin asks.
 fn is_foreign(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let origin = text(header::ORIGIN);
-    !origin.is_empty() && !is_own(origin, text(header::HOST))
+    headers.contains_key(header::ORIGIN) && !is_own(text(headers, header::ORIGIN), text(headers, header::HOST))
+}
+
+/// A header, if it is text.
+fn text(headers: &HeaderMap, name: HeaderName) -> &str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// Whether an origin is that of the server itself.
@@ -152,16 +167,20 @@ fn is_own(origin: &str, host: &str) -> bool {
 
 /// Who is counted; nobody where this machine asks without a key, be it for itself or as a proxy, which has limits of
 /// its own. Forwarded addresses are not read: anybody can write them.
-fn client(identity: &Identity, request: &Request) -> Option<Client> {
+pub(crate) fn client_of(identity: &Identity, peer: Option<&Peer>) -> Option<Client> {
     if let Some(name) = &identity.name {
         return Some(Client::Key(Arc::clone(name)));
     }
-    stranger(request)
+    stranger(peer)
+}
+
+fn peer(request: &Request) -> Option<&Peer> {
+    request.extensions().get()
 }
 
 /// The client by its address, where that is not this machine.
-fn stranger(request: &Request) -> Option<Client> {
-    let address = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
+fn stranger(peer: Option<&Peer>) -> Option<Client> {
+    let address = peer.map(|peer| peer.0.ip().to_canonical());
     address.filter(|address| !address.is_loopback()).map(Client::at)
 }
 
@@ -190,24 +209,41 @@ fn is_local(host: &str) -> bool {
     }
 }
 
-/// Refuses writes that a page of another origin makes in a visitor's browser.
+/// Refuses what a page of another origin does in a visitor's browser: writes, and WebSockets, whose answers a
+/// browser shows to every page. A page with a ticket was let in before.
 fn check_origin(access: &Access, request: &Request) -> Result<(), Problem> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let Some(origin) = request.headers().get(header::ORIGIN).filter(|_| !is_read) else { return Ok(()) };
-    let origin = origin.to_str().unwrap_or_default();
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if is_own(origin, host) || access.origins.iter().any(|allowed| allowed == origin) {
+    let is_socket = request.uri().path() == SOCKET;
+    let headers = request.headers();
+    let may_read = is_socket && (access.every_origin_reads || ticket(request.uri()).is_some());
+    if (is_read && !is_socket) || may_read || !is_foreign(headers) || is_listed(access, headers) {
         return Ok(());
     }
-    let detail = format!("Pages of {origin:?} may not write here.");
+    let what = if is_socket { "open no WebSocket" } else { "not write" };
+    let detail = format!("Pages of {:?} may {what} here.", text(headers, header::ORIGIN));
     Err(Problem::new(StatusCode::FORBIDDEN, "wrong-origin", detail))
 }
 
-fn too_many(seconds: u64) -> Response {
+/// Whether the configuration names the origin of the page that asks.
+fn is_listed(access: &Access, headers: &HeaderMap) -> bool {
+    access.origins.iter().any(|allowed| allowed == text(headers, header::ORIGIN))
+}
+
+/// That a client has to wait.
+pub(crate) fn too_many(wait: Duration) -> Problem {
+    let seconds = seconds(wait);
     let detail = format!("There were too many requests of this client; the next one is answered in {seconds} s.");
-    let mut response = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail).into_response();
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail)
+}
+
+fn refuse(wait: Duration) -> Response {
+    let mut response = too_many(wait).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
     response
+}
+
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs_f64().ceil() as u64
 }
 
 /// The fields `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).

@@ -44,6 +44,8 @@ pub struct Access {
     pub(crate) secure: bool,
     /// Origins whose pages may write, beside its own.
     pub(crate) origins: Vec<String>,
+    /// Whether every page may read (`"*"`).
+    pub(crate) every_origin_reads: bool,
 }
 
 impl Access {
@@ -60,6 +62,7 @@ impl Access {
             only_local_names: false,
             secure: false,
             origins: Vec::new(),
+            every_origin_reads: false,
         }
     }
 }

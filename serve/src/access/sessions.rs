@@ -13,6 +13,9 @@ use super::keys::{Holder, random_text};
 /// How long a session lasts.
 pub(crate) const SESSION_LASTS: Duration = Duration::from_secs(12 * 3600);
 
+/// How long a session lasts in which nothing is asked for.
+const SESSION_RESTS: Duration = Duration::from_secs(30 * 60);
+
 /// How long a ticket can be used.
 pub(crate) const TICKET_LASTS: Duration = Duration::from_secs(30);
 
@@ -23,41 +26,55 @@ const MOST: usize = 10_000;
 #[derive(Debug)]
 struct Passes {
     lasts: Duration,
+    /// How long one lasts that is not used.
+    rests: Duration,
     /// By the hash of the text: a copy of memory opens nothing.
-    passes: Mutex<HashMap<blake3::Hash, (Arc<Holder>, Instant)>>,
+    passes: Mutex<HashMap<blake3::Hash, Pass>>,
+}
+
+#[derive(Debug)]
+struct Pass {
+    holder: Arc<Holder>,
+    until: Instant,
+    used: Instant,
 }
 
 impl Passes {
-    fn new(lasts: Duration) -> Self {
-        Self { lasts, passes: Mutex::default() }
+    fn new(lasts: Duration, rests: Duration) -> Self {
+        Self { lasts, rests, passes: Mutex::default() }
     }
 
-    fn passes(&self) -> MutexGuard<'_, HashMap<blake3::Hash, (Arc<Holder>, Instant)>> {
+    fn is_valid(&self, pass: &Pass, now: Instant) -> bool {
+        pass.until > now && pass.used + self.rests > now
+    }
+
+    fn passes(&self) -> MutexGuard<'_, HashMap<blake3::Hash, Pass>> {
         self.passes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn issue(&self, holder: Arc<Holder>, now: Instant) -> Result<String, openssl::error::ErrorStack> {
         let text = random_text()?;
         let mut passes = self.passes();
-        passes.retain(|_, (_, until)| *until > now);
+        passes.retain(|_, pass| self.is_valid(pass, now));
         if passes.len() >= MOST
-            && let Some(oldest) = passes.iter().min_by_key(|(_, (_, until))| *until).map(|(hash, _)| *hash)
+            && let Some(oldest) = passes.iter().min_by_key(|(_, pass)| pass.until).map(|(hash, _)| *hash)
         {
             passes.remove(&oldest);
         }
-        passes.insert(blake3::hash(text.as_bytes()), (holder, now + self.lasts));
+        passes.insert(blake3::hash(text.as_bytes()), Pass { holder, until: now + self.lasts, used: now });
         Ok(text)
     }
 
     fn holder(&self, text: &str, now: Instant) -> Option<Arc<Holder>> {
-        let passes = self.passes();
-        let (holder, until) = passes.get(&blake3::hash(text.as_bytes()))?;
-        (*until > now).then(|| Arc::clone(holder))
+        let mut passes = self.passes();
+        let pass = passes.get_mut(&blake3::hash(text.as_bytes())).filter(|pass| self.is_valid(pass, now))?;
+        pass.used = now;
+        Some(Arc::clone(&pass.holder))
     }
 
     fn take(&self, text: &str, now: Instant) -> Option<Arc<Holder>> {
-        let (holder, until) = self.passes().remove(&blake3::hash(text.as_bytes()))?;
-        (until > now).then_some(holder)
+        let pass = self.passes().remove(&blake3::hash(text.as_bytes()))?;
+        self.is_valid(&pass, now).then_some(pass.holder)
     }
 }
 
@@ -67,7 +84,7 @@ pub(crate) struct Sessions(Passes);
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self(Passes::new(SESSION_LASTS))
+        Self(Passes::new(SESSION_LASTS, SESSION_RESTS))
     }
 }
 
@@ -92,7 +109,7 @@ pub(crate) struct Tickets(Passes);
 
 impl Default for Tickets {
     fn default() -> Self {
-        Self(Passes::new(TICKET_LASTS))
+        Self(Passes::new(TICKET_LASTS, TICKET_LASTS))
     }
 }
 
@@ -115,7 +132,7 @@ mod tests {
     #[test]
     fn passes_end_by_themselves_and_tickets_with_their_use() {
         let holder = Arc::new(Holder { name: Some("kim".into()), scopes: [Scope::Read].into() });
-        let passes = Passes::new(TICKET_LASTS);
+        let passes = Passes::new(TICKET_LASTS, TICKET_LASTS);
         let now = Instant::now();
         let text = passes.issue(Arc::clone(&holder), now).unwrap();
         assert_eq!(passes.holder(&text, now + TICKET_LASTS / 2), Some(Arc::clone(&holder)));
@@ -126,5 +143,18 @@ mod tests {
             passes.issue(Arc::clone(&holder), now).unwrap();
         }
         assert_eq!(passes.passes().len(), MOST);
+    }
+
+    #[test]
+    fn a_session_ends_when_it_is_not_used() {
+        let holder = Arc::new(Holder { name: Some("kim".into()), scopes: [Scope::Read].into() });
+        let passes = Passes::new(SESSION_LASTS, SESSION_RESTS);
+        let begin = Instant::now();
+        let text = passes.issue(holder, begin).unwrap();
+        let after = |rests: u32| begin + SESSION_RESTS / 4 * rests;
+        assert!([3, 6, 9].iter().all(|rests| passes.holder(&text, after(*rests)).is_some()), "each use prolongs it");
+        assert!(passes.holder(&text, after(13)).is_none());
+        assert!(passes.holder(&text, after(12)).is_some(), "what was too late has not prolonged it");
+        assert!(passes.holder(&text, begin + SESSION_LASTS).is_none());
     }
 }

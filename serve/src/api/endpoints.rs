@@ -6,6 +6,7 @@ use super::format::Format;
 use super::parameters::{
     ACTION, ANSWER, DECISIONS, FILTER, INBOUND, LETTERS, LIST, Parameter, RECORDS, REVIEW, STREAM, SUGGEST, TIMEFRAME,
 };
+use crate::access::guard::SOCKET;
 use crate::access::keys::Scope;
 
 /// An endpoint.
@@ -32,6 +33,8 @@ pub enum Operation {
     Explain,
     /// A live stream.
     Live,
+    /// Live streams on a WebSocket.
+    Socket,
     /// Suggestions for what was typed.
     Suggest,
     /// The description of the API.
@@ -93,6 +96,7 @@ impl Operation {
             Self::Event => "One event, with the records of its listings and why they belong to it",
             Self::Explain => "Where each field of an event comes from, and why its listings are one",
             Self::Live => "Events and what becomes of them, as server-sent events",
+            Self::Socket => "Many live streams on one WebSocket",
             Self::Suggest => "Words, places, tags and events that begin with what was typed",
             Self::OpenApi => "This document",
             Self::Pipeline => "How the topology is doing: status, health or metrics",
@@ -124,7 +128,7 @@ impl Operation {
     /// What a client has to be allowed to do; `None` where everybody is answered, or where the endpoint looks itself.
     pub fn scope(self) -> Option<Scope> {
         match self {
-            Self::List(_) | Self::Event | Self::Explain | Self::Live | Self::Suggest | Self::Ticket => {
+            Self::List(_) | Self::Event | Self::Explain | Self::Live | Self::Socket | Self::Suggest | Self::Ticket => {
                 Some(Scope::Read)
             }
             Self::Pipeline
@@ -187,6 +191,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.push(list("/api/events/discovered", None));
     all.extend([
         get("/api/events/live", Operation::Live, OF_STREAM),
+        get(SOCKET, Operation::Socket, &[]),
         get("/api/events/{id}", Operation::Event, OF_EVENT),
         get("/api/events/{id}/explain", Operation::Explain, OF_EVENT),
         get("/api/suggest", Operation::Suggest, OF_SUGGESTIONS),

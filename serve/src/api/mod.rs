@@ -11,6 +11,7 @@
 //! | file | endpoints |
 //! | --- | --- |
 //! | `mod` | events, live streams, suggestions |
+//! | `socket` | many live streams on one WebSocket |
 //! | `explain` | why the listings of an event are one |
 //! | `pipeline` | how the topology is doing, what records would give |
 //! | `session` | signing in, tickets |
@@ -36,6 +37,7 @@ pub mod problem;
 mod query;
 mod request;
 mod session;
+mod socket;
 mod suggest;
 
 use std::sync::Arc;
@@ -105,6 +107,7 @@ fn handler(endpoint: &Endpoint) -> MethodRouter<Site> {
         Operation::Event => get(one_event),
         Operation::Explain => get(explain::explain),
         Operation::Live => get(live_stream),
+        Operation::Socket => get(socket::open),
         Operation::Suggest => get(suggestions),
         Operation::OpenApi => get(|| async { axum::Json(openapi::document()) }),
         Operation::Pipeline => get(pipeline::pipeline),
@@ -281,15 +284,7 @@ async fn live_stream(
     RawQuery(text): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let text = text.unwrap_or_default();
-    let mut query = Query::new(&text, OF_STREAM)?;
-    let (filter, _) = request::filter(&mut query, hub.live().lineage());
-    let snapshot = query.boolean("snapshot").unwrap_or(true);
-    let fields = query.has("fields").then(|| query.values("fields"));
-    let after = last_event_id(&mut query, &headers);
-    query.finish()?;
-    ready(&hub)?;
-    let body = Streaming::new(&hub, Subject { filter, fields }, after, snapshot);
+    let body = stream_of(&hub, &text.unwrap_or_default(), &headers)?;
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-cache"),
@@ -297,6 +292,18 @@ async fn live_stream(
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     Ok((headers, Body::new(body)).into_response())
+}
+
+/// The stream that a query asks for.
+fn stream_of(hub: &Arc<Hub>, text: &str, headers: &HeaderMap) -> Result<Streaming, Problem> {
+    let mut query = Query::new(text, OF_STREAM)?;
+    let (filter, _) = request::filter(&mut query, hub.live().lineage());
+    let snapshot = query.boolean("snapshot").unwrap_or(true);
+    let fields = query.has("fields").then(|| query.values("fields"));
+    let after = last_event_id(&mut query, headers);
+    query.finish()?;
+    ready(hub)?;
+    Ok(Streaming::new(hub, Subject { filter, fields }, after, snapshot))
 }
 
 /// The position that a client has. One of another lineage is no mistake of the client's: it begins anew.

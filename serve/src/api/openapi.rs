@@ -164,6 +164,12 @@ fn responses(endpoint: &Endpoint) -> Value {
                             leave removes one, reset removes all, live says that the client is up to date.",
             "content": one("text/event-stream", json!({ "type": "string" })),
         } }),
+        Operation::Socket => json!({
+            "101": { "description": "A WebSocket. The client sends `subscribe` (`subscription`: a name of its own, \
+                                     `filter`: the query of /api/events/live) and `unsubscribe`; the server sends \
+                                     `changes` (`id`: the position after them), `ended` and `refused` (`problem`)." },
+            "426": { "description": "The request does not ask for a WebSocket." },
+        }),
         Operation::Suggest | Operation::Explain => {
             json!({ "200": found(one("application/json", json!({ "type": "object" }))) })
         }

@@ -69,6 +69,7 @@ pub const CODES: &[&str] = &[
     "wrong-host",
     "wrong-origin",
     "too-many-requests",
+    "upgrade-required",
     "unsupported-media-type",
     "body-too-large",
     "too-slow",

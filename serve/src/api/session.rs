@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::body::{Small, fresh, json};
 use super::problem::Problem;
-use crate::access::guard::{COOKIE, cookie};
+use crate::access::guard::{COOKIE, Peer, cookie};
 use crate::access::sessions::{SESSION_LASTS, TICKET_LASTS};
 use crate::access::{Access, Identity};
 use crate::site::Site;
@@ -33,16 +33,20 @@ pub(super) async fn who(
 /// Shows a key once, and gives a cookie that scripts cannot read.
 pub(super) async fn sign_in(
     State(site): State<Site>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     Small(body): Small,
 ) -> Result<Response, Problem> {
     let SignIn { key } = json(&headers, &body)?;
+    let address = peer.map(|peer| tracing::field::display(peer.0.0.ip()));
     let Some(holder) = site.access.keys.holder(key.trim()) else {
+        tracing::warn!(address, "a sign-in has failed: the key is not known");
         let detail = "This key is not known here.";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail));
     };
     let secret =
         site.access.sessions.begin(std::sync::Arc::clone(holder)).map_err(|error| Problem::internal(&error))?;
+    tracing::info!(address, key = holder.name.as_deref(), "signed in");
     let mut response = fresh(&json!({ "name": holder.name, "scopes": &*holder.scopes }))?;
     set_cookie(&mut response, &site.access, &secret, SESSION_LASTS.as_secs());
     Ok(response)

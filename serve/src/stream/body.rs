@@ -91,7 +91,7 @@ impl Streaming {
     }
 
     /// What is to be sent now.
-    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    pub(super) fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(greeting) = self.greeting.take() {
             return Poll::Ready(Some(greeting.into()));
         }

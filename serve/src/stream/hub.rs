@@ -98,6 +98,11 @@ impl Hub {
         state.classes.values().flatten().filter(|queue| queue.strong_count() > 0).count()
     }
 
+    /// Whether all streams end, or have ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state().ended
+    }
+
     /// Ends all streams once what waits is sent.
     pub fn end(&self) {
         let mut state = self.state();

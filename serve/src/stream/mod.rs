@@ -18,6 +18,8 @@ mod frame;
 mod hub;
 mod queue;
 mod resume;
+mod subscriptions;
 
 pub use body::Streaming;
 pub use hub::{Hub, Subject};
+pub(crate) use subscriptions::{Subscriptions, ended};
