@@ -93,7 +93,8 @@ pub struct LastRead {
     /// Size of key, value and headers in bytes.
     pub bytes: u64,
     /// XXH3 of key and value; `None` where a former release read it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    // Not left out where it is `None`: processes tell each other in bincode, which knows fields by their places.
+    #[serde(default)]
     pub digest: Option<u64>,
 }
 
@@ -218,6 +219,16 @@ impl From<&[Position]> for Positions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processes_can_tell_each_other_what_a_former_release_read() {
+        let last = LastRead { offset: 8, timestamp: 5, bytes: 1, digest: None };
+        let told = vec![Reached { next: 9, max_timestamp: Some(5), last: Some(last) }; 2];
+        let heard: Vec<Reached> = bincode::deserialize(&bincode::serialize(&told).unwrap()).unwrap();
+        assert_eq!(heard, told);
+        let former = r#"{"offset":8,"timestamp":5,"bytes":1}"#;
+        assert_eq!(serde_json::from_str::<LastRead>(former).unwrap(), last);
+    }
 
     #[test]
     fn positions_never_go_back() {
