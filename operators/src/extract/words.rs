@@ -59,13 +59,37 @@ pub(crate) fn prices(text: &str) -> Option<(Amount, Amount)> {
     }
 }
 
-/// Whether nothing but a dash or such, and currencies, stand between two numbers of a text.
+/// What stands before a range of prices.
+const BEFORE: [&str; 7] = ["from", "ab", "von", "price", "prices", "preis", "tickets"];
+
+/// Whether two numbers of a text are a range of prices: a dash or such stands between them, one currency beside them,
+/// and nothing else that would make them ages, hours or a price for several.
 fn is_range(text: &str, one: &str, other: &str) -> bool {
-    let Some((_, rest)) = text.split_once(one) else { return false };
-    let Some((between, _)) = rest.split_once(other) else { return false };
-    let words = between.split(|c: char| c.is_whitespace() || SIGNS.contains(&c) || c == '.' || c == ',');
-    let mut words = words.filter(|word| !word.is_empty() && !is_currency(word));
-    words.next().is_some_and(|word| BETWEEN.contains(&word)) && words.next().is_none()
+    let Some((before, rest)) = text.split_once(one) else { return false };
+    let Some((between, after)) = rest.split_once(other) else { return false };
+    let mut between = words_beside(between);
+    let is_between = between.next().is_some_and(|word| BETWEEN.contains(&word)) && between.next().is_none();
+    let mut before = words_beside(before);
+    is_between
+        && before.all(|word| BEFORE.contains(&word.to_lowercase().as_str()))
+        && words_beside(after).next().is_none()
+        && has_one_currency(text)
+}
+
+/// The words of a text that are no currency.
+fn words_beside(text: &str) -> impl Iterator<Item = &str> {
+    let is_joint = |c: char| c.is_whitespace() || SIGNS.contains(&c) || matches!(c, '.' | ',' | ':');
+    text.split(is_joint).filter(|word| !word.is_empty() && !is_currency(word))
+}
+
+/// Whether a text names one currency at most.
+fn has_one_currency(text: &str) -> bool {
+    let signs = SIGNS.into_iter().filter(|sign| text.contains(*sign)).count();
+    let codes = text.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| is_currency(word));
+    let of_sign = [('€', "EUR"), ('£', "GBP")].into_iter().filter(|(sign, _)| text.contains(*sign));
+    let mut codes = codes.chain(of_sign.map(|(_, code)| code));
+    let first = codes.next();
+    signs <= 1 && codes.all(|code| Some(code) == first)
 }
 
 /// Whether a word has the form of a currency's code (ISO 4217).
@@ -163,7 +187,16 @@ mod tests {
             ("7 EUR bis 9 EUR", Some((7_000, 9_000))),
             ("$30 to $25", Some((25_000, 30_000))),
             ("11 / 9 €", Some((9_000, 11_000))),
+            ("Tickets: 10 - 20 EUR", Some((10_000, 20_000))),
+            ("€10 – 12 EUR", Some((10_000, 12_000))),
             ("10 10", None),
+            ("CHF 20 / EUR 18", None),
+            ("€20 / $22", None),
+            ("€20 / 18 CHF", None),
+            ("12 €/3 Tage", None),
+            ("$20/2 hours", None),
+            ("ages 12-15", None),
+            ("2-3 tickets", None),
             ("5 for 2 people", None),
             ("10 - 20 - 30", None),
             ("free", None),
