@@ -93,8 +93,12 @@ fn a_client_that_comes_back_gets_what_it_missed() {
     assert_eq!(missed[3].data["resumed"], "exact");
     assert_eq!(client.map, listed(&running, "city=Napa"));
     client.cut();
-    // Of another lineage, or of a future that did not come.
-    for id in ["00000000-1", &running.live().position(running.commit + 1_000).to_string()] {
+    // Of another lineage, cut off within a snapshot, or of a future that did not come.
+    for id in [
+        "00000000-1",
+        &running.live().position(0).to_string(),
+        &running.live().position(running.commit + 1_000).to_string(),
+    ] {
         id.clone_into(&mut client.last_id);
         client.connect(running.server.address(), "city=Napa");
         assert_eq!(names(&client.until("live")), [("reset", ""), ("enter", "a"), ("live", "")], "{id}");

@@ -20,7 +20,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::problem::Problem;
 use super::stream_of;
@@ -72,7 +72,7 @@ pub(super) async fn open(
         Err(rejection) => return no_socket(&rejection),
     };
     let client = client_of(&identity, peer.as_deref());
-    let conversation = Conversation { site, client, subscriptions: Subscriptions::default() };
+    let conversation = Conversation { site, client, subscriptions: Subscriptions::default(), busy: Instant::now() };
     upgrade
         .max_message_size(LONGEST_MESSAGE)
         .max_frame_size(LONGEST_MESSAGE)
@@ -96,6 +96,8 @@ struct Conversation {
     site: Site,
     client: Option<Client>,
     subscriptions: Subscriptions,
+    /// When it had a subscription last.
+    busy: Instant,
 }
 
 /// What happens next on a connection.
@@ -110,7 +112,12 @@ impl Conversation {
     async fn hold(mut self, mut socket: WebSocket) {
         loop {
             let message = match self.next(&mut socket).await {
-                Happened::Heard(Message::Close(_)) | Happened::Gone => return,
+                Happened::Heard(Message::Close(_)) => {
+                    // The answer is sent by the next reading.
+                    let _ = timeout(PATIENCE, socket.recv()).await;
+                    return;
+                }
+                Happened::Gone => return,
                 Happened::Heard(Message::Ping(_) | Message::Pong(_)) => continue,
                 Happened::Heard(message) => self.hear(&message),
                 Happened::Told(message) => Some(message),
@@ -128,7 +135,7 @@ impl Conversation {
                     return;
                 }
             }
-            if self.site.hub.has_ended() && self.subscriptions.len() == 0 {
+            if self.subscriptions.len() == 0 && self.site.hub.has_ended() {
                 return close(&mut socket, close_code::RESTART, "the server stops").await;
             }
         }
@@ -136,8 +143,14 @@ impl Conversation {
 
     async fn next(&mut self, socket: &mut WebSocket) -> Happened {
         let is_idle = self.subscriptions.len() == 0;
+        if !is_idle {
+            self.busy = Instant::now();
+        }
+        let until = self.busy + PATIENCE;
+        // What brings a client up to date may be large, so that is done for one subscription at a time.
+        let is_catching_up = self.subscriptions.is_catching_up();
         tokio::select! {
-            heard = socket.recv() => match heard {
+            heard = socket.recv(), if !is_catching_up => match heard {
                 Some(Ok(message)) => Happened::Heard(message),
                 Some(Err(error)) => {
                     tracing::debug!(%error, "a WebSocket has ended");
@@ -146,7 +159,7 @@ impl Conversation {
                 None => Happened::Gone,
             },
             told = poll_fn(|context| self.subscriptions.poll_next(context)) => Happened::Told(told),
-            () = sleep(PATIENCE), if is_idle => Happened::Idle,
+            () = sleep_until(until), if is_idle => Happened::Idle,
         }
     }
 

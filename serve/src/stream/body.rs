@@ -75,6 +75,11 @@ impl Streaming {
         self
     }
 
+    /// Whether the client is still being brought up to date.
+    pub(super) fn is_catching_up(&self) -> bool {
+        self.resume.as_ref().is_some_and(|resume| !resume.is_done())
+    }
+
     /// The next chunk of what brings the client up to date.
     fn catch_up(&mut self) -> Option<String> {
         let resume = self.resume.as_mut()?;

@@ -67,6 +67,8 @@ impl Queue {
     pub fn drop_all(&self) {
         let mut state = self.state();
         (state.frames, state.bytes, state.overflowed) = (VecDeque::new(), 0, true);
+        // The other log begins to count anew.
+        state.seen = 0;
         if let Some(waker) = state.waker.take() {
             drop(state);
             waker.wake();
@@ -126,6 +128,9 @@ mod tests {
         queue.push(6, Some(&frame(1)));
         assert_eq!(queue.next(waker), Next::Overflowed);
         assert_eq!(queue.next(waker), Next::Nothing(6));
+        queue.drop_all();
+        assert_eq!(queue.next(waker), Next::Overflowed);
+        assert_eq!(queue.next(waker), Next::Nothing(0), "commits of another log have other numbers");
         queue.push(7, Some(&frame(1)));
         queue.end();
         assert_eq!(queue.next(waker), Next::Frame(7, frame(1)));

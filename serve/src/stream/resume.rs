@@ -73,6 +73,8 @@ impl Resume {
         };
         let since = match begin {
             Begin::Now => Some(commit),
+            // Who was cut off within a snapshot has a part of it, and this position.
+            Begin::After(position) if position.number == 0 => None,
             // A position that was not reached yet belongs to another history.
             Begin::After(position) | Begin::Conflated(position) => {
                 (position.lineage == live.lineage() && position.number <= commit).then_some(position.number)
@@ -103,6 +105,11 @@ impl Resume {
         }
         resume.parts.push_back(Part::Live);
         resume
+    }
+
+    /// Whether all is sent.
+    pub fn is_done(&self) -> bool {
+        self.parts.is_empty()
     }
 
     /// The next chunk; `None` once all is sent.

@@ -19,6 +19,11 @@ impl Subscriptions {
         self.streams.len()
     }
 
+    /// Whether a stream still brings its client up to date.
+    pub fn is_catching_up(&self) -> bool {
+        self.streams.iter().any(|(_, stream)| stream.is_catching_up())
+    }
+
     /// Whether there is a stream of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.streams.iter().any(|(other, _)| other == name)
