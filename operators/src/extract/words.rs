@@ -86,10 +86,14 @@ fn words_beside(text: &str) -> impl Iterator<Item = &str> {
 fn has_one_currency(text: &str) -> bool {
     let signs = SIGNS.into_iter().filter(|sign| text.contains(*sign)).count();
     let codes = text.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| is_currency(word));
-    let of_sign = [('€', "EUR"), ('£', "GBP")].into_iter().filter(|(sign, _)| text.contains(*sign));
-    let mut codes = codes.chain(of_sign.map(|(_, code)| code));
+    let mut codes = codes.chain(codes_of_signs(text));
     let first = codes.next();
     signs <= 1 && codes.all(|code| Some(code) == first)
+}
+
+/// The codes of the signs in a text that are of one currency each. A dollar may be of many countries.
+fn codes_of_signs(text: &str) -> impl Iterator<Item = &str> {
+    [('€', "EUR"), ('£', "GBP")].into_iter().filter(|(sign, _)| text.contains(*sign)).map(|(_, code)| code)
 }
 
 /// Whether a word has the form of a currency's code (ISO 4217).
@@ -97,12 +101,11 @@ fn is_currency(word: &str) -> bool {
     word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
-/// The currency that a price names itself, such as `12,50 EUR` or `€15`. A dollar may be of many countries.
+/// The currency that a price names itself, such as `12,50 EUR` or `€15`.
 pub(crate) fn currency(text: &str) -> Option<&str> {
     const KNOWN: [&str; 12] = ["EUR", "USD", "GBP", "CHF", "CAD", "AUD", "NZD", "SEK", "NOK", "DKK", "PLN", "CZK"];
     let mut words = text.split(|c: char| !c.is_ascii_alphabetic());
-    let signs = || [("€", "EUR"), ("£", "GBP")].into_iter().find(|(sign, _)| text.contains(sign));
-    words.find(|word| KNOWN.contains(word)).or_else(|| signs().map(|(_, code)| code))
+    words.find(|word| KNOWN.contains(word)).or_else(|| codes_of_signs(text).next())
 }
 
 /// Whether a text says that nothing has to be paid.

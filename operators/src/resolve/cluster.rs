@@ -31,7 +31,7 @@ use super::config::ResolveConfig;
 use super::disjoint_sets::DisjointSets;
 use super::fingerprint::Fingerprint;
 use super::points::log_odds;
-use super::sessions::crossed;
+use super::sessions::{are_on, crossed};
 use crate::ids::ListingId;
 use crate::listing::Ratio;
 use crate::shared::Shared;
@@ -209,10 +209,16 @@ impl Pairs {
     }
 
     fn compare_all(&mut self, component: &Component, comparer: &Comparer) {
+        let bills: Vec<&Fingerprint> =
+            component.nodes.iter().map(|node| &**node).filter(|node| !node.acts.is_empty()).collect();
         for a in 0..self.nodes.len() {
             for b in a + 1..self.nodes.len() {
                 let node = |at: usize| self.nodes.get(at).and_then(|node| component.nodes.get(*node));
                 let Some((x, y)) = node(a).zip(node(b)) else { continue };
+                // Of two acts of one show, each listed by itself, no comparison says anything.
+                if bills.iter().any(|bill| are_on(bill, x, y)) {
+                    continue;
+                }
                 let comparison = comparer.compare(x, y);
                 let vetoed = comparison.veto.is_some();
                 let sum = comparison.points.clamp(-MOST_POINTS, MOST_POINTS);

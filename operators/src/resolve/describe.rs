@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::acts::acts;
 use super::billing::billing;
 use super::config::ResolveConfig;
 use super::designation::designations;
@@ -48,6 +49,7 @@ impl Fingerprint {
             parts: title.parts,
             series: series(listing.external_id),
             billing: billing(listing.title),
+            acts: acts(listing.title).as_slice().into(),
             designations: designations(listing.title).as_slice().into(),
             rooms: designations(house).as_slice().into(),
             years: sorted::<[u16; 4], _>(title.years).as_slice().into(),

@@ -4,6 +4,8 @@
 //! A designation is a sort and a value. Two texts that have a sort in common, and no value of it,
 //! name different parts, however much else agrees.
 
+use std::sync::LazyLock;
+
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -112,6 +114,10 @@ const LANGUAGES: &[(&str, &str)] = &[
     ("ukrainian", "uk"),
 ];
 
+/// The hash of each sort.
+static SORT_HASHES: LazyLock<foldhash::HashMap<&str, u32>> =
+    LazyLock::new(|| SORTS.iter().map(|sort| (*sort, hash(canonical(sort)))).collect());
+
 /// The sort of `(2)`.
 const COPY: u32 = 0;
 
@@ -128,17 +134,31 @@ fn language(word: &str) -> Option<Designation> {
 pub(super) fn designations(text: &str) -> Designations {
     let mut found = Designations::new();
     by_sort(text, &mut found);
+    // Most texts have no border, and one look tells.
+    if text.bytes().any(may_be_border) {
+        by_border(text, &mut found);
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Whether a byte is one of a border, or of the dash between two spaces.
+fn may_be_border(byte: u8) -> bool {
+    const DASHES: u8 = 0xE2;
+    matches!(byte, b'(' | b')' | b'[' | b']' | b'|' | b':' | b',' | b'-' | DASHES)
+}
+
+/// Takes in what stands before, between or after borders.
+fn by_border(text: &str, found: &mut Designations) {
     // Only what stands by itself is a language: "(EN)", "Tour - English", "Tour | DE".
     let is_border = |c: char| matches!(c, '(' | ')' | '[' | ']' | '|' | '–' | '—' | ':' | ',');
     let parts = text.split(is_border).flat_map(|part| part.split(" - "));
     found.extend(copy_number(text).map(|number| (COPY, number)));
     found.extend(codes(text).map(|code| (hash("code"), hash(code))));
     for part in parts.skip(usize::from(!text.starts_with(['(', '[']))) {
-        languages(part, &mut found);
+        languages(part, found);
     }
-    found.sort_unstable();
-    found.dedup();
-    found
 }
 
 /// Takes in the languages that `part` consists of, be it one or several.
@@ -159,15 +179,13 @@ fn languages(part: &str, found: &mut Designations) {
 fn by_sort(text: &str, found: &mut Designations) {
     let mut sort: Option<u32> = None;
     for_each_word(text, |word, upper| {
-        let value = value_of(word, upper);
-        if let (Some(sort), Some(value)) = (sort, value) {
-            found.push((sort, value));
+        if let Some(sort) = sort {
+            found.extend(value_of(word, upper).map(|value| (sort, value)));
         }
         if let Some(age) = age_group(word) {
             found.push((hash("under"), age));
         }
-        let name = stem(word);
-        sort = SORTS.binary_search(&name).is_ok().then(|| hash(canonical(name)));
+        sort = SORT_HASHES.get(stem(word)).copied();
     });
     if let Some(last) = last_letter(text) {
         found.push((hash("letter"), last));

@@ -44,6 +44,8 @@ pub struct Fingerprint {
     pub series: u32,
     /// Whom the title bills.
     pub billing: Billing,
+    /// The acts of a title that bills several, as hashes of their letters, ascending; else none.
+    pub acts: Box<[u32]>,
     /// Parts that the title names.
     pub designations: Box<[Designation]>,
     /// Rooms that the venue's name names.

@@ -63,6 +63,7 @@ use crate::ids::{EventId, ListingId};
 use crate::listing::LiveListing;
 use crate::shared::Shared;
 
+mod acts;
 pub mod batch;
 mod billing;
 pub mod block;
@@ -88,6 +89,7 @@ mod page;
 mod points;
 mod rulings;
 mod screen;
+mod separator;
 mod sessions;
 mod sketch;
 mod span;

@@ -7,7 +7,8 @@
 //! two sources pair off one to one and in their order; whoever has no counterpart stays alone. Where one
 //! lies halfway between two, pairs count first in which the listing begins first whose source has the
 //! smaller hash, for all sessions alike. A listing without a time of day belongs to none of several
-//! sessions.
+//! sessions. Acts that the listing bills, and that the other source lists one by one, are no sessions
+//! (`acts`).
 //!
 //! What is nearest follows from the matches of a component alone, whatever the order of arrival.
 
@@ -16,7 +17,10 @@ use std::collections::BTreeMap;
 
 use foldhash::HashMap;
 
+use super::acts::bills;
+use super::compare::are_at_one_place;
 use super::component::Component;
+use super::fingerprint::Fingerprint;
 use super::span::Span;
 use crate::listing::Ratio;
 
@@ -44,12 +48,30 @@ pub(super) fn crossed(component: &Component) -> Vec<bool> {
             Some(own) => rank(other).is_some_and(|rank| rank < own),
             None => have_other_times(component, to, other),
         };
-        let counts =
-            |other: &&usize| **other != to && score(to, **other).is_none() && score(from, **other) >= score(from, to);
+        let on_one_bill = |other: usize| {
+            let nodes = component.nodes.get(from).zip(component.nodes.get(to)).zip(component.nodes.get(other));
+            nodes.is_some_and(|((bill, a), b)| are_on(bill, a, b))
+        };
+        let counts = |other: &&usize| {
+            let another = **other != to && score(to, **other).is_none();
+            another && score(from, **other) >= score(from, to) && !on_one_bill(**other)
+        };
         Some(others.iter().filter(counts).any(|other| before(*other)))
     };
     let either = |a, b| is_crossed(a, b).unwrap_or(false) || is_crossed(b, a).unwrap_or(false);
     component.edges.iter().map(|edge| either(edge.a, edge.b)).collect()
+}
+
+/// Whether `bill` names two entries of one source that begin at one time at its place.
+pub(super) fn are_on(bill: &Fingerprint, a: &Fingerprint, b: &Fingerprint) -> bool {
+    !bill.acts.is_empty() && are_side_by_side(a, b) && bills(bill, a) && bills(bill, b) && are_at_one_place(bill, a)
+}
+
+/// Whether two entries of one source begin at one time at one place.
+fn are_side_by_side(a: &Fingerprint, b: &Fingerprint) -> bool {
+    let timed = a.span.start_min.is_some() && a.span.starts_with(&b.span);
+    let placed = !a.venue().is_empty() || !a.address().is_empty();
+    a.source == b.source && timed && placed && a.venue() == b.venue() && a.address() == b.address()
 }
 
 /// Whether both have a time of day, and not the same.

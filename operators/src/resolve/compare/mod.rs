@@ -14,9 +14,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+pub(super) use self::place::are_at_one_place;
 use self::place::{Venue, lies_in, same_city, venue};
 pub(super) use self::title::ONE_PAGE;
 use self::title::{Titles, title};
+use super::acts::are_one_bill;
 use super::config::ResolveConfig;
 use super::designation::are_other_parts;
 use super::field::Field;
@@ -384,7 +386,9 @@ fn is_run_and_part(a: &Fingerprint, b: &Fingerprint) -> bool {
 
 /// Whether two entries of one source are two sessions: each has its own start, its own end or its own
 /// page under one title, or both are of one series. That each has its own id says nothing: whoever
-/// repeats an entry gives it a new one. Two exceptions for starts:
+/// repeats an entry gives it a new one. Of two bills under other titles,
+/// of which one has all acts of the other, only the start tells. Two
+/// exceptions for starts:
 /// - Of two entries of one title, one has no length: it was left behind when the time was corrected.
 /// - Their pages are of two sites: the source passes on what two others say, and is two sources here.
 fn is_other_entry(a: &Fingerprint, b: &Fingerprint) -> bool {
@@ -399,6 +403,9 @@ fn is_other_entry(a: &Fingerprint, b: &Fingerprint) -> bool {
     let series = a.series != 0 && a.series == b.series;
     if series || own_page {
         return true;
+    }
+    if a.letters != b.letters && are_one_bill(a, b) {
+        return !a.span.starts_with(&b.span);
     }
     let two_origins = pages.is_some_and(|(x, y)| x.site != y.site);
     let other_start = !a.span.starts_with(&b.span);

@@ -38,7 +38,7 @@ pub(super) fn venue(a: &Fingerprint, b: &Fingerprint) -> Option<Venue> {
 }
 
 /// Whether the venues are one house, or one in the other.
-pub(super) fn are_at_one_place(a: &Fingerprint, b: &Fingerprint) -> bool {
+pub(in crate::resolve) fn are_at_one_place(a: &Fingerprint, b: &Fingerprint) -> bool {
     matches!(venue(a, b), Some(Venue::Same | Venue::Address | Venue::Held))
 }
 
