@@ -61,6 +61,9 @@ pub struct PipelineArgs {
     /// Where records come from and results go to
     #[arg(long, value_enum, default_value_t, value_name = "LOG")]
     pub log: BenchLogKind,
+    /// Serve the events over HTTP meanwhile, in the same process; needs a log that is a file or a broker
+    #[arg(long)]
+    pub serve: bool,
     /// Records a second offered, whether or not they are taken; latency counts from the moment at
     /// which a record was due [default: as fast as they are taken]
     #[arg(long, value_name = "R")]

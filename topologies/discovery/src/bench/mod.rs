@@ -35,6 +35,7 @@ mod process;
 mod quality;
 mod report;
 mod runs;
+mod served;
 mod written;
 
 pub use args::{BenchLogKind, PipelineArgs};
@@ -55,6 +56,7 @@ Examples:
   headwater bench pipeline --records 1000000 --workers 2 --floor
   headwater bench pipeline --records 200000 --workers 1 --repeats 0.9 --json
   headwater bench pipeline --records 60000 --rate 2000 --log kafka
+  headwater bench pipeline --records 100000 --log embedded --serve
   headwater bench pipeline --input feed.jsonl --source city --config discovery.toml")]
     Pipeline(Box<PipelineArgs>),
     /// Live streams and lists over HTTP: how many, how late, and what they cost
@@ -78,6 +80,10 @@ enum BenchError {
     Empty { path: PathBuf },
     #[error("the floor is written for generated records alone")]
     FloorSource,
+    #[error("--serve needs a log that can be read: --log none has none")]
+    NothingToServe,
+    #[error("serving shows {shown} events of {events}")]
+    NotShown { shown: i64, events: i64 },
     #[error("a run failed with exit code {}", code.map_or("unknown".to_owned(), |code| code.to_string()))]
     Failed { code: Option<i32> },
     #[error("a run told nothing: {reason}")]
@@ -88,11 +94,17 @@ impl Fault for BenchError {
     fn domain(&self) -> Domain {
         match self {
             Self::Generate(error) => error.domain(),
-            Self::File { .. } | Self::Empty { .. } | Self::FloorSource | Self::Config(_) => Domain::User,
+            Self::File { .. } | Self::Empty { .. } | Self::FloorSource | Self::NothingToServe | Self::Config(_) => {
+                Domain::User
+            }
             // What was wrong the run itself has said, by its exit code too.
             Self::Failed { code: Some(2) } => Domain::User,
             Self::Failed { code: Some(3) } => Domain::External,
-            Self::Sources(_) | Self::Histogram(_) | Self::Failed { .. } | Self::Child { .. } => Domain::Internal,
+            Self::Sources(_)
+            | Self::Histogram(_)
+            | Self::Failed { .. }
+            | Self::Child { .. }
+            | Self::NotShown { .. } => Domain::Internal,
         }
     }
 
@@ -100,6 +112,7 @@ impl Fault for BenchError {
         match self {
             Self::Generate(error) => error.hint(),
             Self::FloorSource => Some("leave out --floor, or --input".to_owned()),
+            Self::NothingToServe => Some("give --log embedded or --log kafka".to_owned()),
             _ => None,
         }
     }
@@ -132,6 +145,7 @@ fn json(report: &impl Serialize) -> String {
 
 fn one_run(args: &PipelineArgs) -> Result<RunReport, Box<dyn Fault>> {
     match args.log {
+        BenchLogKind::None if args.serve => Err(Box::new(BenchError::NothingToServe)),
         BenchLogKind::None => pipeline::in_memory(args),
         BenchLogKind::Embedded | BenchLogKind::Kafka => on_log::on_log(args),
     }

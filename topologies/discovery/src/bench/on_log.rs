@@ -24,6 +24,7 @@ use headwater::log::{Log, NewRecord, Polled, Start, TopicPartition};
 use headwater::telemetry::Metrics;
 use headwater::tools::open_log;
 use headwater_operators::ListingId;
+use headwater_serve::tool::Serving;
 use serde::Deserialize;
 
 use super::BenchError;
@@ -34,6 +35,7 @@ use super::observed::ObservedLog;
 use super::pipeline::{self, Percentiles, RunReport, Timing, stages};
 use super::process::{forget_peak, usage};
 use super::quality::quality;
+use super::served::{serve, shown_after};
 use crate::discovery::Discovery;
 use crate::figures::Figures;
 use headwater::run::{Declared, declare, engine_options};
@@ -175,6 +177,7 @@ impl<'a> Bench<'a> {
         self.produce(0..self.warm_up)?;
         self.engine(true)?.wait()?;
         self.produce(self.warm_up..self.order.len())?;
+        let serving = self.serving()?;
         forget_peak();
         let engine = self.engine(true)?;
         let lifecycle = Arc::clone(engine.lifecycle());
@@ -186,7 +189,10 @@ impl<'a> Bench<'a> {
         let ended = self.wait_for_commit(&engine)?;
         let timing = Timing { seconds: ended.duration_since(began).as_secs_f64(), from, to: usage() };
         engine.wait()?;
-        Ok(self.report(&timing, Figures::of(&lifecycle), stages(&lifecycle, self.metrics.as_ref()), None))
+        let figures = Figures::of(&lifecycle);
+        let shown = Self::shown(serving, figures, ended)?;
+        let shares = stages(&lifecycle, self.metrics.as_ref());
+        Ok(RunReport { shown_after_ms: shown, ..self.report(&timing, figures, shares, None) })
     }
 
     fn at_a_rate(&self, rate: f64) -> Outcome<RunReport> {
@@ -194,6 +200,7 @@ impl<'a> Bench<'a> {
         let engine = self.engine(false)?;
         let lifecycle = Arc::clone(engine.lifecycle());
         self.wait_for_commit(&engine)?;
+        let serving = self.serving()?;
         forget_peak();
         let watch = Arc::new(Watch::new()?);
         let consumer = watch.follow(&*self.log, &self.config.runtime.full_name("events"))?;
@@ -211,8 +218,20 @@ impl<'a> Bench<'a> {
         }
         engine.lifecycle().stop();
         engine.wait()?;
+        let figures = Figures::of(&lifecycle);
+        let shown = Self::shown(serving, figures, ended)?;
         let shares = stages(&lifecycle, self.metrics.as_ref());
-        Ok(self.report(&timing, Figures::of(&lifecycle), shares, Some(&watch)))
+        Ok(RunReport { shown_after_ms: shown, ..self.report(&timing, figures, shares, Some(&watch)) })
+    }
+
+    fn serving(&self) -> Outcome<Option<Serving>> {
+        self.args.serve.then(|| serve(self.config)).transpose()
+    }
+
+    /// How long after the last commit serving shows it, in ms.
+    fn shown(serving: Option<Serving>, figures: Figures, ended: Instant) -> Outcome<Option<f64>> {
+        let Some(serving) = serving else { return Ok(None) };
+        Ok(Some(shown_after(&serving, figures.events, ended)?))
     }
 
     /// Sends the records after the warm-up, each when it is due.

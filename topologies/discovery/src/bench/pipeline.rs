@@ -64,6 +64,8 @@ pub struct RunReport {
     pub latency_samples: u64,
     /// Records that no consumer has seen, though they should have changed an event.
     pub never_seen: u64,
+    /// Milliseconds from the last commit until serving shows all events; `None` without serving.
+    pub shown_after_ms: Option<f64>,
     /// Peak resident memory of the process in bytes, records and measuring included.
     pub peak_memory_bytes: Option<u64>,
     /// Resident memory before the engine started: mostly the records.
@@ -215,6 +217,7 @@ impl Timing {
             latency_ms: None,
             latency_samples: 0,
             never_seen: 0,
+            shown_after_ms: None,
             peak_memory_bytes: peak(),
             memory_before_bytes: None,
             bytes_per_listing: None,

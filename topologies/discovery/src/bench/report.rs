@@ -104,6 +104,7 @@ impl Report {
         let megabytes = |bytes: Option<u64>| known(bytes.map(|bytes| format!("{} MB", bytes / 1_000_000)));
         let latency =
             run.latency_ms.map(|at| format!("{:.0} / {:.0} / {:.0} / {:.0} ms", at.p50, at.p95, at.p99, at.p999));
+        let served = run.shown_after_ms.map(|ms| ("served after the last commit", format!("{ms:.0} ms")));
         let unseen = (run.never_seen > 0).then(|| ("never seen", grouped(run.never_seen)));
         let quality = run.quality.map(|found| format!("{:.4} / {:.4}", found.precision, found.recall));
         let rows = vec![
@@ -127,7 +128,7 @@ impl Report {
             ("dead letters", grouped(run.figures.dead_letters)),
             ("pairwise precision/recall", known(quality)),
         ];
-        rows.into_iter().chain(unseen).collect()
+        rows.into_iter().chain(served).chain(unseen).collect()
     }
 
     fn stage_lines(&self) -> String {
