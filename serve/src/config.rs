@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::http::HeaderValue;
@@ -10,10 +10,13 @@ use headwater::config::Invalid;
 use serde::Deserialize;
 
 use crate::access::Access;
-use crate::access::keys::{self, KeyConfig, Keys, Scope};
+use crate::access::keys::{self, KeyConfig, KeyRing, Scope};
 use crate::access::limits::Limiter;
+use crate::access::tokens::{self, JwtConfig, Tokens};
+use crate::access::watched::Unusable;
 use crate::access::webhooks::{self, WebhookConfig, Webhooks};
 use crate::api::Origins;
+use crate::server::ServerError;
 
 /// `[serve]`: whether events are served, and to whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -27,6 +30,10 @@ pub struct ServeConfig {
     pub origins: Vec<String>,
     /// Keys, as `headwater key` makes them.
     pub keys: Vec<KeyConfig>,
+    /// File with more keys, written as `[[keys]]`; it is read again when it changes.
+    pub keys_file: Option<PathBuf>,
+    /// Whose tokens (JWT) are taken for keys.
+    pub jwt: Option<JwtConfig>,
     /// What may be done without a key. Default: nothing where there are keys; without keys, everything from this
     /// machine, and reading from others, through a proxy, or from pages of other origins.
     pub anonymous: Option<Vec<Scope>>,
@@ -85,22 +92,31 @@ impl ServeConfig {
     }
 
     /// Who may ask for what, of a configuration that is valid.
-    pub fn access(&self) -> Access {
-        let keys = Keys::new(&self.keys);
+    ///
+    /// # Errors
+    /// When a file with keys cannot be used.
+    pub fn access(&self) -> Result<Access, ServerError> {
+        let unusable = |key, file: &Path| {
+            let file = file.to_owned();
+            move |source: Unusable| ServerError::Keys { key, file, source }
+        };
+        let file = self.keys_file.as_deref();
+        let keys = KeyRing::open(&self.keys, file).map_err(unusable("keys_file", file.unwrap_or(Path::new(""))))?;
+        let tokens = self.jwt.as_ref().map(|jwt| Tokens::open(jwt).map_err(unusable("jwt.jwks", &jwt.jwks)));
+        let tokens = tokens.transpose()?;
+        let is_open = keys.is_empty() && tokens.is_none();
         let is_local = self.address().is_some_and(|address| address.ip().is_loopback());
         let configured = self.anonymous.as_deref();
         let without_key = |otherwise: &[Scope]| -> Arc<[Scope]> { configured.unwrap_or(otherwise).into() };
-        let others: &[Scope] = if keys.is_empty() { &[Scope::Read] } else { &[] };
+        let others: &[Scope] = if is_open { &[Scope::Read] } else { &[] };
         let forwarded = without_key(others);
-        let anonymous = if keys.is_empty() && is_local && !self.insecure {
-            without_key(&Scope::ALL)
-        } else {
-            Arc::clone(&forwarded)
-        };
+        let anonymous =
+            if is_open && is_local && !self.insecure { without_key(&Scope::ALL) } else { Arc::clone(&forwarded) };
         let LimitsConfig { requests_per_second, burst, .. } = self.limits;
-        Access {
-            only_local_names: keys.is_empty() && is_local && !self.insecure,
+        Ok(Access {
+            only_local_names: is_open && is_local && !self.insecure,
             keys,
+            tokens,
             anonymous,
             forwarded,
             limiter: (requests_per_second > 0).then(|| Limiter::new(requests_per_second, burst)),
@@ -109,7 +125,7 @@ impl ServeConfig {
             origins: self.origins.iter().filter(|origin| *origin != "*").cloned().collect(),
             every_origin_reads: self.origins.iter().any(|origin| origin == "*"),
             ..Access::open()
-        }
+        })
     }
 
     /// Everything that is wrong, by keys below `serve`.
@@ -134,6 +150,10 @@ impl ServeConfig {
             }
         }
         invalid.extend(keys::validate(&self.keys));
+        if self.keys_file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
+            invalid.push(Invalid::new("serve.keys_file", "must name a file"));
+        }
+        invalid.extend(self.jwt.iter().flat_map(tokens::validate));
         invalid.extend(webhooks::validate(&self.webhooks));
         invalid
     }
@@ -142,8 +162,8 @@ impl ServeConfig {
         let problem = match self.address() {
             None if !self.listen.is_empty() => "must be an address and a port, such as \"127.0.0.1:8081\"",
             Some(address) if !address.ip().is_loopback() && !self.insecure && !self.is_guarded() => {
-                "others than this machine need keys ([[serve.keys]], made by `headwater key NAME`) and [serve.tls]; \
-                 with a proxy before it that has both, set serve.insecure"
+                "others than this machine need keys ([[serve.keys]], made by `headwater key NAME`, or [serve.jwt]) and \
+                 [serve.tls]; with a proxy before it that has both, set serve.insecure"
             }
             _ => return Vec::new(),
         };
@@ -152,7 +172,8 @@ impl ServeConfig {
 
     /// Whether there are keys, or it was said what may be done without them, and TLS.
     fn is_guarded(&self) -> bool {
-        self.tls.is_some() && (!self.keys.is_empty() || self.anonymous.is_some())
+        let has_keys = !self.keys.is_empty() || self.keys_file.is_some() || self.jwt.is_some();
+        self.tls.is_some() && (has_keys || self.anonymous.is_some())
     }
 }
 
@@ -200,23 +221,28 @@ mod tests {
         assert_eq!(wrong(&config(&[], Some(&tls))), ["serve.listen"]);
         assert!(wrong(&config(&key, Some(&tls))).is_empty());
         assert_eq!(wrong(&config(&key, Some(&TlsConfig::default()))), ["serve.tls.certificate", "serve.tls.key"]);
-        assert!(config(&key, Some(&tls)).access().anonymous.is_empty());
+        assert!(config(&key, Some(&tls)).access().unwrap().anonymous.is_empty());
     }
 
     #[test]
     fn without_keys_this_machine_may_do_everything_and_others_read() {
         let config = |listen: &str, anonymous: Option<Vec<Scope>>| {
             let listen = listen.to_owned();
-            ServeConfig { listen, insecure: true, anonymous, ..ServeConfig::default() }.access()
+            ServeConfig { listen, insecure: true, anonymous, ..ServeConfig::default() }.access().unwrap()
         };
-        let local = ServeConfig { listen: "127.0.0.1:0".to_owned(), ..ServeConfig::default() }.access();
+        let local = ServeConfig { listen: "127.0.0.1:0".to_owned(), ..ServeConfig::default() }.access().unwrap();
         assert_eq!((&*local.anonymous, &*local.forwarded), (&Scope::ALL[..], &[Scope::Read][..]));
         let behind_a_proxy = config("127.0.0.1:0", None);
         assert_eq!(&*behind_a_proxy.anonymous, [Scope::Read]);
         let open = config("0.0.0.0:0", None);
         assert_eq!((&*open.anonymous, &*open.forwarded), (&[Scope::Read][..], &[Scope::Read][..]));
         assert_eq!(&*config("0.0.0.0:0", Some(vec![Scope::Ops])).anonymous, [Scope::Ops]);
-        assert!(ServeConfig { listen: "127.0.0.1:0".to_owned(), ..ServeConfig::default() }.access().only_local_names);
+        assert!(
+            ServeConfig { listen: "127.0.0.1:0".to_owned(), ..ServeConfig::default() }
+                .access()
+                .unwrap()
+                .only_local_names
+        );
     }
 
     #[test]

@@ -17,13 +17,14 @@ use headwater::http::{HttpError, Service};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use openssl::ssl::{Ssl, SslAcceptor, SslFiletype, SslMethod};
+use openssl::ssl::{Ssl, SslAcceptor, SslAcceptorBuilder, SslFiletype, SslMethod};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio_openssl::SslStream;
 use tower_service::Service as _;
 
 use crate::access::guard::{Held, Peer};
+use crate::access::watched::Unusable;
 use crate::api::{Origins, router};
 use crate::config::{LimitsConfig, ServeConfig, TlsConfig};
 use crate::site::Site;
@@ -60,13 +61,24 @@ pub enum ServerError {
         /// What is wrong.
         source: openssl::error::ErrorStack,
     },
+    /// A file with keys cannot be used.
+    #[error("cannot use {} (serve.{key})", file.display())]
+    Keys {
+        /// Which key of the configuration names the file.
+        key: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        source: Unusable,
+    },
 }
 
 impl Fault for ServerError {
     fn domain(&self) -> Domain {
         match self {
             Self::Http(error) => error.domain(),
-            Self::Tls { .. } => Domain::User,
+            Self::Keys { source: Unusable::Read(error), .. } => Domain::of_file(error),
+            Self::Tls { .. } | Self::Keys { .. } => Domain::User,
         }
     }
 
@@ -75,6 +87,12 @@ impl Fault for ServerError {
             Self::Http(error) => error.hint(),
             Self::Tls { .. } => {
                 Some("a certificate and its private key, both in PEM, readable by the user that runs it".to_owned())
+            }
+            Self::Keys { key: "keys_file", .. } => {
+                Some("a file with [[keys]] as in the configuration, readable by the user that runs it".to_owned())
+            }
+            Self::Keys { .. } => {
+                Some("the public keys of the issuer as a JWK set, such as its `jwks_uri` gives it".to_owned())
             }
         }
     }
@@ -118,9 +136,14 @@ impl Server {
     /// # Errors
     /// When the address cannot be listened on, the certificate cannot be used, or no thread can be started.
     pub fn start(listening: &Listening, site: Site) -> Result<Self, ServerError> {
-        let Listening { address, ref origins, ref tls, connections, connections_per_address } = *listening;
+        let tls = listening.tls.as_ref().map(acceptor).transpose()?;
+        Self::start_over(tls, listening, site)
+    }
+
+    /// As [`Server::start`], with a certificate that is in no file.
+    pub(crate) fn start_over(tls: Option<SslAcceptor>, listening: &Listening, site: Site) -> Result<Self, ServerError> {
+        let Listening { address, ref origins, connections, connections_per_address, .. } = *listening;
         let hub = Arc::clone(&site.hub);
-        let tls = tls.as_ref().map(acceptor).transpose()?;
         let secure = tls.is_some();
         let listener = listener(address).map_err(|source| HttpError::Listen { service: SERVICE, address, source })?;
         let bound = listener.local_addr().map_err(|source| HttpError::Listen { service: SERVICE, address, source })?;
@@ -128,7 +151,7 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name(SERVICE.name).enable_all().build();
         let runtime = runtime.map_err(failed)?;
         let (stop, stopping) = watch::channel(false);
-        let pipeline = Arc::clone(&site.pipeline);
+        let (pipeline, access) = (Arc::clone(&site.pipeline), Arc::clone(&site.access));
         let connections = Connections {
             routes: router(site, origins),
             tls,
@@ -138,6 +161,7 @@ impl Server {
         };
         let work = move || {
             runtime.spawn(pipeline.sample());
+            runtime.spawn(access.follow_files());
             if let Err(error) = runtime.block_on(connections.accept(listener)) {
                 tracing::error!(server = SERVICE.name, %error, "the server has ended");
             }
@@ -179,9 +203,13 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// TLS 1.2 and 1.3 with the ciphers that Mozilla recommends (intermediate, version 5).
+pub(crate) fn acceptor_builder() -> Result<SslAcceptorBuilder, openssl::error::ErrorStack> {
+    SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())
+}
+
 fn acceptor(tls: &TlsConfig) -> Result<SslAcceptor, ServerError> {
     let certificate = |source| ServerError::Tls { key: "certificate", file: tls.certificate.clone(), source };
-    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).map_err(certificate)?;
+    let mut builder = acceptor_builder().map_err(certificate)?;
     builder.set_certificate_chain_file(&tls.certificate).map_err(certificate)?;
     let key = |source| ServerError::Tls { key: "key", file: tls.key.clone(), source };
     builder.set_private_key_file(&tls.key, SslFiletype::PEM).map_err(key)?;

@@ -47,7 +47,8 @@ impl Serving {
     /// the events. `engine` is the one that runs in this process, if any.
     ///
     /// # Errors
-    /// When the address cannot be listened on, the certificate cannot be used, or no thread can be started.
+    /// When the address cannot be listened on, the certificate or a file with keys cannot be used, or no thread can be
+    /// started.
     pub fn start(means: Means, config: &ServeConfig, engine: Option<Engine>) -> Result<Self, ServerError> {
         let (live, writer) = Live::new();
         let (log, prefix) = (Arc::clone(&means.log), means.config.prefix.clone());
@@ -55,7 +56,7 @@ impl Serving {
         let admin = Arc::new(Admin::new(means));
         let site = Site {
             hub: Arc::clone(&hub),
-            access: Arc::new(config.access()),
+            access: Arc::new(config.access()?),
             admin: Some(Arc::clone(&admin)),
             pipeline: Arc::new(Pipeline::of(engine)),
         };

@@ -24,7 +24,7 @@ fn serve(config: &ServeConfig) -> Server {
     let (live, mut writer) = Live::new();
     writer.set_lineage("0000002a".parse().unwrap());
     writer.begin(0, Timeline::default(), 0);
-    let site = Site { access: Arc::new(config.access()), ..Site::of(Hub::new(live)) };
+    let site = Site { access: Arc::new(config.access().unwrap()), ..Site::of(Hub::new(live)) };
     Server::start(&Listening { tls: config.tls.clone(), ..listening(&Origins::None) }, site).unwrap()
 }
 

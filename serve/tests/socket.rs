@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headwater_serve::access::keys::{KeyConfig, Scope, generate};
 use headwater_serve::api::Origins;
@@ -21,7 +21,7 @@ use headwater_serve::timeline::Timeline;
 use serde_json::{Value, json};
 use tungstenite::{ClientRequestBuilder, HandshakeError, Message, WebSocket};
 
-use support::http::{Running, get, listening, send};
+use support::http::{Running, get, listening, request, send};
 
 /// A client that keeps a map for each of its subscriptions, as a page would.
 struct Client {
@@ -54,7 +54,13 @@ impl Client {
 
     /// The next message, which is applied. Heartbeats are messages, too.
     fn next(&mut self) -> Value {
+        self.next_sized().0
+    }
+
+    /// The next message, and how many bytes it has.
+    fn next_sized(&mut self) -> (Value, usize) {
         let message = self.socket.read().unwrap().into_text().unwrap();
+        let bytes = message.len();
         let message: Value = serde_json::from_str(message.as_str()).unwrap();
         let name = message["subscription"].as_str().unwrap_or_default().to_owned();
         for change in message["changes"].as_array().unwrap_or(&Vec::new()) {
@@ -70,7 +76,17 @@ impl Client {
         if let Some(id) = message["id"].as_str() {
             self.ids.insert(name, id.to_owned());
         }
-        message
+        (message, bytes)
+    }
+
+    /// Reads until the server closes; its code and reason.
+    fn closed(&mut self) -> (u16, String) {
+        loop {
+            if let Message::Close(frame) = self.socket.read().unwrap() {
+                let frame = frame.unwrap();
+                return (frame.code.into(), frame.reason.as_str().to_owned());
+            }
+        }
     }
 
     /// Reads until all subscriptions have a position.
@@ -184,6 +200,134 @@ fn a_server_that_stops_says_so() {
 }
 
 #[test]
+fn a_socket_without_a_subscription_does_not_keep_a_server_from_stopping() {
+    let running = Running::start();
+    let mut client = connect(running.server.address(), "", &[]).ok().unwrap();
+    client.subscribe("all", "");
+    client.until("changes");
+    client.ask(&json!({ "type": "unsubscribe", "subscription": "all" }));
+    client.until("ended");
+    let began = Instant::now();
+    drop(running);
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(500), "it took {took:?}, and one second is what is left to others");
+    assert_eq!(client.closed(), (1012, "the server stops".to_owned()));
+}
+
+#[test]
+fn a_large_commit_comes_in_parts_of_which_the_last_one_has_the_position() {
+    const MOST: usize = 1 << 20;
+    let mut running = Running::start();
+    let address = running.server.address();
+    let mut client = connect(address, "", &[]).ok().unwrap();
+    client.subscribe("all", "");
+    client.reach(&running.position());
+    let before = client.ids["all"].clone();
+    let ids: Vec<String> = (0..5_000).map(|number| format!("e{number}")).collect();
+    let long = "Heron ".repeat(150);
+    let commit = |title: &str| -> Vec<(&str, Option<Value>)> {
+        ids.iter().map(|id| (id.as_str(), Some(event(id, "Napa", &format!("{title} {long}"))))).collect()
+    };
+    running.commit(&commit("First"));
+    let mut parts = Vec::new();
+    while client.ids["all"] != running.position() {
+        let (message, bytes) = client.next_sized();
+        assert!(bytes <= MOST, "{bytes}");
+        parts.push((message["id"].is_string(), bytes));
+    }
+    let (last, others) = parts.split_last().unwrap();
+    assert!(last.0 && others.len() >= 4 && others.iter().all(|(has_id, _)| !has_id), "{parts:?}");
+    assert!(others.iter().all(|(_, bytes)| *bytes > MOST / 2), "{parts:?}");
+    assert_eq!(client.maps["all"].len(), ids.len());
+    // Who is cut off between two parts gets the commit again, whole and once.
+    let mut client = connect(address, "", &[]).ok().unwrap();
+    client.subscribe("all", &format!("lastEventId={before}"));
+    client.next();
+    drop(client);
+    let mut client = connect(address, "", &[]).ok().unwrap();
+    client.subscribe("all", &format!("lastEventId={before}"));
+    let mut entered = 0;
+    while client.ids.get("all") != Some(&running.position()) {
+        let message = client.next();
+        let changes = message["changes"].as_array().unwrap();
+        entered += changes.iter().filter(|change| change["event"] == "enter").count();
+    }
+    assert_eq!((entered, client.maps["all"].len()), (ids.len(), ids.len()));
+    // A part that waits goes with its subscription.
+    running.commit(&commit("Second"));
+    client.ask(&json!({ "type": "unsubscribe", "subscription": "all" }));
+    client.until("ended");
+    client.maps.clear();
+    client.subscribe("one", "q=second");
+    client.until("changes");
+    assert!(client.maps.keys().all(|name| name == "one"));
+}
+
+/// A server with a key that may read, and the key.
+fn guarded() -> (Server, String) {
+    let (key, hash) = generate().unwrap();
+    let reader = KeyConfig { name: "reader".to_owned(), hash, scopes: vec![Scope::Read] };
+    let config = ServeConfig { listen: "127.0.0.1:0".to_owned(), keys: vec![reader], ..ServeConfig::default() };
+    (start(&config), key)
+}
+
+/// A server of nothing.
+fn start(config: &ServeConfig) -> Server {
+    let (live, mut writer) = Live::new();
+    writer.set_lineage("0000002a".parse().unwrap());
+    writer.begin(0, Timeline::default(), 0);
+    let site = Site { access: Arc::new(config.access().unwrap()), ..Site::of(Hub::new(live)) };
+    Server::start(&listening(&Origins::None), site).unwrap()
+}
+
+#[test]
+fn a_socket_ends_with_its_session() {
+    let (server, key) = guarded();
+    let address = server.address();
+    let sign_in = || {
+        let signed_in = send(address, "POST", "/api/session", &json!({ "key": key }), &[]);
+        signed_in.headers["set-cookie"].split(';').next().unwrap().to_owned()
+    };
+    let (cookie, other) = (sign_in(), sign_in());
+    let open = |headers: &[(&str, &str)], query: &str| {
+        let mut client = connect(address, query, headers).ok().unwrap();
+        client.subscribe("all", "");
+        client.until("changes");
+        client
+    };
+    // A ticket stands for the session in which it was asked for.
+    let ticket = send(address, "POST", "/api/ticket", &json!({}), &[("Cookie", &cookie)]).json();
+    let query = format!("?ticket={}", ticket["ticket"].as_str().unwrap());
+    let ending = [open(&[("Cookie", &cookie)], ""), open(&[], &query)];
+    let lasting = [open(&[("Cookie", &other)], ""), open(&[("X-API-Key", &key)], "")];
+    assert_eq!(request(address, "DELETE", "/api/session", &[("Cookie", &cookie)]).status, 204);
+    for mut client in ending {
+        assert_eq!(client.closed(), (1008, "the session has ended".to_owned()));
+    }
+    for mut client in lasting {
+        client.ask(&json!({ "type": "unsubscribe", "subscription": "all" }));
+        client.until("ended");
+    }
+}
+
+#[test]
+fn a_socket_ends_with_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let (key, hash) = generate().unwrap();
+    std::fs::write(&file, format!("[[keys]]\nname = \"kim\"\nhash = {hash:?}\nscopes = [\"read\"]\n")).unwrap();
+    let config =
+        ServeConfig { listen: "127.0.0.1:0".to_owned(), keys_file: Some(file.clone()), ..ServeConfig::default() };
+    let server = start(&config);
+    let mut client = connect(server.address(), "", &[("X-API-Key", &key)]).ok().unwrap();
+    client.subscribe("all", "");
+    client.until("changes");
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(client.closed(), (1008, "the key is not valid any more".to_owned()));
+    assert_eq!(connect(server.address(), "", &[("X-API-Key", &key)]).err(), Some(401));
+}
+
+#[test]
 fn a_socket_counts_as_a_connection_for_as_long_as_it_is_open() {
     let (live, mut writer) = Live::new();
     writer.set_lineage("0000002a".parse().unwrap());
@@ -212,11 +356,7 @@ fn a_foreign_page_needs_a_ticket() {
         limits,
         ..ServeConfig::default()
     };
-    let (live, mut writer) = Live::new();
-    writer.set_lineage("0000002a".parse().unwrap());
-    writer.begin(0, Timeline::default(), 0);
-    let site = Site { access: Arc::new(config.access()), ..Site::of(Hub::new(live)) };
-    let server = Server::start(&listening(&Origins::None), site).unwrap();
+    let server = start(&config);
     let address = server.address();
     let ask = |query: &str, headers: &[(&str, &str)]| connect(address, query, headers).err();
     assert_eq!(ask("", &[]), Some(401), "a key is needed");

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::keys::Scope;
 use super::limits::{Client, Quota};
-use super::{Access, Identity};
+use super::{Access, Basis, Identity};
 use crate::api::problem::Problem;
 
 /// Where a request comes from. The server adds it.
@@ -75,11 +75,10 @@ pub(crate) async fn allow(scope: Scope, access: Arc<Access>, request: Request, n
     match identity {
         Some(identity) if identity.may(scope) => next.run(request).await,
         Some(Identity { name: Some(name), .. }) => {
-            let detail =
-                format!("The key of {name:?} has no scope {scope:?}, which this needs.", scope = scope.to_string());
+            let detail = format!("{name:?} has no scope {scope:?}, which this needs.", scope = scope.to_string());
             Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).into_response()
         }
-        _ if access.keys.is_empty() => {
+        _ if !access.knows_somebody() => {
             let detail = format!("Nobody may {scope} here: no key is configured ([[serve.keys]]).");
             Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).into_response()
         }
@@ -93,30 +92,24 @@ fn unauthorized(detail: &str) -> Response {
     response
 }
 
-/// Who asks, by a key, a session or a ticket. A key that is wrong is no stranger: its owner wants to know.
+/// Who asks, by a key, a token, a session or a ticket. A key that is wrong is no stranger: its owner wants to know.
 fn identify(access: &Access, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Problem> {
-    let known =
-        |holder: &super::keys::Holder| Identity { name: holder.name.clone(), scopes: Arc::clone(&holder.scopes) };
+    let unknown = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
     if let Some(key) = shown_key(headers) {
-        return access
-            .keys
-            .holder(key)
-            .map(|holder| known(holder))
-            .ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "This key is not known here."));
+        return access.identity(key).map_err(|detail| unknown(&detail));
     }
     if let Some(ticket) = ticket(uri) {
         let detail = "This ticket is not known, was used, or is too old: a ticket opens one stream within 30 seconds.";
-        let unknown = || Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
-        return access.tickets.take(&ticket).map(|holder| known(&holder)).ok_or_else(unknown);
+        return access.of_ticket(&ticket).ok_or_else(|| unknown(detail));
     }
     // A browser sends the cookie from pages of neighbouring origins, too.
     let shown_cookie = cookie(headers).filter(|_| !is_foreign(headers) || is_listed(access, headers));
-    if let Some(holder) = shown_cookie.and_then(|secret| access.sessions.holder(secret)) {
-        return Ok(known(&holder));
+    if let Some(identity) = shown_cookie.and_then(|secret| access.of_session(secret)) {
+        return Ok(identity);
     }
     let from_afar = is_forwarded(headers) || is_foreign(headers);
     let scopes = if from_afar { &access.forwarded } else { &access.anonymous };
-    Ok(Identity { name: None, scopes: Arc::clone(scopes) })
+    Ok(Identity { name: None, scopes: Arc::clone(scopes), basis: Basis::Nothing })
 }
 
 /// Whether a proxy passes a request on: it comes from farther away than it seems to.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,6 +10,9 @@ use blake3::Hash;
 use clap::ValueEnum;
 use headwater::config::Invalid;
 use serde::{Deserialize, Serialize};
+
+use super::watched::{Unusable, Watched};
+use super::{Basis, Identity};
 
 /// What keys begin with, so that they are recognised where they were left by accident.
 const PREFIX: &str = "hw_";
@@ -70,13 +73,23 @@ fn parse_hash(text: &str) -> Option<Hash> {
     Hash::from_hex(text.strip_prefix(ALGORITHM)?).ok()
 }
 
+/// What is wrong with a key.
+struct Wrong {
+    number: usize,
+    field: &'static str,
+    problem: String,
+}
+
 /// Everything that is wrong with keys, by their configuration keys.
 pub(crate) fn validate(keys: &[KeyConfig]) -> Vec<Invalid> {
-    let mut invalid = Vec::new();
+    let invalid = |Wrong { number, field, problem }| Invalid::new(format!("serve.keys[{number}].{field}"), problem);
+    problems(keys).into_iter().map(invalid).collect()
+}
+
+fn problems(keys: &[KeyConfig]) -> Vec<Wrong> {
+    let mut found = Vec::new();
     for (number, key) in keys.iter().enumerate() {
-        let mut wrong = |field: &str, problem: String| {
-            invalid.push(Invalid::new(format!("serve.keys[{number}].{field}"), problem));
-        };
+        let mut wrong = |field, problem| found.push(Wrong { number, field, problem });
         if key.name.trim().is_empty() {
             wrong("name", "must say who has the key".to_owned());
         } else if keys.iter().take(number).any(|other| other.name == key.name) {
@@ -92,37 +105,88 @@ pub(crate) fn validate(keys: &[KeyConfig]) -> Vec<Invalid> {
             wrong("scopes", format!("must name at least one of {all}"));
         }
     }
-    invalid
+    found
 }
 
-/// Who has a key, and what may be done with it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Holder {
-    /// None of a ticket that somebody without a key has.
-    pub(crate) name: Option<Arc<str>>,
-    pub(crate) scopes: Arc<[Scope]>,
-}
-
-/// All keys.
+/// All keys of one place, by their hashes.
 #[derive(Debug, Default)]
-pub struct Keys(HashMap<Hash, Arc<Holder>>);
+pub(crate) struct Keys(HashMap<Hash, Identity>);
 
 impl Keys {
     /// Those of a configuration that is valid.
-    pub(crate) fn new(configured: &[KeyConfig]) -> Self {
-        let holder =
-            |key: &KeyConfig| Holder { name: Some(key.name.as_str().into()), scopes: key.scopes.as_slice().into() };
-        Self(configured.iter().filter_map(|key| Some((parse_hash(&key.hash)?, Arc::new(holder(key))))).collect())
+    fn new(configured: &[KeyConfig]) -> Self {
+        let identity = |key: &KeyConfig| {
+            let hash = parse_hash(&key.hash)?;
+            let (name, scopes) = (Some(key.name.as_str().into()), key.scopes.as_slice().into());
+            Some((hash, Identity { name, scopes, basis: Basis::Key(hash) }))
+        };
+        Self(configured.iter().filter_map(identity).collect())
+    }
+}
+
+/// The keys of the configuration, and those of a file beside it, which may change.
+#[derive(Debug, Default)]
+pub(crate) struct KeyRing {
+    configured: Keys,
+    file: Option<Watched<Keys>>,
+}
+
+impl KeyRing {
+    /// Those of a configuration that is valid, and of the file that it names, if any.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub(crate) fn open(configured: &[KeyConfig], file: Option<&Path>) -> Result<Self, Unusable> {
+        let known = configured.to_vec();
+        let file = file.map(|file| Watched::open(file, move |text| parse_file(&known, text))).transpose()?;
+        Ok(Self { configured: Keys::new(configured), file })
     }
 
+    /// Whether there is no key, and will be none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.configured.0.is_empty() && self.file.is_none()
+    }
+
+    pub(crate) fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Reads the file again if it has changed; whether it has.
+    pub(crate) fn refresh(&self) -> bool {
+        self.file.as_ref().is_some_and(Watched::refresh)
     }
 
     /// Who has `key`. How long it takes says nothing of other keys: what is compared are hashes.
-    pub(crate) fn holder(&self, key: &str) -> Option<&Arc<Holder>> {
-        self.0.get(&blake3::hash(key.as_bytes()))
+    pub(crate) fn identity(&self, key: &str) -> Option<Identity> {
+        self.of(&blake3::hash(key.as_bytes()))
     }
+
+    /// Whether the key with this hash is still that of an identity, and may do no more and no less.
+    pub(crate) fn still_has(&self, hash: &Hash, identity: &Identity) -> bool {
+        self.of(hash).is_some_and(|now| now.name == identity.name && now.scopes == identity.scopes)
+    }
+
+    fn of(&self, hash: &Hash) -> Option<Identity> {
+        let in_file = || self.file.as_ref().and_then(|file| file.get().0.get(hash).cloned());
+        self.configured.0.get(hash).cloned().or_else(in_file)
+    }
+}
+
+/// The keys of a file, which are written as in the configuration.
+fn parse_file(configured: &[KeyConfig], text: &str) -> Result<Keys, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct File {
+        #[serde(default)]
+        keys: Vec<KeyConfig>,
+    }
+    let File { keys } = toml::from_str(text).map_err(|error| error.to_string())?;
+    let all = [configured, &keys].concat();
+    let wrong = problems(&all).into_iter().filter(|wrong| wrong.number >= configured.len());
+    let wrong: Vec<String> = wrong
+        .map(|Wrong { number, field, problem }| format!("keys[{}].{field} {problem}", number - configured.len()))
+        .collect();
+    if wrong.is_empty() { Ok(Keys::new(&keys)) } else { Err(wrong.join("; ")) }
 }
 
 /// A new key, and the hash of it to be configured.
@@ -152,9 +216,9 @@ mod tests {
         assert!(key.starts_with(PREFIX) && key.len() == 46, "{key}");
         let configured = KeyConfig { name: "kim".to_owned(), hash, scopes: vec![Scope::Read] };
         assert_eq!(validate(std::slice::from_ref(&configured)).len(), 0);
-        let keys = Keys::new(&[configured]);
-        assert_eq!(keys.holder(&key).unwrap().name.as_deref(), Some("kim"));
-        assert_eq!(keys.holder(&format!("{key}x")), None);
+        let keys = KeyRing::open(&[configured], None).unwrap();
+        assert_eq!(keys.identity(&key).unwrap().who(), "kim");
+        assert_eq!(keys.identity(&format!("{key}x")), None);
         assert_ne!(generate().unwrap().0, key);
     }
 
@@ -170,5 +234,31 @@ mod tests {
         let wrong: Vec<String> = validate(&keys).into_iter().map(|invalid| invalid.key).collect();
         let wanted = ["keys[1].name", "keys[1].hash", "keys[2].name", "keys[2].hash", "keys[2].scopes"];
         assert_eq!(wrong, wanted.map(|key| format!("serve.{key}")));
+    }
+
+    #[test]
+    fn keys_of_a_file_come_and_go() {
+        let [(ann, ann_hash), (kim, kim_hash), (_, other_hash)] = [(); 3].map(|()| generate().unwrap());
+        let configured = KeyConfig { name: "ann".to_owned(), hash: ann_hash.clone(), scopes: vec![Scope::Ops] };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keys.toml");
+        let write = |name: &str, hash: &str, scopes: &str| {
+            std::fs::write(&file, format!("[[keys]]\nname = {name:?}\nhash = {hash:?}\nscopes = [{scopes}]\n"))
+                .unwrap();
+        };
+        let open = || KeyRing::open(std::slice::from_ref(&configured), Some(&file));
+        assert!(open().is_err(), "there is no file");
+        write("ann", &ann_hash, "");
+        let error = open().unwrap_err().to_string();
+        assert!(["name", "hash", "scopes"].iter().all(|field| error.contains(&format!("keys[0].{field}"))), "{error}");
+        write("kim", &kim_hash, "'read'");
+        let keys = open().unwrap();
+        let known = keys.identity(&kim).unwrap();
+        assert!(keys.identity(&ann).is_some() && keys.still_has(&blake3::hash(kim.as_bytes()), &known));
+        write("kim", &kim_hash, "'read', 'ops'");
+        assert!(keys.refresh() && keys.identity(&kim).unwrap().may(Scope::Ops));
+        assert!(!keys.still_has(&blake3::hash(kim.as_bytes()), &known), "it may do more");
+        write("someone", &other_hash, "'read'");
+        assert!(keys.refresh() && keys.identity(&kim).is_none() && keys.identity(&ann).is_some());
     }
 }

@@ -5,10 +5,13 @@
 //! only: after a restart people sign in again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::keys::{Holder, random_text};
+use blake3::Hash;
+
+use super::Identity;
+use super::keys::random_text;
 
 /// How long a session lasts.
 pub(crate) const SESSION_LASTS: Duration = Duration::from_secs(12 * 3600);
@@ -29,12 +32,12 @@ struct Passes {
     /// How long one lasts that is not used.
     rests: Duration,
     /// By the hash of the text: a copy of memory opens nothing.
-    passes: Mutex<HashMap<blake3::Hash, Pass>>,
+    passes: Mutex<HashMap<Hash, Pass>>,
 }
 
 #[derive(Debug)]
 struct Pass {
-    holder: Arc<Holder>,
+    owner: Identity,
     until: Instant,
     used: Instant,
 }
@@ -48,11 +51,11 @@ impl Passes {
         pass.until > now && pass.used + self.rests > now
     }
 
-    fn passes(&self) -> MutexGuard<'_, HashMap<blake3::Hash, Pass>> {
+    fn passes(&self) -> MutexGuard<'_, HashMap<Hash, Pass>> {
         self.passes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn issue(&self, holder: Arc<Holder>, now: Instant) -> Result<String, openssl::error::ErrorStack> {
+    fn issue(&self, owner: Identity, now: Instant) -> Result<String, openssl::error::ErrorStack> {
         let text = random_text()?;
         let mut passes = self.passes();
         passes.retain(|_, pass| self.is_valid(pass, now));
@@ -61,20 +64,28 @@ impl Passes {
         {
             passes.remove(&oldest);
         }
-        passes.insert(blake3::hash(text.as_bytes()), Pass { holder, until: now + self.lasts, used: now });
+        passes.insert(blake3::hash(text.as_bytes()), Pass { owner, until: now + self.lasts, used: now });
         Ok(text)
     }
 
-    fn holder(&self, text: &str, now: Instant) -> Option<Arc<Holder>> {
+    /// Who has a pass, if it is valid; it is used then.
+    fn used(&self, hash: &Hash, now: Instant) -> Option<Identity> {
         let mut passes = self.passes();
-        let pass = passes.get_mut(&blake3::hash(text.as_bytes())).filter(|pass| self.is_valid(pass, now))?;
+        let pass = passes.get_mut(hash).filter(|pass| self.is_valid(pass, now))?;
         pass.used = now;
-        Some(Arc::clone(&pass.holder))
+        Some(pass.owner.clone())
     }
 
-    fn take(&self, text: &str, now: Instant) -> Option<Arc<Holder>> {
+    /// Who has a pass, if it is valid, and until when it is if it is not used.
+    fn lasts(&self, hash: &Hash, now: Instant) -> Option<(Identity, Instant)> {
+        let passes = self.passes();
+        let pass = passes.get(hash).filter(|pass| self.is_valid(pass, now))?;
+        Some((pass.owner.clone(), pass.until.min(pass.used + self.rests)))
+    }
+
+    fn take(&self, text: &str, now: Instant) -> Option<Identity> {
         let pass = self.passes().remove(&blake3::hash(text.as_bytes()))?;
-        self.is_valid(&pass, now).then_some(pass.holder)
+        self.is_valid(&pass, now).then_some(pass.owner)
     }
 }
 
@@ -90,12 +101,23 @@ impl Default for Sessions {
 
 impl Sessions {
     /// Begins one; gives its secret.
-    pub(crate) fn begin(&self, holder: Arc<Holder>) -> Result<String, openssl::error::ErrorStack> {
-        self.0.issue(holder, Instant::now())
+    pub(crate) fn begin(&self, owner: Identity) -> Result<String, openssl::error::ErrorStack> {
+        self.0.issue(owner, Instant::now())
     }
 
-    pub(crate) fn holder(&self, secret: &str) -> Option<Arc<Holder>> {
-        self.0.holder(secret, Instant::now())
+    /// Who began it; it is used then.
+    pub(crate) fn owner(&self, secret: &str) -> Option<Identity> {
+        self.0.used(&blake3::hash(secret.as_bytes()), Instant::now())
+    }
+
+    /// Who began the one whose secret has this hash, and until when it lasts if it is not used.
+    pub(crate) fn lasts(&self, hash: &Hash) -> Option<(Identity, Instant)> {
+        self.0.lasts(hash, Instant::now())
+    }
+
+    /// Counts a use of the one whose secret has this hash.
+    pub(crate) fn is_used(&self, hash: &Hash) {
+        self.0.used(hash, Instant::now());
     }
 
     pub(crate) fn end(&self, secret: &str) {
@@ -114,47 +136,60 @@ impl Default for Tickets {
 }
 
 impl Tickets {
-    pub(crate) fn issue(&self, holder: Arc<Holder>) -> Result<String, openssl::error::ErrorStack> {
-        self.0.issue(holder, Instant::now())
+    pub(crate) fn issue(&self, owner: Identity) -> Result<String, openssl::error::ErrorStack> {
+        self.0.issue(owner, Instant::now())
     }
 
     /// Who has the ticket, which is used up.
-    pub(crate) fn take(&self, ticket: &str) -> Option<Arc<Holder>> {
+    pub(crate) fn take(&self, ticket: &str) -> Option<Identity> {
         self.0.take(ticket, Instant::now())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Basis;
     use super::super::keys::Scope;
     use super::*;
 
+    fn kim() -> Identity {
+        Identity { name: Some("kim".into()), scopes: [Scope::Read].into(), basis: Basis::Nothing }
+    }
+
+    fn hash(text: &str) -> Hash {
+        blake3::hash(text.as_bytes())
+    }
+
     #[test]
     fn passes_end_by_themselves_and_tickets_with_their_use() {
-        let holder = Arc::new(Holder { name: Some("kim".into()), scopes: [Scope::Read].into() });
+        let kim = kim();
         let passes = Passes::new(TICKET_LASTS, TICKET_LASTS);
         let now = Instant::now();
-        let text = passes.issue(Arc::clone(&holder), now).unwrap();
-        assert_eq!(passes.holder(&text, now + TICKET_LASTS / 2), Some(Arc::clone(&holder)));
-        assert_eq!(passes.holder(&text, now + TICKET_LASTS), None);
-        assert_eq!(passes.take(&text, now), Some(Arc::clone(&holder)));
+        let text = passes.issue(kim.clone(), now).unwrap();
+        assert_eq!(passes.used(&hash(&text), now + TICKET_LASTS / 2), Some(kim.clone()));
+        assert_eq!(passes.used(&hash(&text), now + TICKET_LASTS), None);
+        assert_eq!(passes.take(&text, now), Some(kim.clone()));
         assert_eq!(passes.take(&text, now), None);
         for _ in 0..MOST + 5 {
-            passes.issue(Arc::clone(&holder), now).unwrap();
+            passes.issue(kim.clone(), now).unwrap();
         }
         assert_eq!(passes.passes().len(), MOST);
     }
 
     #[test]
     fn a_session_ends_when_it_is_not_used() {
-        let holder = Arc::new(Holder { name: Some("kim".into()), scopes: [Scope::Read].into() });
+        let kim = kim();
         let passes = Passes::new(SESSION_LASTS, SESSION_RESTS);
         let begin = Instant::now();
-        let text = passes.issue(holder, begin).unwrap();
+        let text = passes.issue(kim, begin).unwrap();
         let after = |rests: u32| begin + SESSION_RESTS / 4 * rests;
-        assert!([3, 6, 9].iter().all(|rests| passes.holder(&text, after(*rests)).is_some()), "each use prolongs it");
-        assert!(passes.holder(&text, after(13)).is_none());
-        assert!(passes.holder(&text, after(12)).is_some(), "what was too late has not prolonged it");
-        assert!(passes.holder(&text, begin + SESSION_LASTS).is_none());
+        assert!(
+            [3, 6, 9].iter().all(|rests| passes.used(&hash(&text), after(*rests)).is_some()),
+            "each use prolongs it"
+        );
+        assert_eq!(passes.lasts(&hash(&text), after(10)).unwrap().1, after(13), "to look at it does not");
+        assert!(passes.used(&hash(&text), after(13)).is_none());
+        assert!(passes.used(&hash(&text), after(12)).is_some(), "what was too late has not prolonged it");
+        assert!(passes.used(&hash(&text), begin + SESSION_LASTS).is_none());
     }
 }

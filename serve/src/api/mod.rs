@@ -43,13 +43,13 @@ mod suggest;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
+use axum::{Extension, Router};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -59,7 +59,7 @@ use self::event::Known;
 use self::format::Format;
 use self::problem::Problem;
 use self::query::Query;
-use crate::access::guard;
+use crate::access::{Basis, Identity, guard};
 use crate::console;
 use crate::site::Site;
 use crate::stream::{Hub, Streaming, Subject};
@@ -280,11 +280,16 @@ async fn suggestions(
 }
 
 async fn live_stream(
-    State(hub): State<Arc<Hub>>,
+    State(site): State<Site>,
+    Extension(identity): Extension<Identity>,
     RawQuery(text): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let body = stream_of(&hub, &text.unwrap_or_default(), &headers)?;
+    let mut body = stream_of(&site.hub, &text.unwrap_or_default(), &headers)?;
+    if identity.basis != Basis::Nothing {
+        let access = Arc::clone(&site.access);
+        body = body.while_allowed(move || access.lasts(&identity).is_some());
+    }
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-cache"),

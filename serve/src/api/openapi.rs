@@ -26,7 +26,7 @@ pub fn document() -> Value {
         },
         "paths": paths,
         "components": { "schemas": schemas(), "headers": headers(), "securitySchemes": {
-            "bearer": { "type": "http", "scheme": "bearer", "description": "A key, as `headwater key` makes it." },
+            "bearer": { "type": "http", "scheme": "bearer", "description": "A key, as `headwater key` makes it, or a token (JWT) of the issuer that is configured." },
             "apiKey": { "type": "apiKey", "in": "header", "name": "X-API-Key" },
             "session": { "type": "apiKey", "in": "cookie", "name": COOKIE },
         } },

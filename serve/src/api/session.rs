@@ -26,7 +26,7 @@ pub(super) async fn who(
     State(site): State<Site>,
     Extension(identity): Extension<Identity>,
 ) -> Result<Response, Problem> {
-    let keys_needed = !site.access.keys.is_empty();
+    let keys_needed = site.access.knows_somebody();
     fresh(&json!({ "name": identity.name, "scopes": &*identity.scopes, "keysNeeded": keys_needed }))
 }
 
@@ -39,15 +39,13 @@ pub(super) async fn sign_in(
 ) -> Result<Response, Problem> {
     let SignIn { key } = json(&headers, &body)?;
     let address = peer.map(|peer| tracing::field::display(peer.0.0.ip()));
-    let Some(holder) = site.access.keys.holder(key.trim()) else {
-        tracing::warn!(address, "a sign-in has failed: the key is not known");
-        let detail = "This key is not known here.";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail));
-    };
-    let secret =
-        site.access.sessions.begin(std::sync::Arc::clone(holder)).map_err(|error| Problem::internal(&error))?;
-    tracing::info!(address, key = holder.name.as_deref(), "signed in");
-    let mut response = fresh(&json!({ "name": holder.name, "scopes": &*holder.scopes }))?;
+    let identity = site.access.identity(key.trim()).map_err(|detail| {
+        tracing::warn!(address, detail, "a sign-in has failed");
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    })?;
+    let secret = site.access.sessions.begin(identity.clone()).map_err(|error| Problem::internal(&error))?;
+    tracing::info!(address, key = identity.who(), "signed in");
+    let mut response = fresh(&json!({ "name": identity.name, "scopes": &*identity.scopes }))?;
     set_cookie(&mut response, &site.access, &secret, SESSION_LASTS.as_secs());
     Ok(response)
 }
@@ -55,7 +53,7 @@ pub(super) async fn sign_in(
 /// Ends the session.
 pub(super) async fn sign_out(State(site): State<Site>, headers: HeaderMap) -> Response {
     if let Some(secret) = cookie(&headers) {
-        site.access.sessions.end(secret);
+        site.access.end_session(secret);
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
     set_cookie(&mut response, &site.access, "", 0);
@@ -75,7 +73,6 @@ pub(super) async fn ticket(
     State(site): State<Site>,
     Extension(identity): Extension<Identity>,
 ) -> Result<Response, Problem> {
-    let holder = crate::access::keys::Holder { name: identity.name.clone(), scopes: identity.scopes.clone() };
-    let ticket = site.access.tickets.issue(holder.into()).map_err(|error| Problem::internal(&error))?;
+    let ticket = site.access.tickets.issue(identity).map_err(|error| Problem::internal(&error))?;
     fresh(&json!({ "ticket": ticket, "expiresIn": TICKET_LASTS.as_secs() }))
 }

@@ -7,9 +7,12 @@
 //! ```
 //!
 //! A filter is the query of `/api/events/live`, and so are its parameters `snapshot`, `fields` and `lastEventId`. A
-//! message holds whole changes: once it is applied the client has the commit of its `id`.
+//! message holds whole changes, and at most 1 MiB of them: once one with an `id` is applied the client has that commit.
+//!
+//! A connection ends with what it was opened with: the session, the token, the key.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::Extension;
@@ -20,13 +23,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::problem::Problem;
 use super::stream_of;
-use crate::access::Identity;
 use crate::access::guard::{Held, Peer, client_of, too_many};
 use crate::access::limits::Client;
+use crate::access::{Basis, Identity};
 use crate::site::Site;
 use crate::stream::{Subscriptions, ended};
 
@@ -72,7 +76,17 @@ pub(super) async fn open(
         Err(rejection) => return no_socket(&rejection),
     };
     let client = client_of(&identity, peer.as_deref());
-    let conversation = Conversation { site, client, subscriptions: Subscriptions::default(), busy: Instant::now() };
+    let conversation = Conversation {
+        client,
+        subscriptions: Subscriptions::default(),
+        busy: Instant::now(),
+        // At once for the first time.
+        lasts: Box::pin(sleep(Duration::ZERO)),
+        changes: site.access.changes(),
+        ending: site.hub.ending(),
+        identity,
+        site,
+    };
     upgrade
         .max_message_size(LONGEST_MESSAGE)
         .max_frame_size(LONGEST_MESSAGE)
@@ -94,10 +108,17 @@ fn no_socket(rejection: &WebSocketUpgradeRejection) -> Response {
 /// A connection.
 struct Conversation {
     site: Site,
+    identity: Identity,
     client: Option<Client>,
     subscriptions: Subscriptions,
     /// When it had a subscription last.
     busy: Instant,
+    /// Until the identity has to be looked at again.
+    lasts: Pin<Box<Sleep>>,
+    /// Told when it has to be before.
+    changes: watch::Receiver<()>,
+    /// Whether the server stops.
+    ending: watch::Receiver<bool>,
 }
 
 /// What happens next on a connection.
@@ -105,6 +126,9 @@ enum Happened {
     Heard(Message),
     Told(String),
     Idle,
+    /// What the client was let in by may have ended.
+    Doubtful,
+    Stopping,
     Gone,
 }
 
@@ -122,6 +146,11 @@ impl Conversation {
                 Happened::Heard(message) => self.hear(&message),
                 Happened::Told(message) => Some(message),
                 Happened::Idle => return close(&mut socket, close_code::NORMAL, "nothing is subscribed to").await,
+                Happened::Stopping => return close(&mut socket, close_code::RESTART, "the server stops").await,
+                Happened::Doubtful if self.still_holds() => continue,
+                Happened::Doubtful => {
+                    return close(&mut socket, close_code::POLICY, ended_with(&self.identity.basis)).await;
+                }
             };
             let Some(message) = message else { continue };
             match timeout(PATIENCE, socket.send(Message::text(message))).await {
@@ -135,10 +164,13 @@ impl Conversation {
                     return;
                 }
             }
-            if self.subscriptions.len() == 0 && self.site.hub.has_ended() {
-                return close(&mut socket, close_code::RESTART, "the server stops").await;
-            }
         }
+    }
+
+    /// Whether what the client was let in by still holds, and until when.
+    fn still_holds(&mut self) -> bool {
+        let until = self.site.access.lasts(&self.identity);
+        until.map(|until| self.lasts.as_mut().reset(until.into())).is_some()
     }
 
     async fn next(&mut self, socket: &mut WebSocket) -> Happened {
@@ -160,6 +192,9 @@ impl Conversation {
             },
             told = poll_fn(|context| self.subscriptions.poll_next(context)) => Happened::Told(told),
             () = sleep_until(until), if is_idle => Happened::Idle,
+            () = stopped(&mut self.ending), if is_idle => Happened::Stopping,
+            () = self.lasts.as_mut() => Happened::Doubtful,
+            _ = self.changes.changed() => Happened::Doubtful,
         }
     }
 
@@ -201,10 +236,26 @@ impl Conversation {
 
     /// A subscription is a request like any other.
     fn count(&self) -> Result<(), Problem> {
+        self.site.access.is_used_by(&self.identity);
         let limiter = self.site.access.limiter.as_ref().zip(self.client.clone());
         let wait = limiter.map(|(limiter, client)| limiter.take(client).wait).unwrap_or_default();
         if wait.is_zero() { Ok(()) } else { Err(too_many(wait)) }
     }
+}
+
+/// Why a client is not let in any longer.
+fn ended_with(basis: &Basis) -> &'static str {
+    match basis {
+        Basis::Session(_) => "the session has ended",
+        Basis::Token { .. } => "the token is not valid any more",
+        Basis::Key(_) | Basis::Nothing => "the key is not valid any more",
+    }
+}
+
+/// Returns once the server stops.
+async fn stopped(ending: &mut watch::Receiver<bool>) {
+    // Without a hub there is nothing to wait for.
+    let _ = ending.wait_for(|ending| *ending).await;
 }
 
 fn invalid(detail: String) -> Problem {

@@ -36,6 +36,8 @@ pub struct Streaming {
     greeting: Option<String>,
     beat: Pin<Box<Sleep>>,
     every: Duration,
+    /// Whether the client may still read.
+    may_read: Option<Box<dyn Fn() -> bool + Send>>,
 }
 
 impl Streaming {
@@ -64,7 +66,15 @@ impl Streaming {
             greeting: Some(format!("retry: {}\n\n", RETRY_MS.0 + jitter)),
             beat: Box::pin(sleep(first)),
             every: HEARTBEAT,
+            may_read: None,
         }
+    }
+
+    /// Ends it, at a heartbeat, once the client may not read any more.
+    #[must_use]
+    pub(crate) fn while_allowed(mut self, may_read: impl Fn() -> bool + Send + 'static) -> Self {
+        self.may_read = Some(Box::new(may_read));
+        self
     }
 
     /// Lets it beat so often.
@@ -127,6 +137,9 @@ impl Streaming {
     fn beat(&mut self, commit: u64, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.beat.as_mut().poll(context).is_pending() {
             return Poll::Pending;
+        }
+        if self.may_read.as_ref().is_some_and(|may_read| !may_read()) {
+            return Poll::Ready(None);
         }
         self.beat.as_mut().reset(Instant::now() + self.every);
         self.sent = commit;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use super::frame;
 use super::queue::{Queue, SharedQueue};
@@ -25,6 +26,7 @@ pub struct Hub {
     live: Arc<Live>,
     topology: String,
     state: Mutex<State>,
+    ending: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -41,7 +43,7 @@ impl Hub {
 
     /// A hub for what `live` serves of a topology.
     pub fn named(live: Arc<Live>, topology: String) -> Arc<Self> {
-        Arc::new(Self { live, topology, state: Mutex::default() })
+        Arc::new(Self { live, topology, state: Mutex::default(), ending: watch::Sender::default() })
     }
 
     /// The name of the topology; empty where it has none.
@@ -98,9 +100,9 @@ impl Hub {
         state.classes.values().flatten().filter(|queue| queue.strong_count() > 0).count()
     }
 
-    /// Whether all streams end, or have ended.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.state().ended
+    /// Whether all streams end, or have ended, and when that changes.
+    pub(crate) fn ending(&self) -> watch::Receiver<bool> {
+        self.ending.subscribe()
     }
 
     /// Ends all streams once what waits is sent.
@@ -108,5 +110,7 @@ impl Hub {
         let mut state = self.state();
         state.ended = true;
         state.classes.values().flatten().filter_map(Weak::upgrade).for_each(|queue| queue.end());
+        drop(state);
+        self.ending.send_replace(true);
     }
 }
