@@ -1,19 +1,24 @@
 //! The clients of a load: plain sockets that read, and nothing that is allocated for a frame.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use memchr::memmem::{self, Finder};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use openssl::ssl::SslConnector;
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
+use tokio_openssl::SslStream;
 
-use super::BenchError;
-use super::load::Load;
+use super::load::{Load, Transport};
 use super::server::{SENT, now_micros};
+use super::{BenchError, certificate};
 
 /// Clients that ask for lists, each its next list when it has the last one.
 pub(super) const REST_CLIENTS: u32 = 16;
@@ -38,6 +43,93 @@ const LISTS: [&str; 8] = [
     "/api/events?q=otter+quartet&sort=relevance&limit=20",
     "/api/events?city=berlin&tag=copper&limit=20&fields=title,startTime",
 ];
+
+/// Where clients connect, and how.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) address: SocketAddr,
+    pub(super) transport: Transport,
+    pub(super) tls: Option<SslConnector>,
+}
+
+/// A connection, encrypted or not.
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
+
+impl Target {
+    async fn connect(&self) -> io::Result<Box<dyn Socket>> {
+        let stream = TcpStream::connect(self.address).await?;
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        let ssl = tls.configure()?.into_ssl(certificate::NAME)?;
+        let mut stream = SslStream::new(ssl, stream)?;
+        Pin::new(&mut stream).connect().await.map_err(io::Error::other)?;
+        Ok(Box::new(stream))
+    }
+
+    /// A stream of changes alone. It has begun when this returns.
+    async fn subscribe(&self, class: u32) -> io::Result<Box<dyn Socket>> {
+        let mut stream = self.connect().await?;
+        let filter = format!("snapshot=false&category=c{class}");
+        match self.transport {
+            Transport::Sse => {
+                let request = format!(
+                    "GET /api/events/live?{filter} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+                );
+                stream.write_all(request.as_bytes()).await?;
+                expect(&mut *stream, "HTTP/1.1 200", b"\r\n\r\n").await?;
+            }
+            Transport::Websocket => {
+                stream.write_all(UPGRADE.as_bytes()).await?;
+                expect(&mut *stream, "HTTP/1.1 101", b"\r\n\r\n").await?;
+                let asked = json!({ "type": "subscribe", "subscription": "s", "filter": filter }).to_string();
+                stream.write_all(&text_frame(&asked)).await?;
+                expect(&mut *stream, "", b"\"resumed\"").await?;
+            }
+        }
+        Ok(stream)
+    }
+}
+
+/// Asks for a WebSocket, with the key of RFC 6455, 1.3: what is answered to it is not looked at.
+const UPGRADE: &str = "GET /api/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A frame of a client (RFC 6455, 5.2), of less than 64 KiB. Its mask is zero, which changes nothing.
+fn text_frame(text: &str) -> Vec<u8> {
+    const FINAL_TEXT: u8 = 0x81;
+    const MASKED: u8 = 0x80;
+    const TWO_BYTES: u8 = 126;
+    let mut frame = vec![FINAL_TEXT];
+    match u8::try_from(text.len()) {
+        Ok(length) if length < TWO_BYTES => frame.push(MASKED | length),
+        _ => {
+            frame.push(MASKED | TWO_BYTES);
+            frame.extend((text.len() as u16).to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(text.as_bytes());
+    frame
+}
+
+/// Reads until `last` has come. What was read has to begin with `first`.
+async fn expect(stream: &mut dyn Socket, first: &str, last: &[u8]) -> io::Result<()> {
+    let mut head = [0; 1_024];
+    let mut read = 0;
+    while memmem::find(&head[..read], last).is_none() {
+        let count = stream.read(&mut head[read..]).await?;
+        if count == 0 {
+            let said = String::from_utf8_lossy(&head[..read]).into_owned();
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, said));
+        }
+        read += count;
+    }
+    if head.starts_with(first.as_bytes()) {
+        return Ok(());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&head[..read]).into_owned()))
+}
 
 /// What was seen.
 pub(super) struct Seen {
@@ -73,31 +165,32 @@ impl Told {
 }
 
 /// Connects all clients of a load. Streams have read what there was when this returns.
-pub(super) fn connect(load: Load, address: SocketAddr, connections: u32) -> Result<Clients, BenchError> {
+pub(super) fn connect(load: Load, target: &Target, connections: u32) -> Result<Clients, BenchError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let latency = Histogram::new_with_bounds(1, LONGEST, 3).map_err(|error| super::silent(&error.to_string()))?;
     let told = Arc::new(Told { latency: Mutex::new(latency), ended: Mutex::new(0) });
     let mut tasks = JoinSet::new();
     if load == Load::Rest {
         for client in 0..REST_CLIENTS {
-            tasks.spawn_on(ask_for_lists(address, client as usize, Arc::clone(&told)), runtime.handle());
+            tasks.spawn_on(ask_for_lists(target.clone(), client as usize, Arc::clone(&told)), runtime.handle());
         }
         return Ok(Clients { runtime, tasks, told });
     }
     let classes = load.classes(connections);
-    let streams = runtime.block_on(connect_all(address, connections, classes))?;
+    let streams = runtime.block_on(connect_all(target, connections, classes))?;
     for stream in streams {
         tasks.spawn_on(read_frames(stream, Arc::clone(&told)), runtime.handle());
     }
     Ok(Clients { runtime, tasks, told })
 }
 
-async fn connect_all(address: SocketAddr, connections: u32, classes: u32) -> Result<Vec<TcpStream>, BenchError> {
+async fn connect_all(target: &Target, connections: u32, classes: u32) -> Result<Vec<Box<dyn Socket>>, BenchError> {
     let mut streams = Vec::with_capacity(connections as usize);
     for begin in (0..connections).step_by(AT_ONCE as usize) {
         let mut some = JoinSet::new();
         for number in begin..connections.min(begin + AT_ONCE) {
-            some.spawn(async move { (number, subscribe(address, number % classes).await) });
+            let target = target.clone();
+            some.spawn(async move { (number, target.subscribe(number % classes).await) });
         }
         while let Some(done) = some.join_next().await {
             let (number, outcome) = done.map_err(|error| super::silent(&error.to_string()))?;
@@ -107,29 +200,7 @@ async fn connect_all(address: SocketAddr, connections: u32, classes: u32) -> Res
     Ok(streams)
 }
 
-/// A stream of changes alone. It has begun when its head has come.
-async fn subscribe(address: SocketAddr, class: u32) -> std::io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!(
-        "GET /api/events/live?snapshot=false&category=c{class} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut head = [0; 1_024];
-    let mut read = 0;
-    while memmem::find(&head[..read], b"\r\n\r\n").is_none() {
-        let count = stream.read(&mut head[read..]).await?;
-        if count == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        read += count;
-    }
-    if !head.starts_with(b"HTTP/1.1 200") {
-        return Err(std::io::Error::other(String::from_utf8_lossy(&head[..read]).into_owned()));
-    }
-    Ok(stream)
-}
-
-async fn read_frames(mut stream: TcpStream, told: Arc<Told>) {
+async fn read_frames(mut stream: Box<dyn Socket>, told: Arc<Told>) {
     let needle = format!("\"{SENT}\":");
     let finder = Finder::new(&needle);
     let mut buffer = [0_u8; BUFFER];
@@ -164,13 +235,13 @@ fn scan(bytes: &[u8], finder: &Finder<'_>, mut each: impl FnMut(u64)) -> usize {
     used.max(bytes.len().saturating_sub(finder.needle().len() - 1))
 }
 
-async fn ask_for_lists(address: SocketAddr, first: usize, told: Arc<Told>) {
-    let Ok(mut stream) = TcpStream::connect(address).await else { return told.end() };
+async fn ask_for_lists(target: Target, first: usize, told: Arc<Told>) {
+    let Ok(mut stream) = target.connect().await else { return told.end() };
     let mut buffer = vec![0_u8; 1 << 20];
     for path in LISTS.iter().cycle().skip(first) {
         let began = Instant::now();
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        if stream.write_all(request.as_bytes()).await.is_err() || !read_answer(&mut stream, &mut buffer).await {
+        if stream.write_all(request.as_bytes()).await.is_err() || !read_answer(&mut *stream, &mut buffer).await {
             return told.end();
         }
         told.record(began.elapsed().as_micros() as u64);
@@ -178,7 +249,7 @@ async fn ask_for_lists(address: SocketAddr, first: usize, told: Arc<Told>) {
 }
 
 /// Whether an answer with 200 was read whole.
-async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> bool {
+async fn read_answer(stream: &mut dyn Socket, buffer: &mut [u8]) -> bool {
     let mut read = 0;
     let mut whole = None;
     while whole.is_none_or(|whole| read < whole) {
@@ -232,6 +303,21 @@ mod tests {
                 kept.drain(..used);
             }
             assert_eq!(found, [123_456, 7], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn frames_of_clients_say_how_long_they_are() {
+        for length in [1, 125, 126, 200, 300] {
+            let text = "x".repeat(length);
+            let frame = text_frame(&text);
+            let head = if length < 126 { 6 } else { 8 };
+            let told = if length < 126 {
+                usize::from(frame[1] & 0x7f)
+            } else {
+                usize::from(u16::from_be_bytes([frame[2], frame[3]]))
+            };
+            assert_eq!((frame.len() - head, told, frame[0]), (length, length, 0x81));
         }
     }
 }

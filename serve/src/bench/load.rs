@@ -17,6 +17,25 @@ pub enum Load {
     Rest,
 }
 
+/// How streams are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Transport {
+    /// Server-sent events, one stream on each connection
+    Sse,
+    /// A WebSocket with one subscription on each connection
+    Websocket,
+}
+
+impl Transport {
+    /// Its name in reports.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Sse => "sse",
+            Self::Websocket => "websocket",
+        }
+    }
+}
+
 impl Load {
     /// Its name on the command line.
     pub(super) fn name(self) -> &'static str {

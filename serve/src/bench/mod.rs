@@ -9,6 +9,7 @@
 //! Every load has a server of its own, so that none finds what another one has left. Both processes share the
 //! machine: with two cores, a client that reads ten thousand sockets takes about as much as the server.
 
+mod certificate;
 mod client;
 mod load;
 mod report;
@@ -22,8 +23,9 @@ use clap::{Args, ValueEnum};
 use headwater::cli::fail;
 use headwater::error::{Domain, Fault};
 
-use self::load::Load;
-use self::report::{Report, Row};
+use self::client::Target;
+use self::load::{Load, Transport};
+use self::report::{Measured, Report, Row};
 use self::server::{Begun, Used};
 
 /// `headwater bench serve`.
@@ -35,6 +37,7 @@ needs a file descriptor in each process: see `ulimit -n`.
 Examples:
   headwater bench serve
   headwater bench serve --connections 2000 --load all-match --seconds 30
+  headwater bench serve --load idle --load hundred --transport websocket --tls
   headwater bench serve --load rest --events 1000000 --json")]
 pub struct ServeBenchArgs {
     /// Connections
@@ -49,6 +52,12 @@ pub struct ServeBenchArgs {
     /// Only this load; may be repeated [default: all]
     #[arg(long, value_name = "LOAD", value_enum)]
     pub load: Vec<Load>,
+    /// How streams are sent; lists are asked for over HTTP all the same
+    #[arg(long, value_enum, default_value_t = Transport::Sse)]
+    pub transport: Transport,
+    /// Encrypt connections, with a certificate that is made for the run
+    #[arg(long)]
+    pub tls: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -69,6 +78,8 @@ enum BenchError {
     Server { reason: String },
     #[error("connection {number} of {all} could not be made")]
     Connection { number: u32, all: u32, source: std::io::Error },
+    #[error("no TLS with the server of the benchmark")]
+    Tls(#[from] openssl::error::ErrorStack),
     #[error("the system gives no thread or no process")]
     System(#[from] std::io::Error),
 }
@@ -81,7 +92,7 @@ impl Fault for BenchError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Connection { .. } => Some("fewer --connections, or a greater `ulimit -n`".to_owned()),
-            Self::Server { .. } | Self::System(_) => None,
+            Self::Server { .. } | Self::Tls(_) | Self::System(_) => None,
         }
     }
 }
@@ -114,15 +125,28 @@ impl ServeBenchArgs {
 
     fn measure_one(&self, load: Load) -> Result<Row, BenchError> {
         let mut server = ServerProcess::start(load, self)?;
-        let Begun { address, resident_bytes } = server.hear()?;
+        let Begun { address, resident_bytes, certificate } = server.hear()?;
+        let tls = certificate.as_deref().map(certificate::connector).transpose()?;
+        let target = Target { address, transport: self.transport, tls };
         let kernel_before = kernel_bytes();
-        let clients = client::connect(load, address, self.connections)?;
+        let clients = client::connect(load, &target, self.connections)?;
         let kernel_bytes = kernel_bytes().saturating_sub(kernel_before);
         let connected: Used = server.ask("connected")?;
         server.say("go")?;
         let seen = clients.read_for(Duration::from_secs(self.seconds.into()));
         let used: Used = server.ask("end")?;
-        Ok(Row::of(load, clients_of(load, self.connections), resident_bytes, &connected, &used, kernel_bytes, seen))
+        let clients = clients_of(load, self.connections);
+        Ok(Row::of(&Measured {
+            load,
+            transport: self.transport,
+            tls: self.tls,
+            clients,
+            resident_before: resident_bytes,
+            connected,
+            used,
+            kernel_bytes,
+            seen,
+        }))
     }
 }
 
@@ -152,6 +176,9 @@ impl ServerProcess {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["bench", "serve", "--part", "server", "--load", load.name()]);
         command.args(["--connections", connections, "--events", events, "--seconds", seconds]);
+        if args.tls {
+            command.arg("--tls");
+        }
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let answers = process.stdout.take().ok_or_else(|| silent("it has no output"))?;
         Ok(Self { process, answers: BufReader::new(answers) })

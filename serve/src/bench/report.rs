@@ -6,7 +6,7 @@ use headwater::words::grouped;
 use serde::Serialize;
 
 use super::client::Seen;
-use super::load::Load;
+use super::load::{Load, Transport};
 use super::server::Used;
 
 /// What a benchmark has found.
@@ -25,6 +25,9 @@ pub(super) struct Report {
 pub(super) struct Row {
     load: &'static str,
     about: &'static str,
+    /// `sse`, `websocket`, or `http` for lists.
+    transport: &'static str,
+    tls: bool,
     clients: u32,
     /// Clients whose connection ended before its time.
     ended: u32,
@@ -46,26 +49,37 @@ pub(super) struct Row {
     resident_bytes: u64,
 }
 
+/// What was measured under a load.
+pub(super) struct Measured {
+    pub(super) load: Load,
+    pub(super) transport: Transport,
+    pub(super) tls: bool,
+    pub(super) clients: u32,
+    /// Memory of the server's process before anybody connected, in bytes.
+    pub(super) resident_before: u64,
+    /// When all were connected.
+    pub(super) connected: Used,
+    /// At the end.
+    pub(super) used: Used,
+    pub(super) kernel_bytes: u64,
+    pub(super) seen: Seen,
+}
+
 impl Row {
-    pub(super) fn of(
-        load: Load,
-        clients: u32,
-        resident_before: u64,
-        connected: &Used,
-        used: &Used,
-        kernel_bytes: u64,
-        seen: Seen,
-    ) -> Self {
+    pub(super) fn of(measured: &Measured) -> Self {
+        let Measured { load, transport, tls, clients, resident_before, connected, used, kernel_bytes, seen } = measured;
         let Seen { latency, ended, seconds } = seen;
         let ms = |micros: u64| (micros as f64 / 10.0).round() / 100.0;
         let quantile = |quantile: f64| if latency.is_empty() { 0.0 } else { ms(latency.value_at_quantile(quantile)) };
         let elapsed = used.elapsed_ms.saturating_sub(connected.elapsed_ms).max(1) as f64;
-        let each = |bytes: u64| bytes / u64::from(clients.max(1));
+        let each = |bytes: u64| bytes / u64::from((*clients).max(1));
         Self {
             load: load.name(),
             about: load.about(),
-            clients,
-            ended,
+            transport: if *load == Load::Rest { "http" } else { transport.name() },
+            tls: *tls,
+            clients: *clients,
+            ended: *ended,
             changes_per_second: (used.changes as f64 / elapsed * 1e4).round() / 10.0,
             answers_per_second: (latency.len() as f64 / seconds * 10.0).round() / 10.0,
             p50_ms: quantile(0.5),
@@ -74,10 +88,17 @@ impl Row {
             processor_share: (used.processor_ms.saturating_sub(connected.processor_ms) as f64 / elapsed * 100.0)
                 .round()
                 / 100.0,
-            memory_per_connection: each(connected.resident_bytes.saturating_sub(resident_before)),
-            kernel_per_connection: each(kernel_bytes),
+            memory_per_connection: each(connected.resident_bytes.saturating_sub(*resident_before)),
+            kernel_per_connection: each(*kernel_bytes),
             resident_bytes: used.resident_bytes,
         }
+    }
+}
+
+impl Row {
+    /// What connections are made over, for people.
+    fn over(&self) -> String {
+        format!("{}{}", self.transport, if self.tls { "+tls" } else { "" })
     }
 }
 
@@ -87,14 +108,15 @@ impl fmt::Display for Report {
         writeln!(f, "{connections} streams, {events} events, {} s each\n", self.seconds)?;
         writeln!(
             f,
-            "LOAD       CLIENTS  CHANGES/s  ANSWERS/s   P50 ms   P99 ms   MAX ms  CORES  KB EACH  KERNEL KB  RESIDENT MB  ENDED"
+            "LOAD       OVER           CLIENTS  CHANGES/s  ANSWERS/s   P50 ms   P99 ms   MAX ms  CORES  KB EACH  KERNEL KB  RESIDENT MB  ENDED"
         )?;
         for row in &self.rows {
             let kb = |bytes: u64| bytes as f64 / 1_024.0;
             writeln!(
                 f,
-                "{:9}  {:>7}  {:>9.1}  {:>9.1}  {:>7.2}  {:>7.2}  {:>7.2}  {:>5.2}  {:>7.1}  {:>9.1}  {:>11.0}  {:>5}",
+                "{:9}  {:13}  {:>7}  {:>9.1}  {:>9.1}  {:>7.2}  {:>7.2}  {:>7.2}  {:>5.2}  {:>7.1}  {:>9.1}  {:>11.0}  {:>5}",
                 row.load,
+                row.over(),
                 row.clients,
                 row.changes_per_second,
                 row.answers_per_second,

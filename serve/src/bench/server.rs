@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::load::Load;
-use super::{BenchError, ServeBenchArgs, silent};
+use super::{BenchError, ServeBenchArgs, certificate, silent};
 use crate::api::Origins;
 use crate::commit::{Change, Commit, Topic};
 use crate::live::{Live, Writer};
@@ -32,6 +32,8 @@ pub(super) const SENT: &str = "sentMicros";
 pub(super) struct Begun {
     pub(super) address: SocketAddr,
     pub(super) resident_bytes: u64,
+    /// Its certificate in PEM, where it speaks TLS.
+    pub(super) certificate: Option<String>,
 }
 
 /// What a server has used and done so far.
@@ -56,8 +58,11 @@ pub(super) fn run(load: Load, args: &ServeBenchArgs) -> Result<(), BenchError> {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let connections = args.connections as usize + 1_000;
     let listening = Listening { address, origins: Origins::None, tls: None, connections, connections_per_address: 1 };
-    let server = Server::start(&listening, Site::of(Arc::clone(&hub))).map_err(|error| silent(&error.to_string()))?;
-    tell(&Begun { address: server.address(), resident_bytes: resident_bytes().unwrap_or(0) });
+    let tls = args.tls.then(certificate::acceptor).transpose().map_err(|error| silent(&error.to_string()))?;
+    let (tls, certificate) = tls.unzip();
+    let server = Server::start_over(tls, &listening, Site::of(Arc::clone(&hub)));
+    let server = server.map_err(|error| silent(&error.to_string()))?;
+    tell(&Begun { address: server.address(), resident_bytes: resident_bytes().unwrap_or(0), certificate });
     let committed = Arc::new(AtomicU64::new(0));
     let mut committing: Option<Committing> = None;
     let mut writer = Some(writer);
