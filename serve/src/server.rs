@@ -285,12 +285,13 @@ impl Connections {
         let Self { routes, mut stopping, .. } = self;
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let (mut routes, held) = (routes.clone(), held.clone());
-            async move {
+            // In a box: hyper keeps the place of this for as long as the connection lasts.
+            Box::pin(async move {
                 let mut request: Request = request.map(axum::body::Body::new);
                 request.extensions_mut().insert(Peer(peer));
                 request.extensions_mut().insert(held);
                 routes.call(request).await
-            }
+            })
         });
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE).max_buf_size(READ_BUFFER);

@@ -90,11 +90,13 @@ pub fn router(site: Site, origins: &Origins) -> Router {
         let allowed = move |request, next| guard::allow(scope, Arc::clone(&access), request, next);
         router.route(&one.path, handler.layer(middleware::from_fn(allowed)))
     };
-    let router = endpoints().iter().fold(Router::new(), route);
-    let router = router.merge(console::routes());
+    // Streams are not compressed, and what could compress them is most of what they would hold.
+    let (streams, others): (Vec<_>, Vec<_>) =
+        endpoints().into_iter().partition(|one| matches!(one.operation, Operation::Live | Operation::Socket));
+    let router = others.iter().fold(Router::new(), route).merge(console::routes()).layer(CompressionLayer::new());
+    let router = streams.iter().fold(router, route);
     let router = router.fallback(nothing_here).method_not_allowed_fallback(not_so);
     let router = router.with_state(site).layer(middleware::from_fn_with_state(access, guard::admit));
-    let router = router.layer(CompressionLayer::new());
     match cors(origins) {
         Some(cors) => router.layer(cors),
         None => router,

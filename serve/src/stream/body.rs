@@ -28,7 +28,8 @@ pub struct Streaming {
     hub: Arc<Hub>,
     subject: Arc<Subject>,
     queue: SharedQueue,
-    resume: Option<Resume>,
+    /// In a box, since most of the time there is none.
+    resume: Option<Box<Resume>>,
     /// What the client has once all that was given out has arrived.
     sent: u64,
     /// The lineage of that.
@@ -44,9 +45,8 @@ impl Streaming {
     /// The stream of a subject, for a client that has `after`, or nothing and wants all (`snapshot`), or
     /// only changes.
     pub fn new(hub: &Arc<Hub>, subject: Subject, after: Option<CommitId>, snapshot: bool) -> Self {
-        let subject = Arc::new(subject);
         // NB: joined first, read then; see the module.
-        let queue = hub.join(&subject);
+        let (subject, queue) = hub.join(subject);
         let begin = match (after, snapshot) {
             (Some(position), _) => Begin::After(position),
             (None, true) => Begin::Snapshot,
@@ -62,7 +62,7 @@ impl Streaming {
             queue,
             sent: resume.commit,
             lineage: hub.live().lineage(),
-            resume: Some(resume),
+            resume: Some(Box::new(resume)),
             greeting: Some(format!("retry: {}\n\n", RETRY_MS.0 + jitter)),
             beat: Box::pin(sleep(first)),
             every: HEARTBEAT,
@@ -126,7 +126,7 @@ impl Streaming {
                     let resume = Resume::new(self.hub.live(), &self.subject, Begin::Conflated(after));
                     metrics::counter!("headwater_serve_conflated_total").increment(1);
                     self.sent = resume.commit;
-                    self.resume = Some(resume);
+                    self.resume = Some(Box::new(resume));
                 }
                 Next::Ended => return Poll::Ready(None),
                 Next::Nothing(seen) => return self.beat(seen.max(self.sent), context),

@@ -60,15 +60,17 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins the class of a subject. Frames come from the next commit on.
-    pub(super) fn join(&self, subject: &Arc<Subject>) -> SharedQueue {
+    /// Joins the class of a subject, which all of its streams share. Frames come from the next commit on.
+    pub(super) fn join(&self, subject: Subject) -> (Arc<Subject>, SharedQueue) {
         let queue = SharedQueue::default();
         let mut state = self.state();
         if state.ended {
             queue.end();
         }
-        state.classes.entry(Arc::clone(subject)).or_default().push(Arc::downgrade(&queue));
-        queue
+        let known = state.classes.get_key_value(&subject).map(|(known, _)| Arc::clone(known));
+        let subject = known.unwrap_or_else(|| Arc::new(subject));
+        state.classes.entry(Arc::clone(&subject)).or_default().push(Arc::downgrade(&queue));
+        (subject, queue)
     }
 
     /// Passes on the changes of a commit that the index shows.
