@@ -63,6 +63,8 @@ pub enum Attribute {
     Tag,
     /// The source of a listing.
     Source,
+    /// The venue, see [`place_key`].
+    Place,
     /// The city.
     City,
     /// The country, as the source writes it.
@@ -75,8 +77,8 @@ pub enum Attribute {
 
 impl Attribute {
     /// All attributes.
-    pub const ALL: [Self; 7] =
-        [Self::Category, Self::Tag, Self::Source, Self::City, Self::Country, Self::Grade, Self::Status];
+    pub const ALL: [Self; 8] =
+        [Self::Category, Self::Tag, Self::Source, Self::Place, Self::City, Self::Country, Self::Grade, Self::Status];
 
     /// Its name as a parameter and a facet.
     pub const fn name(self) -> &'static str {
@@ -84,6 +86,7 @@ impl Attribute {
             Self::Category => "category",
             Self::Tag => "tag",
             Self::Source => "source",
+            Self::Place => "place",
             Self::City => "city",
             Self::Country => "country",
             Self::Grade => "grade",
@@ -100,9 +103,35 @@ impl Attribute {
                 folded => folded,
             },
             Self::Grade => value.to_ascii_uppercase(),
-            Self::Source | Self::Status => value.to_owned(),
+            Self::Source | Self::Place | Self::Status => value.to_owned(),
         }
     }
+}
+
+/// The key of a place: the folded name of the venue, a full stop, and its folded city if it has one, with a hyphen
+/// between words (`blue-note.sao-paulo`). It is stable and holds letters, digits and marks alone beside these two, so
+/// that it may stand in a path. `None` for a name without a letter or digit.
+///
+/// Two venues of one name in one city are one place.
+pub fn place_key(name: &str, city: Option<&str>) -> Option<String> {
+    let name = hyphenated(name);
+    let city = city.map(hyphenated).filter(|city| !city.is_empty());
+    let key = match city {
+        Some(city) if !name.is_empty() => format!("{name}.{city}"),
+        _ => name,
+    };
+    (!key.is_empty()).then_some(key)
+}
+
+/// The parts of a place's key: the words of its name, and its city as [`hyphenated`].
+pub(crate) fn parts_of_place(key: &str) -> (std::str::Split<'_, char>, Option<&str>) {
+    let (name, city) = key.split_once('.').map_or((key, None), |(name, city)| (name, Some(city)));
+    (name.split('-'), city)
+}
+
+/// Folded words with hyphens between them.
+pub(crate) fn hyphenated(text: &str) -> String {
+    fold(text).replace(' ', "-")
 }
 
 /// What is tested of an event one by one. It is small and lies in one piece.
@@ -291,6 +320,10 @@ fn terms(event: &EventValue<'_>) -> Vec<Term> {
     event.listings.iter().for_each(|listing| add(Attribute::Source, Some(&listing.source)));
     add(Attribute::City, venue.and_then(|venue| venue.city.as_ref()));
     add(Attribute::Country, venue.and_then(|venue| venue.country.as_ref()));
+    let name = venue.and_then(|venue| venue.name.as_ref());
+    let city = venue.and_then(|venue| venue.city.as_ref()).map(|city| &*city.0);
+    let place = name.and_then(|name| place_key(&name.0, city)).map(|key| Text(key.into()));
+    add(Attribute::Place, place.as_ref());
     add(Attribute::Grade, event.quality_grade.as_ref());
     add(Attribute::Status, event.status.as_ref());
     terms
@@ -341,6 +374,7 @@ mod tests {
         assert_eq!(keys(Attribute::Tag), ["live", "jazz"]);
         assert_eq!(keys(Attribute::Source), ["b", "a"]);
         assert_eq!(keys(Attribute::City), ["sao paulo"]);
+        assert_eq!(keys(Attribute::Place), ["blue-note.sao-paulo"]);
         assert_eq!(facts.row.price, 12_500);
         assert_eq!(facts.row.first_day, facts.row.last_day, "it ends at midnight");
         assert_eq!((facts.row.quality, facts.row.free), (9_000, false));
@@ -367,6 +401,18 @@ mod tests {
         };
         assert!(free(r#"{"min":0}"#) && free(r#"{"min":0,"max":0}"#) && free(r#"{"free":true}"#));
         assert!(!free(r#"{"min":0,"max":9}"#) && !free(r#"{"min":0,"free":false}"#) && !free("{}"));
+    }
+
+    #[test]
+    fn the_key_of_a_place_does_not_depend_on_spelling() {
+        let key = |name: &str, city: &str| place_key(name, Some(city));
+        assert_eq!(key("St. John's Hall", "Łódź").as_deref(), Some("st-johns-hall.lodz"));
+        assert_eq!(key("ST JOHNS HALL ", "Lodz"), key("St. John's Hall", "Łódź"));
+        assert_eq!(place_key("Café 21", None), key("Cafe 21", " – "));
+        assert_eq!((key("…", "Napa"), place_key("", None)), (None, None));
+        let parts = |key| (parts_of_place(key).0.collect::<Vec<_>>(), parts_of_place(key).1);
+        assert_eq!(parts("blue-note.sao-paulo"), (vec!["blue", "note"], Some("sao-paulo")));
+        assert_eq!(parts("forum"), (vec!["forum"], None));
     }
 
     #[test]

@@ -52,6 +52,16 @@ impl Slots {
         }
     }
 
+    /// They, from the lowest on.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        let (one, many) = match self {
+            Self::Empty => (None, None),
+            Self::One(slot) => (Some(*slot), None),
+            Self::Many(bitmap) => (None, Some(bitmap.iter())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
     /// How many of them are in `within`.
     pub fn count_in(&self, within: &RoaringBitmap) -> u64 {
         match self {
@@ -96,6 +106,7 @@ mod tests {
                 let mut all = RoaringBitmap::new();
                 slots.add_to(&mut all);
                 prop_assert_eq!(all.iter().collect::<Vec<_>>(), set.iter().copied().collect::<Vec<_>>());
+                prop_assert!(slots.iter().eq(set.iter().copied()));
                 prop_assert_eq!((slots.len(), slots.is_empty()), (set.len() as u64, set.is_empty()));
                 let odd = RoaringBitmap::from_iter([1, 3, 5]);
                 prop_assert_eq!(slots.count_in(&odd), set.iter().filter(|slot| *slot % 2 == 1).count() as u64);

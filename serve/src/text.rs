@@ -137,6 +137,11 @@ impl TextQuery {
         &self.words
     }
 
+    /// Whether each of its words finds one of these, which are those of a name, folded.
+    pub fn finds<'w>(&self, name: impl Iterator<Item = &'w str> + Clone) -> bool {
+        self.words.iter().all(|word| name.clone().any(|other| word.meets(cut(other)).is_some()))
+    }
+
     /// How well `words` answer it; `None` where one of its words finds nothing.
     pub fn score(&self, words: &Words) -> Option<u32> {
         self.words.iter().try_fold(0, |sum, word| Some(sum + word.score(words)?))

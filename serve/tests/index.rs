@@ -12,7 +12,7 @@ use headwater_serve::commit::{Change, Commit, Topic};
 use headwater_serve::document::Attribute;
 use headwater_serve::filter::{Bound, Filter, Price, Since};
 use headwater_serve::geo::{Bounds, Circle};
-use headwater_serve::index::{PageRequest, Sort};
+use headwater_serve::index::{PageRequest, Place, PlaceFilter, PlaceSort, PlacesRequest, Sort};
 use headwater_serve::live::{Live, Writer};
 use headwater_serve::text::TextQuery;
 use headwater_serve::timeline::Timeline;
@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use support::documents::{self, any_event};
-use support::naive::{self, Question, Scan};
+use support::naive::{self, NaivePlace, PlaceQuestion, Question, Scan};
 
 /// What a record says of an id.
 #[derive(Debug, Clone)]
@@ -118,12 +118,16 @@ fn any_question() -> impl Strategy<Value = Question> {
         attribute("category", vec!["music", "talks films"]),
         attribute("tag", documents::TAGS.to_vec()),
         attribute("source", documents::SOURCES.to_vec()),
+        attribute(
+            "place",
+            vec!["hall.napa", "cafe-concert.sao-paulo", "cafe-concert", "the-philharmonic", "Hall.napa"],
+        ),
         attribute("city", vec!["napa", "sao paulo", "SUVA", "nowhere"]),
         attribute("country", documents::COUNTRIES.to_vec()),
         attribute("grade", vec!["a", "B"]),
         attribute("status", documents::STATUSES.to_vec()),
     )
-        .prop_map(|(a, b, c, d, e, f, g)| [a, b, c, d, e, f, g].into_iter().flatten().collect());
+        .prop_map(|(a, b, c, d, e, f, g, h)| [a, b, c, d, e, f, g, h].into_iter().flatten().collect());
     let time = || one(["2026-12-01", "2026-12-02", "2026-12-03", "2026-12-02T00:00:00Z", "2026-12-02T04:00:00Z"]);
     let point = prop::sample::select(documents::POINTS.to_vec());
     let circle = (point, prop::sample::select(vec![0, 1_500, 3_000, 2_000_000, 30_000_000]))
@@ -149,6 +153,34 @@ fn any_question() -> impl Strategy<Value = Question> {
         let since_commit = since_commit.filter(|_| since.is_none());
         Question { any_of, online, from, until, circle, bounds, price, quality, since, since_commit, text }
     })
+}
+
+fn any_place_question() -> impl Strategy<Value = PlaceQuestion> {
+    fn one<const N: usize>(of: [&'static str; N]) -> impl Strategy<Value = &'static str> {
+        prop::sample::select(of.to_vec())
+    }
+    let text = one(["hall", "ha", "concert ", "concrt", "cafe conc", "conc cafe ", "phil", "the philarmonic", "napa"]);
+    let cities = prop::sample::subsequence(vec!["napa", "SÃO PAULO", "nowhere"], 1..=2);
+    let cities = prop_oneof![3 => Just(Vec::new()), 1 => cities];
+    let circle =
+        (prop::sample::select(documents::POINTS.to_vec()), prop::sample::select(vec![0, 1_500, 3_000, 9_000_000]))
+            .prop_map(|((latitude, longitude), metres)| (latitude, longitude, metres));
+    let bounds = prop::sample::select(vec![(-123.0, 38.0, -122.0, 39.0), (179.0, -19.0, -179.0, -17.0)]);
+    let at = one(["2026-12-01T00:00:00Z", "2026-12-02T00:00:00Z", "2026-12-02T04:30:00Z", "2026-12-04T00:00:00Z"]);
+    let where_ = (prop::option::weighted(0.25, circle), prop::option::weighted(0.25, bounds));
+    (prop::option::weighted(0.4, text), cities, where_, at).prop_map(|(text, cities, (circle, bounds), at)| {
+        PlaceQuestion { text: text.map(str::to_owned), cities, circle, bounds, at }
+    })
+}
+
+fn place_filter(question: &PlaceQuestion) -> PlaceFilter {
+    let circle = question.circle.map(|(latitude, longitude, radius_m)| Circle {
+        middle: Point::from_degrees(latitude, longitude).unwrap(),
+        radius_m,
+    });
+    let bounds = question.bounds.and_then(|(west, south, east, north)| Bounds::from_degrees(west, south, east, north));
+    let text = question.text.as_deref().and_then(TextQuery::new);
+    PlaceFilter { text, circle, bounds, ..PlaceFilter::default() }.in_cities(question.cities.iter().copied())
 }
 
 fn filter(question: &Question) -> Filter {
@@ -266,8 +298,7 @@ fn compare_facets(live: &Live, topics: &Topics, question: &Question, filter: &Fi
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         for (commit, event) in topics.scan.values().filter(|(commit, event)| naive::admits(question, event, *commit)) {
             assert!(*commit > 0);
-            let keys: BTreeSet<String> =
-                naive::values(event, name).into_iter().map(|value| attribute.key(value)).collect();
+            let keys: BTreeSet<String> = naive::values(event, name).iter().map(|value| attribute.key(value)).collect();
             keys.into_iter().for_each(|key| *counts.entry(key).or_default() += 1);
         }
         let facet = served.index.facet(&selection, attribute, usize::MAX);
@@ -276,6 +307,66 @@ fn compare_facets(live: &Live, topics: &Topics, question: &Question, filter: &Fi
         assert_eq!(found, counts, "{name}");
         assert!(facet.values.is_sorted_by(|a, b| a.count >= b.count));
     }
+}
+
+/// Places are what a scan finds, in every order, page by page.
+fn compare_places(live: &Live, topics: &Topics, question: &PlaceQuestion, limit: usize) {
+    let served = live.read();
+    let expected = naive::places(&topics.scan, question);
+    let from = Point::from_degrees(38.3, -122.28).unwrap();
+    let at_ms = question.at.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    for sort in [PlaceSort::Name, PlaceSort::Events, PlaceSort::Distance(from)] {
+        let mut order: Vec<(i64, &str)> = expected.iter().map(|(key, place)| (rank(place, sort), &**key)).collect();
+        order.sort_unstable();
+        let mut request = PlacesRequest { filter: place_filter(question), sort, limit, offset: 0, after: None, at_ms };
+        let mut keys: Vec<String> = Vec::new();
+        loop {
+            let page = served.index.places(&request);
+            assert_eq!((page.total, page.places.len() <= limit), (expected.len() as u64, true));
+            for place in &page.places {
+                compare_place(&served, place, &expected[&*place.key]);
+                keys.push(place.key.to_string());
+            }
+            request.after = page.next;
+            if request.after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(keys, order.iter().map(|(_, key)| *key).collect::<Vec<_>>(), "{sort:?} {question:?}");
+        let skipped = served.index.places(&PlacesRequest { offset: 1, ..request }).places;
+        assert!(skipped.iter().map(|place| &*place.key).eq(keys.iter().skip(1).take(limit)), "{sort:?}");
+    }
+    for (key, expected) in &expected {
+        let (place, agenda) = served.index.place(key, at_ms).unwrap();
+        compare_place(&served, &place, expected);
+        let ids = |events: &[(Arc<str>, _)]| events.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>();
+        assert_eq!(
+            (ids(&agenda.under_way), ids(&agenda.to_come)),
+            (expected.under_way.clone(), expected.to_come.clone())
+        );
+    }
+}
+
+fn rank(place: &NaivePlace, sort: PlaceSort) -> i64 {
+    match sort {
+        PlaceSort::Name => 0,
+        PlaceSort::Events => -(place.to_come.len() as i64),
+        PlaceSort::Distance(from) => {
+            place.point.map_or(i64::MAX, |point| (from.distance_m(&point) * 1000.0).round() as i64)
+        }
+    }
+}
+
+fn compare_place(served: &headwater_serve::live::Served, place: &Place, expected: &NaivePlace) {
+    let next = place.next.as_ref().map(|(id, _)| id.to_string());
+    assert_eq!(
+        (place.point, place.to_come, next),
+        (expected.point, expected.to_come.len() as u64, expected.to_come.first().cloned()),
+        "{}",
+        place.key
+    );
+    let document = served.index.packing().unpacker().unwrap().unpack(place.told_by.as_ref().unwrap()).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&document).unwrap(), expected.told_by, "{}", place.key);
 }
 
 /// A filter says the same of a change as two scans do.
@@ -307,6 +398,7 @@ proptest! {
     fn the_index_is_a_scan(
         commits in prop::collection::vec((prop::collection::vec((0u8..8, any_step()), 1..6), any::<bool>()), 1..9),
         questions in prop::collection::vec(any_question(), 12),
+        places in prop::collection::vec(any_place_question(), 6),
         limit in 1usize..5,
     ) {
         let mut topics = Topics::default();
@@ -324,9 +416,11 @@ proptest! {
             }
             prop_assert!(live.read().index.commit() <= number);
         }
-        compare(&live, &topics, &questions, limit);
         let (again, _) = topics.restarted();
-        compare(&again, &topics, &questions, limit);
+        for live in [&live, &again] {
+            compare(live, &topics, &questions, limit);
+            places.iter().for_each(|question| compare_places(live, &topics, question, limit));
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use axum::http::Method;
 
 use super::format::Format;
 use super::parameters::{
-    ACTION, ANSWER, DECISIONS, FILTER, INBOUND, LETTERS, LIST, Parameter, RECORDS, REVIEW, STREAM, SUGGEST, TIMEFRAME,
+    ACTION, AGENDA, ANSWER, AT, DECISIONS, FILTER, INBOUND, LETTERS, LIST, PLACES, Parameter, RECORDS, REVIEW, STREAM,
+    SUGGEST, TIMEFRAME,
 };
 use crate::access::guard::SOCKET;
 use crate::access::keys::Scope;
@@ -35,6 +36,14 @@ pub enum Operation {
     Live,
     /// Live streams on a WebSocket.
     Socket,
+    /// A list of places, in this form.
+    Places(Format),
+    /// One place.
+    Place,
+    /// What is on at a place.
+    PlaceStatus,
+    /// What many people are about to go to.
+    Trending,
     /// Suggestions for what was typed.
     Suggest,
     /// The description of the API.
@@ -97,6 +106,11 @@ impl Operation {
             Self::Explain => "Where each field of an event comes from, and why its listings are one",
             Self::Live => "Events and what becomes of them, as server-sent events",
             Self::Socket => "Many live streams on one WebSocket",
+            Self::Places(Format::GeoJson) => "Places as application/geo+json",
+            Self::Places(_) => "Places: the venues of events",
+            Self::Place => "One place, with its next events",
+            Self::PlaceStatus => "What is on at a place",
+            Self::Trending => "Not there yet: events that many people are about to go to",
             Self::Suggest => "Words, places, tags and events that begin with what was typed",
             Self::OpenApi => "This document",
             Self::Pipeline => "How the topology is doing: status, health or metrics",
@@ -128,9 +142,17 @@ impl Operation {
     /// What a client has to be allowed to do; `None` where everybody is answered, or where the endpoint looks itself.
     pub fn scope(self) -> Option<Scope> {
         match self {
-            Self::List(_) | Self::Event | Self::Explain | Self::Live | Self::Socket | Self::Suggest | Self::Ticket => {
-                Some(Scope::Read)
-            }
+            Self::List(_)
+            | Self::Event
+            | Self::Explain
+            | Self::Live
+            | Self::Socket
+            | Self::Places(_)
+            | Self::Place
+            | Self::PlaceStatus
+            | Self::Trending
+            | Self::Suggest
+            | Self::Ticket => Some(Scope::Read),
             Self::Pipeline
             | Self::Status
             | Self::Metrics
@@ -162,6 +184,12 @@ pub const OF_LIST: &[&[Parameter]] = &[FILTER, LIST, ANSWER];
 pub const OF_EVENT: &[&[Parameter]] = &[ANSWER];
 /// The parameters of a live stream.
 pub const OF_STREAM: &[&[Parameter]] = &[FILTER, FIELDS, STREAM];
+/// The parameters of a list of places.
+pub const OF_PLACES: &[&[Parameter]] = &[PLACES, AT, ANSWER];
+/// The parameters of one place.
+pub const OF_PLACE: &[&[Parameter]] = &[AGENDA, AT, ANSWER];
+/// The parameters of what is on at a place.
+pub const OF_PLACE_STATUS: &[&[Parameter]] = &[AT, ANSWER];
 /// The parameters of suggestions.
 pub const OF_SUGGESTIONS: &[&[Parameter]] = &[SUGGEST, ANSWER];
 /// The parameters of the pipeline.
@@ -194,6 +222,11 @@ pub fn endpoints() -> Vec<Endpoint> {
         get(SOCKET, Operation::Socket, &[]),
         get("/api/events/{id}", Operation::Event, OF_EVENT),
         get("/api/events/{id}/explain", Operation::Explain, OF_EVENT),
+        get("/api/places", Operation::Places(Format::Json), OF_PLACES),
+        get("/api/places.geojson", Operation::Places(Format::GeoJson), OF_PLACES),
+        get("/api/places/{key}", Operation::Place, OF_PLACE),
+        get("/api/places/{key}/status", Operation::PlaceStatus, OF_PLACE_STATUS),
+        get("/api/trending", Operation::Trending, &[]),
         get("/api/suggest", Operation::Suggest, OF_SUGGESTIONS),
         get("/api/pipeline", Operation::Pipeline, OF_PIPELINE),
         one(Method::POST, "/api/pipeline", Operation::Act, &[]),

@@ -21,7 +21,7 @@ pub struct Found {
     /// Number of events in the whole result.
     pub total: u64,
     /// Where the next page begins.
-    pub next: Option<crate::index::Place>,
+    pub next: Option<crate::index::PageEnd>,
     /// How the whole result is spread.
     pub facets: Vec<Facet>,
     /// The ids that have left the result, where that was asked for.

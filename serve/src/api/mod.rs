@@ -11,6 +11,7 @@
 //! | file | endpoints |
 //! | --- | --- |
 //! | `mod` | events, live streams, suggestions |
+//! | `places` | places, and what is on there |
 //! | `socket` | many live streams on one WebSocket |
 //! | `explain` | why the listings of an event are one |
 //! | `pipeline` | how the topology is doing, what records would give |
@@ -33,6 +34,7 @@ pub mod openapi;
 mod operate;
 pub mod parameters;
 mod pipeline;
+mod places;
 pub mod problem;
 mod query;
 mod request;
@@ -110,6 +112,12 @@ fn handler(endpoint: &Endpoint) -> MethodRouter<Site> {
         Operation::Explain => get(explain::explain),
         Operation::Live => get(live_stream),
         Operation::Socket => get(socket::open),
+        Operation::Places(format) => {
+            get(move |state, uri, query, headers| places::list(format, state, uri, query, headers))
+        }
+        Operation::Place => get(places::one),
+        Operation::PlaceStatus => get(places::status),
+        Operation::Trending => get(trending),
         Operation::Suggest => get(suggestions),
         Operation::OpenApi => get(|| async { axum::Json(openapi::document()) }),
         Operation::Pipeline => get(pipeline::pipeline),
@@ -210,10 +218,15 @@ async fn list(
     let found = found::find(hub.live(), &request).map_err(|error| Problem::internal(&error))?;
     let cursor = found.next.as_ref().map(|place| cursor::encode(place, request.digest));
     let body = format.write(&found, &request, cursor.as_deref());
-    let joint = if rest.is_empty() { "" } else { "&" };
-    let link = cursor.map(|cursor| format!("{}?{rest}{joint}cursor={cursor}", uri.path()));
+    let link = cursor.map(|cursor| next_page(&uri, &rest, &cursor));
     let position = hub.live().position(found.commit);
     Ok(Answer { position, content_type: format.content_type(), body, link }.respond(&headers))
+}
+
+/// Where the page after a cursor is; `rest` is what else was asked for.
+fn next_page(uri: &Uri, rest: &str, cursor: &str) -> String {
+    let joint = if rest.is_empty() { "" } else { "&" };
+    format!("{}?{rest}{joint}cursor={cursor}", uri.path())
 }
 
 async fn one_event(
@@ -254,6 +267,13 @@ fn moved_to(to: &str, rest: &str) -> [(header::HeaderName, String); 2] {
 fn moved(id: &str, to: &str) -> Response {
     let body = axum::Json(serde_json::json!({ "id": id, "redirectTo": to }));
     (StatusCode::PERMANENT_REDIRECT, moved_to(to, ""), body).into_response()
+}
+
+/// Nobody counts yet who looks at events or goes to them.
+async fn trending() -> Problem {
+    let detail = "Popularity is not counted yet. /api/events has sort=start, distance and relevance; /api/places has \
+                  sort=events.";
+    Problem::new(StatusCode::NOT_IMPLEMENTED, "not-implemented", detail)
 }
 
 async fn suggestions(

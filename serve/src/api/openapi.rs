@@ -63,8 +63,9 @@ fn operation(endpoint: &Endpoint) -> Value {
 }
 
 /// What stands for the parts of a path.
-const PLACEHOLDERS: [(&str, &str); 5] = [
+const PLACEHOLDERS: [(&str, &str); 6] = [
     ("id", "Id of an event."),
+    ("key", "Key of a place."),
     ("source", "Name of the source."),
     ("topic", "Name of the topic, with or without the prefix."),
     ("partition", "Partition of the dead letter."),
@@ -170,6 +171,23 @@ fn responses(endpoint: &Endpoint) -> Value {
                                      `changes` (`id`: the position after them), `ended` and `refused` (`problem`)." },
             "426": { "description": "The request does not ask for a WebSocket." },
         }),
+        Operation::Places(format) => {
+            let schema = if format == Format::Json { reference("Places") } else { json!({ "type": "object" }) };
+            json!({ "200": found(one(format.media_type(), schema)), "304": { "description": "Unchanged, by If-None-Match." } })
+        }
+        Operation::Place => json!({
+            "200": found(one("application/json", json!({ "allOf": [reference("Place"), {
+                "type": "object",
+                "properties": { "events": { "type": "array", "items": reference("Event"),
+                    "description": "Those that have not begun, the first to begin first." } },
+            }] }))),
+            "304": { "description": "Unchanged, by If-None-Match." },
+        }),
+        Operation::PlaceStatus => json!({
+            "200": found(one("application/json", reference("PlaceStatus"))),
+            "304": { "description": "Unchanged, by If-None-Match." },
+        }),
+        Operation::Trending => json!({ "501": { "description": "Popularity is not counted yet." } }),
         Operation::Suggest | Operation::Explain => {
             json!({ "200": found(one("application/json", json!({ "type": "object" }))) })
         }
@@ -235,6 +253,59 @@ fn schemas() -> Value {
                 "title": { "type": "string" },
                 "startTime": { "type": "string", "description": "RFC 3339 with the local offset, or a day." },
                 "distanceKm": { "type": "number", "description": "Where lat and lng were given." },
+            },
+        },
+        "Places": {
+            "type": "object",
+            "required": ["places", "total", "hasMore", "nextCursor"],
+            "properties": {
+                "places": { "type": "array", "items": { "$ref": "#/components/schemas/Place" } },
+                "total": { "type": "integer", "description": "Places of the whole list." },
+                "hasMore": { "type": "boolean" },
+                "nextCursor": { "type": ["string", "null"], "description": "The cursor of the next page." },
+            },
+        },
+        "Place": {
+            "type": "object",
+            "description": "A venue of events. Name and address are those of the best event at its point.",
+            "required": ["key", "name", "eventsToCome", "nextEvent"],
+            "properties": {
+                "key": { "type": "string", "description": "Its folded name and city: the value of the filter `place`." },
+                "name": { "type": ["string", "null"] },
+                "address": { "type": ["string", "null"] },
+                "city": { "type": ["string", "null"] },
+                "region": { "type": ["string", "null"] },
+                "country": { "type": ["string", "null"] },
+                "latitude": { "type": ["number", "null"], "description": "The most frequent one of its events." },
+                "longitude": { "type": ["number", "null"] },
+                "distanceKm": { "type": "number", "description": "Where lat and lng were given." },
+                "eventsToCome": { "type": "integer",
+                    "description": "Events that have not begun, without those that are cancelled, postponed or online." },
+                "nextEvent": { "anyOf": [{ "$ref": "#/components/schemas/Brief" }, { "type": "null" }] },
+            },
+        },
+        "PlaceStatus": {
+            "type": "object",
+            "required": ["key", "name", "at", "state", "underWay", "next", "openingHours", "capacity"],
+            "properties": {
+                "key": { "type": "string" },
+                "name": { "type": ["string", "null"] },
+                "at": { "type": "string", "format": "date-time", "description": "As of when this holds." },
+                "state": { "type": "string", "enum": ["underWay", "toCome", "nothing"] },
+                "underWay": { "type": "array", "items": { "$ref": "#/components/schemas/Brief" } },
+                "next": { "anyOf": [{ "$ref": "#/components/schemas/Brief" }, { "type": "null" }] },
+                "openingHours": { "type": "null", "description": "Not known yet." },
+                "capacity": { "type": "null", "description": "Not known yet." },
+            },
+        },
+        "Brief": {
+            "type": "object",
+            "required": ["id", "title", "startTime"],
+            "properties": {
+                "id": { "type": "string" },
+                "title": { "type": ["string", "null"] },
+                "startTime": { "type": ["string", "null"] },
+                "endTime": { "type": ["string", "null"] },
             },
         },
         "Problem": {

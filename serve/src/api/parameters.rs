@@ -55,7 +55,7 @@ pub(super) const STATUSES: &[&str] =
     &["scheduled", "soldOut", "tentative", "rescheduled", "movedOnline", "postponed", "cancelled"];
 
 /// What facets there are.
-pub(super) const FACETS: &[&str] = &["category", "tag", "source", "city", "country", "grade", "status"];
+pub(super) const FACETS: &[&str] = &["category", "tag", "source", "place", "city", "country", "grade", "status"];
 
 const fn parameter(name: &'static str, kind: Kind, about: &'static str) -> Parameter {
     Parameter { name, kind, about }
@@ -69,6 +69,7 @@ pub const FILTER: &[Parameter] = &[
     parameter("category", Kind::AnyOf, "Category of the taxonomy. Case, accents and punctuation do not matter."),
     parameter("tag", Kind::AnyOf, "Tag. Case, accents and punctuation do not matter."),
     parameter("source", Kind::AnyOf, "Source of one of its listings."),
+    parameter("place", Kind::AnyOf, "Place, by its key, as `/api/places` tells it."),
     parameter("city", Kind::AnyOf, "City of the venue. Case, accents and punctuation do not matter."),
     parameter("country", Kind::AnyOf, "Country of the venue, as its source writes it. Case does not matter."),
     parameter(
@@ -135,6 +136,46 @@ pub const LIST: &[Parameter] = &[
         "Go on after the end of another page, its `nextCursor`. Nothing is missed or given twice when events change.",
     ),
 ];
+
+/// Which places, and in which order.
+pub const PLACES: &[Parameter] = &[
+    parameter(
+        "q",
+        Kind::Text,
+        "Words that all have to be found in the name. The last one may be half typed, and typing errors are forgiven, as \
+         in lists of events.",
+    ),
+    parameter("city", Kind::AnyOf, "City. Case, accents and punctuation do not matter."),
+    parameter("lat", Kind::Number { least: -90.0, most: 90.0 }, "Latitude in degrees, with `lng`."),
+    parameter("lng", Kind::Number { least: -180.0, most: 180.0 }, "Longitude in degrees, with `lat`."),
+    parameter(
+        "radius",
+        Kind::Number { least: 0.0, most: HALF_AROUND_KM },
+        "Places at most so many kilometres from `lat` and `lng`.",
+    ),
+    parameter(
+        "bbox",
+        Kind::Bounds,
+        "Places in this rectangle: west, south, east, north in degrees (RFC 7946). West is greater than east across \
+         the antimeridian.",
+    ),
+    parameter(
+        "sort",
+        Kind::OneOf(&["name", "events", "distance"]),
+        "The order: by key, by the number of events to come, or by the distance from `lat` and `lng`. Default: `name`.",
+    ),
+    parameter("limit", Kind::Integer { least: 1, most: 200 }, "The most places of the answer. Default: 50."),
+    parameter("offset", Kind::Integer { least: 0, most: 10_000 }, "Leave out so many places first."),
+    parameter("cursor", Kind::Text, "Go on after the end of another page, its `nextCursor`."),
+];
+
+/// As of when places are told.
+pub const AT: &[Parameter] =
+    &[parameter("at", Kind::Time, "As of this time. A day begins in UTC. Default: now, to the minute.")];
+
+/// How many events of a place.
+pub const AGENDA: &[Parameter] =
+    &[parameter("limit", Kind::Integer { least: 1, most: 200 }, "The most events of the answer. Default: 10.")];
 
 /// What every answer takes.
 pub const ANSWER: &[Parameter] =

@@ -77,6 +77,7 @@ pub const CODES: &[&str] = &[
     "refused",
     "needs-consent",
     "unavailable",
+    "not-implemented",
     "internal",
 ];
 

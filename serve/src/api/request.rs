@@ -10,7 +10,7 @@ use super::query::{Query, bound};
 use crate::document::{Attribute, thousandths};
 use crate::filter::{Bound, Filter, Price, Since};
 use crate::geo::Circle;
-use crate::index::{PageRequest, Sort};
+use crate::index::{PageEnd, PageRequest, Sort};
 use crate::text::TextQuery;
 
 /// Events of a page unless told otherwise.
@@ -67,7 +67,7 @@ fn is_reversed(from: Option<Bound>, until: Option<Bound>) -> bool {
     }
 }
 
-fn point(query: &mut Query<'_>) -> Option<Point> {
+pub(super) fn point(query: &mut Query<'_>) -> Option<Point> {
     for (given, missing) in [("lat", "lng"), ("lng", "lat")] {
         if query.has(given) && !query.has(missing) {
             query.refuse(missing, "missing-parameter", format!("{given} needs it."));
@@ -78,7 +78,7 @@ fn point(query: &mut Query<'_>) -> Option<Point> {
     latitude.zip(longitude).map(|(latitude, longitude)| Point { lat_e7: e7(latitude), lon_e7: e7(longitude) })
 }
 
-fn circle(query: &mut Query<'_>, point: Option<Point>) -> Option<Circle> {
+pub(super) fn circle(query: &mut Query<'_>, point: Option<Point>) -> Option<Circle> {
     if query.has("radius") && !query.has("lat") && !query.has("lng") {
         query.refuse("lat", "missing-parameter", "radius needs it, and lng.");
     }
@@ -104,18 +104,25 @@ fn price(query: &mut Query<'_>) -> Option<Price> {
     }
 }
 
-/// A time, or a position of `lineage`. A day begins in UTC.
+/// A time in ms since the Unix epoch. A day begins in UTC.
+pub(super) fn ms(bound: Bound) -> i64 {
+    match bound {
+        Bound::Instant(ms) => ms,
+        Bound::Day(day) => i64::from(day) * headwater_operators::moment::DAY_MS,
+    }
+}
+
+/// A time, or a position of `lineage`.
 fn since(query: &mut Query<'_>, lineage: Lineage) -> Option<Since> {
     let value = query.text("updatedSince")?;
     match bound(&value) {
-        Some(Bound::Instant(ms)) => Some(Since::Instant(ms)),
-        Some(Bound::Day(day)) => Some(Since::Instant(i64::from(day) * headwater_operators::moment::DAY_MS)),
+        Some(bound) => Some(Since::Instant(ms(bound))),
         None if value.contains(':') => query.time("updatedSince").map(|_| Since::Instant(0)),
         None => query.position("updatedSince", lineage).map(|position| Since::Commit(position.number)),
     }
 }
 
-fn text(query: &mut Query<'_>) -> Option<TextQuery> {
+pub(super) fn text(query: &mut Query<'_>) -> Option<TextQuery> {
     let value = query.text("q")?;
     let text = TextQuery::new(&value);
     if text.is_none() {
@@ -129,16 +136,7 @@ pub fn list(query: &mut Query<'_>, lineage: Lineage) -> ListRequest {
     let (filter, point) = filter(query, lineage);
     let sort = sort(query, &filter, point);
     let digest = cursor::digest(filter.digest(), sort);
-    if query.has("cursor") && query.has("offset") {
-        query.refuse("offset", "conflicting-parameters", "A cursor says already where the page begins.");
-    }
-    let after = query.text("cursor").and_then(|text| {
-        let place = cursor::decode(&text, digest);
-        if place.is_none() {
-            query.refuse("cursor", "invalid-cursor", "It is no cursor of a list with this filter in this order.");
-        }
-        place
-    });
+    let after = after(query, digest);
     let page = PageRequest {
         sort,
         limit: query.integer("limit").unwrap_or(LIMIT),
@@ -152,18 +150,22 @@ pub fn list(query: &mut Query<'_>, lineage: Lineage) -> ListRequest {
     ListRequest { filter, page, facets: facets.collect(), fields, digest }
 }
 
+/// Where the page before has ended.
+pub(super) fn after(query: &mut Query<'_>, digest: u64) -> Option<PageEnd> {
+    if query.has("cursor") && query.has("offset") {
+        query.refuse("offset", "conflicting-parameters", "A cursor says already where the page begins.");
+    }
+    let end = cursor::decode(&query.text("cursor")?, digest);
+    if end.is_none() {
+        query.refuse("cursor", "invalid-cursor", "It is no cursor of a list with this filter in this order.");
+    }
+    end
+}
+
 fn sort(query: &mut Query<'_>, filter: &Filter, point: Option<Point>) -> Sort {
     match query.word("sort").as_deref() {
         Some("start") => Sort::Start,
-        Some("distance") => match point {
-            Some(point) => Sort::Distance(point),
-            None => {
-                if !query.has("lat") && !query.has("lng") {
-                    query.refuse("sort", "missing-parameter", "distance needs lat and lng.");
-                }
-                Sort::Start
-            }
-        },
+        Some("distance") => by_distance(query, point).map_or(Sort::Start, Sort::Distance),
         Some(_) => {
             if !query.has("q") {
                 query.refuse("sort", "missing-parameter", "relevance needs q.");
@@ -173,4 +175,12 @@ fn sort(query: &mut Query<'_>, filter: &Filter, point: Option<Point>) -> Sort {
         None if filter.text.is_some() => Sort::Relevance,
         None => Sort::Start,
     }
+}
+
+/// The point from which `sort=distance` measures; it is refused where none was given.
+pub(super) fn by_distance(query: &mut Query<'_>, point: Option<Point>) -> Option<Point> {
+    if !query.has("lat") && !query.has("lng") {
+        query.refuse("sort", "missing-parameter", "distance needs lat and lng.");
+    }
+    point
 }

@@ -14,6 +14,7 @@
 
 mod facets;
 mod page;
+mod places;
 mod select;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,7 +29,8 @@ use crate::slots::Slots;
 use crate::text::Field;
 
 pub use facets::{Facet, FacetValue};
-pub use page::{Hit, Page, PageRequest, Place, Sort};
+pub use page::{Hit, Page, PageEnd, PageRequest, Sort};
+pub use places::{Agenda, Place, PlaceFilter, PlaceSort, Places, PlacesRequest};
 pub use select::Selection;
 
 /// Events that last so many days at most are looked for by the day on which they begin; the few others are tested one

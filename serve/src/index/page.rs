@@ -22,14 +22,14 @@ pub enum Sort {
     Relevance,
 }
 
-/// A place in the order of a page: right after an event, whether or not that is still there.
+/// Where a page ends: in its order right after this, whether or not that is still there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct PageEnd {
     /// What is compared first.
     pub first: i64,
     /// What is compared then.
     pub second: i64,
-    /// What is compared last.
+    /// What is compared last: the id of an event, the key of a place.
     pub id: Arc<str>,
 }
 
@@ -42,8 +42,8 @@ pub struct PageRequest {
     pub limit: usize,
     /// So many events are left out first.
     pub offset: usize,
-    /// Only what comes after this place.
-    pub after: Option<Place>,
+    /// Only what comes after the end of another page.
+    pub after: Option<PageEnd>,
     /// Where distances are measured from.
     pub point: Option<Point>,
 }
@@ -65,7 +65,7 @@ pub struct Page {
     /// The events, in order.
     pub hits: Vec<Hit>,
     /// Where the next page begins; `None` where no event is left.
-    pub next: Option<Place>,
+    pub next: Option<PageEnd>,
 }
 
 /// Where the events that a page needs are sparser than one in so many, they are sorted; otherwise they are
@@ -90,22 +90,22 @@ impl Index {
     }
 
     /// The first `wanted` places, by a walk through all events by their start.
-    fn walk(&self, selection: &Selection, request: &PageRequest, wanted: usize) -> Vec<(Place, u32)> {
+    fn walk(&self, selection: &Selection, request: &PageRequest, wanted: usize) -> Vec<(PageEnd, u32)> {
         let from = request.after.as_ref().map(|after| (after.first, Arc::clone(&after.id), u32::MAX));
         let from = from.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let rest = self.by_start.range((from, std::ops::Bound::Unbounded));
         rest.filter(|(.., slot)| selection.slots.contains(*slot))
             .take(wanted)
-            .map(|(start, id, slot)| (Place { first: *start, second: 0, id: Arc::clone(id) }, *slot))
+            .map(|(start, id, slot)| (PageEnd { first: *start, second: 0, id: Arc::clone(id) }, *slot))
             .collect()
     }
 
     /// The first `wanted` places, by sorting.
-    fn sorted(&self, selection: &Selection, request: &PageRequest, wanted: usize) -> Vec<(Place, u32)> {
+    fn sorted(&self, selection: &Selection, request: &PageRequest, wanted: usize) -> Vec<(PageEnd, u32)> {
         let scores = if request.sort == Sort::Relevance { selection.scores() } else { Vec::new() };
         let key = |slot: u32, entry: &Entry| match request.sort {
             Sort::Start => (entry.row.start_ms, 0),
-            Sort::Distance(from) => (distance_mm(entry, from), 0),
+            Sort::Distance(from) => (distance_mm(entry.row.point, from), 0),
             Sort::Relevance => (-i64::from(scores.get(slot as usize).copied().unwrap_or(0)), entry.row.start_ms),
         };
         let keyed =
@@ -126,14 +126,15 @@ impl Index {
         }
         keyed.sort_unstable_by(order);
         let place = |((first, second), entry, slot): ((i64, i64), &Entry, u32)| {
-            (Place { first, second, id: Arc::clone(&entry.id) }, slot)
+            (PageEnd { first, second, id: Arc::clone(&entry.id) }, slot)
         };
         keyed.into_iter().map(place).collect()
     }
 }
 
-fn distance_mm(entry: &Entry, from: Point) -> i64 {
-    entry.row.point.map_or(i64::MAX, |point| (from.distance_m(&point) * 1000.0).round() as i64)
+/// How far a point is away in millimetres; the greatest number where there is none.
+pub(super) fn distance_mm(point: Option<Point>, from: Point) -> i64 {
+    point.map_or(i64::MAX, |point| (from.distance_m(&point) * 1000.0).round() as i64)
 }
 
 fn hit(entry: &Entry, point: Option<Point>) -> Hit {

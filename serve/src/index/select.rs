@@ -117,7 +117,11 @@ impl Index {
         RoaringBitmap::from_sorted_iter(slots.iter().filter(admitted)).unwrap_or_default()
     }
 
-    fn with_any<'k>(&self, attribute: Attribute, keys: impl IntoIterator<Item = &'k Box<str>>) -> RoaringBitmap {
+    pub(super) fn with_any<'k>(
+        &self,
+        attribute: Attribute,
+        keys: impl IntoIterator<Item = &'k Box<str>>,
+    ) -> RoaringBitmap {
         let terms = &self.terms[attribute as usize];
         let mut set = RoaringBitmap::new();
         keys.into_iter().filter_map(|key| terms.get(key)).for_each(|term| term.slots.add_to(&mut set));
@@ -125,7 +129,7 @@ impl Index {
     }
 
     /// The events in the cells that `bounds` touches: some lie outside.
-    fn near(&self, bounds: &Bounds) -> RoaringBitmap {
+    pub(super) fn near(&self, bounds: &Bounds) -> RoaringBitmap {
         let mut set = RoaringBitmap::new();
         for (_, slots) in bounds.cells().flat_map(|cells| self.cells.range(cells)) {
             slots.add_to(&mut set);

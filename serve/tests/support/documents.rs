@@ -6,12 +6,14 @@ use serde_json::{Value, json};
 pub const WORDS: [&str; 9] =
     ["jazz", "Jazzy", "concert", "concrete", "Café", "2026", "workshop", "wrokshop", "philharmonic"];
 pub const CITIES: [&str; 4] = ["Napa", "São Paulo", "Sao Paulo", "Suva"];
+/// The second and third have the same words; the last one has none.
+pub const VENUES: [&str; 5] = ["Hall", "Café Concert", "cafe-concert", "The Philharmonic", "–"];
 pub const COUNTRIES: [&str; 2] = ["US", "Brasil"];
 pub const CATEGORIES: [&str; 2] = ["Music", "Talks & Films"];
 pub const TAGS: [&str; 3] = ["live", "Live", "free-entry"];
 pub const SOURCES: [&str; 3] = ["city-guide", "town", "City-guide"];
 pub const GRADES: [&str; 3] = ["A", "B", "F"];
-pub const STATUSES: [&str; 2] = ["scheduled", "cancelled"];
+pub const STATUSES: [&str; 3] = ["scheduled", "cancelled", "postponed"];
 /// The last two are on both sides of the antimeridian, a few kilometres apart.
 pub const POINTS: [(f64, f64); 6] =
     [(38.3, -122.28), (38.31, -122.29), (-23.55, -46.63), (89.99, 10.0), (-18.0, 179.99), (-18.0, -179.99)];
@@ -38,6 +40,7 @@ pub fn any_event() -> impl Strategy<Value = Value> {
     let texts = (prop::collection::vec(one(WORDS), 1..3), prop::collection::vec(one(WORDS), 0..4));
     let what = (prop::option::of(one(CATEGORIES)), some(TAGS), some(SOURCES), prop::option::of(one(GRADES)));
     let place = (
+        prop::option::weighted(0.9, one(VENUES)),
         prop::option::of(one(CITIES)),
         prop::option::of(one(COUNTRIES)),
         prop::option::of(prop::sample::select(POINTS.to_vec())),
@@ -48,13 +51,13 @@ pub fn any_event() -> impl Strategy<Value = Value> {
     (texts, what, place, time, price, rest).prop_map(|(texts, what, place, time, price, rest)| {
         let (title, description) = texts;
         let (category, tags, sources, grade) = what;
-        let (city, country, point) = place;
+        let (venue, city, country, point) = place;
         let (start, end, zone) = time;
         let (status, online, quality, updated) = rest;
         json!({
             "format": 1, "title": title.join(" "), "description": description.join(", "), "category": category,
             "tags": tags, "startTime": start, "endTime": end, "timezone": zone, "online": online, "status": status,
-            "venue": {"name": "Hall", "city": city, "country": country,
+            "venue": {"name": venue, "city": city, "country": country,
                 "latitude": point.map(|point| point.0), "longitude": point.map(|point| point.1)},
             "pricing": price.map(|(min, max, free)| json!({"min": min, "max": max, "free": free})),
             "listings": sources.iter().map(|source| json!({"source": source})).collect::<Vec<_>>(),

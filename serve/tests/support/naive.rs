@@ -56,12 +56,17 @@ pub fn point(event: &Value) -> Option<Point> {
 }
 
 /// The values that an event has of an attribute.
-pub fn values<'e>(event: &'e Value, attribute: &str) -> Vec<&'e str> {
-    let one = |value: &'e Value| value.as_str().into_iter().collect();
+pub fn values(event: &Value, attribute: &str) -> Vec<String> {
+    let one = |value: &Value| value.as_str().into_iter().map(str::to_owned).collect();
+    let some = |values: &Value, name: Option<&str>| {
+        let values = values.as_array().unwrap().iter().map(|value| name.map_or(value, |name| &value[name]));
+        values.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
     match attribute {
         "category" => one(&event["category"]),
-        "tag" => event["tags"].as_array().unwrap().iter().filter_map(Value::as_str).collect(),
-        "source" => event["listings"].as_array().unwrap().iter().filter_map(|one| one["source"].as_str()).collect(),
+        "tag" => some(&event["tags"], None),
+        "source" => some(&event["listings"], Some("source")),
+        "place" => place(event).into_iter().collect(),
         "city" => one(&event["venue"]["city"]),
         "country" => one(&event["venue"]["country"]),
         "grade" => one(&event["qualityGrade"]),
@@ -153,7 +158,7 @@ pub fn score(query: &str, event: &Value) -> Option<u32> {
     };
     add(event["title"].as_str().unwrap(), 4);
     add(event["description"].as_str().unwrap(), 1);
-    add("Hall", 2);
+    event["venue"]["name"].as_str().into_iter().for_each(|name| add(name, 2));
     for attribute in ["city", "country", "category", "tag"] {
         values(event, attribute).iter().for_each(|value| add(value, 2));
     }
@@ -212,5 +217,97 @@ fn errors(a: &[char], b: &[char], most: usize) -> Option<usize> {
             }
             tried.into_iter().flatten().min().map(|errors| errors + 1)
         }
+    }
+}
+
+/// The key of the place of an event.
+pub fn place(event: &Value) -> Option<String> {
+    let words = |text: &Value| fold(text.as_str().unwrap_or_default()).replace(' ', "-");
+    match (words(&event["venue"]["name"]), words(&event["venue"]["city"])) {
+        (name, _) if name.is_empty() => None,
+        (name, city) if city.is_empty() => Some(name),
+        (name, city) => Some(format!("{name}.{city}")),
+    }
+}
+
+/// Which places are asked for, in plain values.
+#[derive(Debug, Clone)]
+pub struct PlaceQuestion {
+    pub text: Option<String>,
+    pub cities: Vec<&'static str>,
+    pub circle: Option<(f64, f64, u32)>,
+    pub bounds: Option<(f64, f64, f64, f64)>,
+    pub at: &'static str,
+}
+
+/// A place, as its events tell it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NaivePlace {
+    pub point: Option<Point>,
+    /// Ids.
+    pub under_way: Vec<String>,
+    pub to_come: Vec<String>,
+    /// The document whose venue is told.
+    pub told_by: Value,
+}
+
+/// The places that are asked for, by key.
+pub fn places(scan: &Scan, question: &PlaceQuestion) -> BTreeMap<String, NaivePlace> {
+    let mut by_key: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    for (_, event) in scan.values() {
+        place(event).into_iter().for_each(|key| by_key.entry(key).or_default().push(event));
+    }
+    by_key.retain(|_, events| admits_place(question, events));
+    let at = question.at.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    by_key.into_iter().map(|(key, events)| (key, told(&events, at))).collect()
+}
+
+fn admits_place(question: &PlaceQuestion, events: &[&Value]) -> bool {
+    let venue = &events[0]["venue"];
+    let city = || fold(venue["city"].as_str().unwrap_or_default());
+    let at = most_frequent(events);
+    let near = |(latitude, longitude, metres): (f64, f64, u32)| {
+        let middle = Point::from_degrees(latitude, longitude).unwrap();
+        at.is_some_and(|point| middle.distance_m(&point) <= f64::from(metres))
+    };
+    let named = |text: &String| {
+        let (name, folded) = (fold(venue["name"].as_str().unwrap()), fold(text));
+        let words: Vec<&str> = folded.split(' ').collect();
+        (1..).zip(&words).all(|(number, word)| {
+            let half_typed = number == words.len() && !text.ends_with(' ');
+            name.split(' ').any(|other| meets(word, other, half_typed) > 0)
+        })
+    };
+    (question.cities.is_empty() || question.cities.iter().any(|wanted| fold(wanted) == city()))
+        && question.circle.is_none_or(near)
+        && question.bounds.is_none_or(|bounds| at.is_some_and(|point| in_box(point, bounds)))
+        && question.text.as_ref().is_none_or(named)
+}
+
+fn most_frequent(events: &[&Value]) -> Option<Point> {
+    let points: Vec<Point> = events.iter().filter_map(|event| point(event)).collect();
+    let count = |wanted: &Point| points.iter().filter(|point| *point == wanted).count();
+    let most = points.iter().map(count).max()?;
+    points.iter().filter(|point| count(point) == most).min().copied()
+}
+
+fn told(events: &[&Value], at: i64) -> NaivePlace {
+    let point_of_place = most_frequent(events);
+    let mut best: Vec<&Value> = events.iter().copied().filter(|event| point(event) == point_of_place).collect();
+    best.sort_by(|a, b| {
+        let quality = |event: &Value| event["qualityScore"].as_f64().unwrap();
+        quality(b).total_cmp(&quality(a)).then_with(|| a["id"].as_str().cmp(&b["id"].as_str()))
+    });
+    let mut on: Vec<&Value> = events.iter().copied().filter(|event| event["status"] == "scheduled").collect();
+    on.sort_by_key(|event| (start_ms(event), event["id"].as_str()));
+    let id = |event: &&Value| event["id"].as_str().unwrap().to_owned();
+    let (under_way, rest): (Vec<&Value>, Vec<&Value>) =
+        on.into_iter().partition(|event| start_ms(event) <= at && end_ms(event) > at);
+    let to_come = rest.iter().filter(|event| start_ms(event) >= at).map(id).collect();
+    NaivePlace {
+        point: point_of_place,
+        under_way: under_way.iter().map(id).collect(),
+        to_come,
+        told_by: best[0].clone(),
     }
 }
