@@ -87,6 +87,7 @@ const define = { LAND_FILE: JSON.stringify(`/console/${land}`) };
 const app = await write("app.js", await bundled("app.tsx", { define, jsx: "automatic", jsxImportSource: "preact" }), { hashed: true, load: "first" });
 const style = await write("style.css", await bundled("style.css"), { hashed: true, load: "first" });
 const theme = await write("theme.js", await bundled("theme.ts", { format: "iife" }), { hashed: true, load: "first" });
+await write("docs.js", await bundled("docs.ts"), { hashed: true });
 const icon = await write("icon.svg", await readFile(join(here, "src/icon.svg")), { hashed: true, load: "first" });
 await write("headwater-events.js", await bundled("embed.ts"));
 await write("licences.txt", await licences());
@@ -106,7 +107,7 @@ await write(
 </head>
 <body>
 <div id="root"></div>
-<noscript>The console needs JavaScript. The API does not: <a href="/openapi.json">/openapi.json</a> describes it.</noscript>
+<noscript>The console needs JavaScript. The API does not: <a href="/docs">/docs</a> explains it.</noscript>
 </body>
 </html>
 `,

@@ -16,7 +16,7 @@ use headwater_serve::commit::{Change, Commit, Topic};
 use headwater_serve::document::Attribute;
 use headwater_serve::filter::{Bound, Filter};
 use headwater_serve::geo::Circle;
-use headwater_serve::index::{PageRequest, Sort};
+use headwater_serve::index::{PageRequest, PlaceFilter, PlaceSort, PlacesRequest, Sort};
 use headwater_serve::live::{Live, Writer};
 use headwater_serve::text::TextQuery;
 use headwater_serve::timeline::Timeline;
@@ -43,6 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
         println!("{name:40} {:>9.2} ms  {:>9} events", took.0.as_secs_f64() * 1e3, took.1.0);
     }
+    measure_places(&live);
     measure_commits(&mut writer)?;
     Ok(())
 }
@@ -107,6 +108,23 @@ fn questions() -> Vec<(&'static str, Filter, Sort)> {
         ("a typing error: consert", text("consert "), Sort::Relevance),
         ("two words: jazz night", text("jazz night"), Sort::Relevance),
     ]
+}
+
+fn measure_places(live: &Live) {
+    let middle = Point { lat_e7: -378_142_000, lon_e7: 1_449_632_000 };
+    let named = PlaceFilter { text: TextQuery::new("hall"), ..PlaceFilter::default() };
+    let near = PlaceFilter { circle: Some(Circle { middle, radius_m: 25_000 }), ..PlaceFilter::default() };
+    for (name, filter, sort) in [
+        ("places", PlaceFilter::default(), PlaceSort::Name),
+        ("places, half typed: hall", named, PlaceSort::Name),
+        ("places within 25 km, nearest first", near, PlaceSort::Distance(middle)),
+        ("places, most events first", PlaceFilter::default(), PlaceSort::Events),
+    ] {
+        let at_ms = jiff::Timestamp::now().as_millisecond();
+        let request = PlacesRequest { filter, sort, limit: 50, offset: 0, after: None, at_ms };
+        let (took, total) = median(21, || live.read().index.places(&request).total);
+        println!("{name:40} {:>9.2} ms  {total:>9} places", took.as_secs_f64() * 1e3);
+    }
 }
 
 /// The median time of `times` runs, and the last result.

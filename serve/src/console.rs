@@ -17,14 +17,14 @@ use crate::site::Site;
 use crate::stream::Hub;
 
 /// A file of the bundle.
-struct File {
-    name: &'static str,
-    content_type: &'static str,
+pub(crate) struct File {
+    pub name: &'static str,
+    pub content_type: &'static str,
     /// Of its bytes.
-    hash: &'static str,
+    pub hash: &'static str,
     /// Whether its name has the hash in it, so that it never changes.
-    immutable: bool,
-    bytes: &'static [u8],
+    pub immutable: bool,
+    pub bytes: &'static [u8],
 }
 
 const FILES: &[File] = include!("../console/dist/files.rs");
@@ -62,11 +62,21 @@ async fn page_or_file(Path(path): Path<String>, headers: HeaderMap) -> Response 
     file(if path.contains('.') { &path } else { PAGE }, &headers)
 }
 
-/// The answer with a file; 304 without it where the client has it already.
+/// The name of the file that begins with `stem`, before its hash.
+pub(crate) fn named(stem: &str) -> &'static str {
+    let is = |file: &&File| file.name.strip_prefix(stem).is_some_and(|rest| rest.starts_with('-'));
+    FILES.iter().find(is).map_or("", |file| file.name)
+}
+
 fn file(name: &str, request: &HeaderMap) -> Response {
-    let Some(file) = FILES.iter().find(|file| file.name == name) else {
-        return Problem::not_found(format!("The console has no file {name:?}.")).into_response();
-    };
+    match FILES.iter().find(|file| file.name == name) {
+        Some(file) => respond(file, request),
+        None => Problem::not_found(format!("The console has no file {name:?}.")).into_response(),
+    }
+}
+
+/// The answer with a file; 304 without it where the client has it already.
+pub(crate) fn respond(file: &File, request: &HeaderMap) -> Response {
     // Weak: compression changes the bytes.
     let tag = format!("W/\"{}\"", file.hash);
     let cache = if file.immutable { "public, max-age=31536000, immutable" } else { "no-cache" };

@@ -19,6 +19,7 @@ pub mod commit;
 pub mod config;
 mod console;
 pub mod decisions;
+mod docs;
 pub mod document;
 pub mod filter;
 pub mod follow;

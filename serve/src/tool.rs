@@ -134,7 +134,7 @@ impl Companion for Serving {
 /// Says where events are served; not to stdout, which may be for programs.
 pub fn greet(url: &str) {
     eprintln!("  console {url}");
-    eprintln!("  api     {url}api/events   (described at /openapi.json)");
+    eprintln!("  api     {url}api/events   (explained at /docs)");
 }
 
 /// What a topology knows of raw records: what it would look at, and what it would make of them.

@@ -64,7 +64,10 @@ fn places_are_filtered_and_sorted() {
         ("city=NAPA", &["blue-note.napa", "opera-house.napa"]),
         ("city=oakland,nowhere", &["cafe-note.oakland"]),
         ("sort=events", &["blue-note.napa", "cafe-note.oakland", "opera-house.napa", "somewhere"]),
-        ("sort=events&at=2026-12-05T12:00:00Z", &["cafe-note.oakland", "blue-note.napa", "opera-house.napa", "somewhere"]),
+        (
+            "sort=events&at=2026-12-05T12:00:00Z",
+            &["cafe-note.oakland", "blue-note.napa", "opera-house.napa", "somewhere"],
+        ),
         (
             "lat=37.8&lng=-122.3&sort=distance",
             &["cafe-note.oakland", "blue-note.napa", "opera-house.napa", "somewhere"],

@@ -1,11 +1,18 @@
 // Written by build.mjs.
 &[
     File {
-        name: "app-3b15d1e984.js",
+        name: "app-6c354beefc.js",
         content_type: "text/javascript",
-        hash: "3b15d1e984",
+        hash: "6c354beefc",
         immutable: true,
-        bytes: include_bytes!("app-3b15d1e984.js"),
+        bytes: include_bytes!("app-6c354beefc.js"),
+    },
+    File {
+        name: "docs-de55740954.js",
+        content_type: "text/javascript",
+        hash: "de55740954",
+        immutable: true,
+        bytes: include_bytes!("docs-de55740954.js"),
     },
     File {
         name: "headwater-events.js",
@@ -24,7 +31,7 @@
     File {
         name: "index.html",
         content_type: "text/html; charset=utf-8",
-        hash: "68b3d77a04",
+        hash: "9659ce3c4c",
         immutable: false,
         bytes: include_bytes!("index.html"),
     },
@@ -43,11 +50,11 @@
         bytes: include_bytes!("licences.txt"),
     },
     File {
-        name: "style-bd66dbaadc.css",
+        name: "style-348de4ea85.css",
         content_type: "text/css",
-        hash: "bd66dbaadc",
+        hash: "348de4ea85",
         immutable: true,
-        bytes: include_bytes!("style-bd66dbaadc.css"),
+        bytes: include_bytes!("style-348de4ea85.css"),
     },
     File {
         name: "theme-1b056d27fd.js",

@@ -81,6 +81,7 @@ function App() {
             </li>
           ))}
         </ul>
+        <a class="rail-foot" href="/docs">The API</a>
       </nav>
       <header class="top">
         <Freshness />
@@ -369,7 +370,7 @@ function Keys({ close }: { close: () => void }) {
           ))}
         </dl>
         <p class="note">
-          The same data for programs: <a href="/openapi.json" target="_blank" rel="noreferrer">the API’s description</a>. {" "}
+          The same data for programs: <a href="/docs">the API</a>. {" "}
           <a href="/console/licences.txt" target="_blank" rel="noreferrer">Licences</a>
         </p>
       </div>

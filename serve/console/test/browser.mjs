@@ -181,6 +181,30 @@ await within(async (atEnd) => {
   await narrow.close();
   said("every page is accessible, in dark and at 375 px");
 
+  // The page that explains the API, which needs no script but has the address of this server.
+  for (const form of [{}, { scheme: "dark" }, { width: 375 }]) {
+    const docs = await open("/docs", form);
+    await until("the examples name this server", async () => (await text(docs, "pre.code")).includes(`curl '${engine.url}/api/events?limit=3'`));
+    await docs.click(".endpoint summary");
+    assert((await count(docs, ".endpoint[aria-labelledby='get-api-places'] dt")) > 10, "the parameters of places");
+    await accessible(docs, `/docs ${JSON.stringify(form)}`);
+    await docs.close();
+  }
+  const snippet = await open("/docs");
+  const code = await snippet.$$eval("pre.code", (blocks) => blocks.find((block) => block.textContent.includes("EventSource")).textContent);
+  await snippet.evaluate(`${code}\nglobalThis.kept = events;`);
+  await until("the snippet's map is the list", async () => {
+    const { total } = await engine.list("category=music&limit=1");
+    return total > 0 && total === (await snippet.evaluate(() => globalThis.kept.size));
+  });
+  await snippet.close();
+  await page.goto(`${engine.url}/console/`);
+  await page.click(".rail-foot");
+  await until("the console leads to it", () => new URL(page.url()).pathname === "/docs");
+  const list = await (await fetch(`${engine.url}/api/places?sort=events&limit=3`)).json();
+  assert(list.places[0].eventsToCome >= 1 && list.places[0].name, "places of the engine");
+  said("the API is explained at /docs, in light, dark and at 375 px");
+
   // The component, on a page of another origin.
   const guest = await browser.newPage();
   guest.on("pageerror", (error) => wrong.push(`component: ${error.message}`));

@@ -22,6 +22,7 @@ await within(async (atEnd) => {
     ["review", "/console/review", ".doubt, .empty", 2_000],
     ["sources", "/console/sources", ".stacks tbody tr", 2_000],
     ["dead-letters", "/console/dead-letters", ".letters tbody tr", 2_000],
+    ["docs", "/docs", ".endpoint", 500],
     ["log", "/console/log", ".stacks .cursor", 2_000],
   ];
   for (const [name, path, shows, rest] of pages) {

@@ -62,9 +62,9 @@ use self::format::Format;
 use self::problem::Problem;
 use self::query::Query;
 use crate::access::{Basis, Identity, guard};
-use crate::console;
 use crate::site::Site;
 use crate::stream::{Hub, Streaming, Subject};
+use crate::{console, docs};
 use headwater::dataflow::CommitId;
 
 /// How long a request waits for a position.
@@ -95,7 +95,8 @@ pub fn router(site: Site, origins: &Origins) -> Router {
     // Streams are not compressed, and what could compress them is most of what they would hold.
     let (streams, others): (Vec<_>, Vec<_>) =
         endpoints().into_iter().partition(|one| matches!(one.operation, Operation::Live | Operation::Socket));
-    let router = others.iter().fold(Router::new(), route).merge(console::routes()).layer(CompressionLayer::new());
+    let router = others.iter().fold(Router::new(), route).merge(console::routes()).merge(docs::routes());
+    let router = router.layer(CompressionLayer::new());
     let router = streams.iter().fold(router, route);
     let router = router.fallback(nothing_here).method_not_allowed_fallback(not_so);
     let router = router.with_state(site).layer(middleware::from_fn_with_state(access, guard::admit));

@@ -30,11 +30,16 @@ impl Running {
     }
 
     pub fn start_for(origins: &Origins) -> Self {
+        Self::start_as(origins, Site::of)
+    }
+
+    /// Serves what `site` makes of the events.
+    pub fn start_as(origins: &Origins, site: impl FnOnce(Arc<Hub>) -> Site) -> Self {
         let (live, mut writer) = Live::new();
         writer.set_lineage("0000002a".parse().unwrap());
         writer.begin(0, Timeline::default(), 0);
         let hub = Hub::new(live);
-        let server = Server::start(&listening(origins), Site::of(Arc::clone(&hub))).unwrap();
+        let server = Server::start(&listening(origins), site(Arc::clone(&hub))).unwrap();
         Self { server, hub, writer, commit: 0 }
     }
 
