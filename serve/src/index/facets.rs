@@ -34,6 +34,11 @@ impl Index {
         Facet { attribute, values: counted.into_iter().map(value).collect() }
     }
 
+    /// How many events have a value of an attribute, by its key.
+    pub fn frequency(&self, attribute: Attribute, key: &str) -> u64 {
+        self.terms[attribute as usize].get(key).map_or(0, |term| term.slots.len())
+    }
+
     /// The values of `attribute` whose key begins with `stem`, with the number of events that have it.
     pub fn values_with(&self, attribute: Attribute, stem: &str) -> impl Iterator<Item = (&str, u64)> {
         let from = (std::ops::Bound::Included(stem), std::ops::Bound::Unbounded);

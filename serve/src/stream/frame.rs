@@ -2,7 +2,7 @@
 
 use headwater::dataflow::CommitId;
 
-use crate::history::{Changes, Seen};
+use crate::history::{EventChange, Seen};
 use crate::projection::project;
 
 use super::hub::Subject;
@@ -33,10 +33,13 @@ pub(super) fn document<'d>(subject: &Subject, document: &'d str) -> std::borrow:
     }
 }
 
-/// What a commit means for a subject; `None` where nothing of it can be seen.
-pub(super) fn of_commit(subject: &Subject, changes: &Changes, position: CommitId) -> Option<String> {
-    let seen: Vec<_> =
-        changes.events.iter().filter_map(|change| Some((change.seen(&subject.filter)?, change))).collect();
+/// What changes of one commit mean for a subject; `None` where nothing of them can be seen.
+pub(super) fn of_commit<'c>(
+    subject: &Subject,
+    changes: impl Iterator<Item = &'c EventChange>,
+    position: CommitId,
+) -> Option<String> {
+    let seen: Vec<_> = changes.filter_map(|change| Some((change.seen(&subject.filter)?, change))).collect();
     let last = seen.len().checked_sub(1)?;
     let mut out = String::new();
     for ((seen, change), number) in seen.into_iter().zip(0..) {

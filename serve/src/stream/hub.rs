@@ -1,13 +1,13 @@
 //! The hub: from the changes of a commit to the queues of all streams that can see them.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::classes::{Classes, rarest};
 use super::frame;
-use super::queue::{Queue, SharedQueue};
+use super::queue::SharedQueue;
 use crate::filter::Filter;
 use crate::history::Changes;
 use crate::live::Live;
@@ -31,7 +31,7 @@ pub struct Hub {
 
 #[derive(Default)]
 struct State {
-    classes: HashMap<Arc<Subject>, Vec<Weak<Queue>>, foldhash::fast::RandomState>,
+    classes: Classes,
     ended: bool,
 }
 
@@ -63,43 +63,35 @@ impl Hub {
     /// Joins the class of a subject, which all of its streams share. Frames come from the next commit on.
     pub(super) fn join(&self, subject: Subject) -> (Arc<Subject>, SharedQueue) {
         let queue = SharedQueue::default();
+        let by = {
+            let served = self.live.read();
+            rarest(&subject.filter, |attribute, value| served.index.frequency(attribute, value))
+        };
         let mut state = self.state();
         if state.ended {
             queue.end();
         }
-        let known = state.classes.get_key_value(&subject).map(|(known, _)| Arc::clone(known));
-        let subject = known.unwrap_or_else(|| Arc::new(subject));
-        state.classes.entry(Arc::clone(&subject)).or_default().push(Arc::downgrade(&queue));
+        let subject = state.classes.join(subject, &queue, by);
         (subject, queue)
     }
 
     /// Passes on the changes of a commit that the index shows.
     pub fn publish(&self, changes: &Changes) {
         let position = self.live.position(changes.commit);
-        let mut state = self.state();
-        state.classes.retain(|subject, queues| {
-            queues.retain(|queue| queue.strong_count() > 0);
-            if queues.is_empty() {
-                return false;
-            }
-            let frame = frame::of_commit(subject, changes, position).map(Bytes::from);
-            for queue in queues.iter().filter_map(Weak::upgrade) {
-                queue.push(changes.commit, frame.as_ref());
-            }
-            true
+        self.state().classes.for_each(changes, |subject, seen, queues| {
+            let frame = frame::of_commit(subject, seen.iter().copied(), position).map(Bytes::from);
+            queues.iter().for_each(|queue| queue.push(changes.commit, frame.as_ref()));
         });
     }
 
     /// Lets all streams begin again: what is served is another log.
     pub fn begin_again(&self) {
-        let state = self.state();
-        state.classes.values().flatten().filter_map(Weak::upgrade).for_each(|queue| queue.drop_all());
+        self.state().classes.queues().for_each(|queue| queue.drop_all());
     }
 
     /// Number of streams.
     pub fn streams(&self) -> usize {
-        let state = self.state();
-        state.classes.values().flatten().filter(|queue| queue.strong_count() > 0).count()
+        self.state().classes.queues().count()
     }
 
     /// Whether all streams end, or have ended, and when that changes.
@@ -111,7 +103,7 @@ impl Hub {
     pub fn end(&self) {
         let mut state = self.state();
         state.ended = true;
-        state.classes.values().flatten().filter_map(Weak::upgrade).for_each(|queue| queue.end());
+        state.classes.queues().for_each(|queue| queue.end());
         drop(state);
         self.ending.send_replace(true);
     }

@@ -14,6 +14,7 @@
 //! 4. What is in between is told by heartbeats, which carry the id of the last commit and no data.
 
 mod body;
+mod classes;
 mod frame;
 mod hub;
 mod queue;

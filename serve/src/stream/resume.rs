@@ -136,7 +136,7 @@ impl Resume {
                 Part::Leave(id) => frame::leave(&mut out, &id, None, None),
                 Part::Changes(changes) => {
                     let position = live.position(changes.commit);
-                    out.push_str(&frame::of_commit(subject, &changes, position).unwrap_or_default());
+                    out.push_str(&frame::of_commit(subject, changes.events.iter(), position).unwrap_or_default());
                 }
                 Part::Live => {
                     let data = format!("{{\"total\":{},\"resumed\":\"{}\"}}", self.total, self.kind);
