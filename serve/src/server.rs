@@ -5,19 +5,22 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use headwater::error::{Domain, Fault};
 use headwater::http::{HttpError, Service};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
+use hyper::server::conn::http1::{self, UpgradeableConnection};
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use openssl::ssl::{Ssl, SslAcceptor, SslAcceptorBuilder, SslFiletype, SslMethod};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio_openssl::SslStream;
@@ -218,7 +221,6 @@ fn acceptor(tls: &TlsConfig) -> Result<SslAcceptor, ServerError> {
 }
 
 /// What connections are answered by.
-#[derive(Clone)]
 struct Connections {
     routes: Router,
     tls: Option<SslAcceptor>,
@@ -256,51 +258,55 @@ impl Connections {
                 tracing::debug!(%peer, "too many connections of one address");
                 continue;
             };
-            let (connections, ended) = (self.clone(), ended.clone());
-            let held = Held(Arc::new((counted, permit, ended)));
-            tokio::spawn(connections.serve(stream, peer, held));
+            // Frames are small, and nobody is to wait for the next one.
+            let _ = stream.set_nodelay(true);
+            let answering = Answering {
+                routes: self.routes.clone(),
+                peer,
+                held: Held(Arc::new((counted, permit, ended.clone()))),
+                stopping: self.stopping.clone(),
+            };
+            match &self.tls {
+                None => drop(tokio::spawn(answering.answer(stream))),
+                Some(tls) => drop(tokio::spawn(answering.agree_and_answer(tls.clone(), stream))),
+            }
         }
         drop(ended);
         // A request that takes longer is cut off.
         let _ = tokio::time::timeout(GRACE, all_ended.recv()).await;
         Ok(())
     }
+}
 
-    async fn serve(self, stream: TcpStream, peer: SocketAddr, held: Held) {
-        // Frames are small, and nobody is to wait for the next one.
-        let _ = stream.set_nodelay(true);
-        let Some(tls) = &self.tls else { return self.answer(stream, peer, held).await };
-        let agreed = tokio::time::timeout(HEADER_PATIENCE, agree(tls, stream)).await;
+/// A connection on its own. As many of these are in memory as there are clients.
+struct Answering {
+    routes: Router,
+    peer: SocketAddr,
+    held: Held,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Answering {
+    async fn agree_and_answer(self, tls: SslAcceptor, stream: TcpStream) {
+        let peer = self.peer;
+        let agreed = tokio::time::timeout(HEADER_PATIENCE, agree(&tls, stream)).await;
         match agreed {
-            Ok(Ok(stream)) => self.answer(stream, peer, held).await,
+            Ok(Ok(stream)) => self.answer(stream).await,
             Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
             Err(_) => tracing::debug!(%peer, "TLS took too long"),
         }
     }
 
-    async fn answer<S>(self, stream: S, peer: SocketAddr, held: Held)
+    async fn answer<S>(self, stream: S)
     where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { routes, mut stopping, .. } = self;
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let (mut routes, held) = (routes.clone(), held.clone());
-            // In a box: hyper keeps the place of this for as long as the connection lasts.
-            Box::pin(async move {
-                let mut request: Request = request.map(axum::body::Body::new);
-                request.extensions_mut().insert(Peer(peer));
-                request.extensions_mut().insert(held);
-                routes.call(request).await
-            })
-        });
-        let mut http = hyper::server::conn::http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE).max_buf_size(READ_BUFFER);
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let mut connection = pin!(connection);
+        let Self { routes, peer, held, mut stopping } = self;
+        let mut connection = connection(stream, routes, peer, held);
         let outcome = tokio::select! {
-            outcome = connection.as_mut() => outcome,
+            outcome = &mut connection => outcome,
             () = stopped(&mut stopping) => {
-                connection.as_mut().graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
                 connection.await
             }
         };
@@ -308,6 +314,31 @@ impl Connections {
             tracing::debug!(%peer, %error, "a connection has ended");
         }
     }
+}
+
+/// What answers the requests of a connection.
+fn connection<S>(
+    stream: S,
+    routes: Router,
+    peer: SocketAddr,
+    held: Held,
+) -> UpgradeableConnection<TokioIo<S>, impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (mut routes, held) = (routes.clone(), held.clone());
+        // In a box: hyper keeps the place of this for as long as the connection lasts.
+        Box::pin(async move {
+            let mut request: Request = request.map(Body::new);
+            request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(held);
+            routes.call(request).await
+        })
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE).max_buf_size(READ_BUFFER);
+    http.serve_connection(TokioIo::new(stream), service).with_upgrades()
 }
 
 /// The connections of each address.
