@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use headwater_serve::access::keys::generate;
 use headwater_serve::access::tokens::JwtConfig;
 use headwater_serve::api::Origins;
-use headwater_serve::config::ServeConfig;
+use headwater_serve::config::{ServeConfig, TlsConfig};
 use headwater_serve::live::Live;
 use headwater_serve::server::Server;
 use headwater_serve::site::Site;
@@ -334,7 +334,16 @@ fn a_configuration_says_what_is_missing() {
     assert_eq!(wrong, ["serve.jwt.jwks", "serve.jwt.issuer", "serve.jwt.audience"]);
     let error = config(jwt("/nowhere/jwks.json".as_ref())).access().unwrap_err().to_string();
     assert_eq!(error, "cannot use /nowhere/jwks.json (serve.jwt.jwks)");
-    // Tokens are keys: with them, others may reach it, and nobody may do anything without one.
+    // Tokens are keys: with them and TLS, others may reach it, and nobody may do anything without one.
+    let tls = TlsConfig { certificate: "cert.pem".into(), key: "key.pem".into() };
+    let reached = |jwt: Option<JwtConfig>| ServeConfig {
+        listen: "0.0.0.0:8443".to_owned(),
+        tls: Some(tls.clone()),
+        jwt,
+        ..ServeConfig::default()
+    };
+    assert_eq!(reached(None).validate().len(), 1);
+    assert!(reached(Some(jwt("jwks.json".as_ref()))).validate().is_empty());
     let key = Key::new("one", "EdDSA");
     let served = serve(&[&key]);
     assert_eq!(get(served.server.address(), "/api/session", &[]).json()["keysNeeded"], true);

@@ -158,3 +158,35 @@ impl Body for Streaming {
         self.next(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::live::Live;
+    use crate::timeline::Timeline;
+
+    #[test]
+    fn a_stream_ends_once_its_client_may_not_read_any_more() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (live, mut writer) = Live::new();
+            writer.begin(0, Timeline::default(), 0);
+            let allowed = Arc::new(AtomicBool::new(true));
+            let asked = Arc::clone(&allowed);
+            let stream = Streaming::new(&Hub::new(live), Subject::default(), None, true);
+            let stream = stream.while_allowed(move || asked.load(Ordering::Relaxed));
+            let mut stream = stream.beating(Duration::from_millis(1));
+            let mut chunks = Vec::new();
+            // When to come back, what there is, and two heartbeats.
+            for _ in 0..4 {
+                chunks.push(poll_fn(|context| stream.next(context)).await);
+            }
+            assert!(chunks.iter().all(Option::is_some), "{chunks:?}");
+            allowed.store(false, Ordering::Relaxed);
+            assert_eq!(poll_fn(|context| stream.next(context)).await, None);
+        });
+    }
+}
