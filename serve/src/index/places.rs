@@ -180,26 +180,35 @@ impl Index {
     /// By what a place is sorted; `None` where it lies elsewhere.
     fn rank(&self, slots: &Slots, request: &PlacesRequest, called_off: &RoaringBitmap) -> Option<i64> {
         let PlacesRequest { filter, sort, .. } = request;
-        if *sort == PlaceSort::Name && filter.circle.is_none() && filter.bounds.is_none() {
-            return Some(0);
-        }
-        let outline = self.outline(slots, request.at_ms, called_off);
-        filter.admits_point(outline.point).then(|| match *sort {
+        let lies = filter.circle.is_some() || filter.bounds.is_some() || matches!(sort, PlaceSort::Distance(_));
+        let point = if lies { self.point(slots) } else { None };
+        filter.admits_point(point).then(|| match *sort {
             PlaceSort::Name => 0,
-            PlaceSort::Events => i64::try_from(outline.to_come).map_or(i64::MIN, |count| -count),
-            PlaceSort::Distance(from) => distance_mm(outline.point, from),
+            PlaceSort::Events => -(self.to_come(slots, request.at_ms, called_off).count() as i64),
+            PlaceSort::Distance(from) => distance_mm(point, from),
         })
     }
 
+    fn entries_of(&self, slots: &Slots) -> impl Iterator<Item = (u32, &Entry)> {
+        slots.iter().filter_map(|slot| Some((slot, self.entry(slot)?)))
+    }
+
+    /// Where most events of a place are.
+    fn point(&self, slots: &Slots) -> Option<Point> {
+        most_frequent(self.entries_of(slots).filter_map(|(_, entry)| entry.row.point))
+    }
+
+    /// The events of a place that have not begun.
+    fn to_come(&self, slots: &Slots, at_ms: i64, called_off: &RoaringBitmap) -> impl Iterator<Item = (u32, &Entry)> {
+        let to_come = self.entries_of(slots).filter(move |(_, entry)| When::of(&entry.row, at_ms) == When::ToCome);
+        to_come.filter(|(slot, _)| !called_off.contains(*slot))
+    }
+
     fn outline(&self, slots: &Slots, at_ms: i64, called_off: &RoaringBitmap) -> Outline {
-        let entries = || slots.iter().filter_map(|slot| Some((slot, self.entry(slot)?)));
-        let point = most_frequent(entries().filter_map(|(_, entry)| entry.row.point));
-        let there = entries().filter(|(_, entry)| entry.row.point == point);
+        let point = self.point(slots);
+        let there = self.entries_of(slots).filter(|(_, entry)| entry.row.point == point);
         let told_by = there.max_by_key(|(_, entry)| (entry.row.quality, Reverse(&entry.id)));
-        let to_come = || {
-            let takes_place = entries().filter(|(slot, _)| !called_off.contains(*slot));
-            takes_place.filter(|(_, entry)| When::of(&entry.row, at_ms) == When::ToCome)
-        };
+        let to_come = || self.to_come(slots, at_ms, called_off);
         let next = to_come().min_by_key(|(_, entry)| (entry.row.start_ms, &entry.id));
         Outline {
             point,
