@@ -24,7 +24,7 @@ fn event() -> Option<ScoredEvent> {
     }))
     .ok()?;
     let report = score(&event.view(), &Gates::default());
-    Some(ScoredEvent { event: event.into(), report })
+    Some(ScoredEvent { event: event.into(), report, moderation: None })
 }
 
 fn bench(criterion: &mut Criterion) {

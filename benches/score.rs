@@ -5,6 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use differential_dataflow::input::Input;
 use headwater_operators::listing::Ratio;
+use headwater_operators::resolve::Moderation;
 use headwater_operators::score::{Gates, ScoreEvents, score};
 use headwater_operators::{Epoch, Event, EventId};
 use timely::dataflow::operators::probe::Handle;
@@ -40,7 +41,8 @@ fn stricter_gates() {
         let (mut events, mut gates) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (events_in, events) = scope.new_collection();
             let (gates_in, gates) = scope.new_collection();
-            events.score(gates).probe_with(&probe);
+            let moderated = scope.new_collection_from(Vec::<(EventId, Moderation)>::new()).1;
+            events.score(gates, moderated).probe_with(&probe);
             (events_in, gates_in)
         });
         for event in (0..EVENTS).filter_map(event) {

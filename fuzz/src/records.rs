@@ -66,7 +66,7 @@ fn restore(state: ListingState) {
 pub fn table_records(data: &[u8]) {
     let _place = round_trip::<Place>(data);
     if let Some(decision) = round_trip::<Decision>(data) {
-        let _pair = decision.pair();
+        let _key = decision.subject().map(|subject| subject.to_string());
     }
     let _gates = round_trip::<Gates>(data);
 }

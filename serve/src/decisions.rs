@@ -1,8 +1,9 @@
-//! Decisions: a person's word on whether two listings are one event, given, taken back and listed.
+//! Decisions: a person's word on whether two listings are one event, or on whether one is to be shown; given, taken
+//! back and listed.
 //!
-//! A decision is a record of the topic `decisions`; its key stands for the pair, whichever way round
-//! the two are named, so that the next one on a pair replaces it. The topology follows it at once and
-//! tells on the topic `decision-reports` what becomes of it.
+//! A decision is a record of the topic `decisions`; its key stands for the pair, whichever way round the two are
+//! named, or for the listing, so that the next one on it replaces it. The topology follows it at once and tells on
+//! the topic `decision-reports` what becomes of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use headwater::error::{Domain, Fault};
 use headwater::log::{Log, LogError, NewRecord, read_to_end};
 use headwater::tools::ToolError;
 use headwater_operators::resolve::{
-    Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key,
+    Decision, DecisionReport, DecisionState, ListingName, ListingRef, Moderated, Moderation, Ruling, Subject,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,12 @@ pub enum DecideError {
         /// The other one.
         b: String,
     },
+    /// Nobody has said anything that could be taken back.
+    #[error("nobody has approved, flagged or rejected {listings}")]
+    NoModeration {
+        /// The listings.
+        listings: String,
+    },
 }
 
 impl From<LogError> for DecideError {
@@ -50,7 +57,7 @@ impl Fault for DecideError {
     fn domain(&self) -> Domain {
         match self {
             Self::Tool(error) => error.domain(),
-            Self::OneListing | Self::NoDecision { .. } => Domain::User,
+            Self::OneListing | Self::NoDecision { .. } | Self::NoModeration { .. } => Domain::User,
         }
     }
 
@@ -58,7 +65,9 @@ impl Fault for DecideError {
         match self {
             Self::Tool(error) => error.hint(),
             Self::OneListing => None,
-            Self::NoDecision { .. } => Some("`headwater decide list` shows those there are".to_owned()),
+            Self::NoDecision { .. } | Self::NoModeration { .. } => {
+                Some("`headwater decide list` shows those there are".to_owned())
+            }
         }
     }
 }
@@ -88,15 +97,30 @@ pub struct NewDecision {
     pub at_ms: i64,
 }
 
+/// An editor's word on some listings, to be written.
+#[derive(Debug, Clone)]
+pub struct NewModeration {
+    /// What is said.
+    pub moderation: Moderation,
+    /// Of which listings.
+    pub listings: Vec<ListingRef>,
+    /// By whom.
+    pub who: String,
+    /// Why.
+    pub why: Option<String>,
+    /// When, in ms since the Unix epoch.
+    pub at_ms: i64,
+}
+
 /// What deciding has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Decided {
-    /// Key of the pair.
+    /// Key of the pair or the listing.
     pub key: String,
-    /// What holds on the pair from now on; `None` for nothing.
+    /// What holds on it from now on; `None` for nothing.
     pub decision: Option<Decision>,
-    /// What was said of the pair before, the newest first.
+    /// What was said of it before, the newest first.
     pub replaced: Vec<Decision>,
 }
 
@@ -148,14 +172,8 @@ pub fn decide(log: &dyn Log, config: &Runtime, new: NewDecision) -> Result<Chang
         Say::Same => Decision::Same(ruling),
         Say::Different => Decision::Different(ruling),
     };
-    let pair = decision.pair().ok_or(DecideError::OneListing)?;
-    let key = pair_key(pair);
-    let mut before = on_pair(log, config, pair)?;
-    before.records.retain(|(other, _)| *other != key.as_bytes());
-    let topic: Arc<str> = config.full_name(DECISIONS).into();
-    let mut records = vec![record(&topic, key.clone().into_bytes(), Some(json(&decision)))];
-    records.extend(before.tombstones(&topic));
-    Ok(Change { decided: Decided { key, decision: Some(decision), replaced: before.decisions }, records })
+    let subject = decision.subject().ok_or(DecideError::OneListing)?;
+    Ok(KnownDecisions::of(log, config)?.change(config, subject, Some(decision)))
 }
 
 /// What taking back would change that was said of two listings. Nothing is written.
@@ -164,40 +182,44 @@ pub fn decide(log: &dyn Log, config: &Runtime, new: NewDecision) -> Result<Chang
 /// When nothing was, or the log fails.
 pub fn withdraw(log: &dyn Log, config: &Runtime, listings: [ListingRef; 2]) -> Result<Change, DecideError> {
     let [a, b] = &listings;
-    let pair = ordered(a, b).ok_or(DecideError::OneListing)?;
-    let before = on_pair(log, config, pair)?;
-    if before.records.is_empty() {
+    let (x, y) = (a.id(), b.id());
+    let subject = (x != y).then(|| Subject::Pair((x.min(y), x.max(y)))).ok_or(DecideError::OneListing)?;
+    let change = KnownDecisions::of(log, config)?.change(config, subject, None);
+    if change.records.is_empty() {
         return Err(DecideError::NoDecision { a: a.to_string(), b: b.to_string() });
     }
-    let records = before.tombstones(&config.full_name(DECISIONS).into()).collect();
-    Ok(Change { decided: Decided { key: pair_key(pair), decision: None, replaced: before.decisions }, records })
+    Ok(change)
 }
 
-fn ordered(a: &ListingRef, b: &ListingRef) -> Option<Pair> {
-    let (a, b) = (a.id(), b.id());
-    (a != b).then(|| (a.min(b), a.max(b)))
+/// What an editor's word would change, for each of the listings, in place of what was said of it before. Nothing is
+/// written.
+///
+/// # Errors
+/// When the log fails.
+pub fn moderate(log: &dyn Log, config: &Runtime, new: NewModeration) -> Result<Vec<Change>, DecideError> {
+    let NewModeration { moderation, listings, who, why, at_ms } = new;
+    let known = KnownDecisions::of(log, config)?;
+    let change = |listing: ListingRef| {
+        let subject = Subject::Listing(listing.id());
+        let moderated = Moderated { moderation, listing, who: who.as_str().into(), why: why.clone(), at: at_ms };
+        known.change(config, subject, Some(Decision::Moderate(moderated)))
+    };
+    Ok(listings.into_iter().map(change).collect())
 }
 
-/// The records on one pair: people may have written them under keys of their own.
-struct OnPair {
-    records: Vec<(Vec<u8>, Decision)>,
-    /// The same, the newest first.
-    decisions: Vec<Decision>,
-}
-
-impl OnPair {
-    fn tombstones(&self, topic: &Arc<str>) -> impl Iterator<Item = NewRecord> {
-        self.records.iter().map(|(key, _)| record(topic, key.clone(), None))
+/// What taking back would change that editors said of listings, for each of which they said anything. Nothing is
+/// written.
+///
+/// # Errors
+/// When they said nothing of any of them, or the log fails.
+pub fn unmoderate(log: &dyn Log, config: &Runtime, listings: &[ListingRef]) -> Result<Vec<Change>, DecideError> {
+    let known = KnownDecisions::of(log, config)?;
+    let change = |listing: &ListingRef| known.change(config, Subject::Listing(listing.id()), None);
+    let changes: Vec<Change> = listings.iter().map(change).filter(|change| !change.records.is_empty()).collect();
+    if changes.is_empty() {
+        return Err(DecideError::NoModeration { listings: text_of(listings) });
     }
-}
-
-fn on_pair(log: &dyn Log, config: &Runtime, pair: Pair) -> Result<OnPair, ToolError> {
-    log.ensure_topics(&[config.topic_spec(DECISIONS)])?;
-    let mut records = known(log, config)?.records;
-    records.retain(|(_, decision)| decision.pair() == Some(pair));
-    let mut decisions: Vec<Decision> = records.iter().map(|(_, decision)| decision.clone()).collect();
-    decisions.sort_by(|a, b| b.rank().cmp(&a.rank()));
-    Ok(OnPair { records, decisions })
+    Ok(changes)
 }
 
 fn record(topic: &Arc<str>, key: Vec<u8>, value: Option<Bytes>) -> NewRecord {
@@ -218,21 +240,45 @@ fn table(log: &dyn Log, topic: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ToolE
     Ok(table)
 }
 
+/// All decisions that there are.
 struct KnownDecisions {
     records: Vec<(Vec<u8>, Decision)>,
     /// Records that are no decisions.
     unreadable: usize,
 }
 
-fn known(log: &dyn Log, config: &Runtime) -> Result<KnownDecisions, ToolError> {
-    let mut known = KnownDecisions { records: Vec::new(), unreadable: 0 };
-    for (key, value) in table(log, &config.full_name(DECISIONS))? {
-        match serde_json::from_slice::<Decision>(&value) {
-            Ok(decision) => known.records.push((key, decision)),
-            Err(_) => known.unreadable += 1,
-        }
+impl KnownDecisions {
+    /// Those on a log, whose topic of them is made where it is missing.
+    fn of(log: &dyn Log, config: &Runtime) -> Result<Self, ToolError> {
+        log.ensure_topics(&[config.topic_spec(DECISIONS)])?;
+        Self::read(log, config)
     }
-    Ok(known)
+
+    fn read(log: &dyn Log, config: &Runtime) -> Result<Self, ToolError> {
+        let mut known = Self { records: Vec::new(), unreadable: 0 };
+        for (key, value) in table(log, &config.full_name(DECISIONS))? {
+            match serde_json::from_slice::<Decision>(&value) {
+                Ok(decision) => known.records.push((key, decision)),
+                Err(_) => known.unreadable += 1,
+            }
+        }
+        Ok(known)
+    }
+
+    /// Puts `decision`, or nothing, in place of all records on `subject`: people may have written them under keys
+    /// of their own.
+    fn change(&self, config: &Runtime, subject: Subject, decision: Option<Decision>) -> Change {
+        let key = subject.to_string();
+        let topic: Arc<str> = config.full_name(DECISIONS).into();
+        let former = || self.records.iter().filter(|(_, former)| former.subject() == Some(subject));
+        let mut replaced: Vec<Decision> = former().map(|(_, decision)| decision.clone()).collect();
+        replaced.sort_by(|a, b| b.rank().cmp(&a.rank()));
+        let written = decision.iter().map(|decision| record(&topic, key.clone().into_bytes(), Some(json(decision))));
+        let stays = |former: &[u8]| decision.is_some() && former == key.as_bytes();
+        let gone = former().filter(|(former, _)| !stays(former)).map(|(key, _)| record(&topic, key.clone(), None));
+        let records = written.chain(gone).collect();
+        Change { decided: Decided { key, decision, replaced }, records }
+    }
 }
 
 /// What became of a listed decision.
@@ -247,7 +293,7 @@ pub enum ListedState {
     Pending,
     /// It is followed.
     Holds,
-    /// There is a newer one on the pair, under another key.
+    /// There is a newer one on the same, under another key.
     Superseded,
 }
 
@@ -293,8 +339,7 @@ pub struct Listed {
 impl Listed {
     /// Whether it is among those that are asked for: on a listing, and those that do not hold.
     pub fn is_meant(&self, listing: Option<&ListingRef>, open: bool) -> bool {
-        let ruling = self.decision.ruling();
-        let named = |listing: &ListingRef| [ruling.a.id(), ruling.b.id()].contains(&listing.id());
+        let named = |listing: &ListingRef| self.decision.listings().iter().any(|one| one.id() == listing.id());
         let is_open = matches!(self.state, ListedState::Overruled | ListedState::Waits | ListedState::Pending);
         listing.is_none_or(named) && (is_open || !open)
     }
@@ -306,15 +351,15 @@ impl Listed {
 /// # Errors
 /// When the log fails.
 pub fn decisions(log: &dyn Log, config: &Runtime) -> Result<(Vec<Listed>, usize), ToolError> {
-    let known = known(log, config)?;
+    let known = KnownDecisions::read(log, config)?;
     let reports: HashMap<Vec<u8>, DecisionReport> = table(log, &config.full_name("decision-reports"))?
         .into_iter()
         .filter_map(|(key, value)| Some((key, serde_json::from_slice(&value).ok()?)))
         .collect();
-    let mut counting: HashMap<Pair, &Decision> = HashMap::new();
+    let mut counting: HashMap<Subject, &Decision> = HashMap::new();
     for (_, decision) in &known.records {
-        let Some(pair) = decision.pair() else { continue };
-        let counts = counting.entry(pair).or_insert(decision);
+        let Some(subject) = decision.subject() else { continue };
+        let counts = counting.entry(subject).or_insert(decision);
         if counts.rank() < decision.rank() {
             *counts = decision;
         }
@@ -323,9 +368,9 @@ pub fn decisions(log: &dyn Log, config: &Runtime) -> Result<(Vec<Listed>, usize)
         .records
         .iter()
         .filter_map(|(key, decision)| {
-            let pair = decision.pair()?;
-            let counts = counting.get(&pair).is_some_and(|counts| *counts == decision);
-            let report = reports.get(pair_key(pair).as_bytes()).filter(|report| *report.decision == *decision);
+            let subject = decision.subject()?;
+            let counts = counting.get(&subject).is_some_and(|counts| *counts == decision);
+            let report = reports.get(subject.to_string().as_bytes()).filter(|report| *report.decision == *decision);
             Some(Listed {
                 key: String::from_utf8_lossy(key).into_owned(),
                 state: match (counts, report) {
@@ -348,13 +393,20 @@ pub fn decisions(log: &dyn Log, config: &Runtime) -> Result<(Vec<Listed>, usize)
 
 /// What it says, in a word.
 pub fn says(decision: &Decision) -> &'static str {
-    if decision.is_same() { "same" } else { "different" }
+    match decision {
+        Decision::Same(_) => "same",
+        Decision::Different(_) => "different",
+        Decision::Moderate(moderated) => moderated.moderation.name(),
+    }
 }
 
 /// The listings that it names.
-pub fn pair_text(decision: &Decision) -> String {
-    let ruling = decision.ruling();
-    format!("{} + {}", ruling.a, ruling.b)
+pub fn listings_text(decision: &Decision) -> String {
+    text_of(decision.listings())
+}
+
+fn text_of<'l>(listings: impl IntoIterator<Item = &'l ListingRef>) -> String {
+    listings.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" + ")
 }
 
 /// When it was made, for people.
@@ -364,9 +416,8 @@ pub fn when(at_ms: i64) -> String {
 
 /// A decision in a line of text.
 pub fn describe(decision: &Decision) -> String {
-    let ruling = decision.ruling();
-    let why = ruling.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
-    format!("{} {} ({}, {}{why})", says(decision), pair_text(decision), ruling.who, when(ruling.at))
+    let why = decision.why().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{} {} ({}, {}{why})", says(decision), listings_text(decision), decision.who(), when(decision.at()))
 }
 
 impl std::fmt::Display for Decided {

@@ -1,8 +1,9 @@
-//! [`Decision`]: a person's word on whether two listings are the same event, and [`DecisionReport`]:
-//! what became of it.
+//! [`Decision`]: a person's word on whether two listings are the same event, or on whether one is to be shown,
+//! and [`DecisionReport`]: what became of it.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::{SmallVec, smallvec};
 use smol_str::SmolStr;
 
 use crate::ids::ListingId;
@@ -124,10 +125,79 @@ pub struct Ruling {
     pub at: i64,
 }
 
+/// What an editor says of an event; the later in this order, the graver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Moderation {
+    /// It was looked at, and is right.
+    Approved,
+    /// Somebody should look at it.
+    Flagged,
+    /// It is not to be shown.
+    Rejected,
+}
+
+impl Moderation {
+    /// All of them, from the lightest to the gravest.
+    pub const ALL: [Self; 3] = [Self::Approved, Self::Flagged, Self::Rejected];
+
+    /// As records spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Flagged => "flagged",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// What was said of which listing, by whom, why and when.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Moderated {
+    /// What is said of it.
+    pub moderation: Moderation,
+    /// The listing.
+    pub listing: ListingRef,
+    /// Who decided.
+    pub who: SmolStr,
+    /// Why.
+    pub why: Option<String>,
+    /// When, in ms since the Unix epoch.
+    #[serde(with = "rfc3339_ms")]
+    pub at: i64,
+}
+
 /// Two listings, the lesser id first: what a decision is on, whichever way round it names them.
 pub type Pair = (ListingId, ListingId);
 
-/// A person's word on two listings. The newest on a pair holds.
+/// What a decision is on. Of several decisions on one subject the newest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Subject {
+    /// Whether two listings are one event.
+    Pair(Pair),
+    /// Whether one is to be shown.
+    Listing(ListingId),
+}
+
+/// The key of its records on the topics `decisions` and `decision-reports`.
+///
+/// ```
+/// use headwater_operators::ListingId;
+/// use headwater_operators::resolve::Subject;
+/// assert_eq!(Subject::Pair((ListingId(1), ListingId(2))).to_string().len(), 65);
+/// assert_eq!(Subject::Listing(ListingId(1)).to_string(), ListingId(1).to_string());
+/// ```
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Pair((a, b)) => write!(f, "{a}-{b}"),
+            Self::Listing(listing) => write!(f, "{listing}"),
+        }
+    }
+}
+
+/// A person's word on two listings, or on one. The newest on a [`Subject`] holds.
 ///
 /// ```
 /// use headwater_operators::resolve::Decision;
@@ -137,6 +207,10 @@ pub type Pair = (ListingId, ListingId);
 /// assert!(matches!(&decision, Decision::Different(ruling) if ruling.b.to_string() == "y/7"));
 /// let itself = text.replace("y", "x").replace("7", "1");
 /// assert!(serde_json::from_str::<Decision>(&itself).is_err());
+/// let text = r#"{"moderate": {"listing": {"source": "x", "externalId": "1"}, "moderation": "rejected",
+///     "who": "kim", "why": "spam", "at": "2026-03-28T19:30:00Z"}}"#;
+/// let decision: Decision = serde_json::from_str(text).unwrap();
+/// assert!(decision.pair().is_none() && decision.subject().is_some());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", try_from = "Form")]
@@ -145,6 +219,8 @@ pub enum Decision {
     Same(Ruling),
     /// The two are not.
     Different(Ruling),
+    /// An editor's word on what a listing tells of.
+    Moderate(Moderated),
 }
 
 /// A decision before it is known to be on two listings.
@@ -153,6 +229,7 @@ pub enum Decision {
 enum Form {
     Same(Ruling),
     Different(Ruling),
+    Moderate(Moderated),
 }
 
 impl TryFrom<Form> for Decision {
@@ -162,17 +239,43 @@ impl TryFrom<Form> for Decision {
         let decision = match form {
             Form::Same(ruling) => Self::Same(ruling),
             Form::Different(ruling) => Self::Different(ruling),
+            Form::Moderate(moderated) => Self::Moderate(moderated),
         };
-        decision.pair().map(|_| ()).ok_or("a decision is on two listings, not on one and itself")?;
+        decision.subject().map(|_| ()).ok_or("a decision is on two listings, not on one and itself")?;
         Ok(decision)
     }
 }
 
 impl Decision {
-    /// What was decided on which pair.
-    pub fn ruling(&self) -> &Ruling {
+    /// The listings that it names: two, or the one that is moderated.
+    pub fn listings(&self) -> SmallVec<[&ListingRef; 2]> {
         match self {
-            Self::Same(ruling) | Self::Different(ruling) => ruling,
+            Self::Same(Ruling { a, b, .. }) | Self::Different(Ruling { a, b, .. }) => smallvec![a, b],
+            Self::Moderate(Moderated { listing, .. }) => smallvec![listing],
+        }
+    }
+
+    /// Who decided.
+    pub fn who(&self) -> &str {
+        match self {
+            Self::Same(ruling) | Self::Different(ruling) => &ruling.who,
+            Self::Moderate(moderated) => &moderated.who,
+        }
+    }
+
+    /// Why.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Self::Same(ruling) | Self::Different(ruling) => ruling.why.as_deref(),
+            Self::Moderate(moderated) => moderated.why.as_deref(),
+        }
+    }
+
+    /// When, in ms since the Unix epoch.
+    pub fn at(&self) -> i64 {
+        match self {
+            Self::Same(ruling) | Self::Different(ruling) => ruling.at,
+            Self::Moderate(moderated) => moderated.at,
         }
     }
 
@@ -181,31 +284,67 @@ impl Decision {
         matches!(self, Self::Same(_))
     }
 
-    /// The pair; `None` for a listing and itself.
+    /// What an editor says of a listing; `None` where it is on two.
+    pub fn moderation(&self) -> Option<Moderation> {
+        match self {
+            Self::Moderate(moderated) => Some(moderated.moderation),
+            Self::Same(_) | Self::Different(_) => None,
+        }
+    }
+
+    /// The pair; `None` for a listing and itself, and where it is on one listing.
     pub fn pair(&self) -> Option<Pair> {
-        let (a, b) = (self.ruling().a.id(), self.ruling().b.id());
-        (a != b).then(|| (a.min(b), a.max(b)))
+        match self.subject()? {
+            Subject::Pair(pair) => Some(pair),
+            Subject::Listing(_) => None,
+        }
     }
 
-    /// Of several decisions on a pair, the one with the greatest rank holds: the newest, and of
-    /// those of one millisecond a "different".
+    /// What it is on; `None` for a listing and itself.
+    pub fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::Same(Ruling { a, b, .. }) | Self::Different(Ruling { a, b, .. }) => {
+                let (a, b) = (a.id(), b.id());
+                (a != b).then(|| Subject::Pair((a.min(b), a.max(b))))
+            }
+            Self::Moderate(Moderated { listing, .. }) => Some(Subject::Listing(listing.id())),
+        }
+    }
+
+    /// Of several decisions on a subject, the one with the greatest rank holds: the newest, and of those of one
+    /// millisecond a "different" or the gravest moderation.
     pub fn rank(&self) -> (i64, &Self) {
-        (self.ruling().at, self)
+        (self.at(), self)
     }
 }
 
-/// The key of a pair's records on the topics `decisions` and `decision-reports`.
-///
-/// ```
-/// use headwater_operators::ListingId;
-/// use headwater_operators::resolve::pair_key;
-/// assert_eq!(pair_key((ListingId(1), ListingId(2))).len(), 65);
-/// ```
-pub fn pair_key((a, b): Pair) -> String {
-    format!("{a}-{b}")
+/// Decisions on one subject with their multiplicities: nearly always one, once.
+#[derive(Debug, Default)]
+pub(super) struct Known(SmallVec<[(Shared<Decision>, isize); 1]>);
+
+impl Known {
+    /// Takes in that a decision came or went.
+    pub(super) fn change(&mut self, decision: Shared<Decision>, diff: isize) {
+        match self.0.iter_mut().find(|(other, _)| *other == decision) {
+            Some((_, count)) => *count += diff,
+            None => self.0.push((decision, diff)),
+        }
+        self.0.retain(|(_, count)| *count != 0);
+    }
+
+    /// Whether nobody has said anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The decision that counts.
+    pub(super) fn counting(&self) -> Option<&Shared<Decision>> {
+        let present = self.0.iter().filter(|(_, count)| *count > 0).map(|(decision, _)| decision);
+        present.max_by(|a, b| a.rank().cmp(&b.rank()))
+    }
 }
 
-/// What becomes of a decision.
+/// What becomes of a decision. One on a single listing holds or waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DecisionState {
@@ -221,7 +360,7 @@ pub enum DecisionState {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DecisionReport {
-    /// The decision: of several on its pair, the one that counts.
+    /// The decision: of several on its subject, the one that counts.
     pub decision: Shared<Decision>,
     /// What becomes of it.
     pub state: DecisionState,
@@ -257,6 +396,26 @@ mod tests {
         for wrong in [r#"{"source":"x"}"#, "{}", r#"{"source":"x","externalId":"1","listing":"1"}"#, r#"{"id":"1"}"#] {
             assert!(serde_json::from_str::<ListingRef>(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_listing_is_moderated_as_it_is_named() {
+        let moderated = |moderation| {
+            let listing = ListingName::new("x", "1").into();
+            Decision::Moderate(Moderated { listing, moderation, who: "kim".into(), why: Some("spam".into()), at: 0 })
+        };
+        for moderation in Moderation::ALL {
+            let decision = moderated(moderation);
+            let json = serde_json::to_value(&decision).unwrap();
+            assert_eq!(json["moderate"]["moderation"], moderation.name());
+            assert_eq!(serde_json::from_value::<Decision>(json).unwrap(), decision);
+            let bytes = bincode::serialize(&decision).unwrap();
+            assert_eq!(bincode::deserialize::<Decision>(&bytes).unwrap(), decision);
+            assert_eq!(decision.subject(), Some(Subject::Listing(ListingName::new("x", "1").id())));
+        }
+        assert!(Moderation::ALL.map(moderated).is_sorted_by(|a, b| a.rank() < b.rank()));
+        let wrong = serde_json::to_string(&moderated(Moderation::Flagged)).unwrap().replace("flagged", "maybe");
+        assert!(serde_json::from_str::<Decision>(&wrong).is_err());
     }
 
     #[test]

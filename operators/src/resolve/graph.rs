@@ -269,7 +269,7 @@ impl Graph {
                 match self.rulings.on(*x, y).map(|decision| &**decision) {
                     Some(Decision::Same(ruling)) => same.push((ruling.at, a, b)),
                     Some(Decision::Different(_)) => different.push((a, b)),
-                    None => {}
+                    Some(Decision::Moderate(_)) | None => {}
                 }
             }
         }

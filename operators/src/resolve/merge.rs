@@ -15,9 +15,10 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::config::ResolveConfig;
-use super::decision::DecisionReport;
+use super::decision::{Decision, DecisionReport, Moderation, Subject};
 use super::epochs::{Sender, by_listing, net_changes};
 use super::identity::{Identity, own_id};
+use super::moderations::{ModerationChanges, Moderations};
 use super::points::{Contribution, Contributions};
 use crate::Epoch;
 use crate::event::{Composed, MergedEvent, MergedMember};
@@ -234,10 +235,11 @@ struct Outputs {
     joining: Vec<GroupChange>,
 }
 
-/// All live listings of one worker, and where those belong that are not plain.
+/// All live listings of one worker, where those belong that are not plain, and what editors said of some.
 #[derive(Debug, Default)]
 struct Assignments {
     listings: foldhash::HashMap<ListingId, AssignedListing>,
+    moderations: Moderations,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -280,14 +282,30 @@ impl Assignments {
         if *place != before {
             before.put(-1, out);
             place.put(1, out);
+            self.moderations.touch(listing);
         }
         if *place == AssignedListing::default() {
             self.listings.remove(&listing);
         }
     }
+
+    /// Takes in what editors said, and gives what of it reaches events.
+    fn moderate(&mut self, decisions: Vec<ModerationChange>) -> ModerationChanges {
+        for ((listing, decision), diff) in decisions {
+            self.moderations.decide(listing, decision, diff);
+        }
+        let listings = &self.listings;
+        self.moderations.review(|listing| listings.get(&listing)?.event())
+    }
 }
 
 impl AssignedListing {
+    /// The event of a listing that is live.
+    fn event(&self) -> Option<EventId> {
+        let live = self.live.as_ref()?;
+        Some(self.assignment.as_ref().map_or_else(|| own_id(live.id), |assignment| assignment.identity.event))
+    }
+
     fn put(&self, diff: i8, out: &mut Outputs) {
         let Some(live) = &self.live else { return };
         if let Some(assignment) = &self.assignment {
@@ -384,34 +402,59 @@ impl Merged {
 }
 
 /// Events and links.
-pub(super) type EventsAndLinks<'s> =
+type EventsAndLinks<'s> =
     (VecCollection<'s, Epoch, (EventId, Composed)>, VecCollection<'s, Epoch, (ListingId, Linked)>);
+
+/// What comes of the listings of clusters.
+pub(super) struct MergedStreams<'s> {
+    pub(super) events: VecCollection<'s, Epoch, (EventId, Composed)>,
+    pub(super) links: VecCollection<'s, Epoch, (ListingId, Linked)>,
+    /// What editors say of events, once for each listing of which they said it.
+    pub(super) moderated: VecCollection<'s, Epoch, (EventId, Moderation)>,
+    /// What becomes of the decisions on single listings.
+    pub(super) reports: VecCollection<'s, Epoch, (Subject, Shared<DecisionReport>)>,
+}
+
+/// A decision on a single listing that comes (1) or goes (-1).
+type ModerationChange = ((ListingId, Shared<Decision>), isize);
 
 #[derive(Default)]
 struct AssignmentsInput {
     listings: Vec<(Shared<LiveListing>, isize)>,
     assigned: Vec<Assigned>,
+    moderations: Vec<ModerationChange>,
 }
 
 /// Wires [`merge`]: listings and where they belong, to events and links. Plain listings become
-/// events where they are; the others meet on the worker of their event.
+/// events where they are; the others meet on the worker of their event. What editors said of a listing is
+/// known to the worker that knows the listing.
 pub(super) fn merged<'s>(
     listings: VecCollection<'s, Epoch, Shared<LiveListing>>,
     assigned: Stream<'s, Epoch, Vec<Assigned>>,
+    decisions: VecCollection<'s, Epoch, Decision>,
     config: &Arc<ResolveConfig>,
-) -> EventsAndLinks<'s> {
+) -> MergedStreams<'s> {
+    let moderations = decisions.flat_map(|decision| match decision.subject()? {
+        Subject::Listing(listing) => Some((listing, Shared::new(decision))),
+        Subject::Pair(_) => None,
+    });
+    let of_listing = |((listing, _), _, _): &((ListingId, Shared<Decision>), Epoch, isize)| listing.route();
     let mut builder = OperatorBuilder::new("merge/Places".to_owned(), listings.inner.scope());
     let mut listings = builder.new_input(listings.inner, by_listing());
     let mut assigned = builder.new_input(assigned, Exchange::new(|(listing, _): &Assigned| listing.route()));
+    let mut moderations = builder.new_input(moderations.inner, Exchange::new(of_listing));
     let (events_out, events) = builder.new_output();
     let (links_out, links) = builder.new_output();
     let (joining_out, joining) = builder.new_output();
+    let (moderated_out, moderated) = builder.new_output();
+    let (reports_out, reports) = builder.new_output();
     let (mut events_out, mut links_out) = (Sender::from(events_out), Sender::from(links_out));
     let mut joining_out = Sender::from(joining_out);
-    let held = EntryMeter::new("resolve-places");
+    let (mut moderated_out, mut reports_out) = (Sender::from(moderated_out), Sender::from(reports_out));
+    let (held, held_moderations) = (EntryMeter::new("resolve-places"), EntryMeter::new("resolve-moderated-listings"));
     builder.build(move |_| {
         let mut assignments = Assignments::default();
-        let mut epochs = CompleteEpochs::<AssignmentsInput>::new(3);
+        let mut epochs = CompleteEpochs::<AssignmentsInput>::new(5);
         move |frontiers| {
             listings.for_each(|capability, data| {
                 for (live, epoch, diff) in data.drain(..) {
@@ -419,18 +462,32 @@ pub(super) fn merged<'s>(
                 }
             });
             assigned.for_each(|capability, data| epochs.now(&capability).assigned.append(data));
+            moderations.for_each(|capability, data| {
+                for (said, epoch, diff) in data.drain(..) {
+                    epochs.at(&capability, epoch).moderations.push((said, diff));
+                }
+            });
             while let Some(complete) = epochs.next(frontiers) {
                 let mut out = Outputs::default();
                 assignments.apply(complete.input.listings, complete.input.assigned, &mut out);
+                let moderated = assignments.moderate(complete.input.moderations);
                 held.set(assignments.listings.len());
+                held_moderations.set(assignments.moderations.len());
                 events_out.send_updates(&complete.capabilities, 0, out.events);
                 links_out.send_updates(&complete.capabilities, 1, out.links);
                 joining_out.send(&complete.capabilities, 2, out.joining);
+                moderated_out.send_updates(&complete.capabilities, 3, moderated.moderated);
+                reports_out.send_updates(&complete.capabilities, 4, moderated.reports);
             }
         }
     });
     let (more_events, more_links) = joined(joining, config);
-    (events.as_collection().concat(more_events), links.as_collection().concat(more_links))
+    MergedStreams {
+        events: events.as_collection().concat(more_events),
+        links: links.as_collection().concat(more_links),
+        moderated: moderated.as_collection(),
+        reports: reports.as_collection(),
+    }
 }
 
 fn joined<'s>(joining: Stream<'s, Epoch, Vec<GroupChange>>, config: &Arc<ResolveConfig>) -> EventsAndLinks<'s> {

@@ -12,7 +12,7 @@
 //!             └──────────────────────────────────────────► Assignments ── all others ─► Merge
 //!                                                            by listing               by event
 //!                                                               │ plain listings        │
-//!                                                               └──► events, links ◄────┘
+//!  decisions on single listings ──► Assignments ──► moderated    └──► events, links ◄────┘
 //! ```
 //!
 //! A listing is read into a [`fingerprint`] once (`describe`, `title`; words in `token` and
@@ -20,6 +20,7 @@
 //! `screen` sorts out most of those by a glance; [`compare`] judges a pair by the [`model`];
 //! `graph` keeps the matches, and [`cluster`] makes groups of them, as far as the decisions allow
 //! that hold (`rulings`); [`identity`] gives each group its event id; [`merge`] makes the event.
+//! What editors said of single listings follows them into their events (`moderations`).
 //! `fingerprinting` and `clustering` are the wiring of their operators. Payloads move once, and only
 //! those of listings that have duplicates; all else moves fingerprints by pointer and 16-byte ids.
 //!
@@ -85,6 +86,7 @@ pub mod identity;
 pub mod keys;
 pub mod merge;
 pub mod model;
+mod moderations;
 mod page;
 mod points;
 mod rulings;
@@ -102,7 +104,9 @@ pub use batch::Batch;
 pub use billing::Billing;
 pub use compare::{Comparer, Comparison, Relation, Veto};
 pub use config::{ConfigProblem, ResolveConfig, Weights};
-pub use decision::{Decision, DecisionReport, DecisionState, ListingName, ListingRef, Pair, Ruling, pair_key};
+pub use decision::{
+    Decision, DecisionReport, DecisionState, ListingName, ListingRef, Moderated, Moderation, Pair, Ruling, Subject,
+};
 pub use designation::Designation;
 pub use field::Field;
 pub use fingerprint::Fingerprint;
@@ -158,8 +162,10 @@ pub struct Resolved<'s> {
     /// Ids that were given up, each with the id of the event that took its listings in. No id that
     /// is in use is in here on the left, and none that is not on the right.
     pub redirects: VecCollection<'s, Epoch, (EventId, EventId)>,
-    /// What becomes of the decision that counts on each pair.
-    pub reports: VecCollection<'s, Epoch, (Pair, Shared<DecisionReport>)>,
+    /// What editors say of events, once for each listing of which they said it.
+    pub moderated: VecCollection<'s, Epoch, (EventId, Moderation)>,
+    /// What becomes of the decision that counts on each pair and each moderated listing.
+    pub reports: VecCollection<'s, Epoch, (Subject, Shared<DecisionReport>)>,
     /// What is over a limit at the moment.
     pub stats: VecCollection<'s, Epoch, Stat>,
 }
@@ -170,7 +176,7 @@ pub trait Resolve<'s> {
     ///
     /// - The collection holds each live listing once. An update is the retraction of the old
     ///   content and the assertion of the new in one epoch; `first_seen` stays as it was.
-    /// - `decisions` may hold several decisions on a pair: the newest counts.
+    /// - `decisions` may hold several decisions on a pair or a listing: the newest counts.
     /// - `history` is what a former run left in the topics `links` and `redirects`: all of it no
     ///   later than the first epoch that has listings, which then has to bring them all.
     ///
@@ -217,13 +223,15 @@ impl<'s> Resolve<'s> for VecCollection<'s, Epoch, Shared<LiveListing>> {
         let named = decisions.clone().flat_map(|decision| decision.pair().into_iter().flat_map(|(a, b)| [a, b]));
         let (blocks, presence) = fingerprinting::fingerprints(self.clone(), named, config);
         let (matches, block_stats) = block::matches(blocks, config);
-        let clusters = clustering::clusters(matches, presence, decisions, history, config);
-        let (events, links) = merge::merged(self, clusters.assigned, config);
+        let clusters = clustering::clusters(matches, presence, decisions.clone(), history, config);
+        let merged = merge::merged(self, clusters.assigned, decisions, config);
+        let of_pairs = clusters.reports.map(|(pair, report)| (Subject::Pair(pair), report));
         Resolved {
-            events,
-            links,
+            events: merged.events,
+            links: merged.links,
             redirects: clusters.redirects,
-            reports: clusters.reports,
+            moderated: merged.moderated,
+            reports: of_pairs.concat(merged.reports),
             stats: clusters.stats.concat(block_stats),
         }
     }

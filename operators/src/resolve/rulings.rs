@@ -10,7 +10,7 @@
 use foldhash::{HashMap, HashSet};
 use smallvec::SmallVec;
 
-use super::decision::{Decision, DecisionReport, DecisionState, ListingRef, Pair};
+use super::decision::{Decision, DecisionReport, DecisionState, Known, ListingRef, Pair};
 use super::disjoint_sets::DisjointSets;
 use crate::ids::ListingId;
 use crate::shared::Shared;
@@ -52,9 +52,6 @@ fn ordered<T: Ord>(a: T, b: T) -> (T, T) {
     if a <= b { (a, b) } else { (b, a) }
 }
 
-/// The decisions known on a pair, with their multiplicities.
-type Known = SmallVec<[(Shared<Decision>, isize); 1]>;
-
 /// A report that comes (1) or goes (-1).
 pub(super) type ReportChange = ((Pair, Shared<DecisionReport>), isize);
 
@@ -77,11 +74,7 @@ impl Rulings {
     pub(super) fn rule(&mut self, pair: Pair, decision: Shared<Decision>, diff: isize) {
         let known = self.known.entry(pair).or_default();
         let was_known = !known.is_empty();
-        match known.iter_mut().find(|(other, _)| *other == decision) {
-            Some((_, count)) => *count += diff,
-            None => known.push((decision, diff)),
-        }
-        known.retain(|(_, count)| *count != 0);
+        known.change(decision, diff);
         let is_known = !known.is_empty();
         if !is_known {
             self.known.remove(&pair);
@@ -111,9 +104,7 @@ impl Rulings {
 
     /// The decision that counts on `listing` and `other`.
     pub(super) fn on(&self, listing: ListingId, other: ListingId) -> Option<&Shared<Decision>> {
-        let known = self.known.get(&ordered(listing, other))?;
-        let present = known.iter().filter(|(_, count)| *count > 0).map(|(decision, _)| decision);
-        present.max_by(|a, b| a.rank().cmp(&b.rank()))
+        self.known.get(&ordered(listing, other))?.counting()
     }
 
     /// Looks at `pairs` again and returns which reports change. `overruled` holds, of the "same"
@@ -146,9 +137,8 @@ impl Rulings {
         overruled: &HashMap<Pair, Vec<Pair>>,
         is_live: impl Fn(ListingId) -> bool,
     ) -> Shared<DecisionReport> {
-        let ruling = decision.ruling();
         let missing: Vec<ListingRef> =
-            [&ruling.a, &ruling.b].into_iter().filter(|listing| !is_live(listing.id())).cloned().collect();
+            decision.listings().into_iter().filter(|listing| !is_live(listing.id())).cloned().collect();
         let by = overruled.get(&pair).into_iter().flatten();
         let overruled_by: Vec<Shared<Decision>> = by.filter_map(|&(a, b)| self.on(a, b).cloned()).collect();
         let state = match (missing.is_empty(), overruled_by.is_empty()) {

@@ -33,6 +33,14 @@ enum Step {
         at: i64,
         by_id: bool,
     },
+    /// What such a record says of one listing.
+    Moderate {
+        record: usize,
+        slot: usize,
+        moderation: Option<Moderation>,
+        at: i64,
+        by_id: bool,
+    },
 }
 
 /// Few values of everything, near to each other, so that much almost matches.
@@ -76,6 +84,10 @@ fn name(slot: usize) -> ListingName {
     ListingName::new(SOURCES[slot % SOURCES.len()], &slot.to_string())
 }
 
+fn listing(slot: usize, by_id: bool) -> ListingRef {
+    if by_id { ListingRef::Id(name(slot).id()) } else { name(slot).into() }
+}
+
 fn live(slot: usize, variant: &Variant, first_seen: i64, updated_at: i64) -> Shared<LiveListing> {
     let ListingName { source, external_id } = name(slot);
     let mut listing =
@@ -115,10 +127,15 @@ fn variant() -> impl Strategy<Value = Variant> {
 fn step(slots: usize, decisions: u32) -> impl Strategy<Value = Step> {
     let said = prop_oneof![3 => any::<bool>().prop_map(Some), 1 => Just(None)];
     let decided = (0..2 * slots, 0..slots, 0..slots, said, 0..4i64, any::<bool>());
+    let moderation = prop::option::weighted(0.75, prop::sample::select(Moderation::ALL.to_vec()));
+    let moderated = (0..2 * slots, 0..slots, moderation, 0..4i64, any::<bool>());
     prop_oneof![
         8 => (0..slots, variant()).prop_map(|(slot, variant)| Step::Say { slot, variant }),
         4 => (0..slots).prop_map(|slot| Step::Withdraw { slot }),
         decisions => decided.prop_map(|(record, a, b, same, at, by_id)| Step::Decide { record, a, b, same, at, by_id }),
+        1 => moderated.prop_map(|(record, slot, moderation, at, by_id)| {
+            Step::Moderate { record, slot, moderation, at, by_id }
+        }),
     ]
 }
 
@@ -148,7 +165,7 @@ fn config() -> impl Strategy<Value = ResolveConfig> {
 #[derive(Debug, Clone, Default)]
 struct World {
     listings: BTreeMap<usize, Shared<LiveListing>>,
-    /// By record: several may be on one pair.
+    /// By record: several may be on one pair or listing.
     decisions: BTreeMap<usize, Decision>,
 }
 
@@ -163,15 +180,59 @@ impl World {
                 self.listings.remove(slot);
             }
             Step::Decide { record, a, b, same, at, by_id } => {
-                let listing = |slot| if *by_id { ListingRef::Id(name(slot).id()) } else { name(slot).into() };
-                let ruling = Ruling { a: listing(*a), b: listing(*b), who: "kim".into(), why: None, at: *at };
+                let ruling =
+                    Ruling { a: listing(*a, *by_id), b: listing(*b, *by_id), who: "kim".into(), why: None, at: *at };
                 match same {
                     Some(true) => self.decisions.insert(*record, Decision::Same(ruling)),
                     Some(false) => self.decisions.insert(*record, Decision::Different(ruling)),
                     None => self.decisions.remove(record),
                 };
             }
+            Step::Moderate { record, slot, moderation, at, by_id } => {
+                let said = |moderation: &Moderation| {
+                    let listing = listing(*slot, *by_id);
+                    Decision::Moderate(Moderated {
+                        moderation: *moderation,
+                        listing,
+                        who: "kim".into(),
+                        why: None,
+                        at: *at,
+                    })
+                };
+                match moderation.as_ref().map(said) {
+                    Some(said) => self.decisions.insert(*record, said),
+                    None => self.decisions.remove(record),
+                };
+            }
         }
+    }
+
+    /// The word that counts on each listing.
+    fn moderations(&self) -> BTreeMap<ListingId, Decision> {
+        let mut counting: BTreeMap<ListingId, Decision> = BTreeMap::new();
+        for decision in self.decisions.values() {
+            let Decision::Moderate(Moderated { moderation, listing, at, .. }) = decision else { continue };
+            let rank = |other: &Decision| (other.at(), other.moderation(), other.clone());
+            let this = (*at, Some(*moderation), decision.clone());
+            if counting.get(&listing.id()).is_none_or(|other| rank(other) < this) {
+                counting.insert(listing.id(), decision.clone());
+            }
+        }
+        counting
+    }
+
+    /// What is to be told of each listing that is moderated.
+    fn moderation_reports(&self) -> BTreeMap<ListingId, DecisionReport> {
+        let report = |listing: ListingId, decision: Decision| {
+            let is_live = self.listings.values().any(|live| live.id == listing);
+            let named: Vec<ListingRef> = decision.listings().into_iter().cloned().collect();
+            let (state, missing) = match is_live {
+                true => (DecisionState::Holds, Vec::new()),
+                false => (DecisionState::Waits, named),
+            };
+            DecisionReport { decision: Shared::new(decision), state, missing, overruled_by: Vec::new() }
+        };
+        self.moderations().into_iter().map(|(listing, decision)| (listing, report(listing, decision))).collect()
     }
 
     /// The decision that counts on each pair.
@@ -179,7 +240,7 @@ impl World {
         let mut counting: BTreeMap<Pair, Decision> = BTreeMap::new();
         for decision in self.decisions.values() {
             let Some(pair) = decision.pair() else { continue };
-            let rank = |decision: &Decision| (decision.ruling().at, !decision.is_same(), decision.clone());
+            let rank = |decision: &Decision| (decision.at(), !decision.is_same(), decision.clone());
             if counting.get(&pair).is_none_or(|other| rank(other) < rank(decision)) {
                 counting.insert(pair, decision.clone());
             }
@@ -196,7 +257,7 @@ impl World {
         let mut same: Vec<(std::cmp::Reverse<i64>, Pair)> = Vec::new();
         let mut overruled: BTreeMap<Pair, Vec<Shared<Decision>>> = BTreeMap::new();
         for (pair, decision) in counting.iter().filter(|(pair, decision)| decision.is_same() && acting(pair)) {
-            same.push((std::cmp::Reverse(decision.ruling().at), *pair));
+            same.push((std::cmp::Reverse(decision.at()), *pair));
         }
         same.sort();
         for (_, (a, b)) in same {
@@ -214,7 +275,7 @@ impl World {
             }
         }
         let report = |pair: Pair, decision: Decision| {
-            let named = [decision.ruling().a.clone(), decision.ruling().b.clone()];
+            let named: Vec<ListingRef> = decision.listings().into_iter().cloned().collect();
             let overruled_by = overruled.get(&pair).cloned().unwrap_or_default();
             let state = match (acting(&pair), overruled_by.is_empty()) {
                 (false, _) => DecisionState::Waits,
@@ -248,7 +309,8 @@ struct Captured {
     events: Updates<(EventId, Composed)>,
     links: Updates<(ListingId, Linked)>,
     redirects: Updates<(EventId, EventId)>,
-    reports: Updates<(Pair, Shared<DecisionReport>)>,
+    moderated: Updates<(EventId, Moderation)>,
+    reports: Updates<(Subject, Shared<DecisionReport>)>,
     stats: Updates<Stat>,
 }
 
@@ -275,6 +337,7 @@ fn run(config: &ResolveConfig, worlds: &[World], memory: &[Remembered], workers:
             capture!(events);
             capture!(links);
             capture!(redirects);
+            capture!(moderated);
             capture!(reports);
             capture!(stats);
             history
@@ -460,8 +523,17 @@ fn check(captured: &Captured, world: &World, epoch: Epoch, config: &ResolveConfi
     }
     let reports = world.reports();
     let shared = |report: &DecisionReport| Shared::new(report.clone());
-    let told: BTreeSet<_> = reports.iter().map(|(pair, report)| (*pair, shared(report))).collect();
+    let of_pairs = reports.iter().map(|(pair, report)| (Subject::Pair(*pair), shared(report)));
+    let moderations = world.moderation_reports();
+    let of_listings = moderations.iter().map(|(listing, report)| (Subject::Listing(*listing), shared(report)));
+    let told: BTreeSet<_> = of_pairs.chain(of_listings).collect();
     assert_eq!(at(&captured.reports, epoch), told, "reports in epoch {epoch}");
+    let mut moderated: BTreeMap<(EventId, Moderation), isize> = BTreeMap::new();
+    for (listing, link) in &links {
+        let word = moderations.get(listing).and_then(|report| report.decision.moderation());
+        word.into_iter().for_each(|word| *moderated.entry((link.event_id, word)).or_default() += 1);
+    }
+    assert_eq!(counts(&captured.moderated, epoch), moderated, "moderations in epoch {epoch}");
     for (listing, link) in &links {
         let other = |pair: &Pair| if pair.0 == *listing { pair.1 } else { pair.0 };
         let mut named: Vec<_> = reports.iter().filter(|(pair, _)| [pair.0, pair.1].contains(listing)).collect();
@@ -560,6 +632,7 @@ proptest! {
             prop_assert_eq!(at(&again.links, part), at(&captured.links, whole));
             prop_assert_eq!(at(&again.redirects, part), at(&captured.redirects, whole));
             prop_assert_eq!(at(&again.events, part), at(&captured.events, whole));
+            prop_assert_eq!(counts(&again.moderated, part), counts(&captured.moderated, whole));
         }
     }
 

@@ -1,4 +1,5 @@
-//! [`Gates`]: what is asked of an event, as configured. [`GatesPatch`]: what of it is to be different.
+//! [`Gates`]: what is asked of an event, as configured. [`GatesPatch`]: what of it is to be different. [`Control`]: the
+//! record that says so while a topology runs.
 
 use serde::{Deserialize, Serialize};
 
@@ -162,6 +163,15 @@ pub struct GatesPatch {
     pub full_description_chars: Option<u32>,
 }
 
+/// A record of the topic `control`: configuration that changes while running. One that names anything else, or sets
+/// a value out of its range, is no such record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Control {
+    /// What it sets of the gates.
+    pub gates: GatesPatch,
+}
+
 /// What is to be different of a [`Gate`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -183,6 +193,30 @@ pub struct GradesPatch {
     pub b: Option<Ratio>,
     pub c: Option<Ratio>,
     pub d: Option<Ratio>,
+}
+
+/// All of it.
+impl From<&Gates> for GatesPatch {
+    fn from(gates: &Gates) -> Self {
+        let gate = |gate: Gate| GatePatch {
+            weight: Some(gate.weight),
+            threshold: Some(gate.threshold),
+            required: Some(gate.required),
+        };
+        let Grades { a, b, c, d } = gates.grades;
+        Self {
+            core_completeness: gate(gates.core_completeness),
+            format_accuracy: gate(gates.format_accuracy),
+            business_logic: gate(gates.business_logic),
+            geographic_data: gate(gates.geographic_data),
+            content_quality: gate(gates.content_quality),
+            pass: Some(gates.pass),
+            grades: GradesPatch { a: Some(a), b: Some(b), c: Some(c), d: Some(d) },
+            max_years_ahead: Some(gates.max_years_ahead),
+            max_years_past: Some(gates.max_years_past),
+            full_description_chars: Some(gates.full_description_chars),
+        }
+    }
 }
 
 impl GatesPatch {

@@ -2,7 +2,8 @@
 //! a reason and what would mend it.
 //!
 //! Gates, thresholds and weights are data: they arrive as a collection, and a change of theirs
-//! emits exactly the events whose report changes. Nothing here looks at a clock: what is far away
+//! emits exactly the events whose report changes. So does what editors say of events: it is laid beside the report
+//! here, where the events are kept anyway. Nothing here looks at a clock: what is far away
 //! is measured from the time at which the event was first seen.
 
 mod checks;
@@ -11,20 +12,23 @@ mod reason;
 mod report;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use differential_dataflow::{AsCollection, VecCollection};
 use smallvec::SmallVec;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::generic::operator::Operator;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::vec::Broadcast;
 
 use self::checks::{business_logic, content_quality, core_completeness, format_accuracy, geographic_data};
-pub use self::gates::{Gate, GatePatch, Gates, GatesPatch, Grade, Grades, GradesPatch};
+pub use self::gates::{Control, Gate, GatePatch, Gates, GatesPatch, Grade, Grades, GradesPatch};
 pub use self::reason::{Reason, Reasons};
 pub use self::report::{GateName, GateReport, Report, ScoredEvent};
 use crate::event::{Composed, EventId, EventView};
 use crate::listing::Ratio;
+use crate::resolve::Moderation;
 use crate::{Epoch, Shared};
 use headwater_flow::epochs::{Complete, CompleteEpochs};
 use headwater_flow::meter::EntryMeter;
@@ -76,6 +80,9 @@ pub trait ScoreEvents<'scope> {
     /// in which they came. A change of gates costs a scoring of all events and emits those whose
     /// report changes.
     ///
+    /// `moderated` holds what editors say of events: of several words on one the gravest counts. One on an event
+    /// that is not there changes nothing.
+    ///
     /// ```
     /// # use headwater_operators::{Event, EventId};
     /// # let event: Event = serde_json::from_value(serde_json::json!({
@@ -84,18 +91,22 @@ pub trait ScoreEvents<'scope> {
     /// #     "listings": [], "fieldSources": {}, "firstSeen": "2026-01-01T00:00:00Z", "updatedAt": "2026-01-01T00:00:00Z",
     /// # })).unwrap();
     /// use differential_dataflow::input::Input;
+    /// use headwater_operators::resolve::Moderation;
     /// use headwater_operators::score::{Gates, ScoreEvents};
     ///
     /// timely::example(move |scope| {
     ///     let events = scope.new_collection_from([(event.id, event.into())]).1;
     ///     let gates = scope.new_collection_from([Gates::default()]).1;
-    ///     let failed = scope.new_collection_from([EventId(1)]).1;
-    ///     events.score(gates).filter(|(_, scored)| !scored.report.passed).map(|(id, _)| id).assert_eq(failed);
+    ///     let moderated = scope.new_collection_from([(EventId(1), Moderation::Flagged)]).1;
+    ///     let failed = scope.new_collection_from([(EventId(1), Some(Moderation::Flagged))]).1;
+    ///     let scored = events.score(gates, moderated).filter(|(_, scored)| !scored.report.passed);
+    ///     scored.map(|(id, scored)| (id, scored.moderation)).assert_eq(failed);
     /// });
     /// ```
     fn score(
         self,
         gates: VecCollection<'scope, Epoch, Gates, isize>,
+        moderated: VecCollection<'scope, Epoch, (EventId, Moderation), isize>,
     ) -> VecCollection<'scope, Epoch, (EventId, Shared<ScoredEvent>), isize>;
 }
 
@@ -103,35 +114,46 @@ impl<'scope> ScoreEvents<'scope> for VecCollection<'scope, Epoch, (EventId, Comp
     fn score(
         self,
         gates: VecCollection<'scope, Epoch, Gates, isize>,
+        moderated: VecCollection<'scope, Epoch, (EventId, Moderation), isize>,
     ) -> VecCollection<'scope, Epoch, (EventId, Shared<ScoredEvent>), isize> {
         let by_event = Exchange::new(|((id, _), _, _): &((EventId, Composed), Epoch, isize)| id.route());
-        self.inner
-            .binary_frontier(gates.inner.broadcast(), by_event, Pipeline, "score/Events", |_, _| {
-                let mut epochs: CompleteEpochs<Changes> = CompleteEpochs::new(1);
-                let mut scorer = Scorer::default();
-                let held = EntryMeter::new("score-events");
-                move |(events, events_frontier), (gates, gates_frontier), output| {
-                    events.for_each(|capability, data| {
-                        for (event, epoch, diff) in data.drain(..) {
-                            epochs.at(&capability, epoch).events.push((event, diff));
-                        }
-                    });
-                    gates.for_each(|capability, data| {
-                        for (gates, epoch, diff) in data.drain(..) {
-                            epochs.at(&capability, epoch).gates.push((gates, diff));
-                        }
-                    });
-                    while let Some(Complete { epoch, capabilities, input: changes }) =
-                        epochs.next([events_frontier, gates_frontier])
-                    {
-                        let Some(capability) = capabilities.first() else { continue };
-                        let mut session = output.session(capability);
-                        scorer.apply(changes, |scored, diff| session.give((scored, epoch, diff)));
-                        held.set(scorer.events.len());
+        let by_moderated = Exchange::new(|((id, _), _, _): &((EventId, Moderation), Epoch, isize)| id.route());
+        let mut builder = OperatorBuilder::new("score/Events".to_owned(), self.inner.scope());
+        let mut events = builder.new_input(self.inner, by_event);
+        let mut gates = builder.new_input(gates.inner.broadcast(), Pipeline);
+        let mut moderated = builder.new_input(moderated.inner, by_moderated);
+        let (output, scored) = builder.new_output();
+        let mut output = OutputBuilder::<Epoch, CapacityContainerBuilder<Vec<_>>>::from(output);
+        let held = EntryMeter::new("score-events");
+        builder.build(move |_| {
+            let mut epochs: CompleteEpochs<Changes> = CompleteEpochs::new(1);
+            let mut scorer = Scorer::default();
+            move |frontiers| {
+                events.for_each(|capability, data| {
+                    for (event, epoch, diff) in data.drain(..) {
+                        epochs.at(&capability, epoch).events.push((event, diff));
                     }
+                });
+                gates.for_each(|capability, data| {
+                    for (gates, epoch, diff) in data.drain(..) {
+                        epochs.at(&capability, epoch).gates.push((gates, diff));
+                    }
+                });
+                moderated.for_each(|capability, data| {
+                    for (word, epoch, diff) in data.drain(..) {
+                        epochs.at(&capability, epoch).moderated.push((word, diff));
+                    }
+                });
+                while let Some(Complete { epoch, capabilities, input: changes }) = epochs.next(frontiers) {
+                    let Some(capability) = capabilities.first() else { continue };
+                    let mut output = output.activate();
+                    let mut session = output.session(capability);
+                    scorer.apply(changes, |scored, diff| session.give((scored, epoch, diff)));
+                    held.set(scorer.events.len());
                 }
-            })
-            .as_collection()
+            }
+        });
+        scored.as_collection()
     }
 }
 
@@ -139,16 +161,21 @@ impl<'scope> ScoreEvents<'scope> for VecCollection<'scope, Epoch, (EventId, Comp
 #[derive(Default)]
 struct Changes {
     gates: Vec<(Gates, isize)>,
+    moderated: Vec<((EventId, Moderation), isize)>,
     events: Vec<((EventId, Composed), isize)>,
 }
 
-/// The current events with their reports, and the gates they were scored by.
+/// The current events with their reports, the gates they were scored by, and what editors say of a few.
 #[derive(Default)]
 struct Scorer {
     offered: BTreeMap<Gates, isize>,
     gates: Gates,
     events: foldhash::HashMap<EventId, Versions>,
+    moderated: foldhash::HashMap<EventId, Words>,
 }
+
+/// What editors say of an event, with the number of listings of which they say it.
+type Words = SmallVec<[(Moderation, isize); 1]>;
 
 /// The versions of an event with the number of times each is there: nearly always one, once.
 type Versions = SmallVec<[(Shared<ScoredEvent>, isize); 1]>;
@@ -165,6 +192,7 @@ impl Scorer {
             self.gates = gates;
             self.score_again(&mut emit);
         }
+        self.moderate(changes.moderated, &mut emit);
         self.events.reserve(changes.events.len());
         for ((id, event), diff) in changes.events {
             emit((id, self.update(id, event, diff)), diff);
@@ -178,21 +206,62 @@ impl Scorer {
                 if report == scored.report {
                     continue;
                 }
-                let event = scored.event.clone();
-                let old = std::mem::replace(scored, Shared::new(ScoredEvent { event, report }));
+                let ScoredEvent { event, moderation, .. } = &**scored;
+                let new = Shared::new(ScoredEvent { event: event.clone(), report, moderation: *moderation });
+                let old = std::mem::replace(scored, new);
                 emit((*id, old), -*count);
                 emit((*id, scored.clone()), *count);
             }
         }
     }
 
+    /// Takes in what editors say, and emits the events that are there of which they say something else.
+    fn moderate(
+        &mut self,
+        changes: Vec<((EventId, Moderation), isize)>,
+        emit: &mut impl FnMut((EventId, Shared<ScoredEvent>), isize),
+    ) {
+        let mut touched: BTreeSet<EventId> = BTreeSet::new();
+        for ((id, word), diff) in changes {
+            let words = self.moderated.entry(id).or_default();
+            match words.iter_mut().find(|(known, _)| *known == word) {
+                Some((_, count)) => *count += diff,
+                None => words.push((word, diff)),
+            }
+            words.retain(|(_, count)| *count != 0);
+            if words.is_empty() {
+                self.moderated.remove(&id);
+            }
+            touched.insert(id);
+        }
+        for id in touched {
+            let word = self.moderation(id);
+            for (scored, count) in self.events.get_mut(&id).into_iter().flatten() {
+                if scored.moderation == word {
+                    continue;
+                }
+                let new = Shared::new(ScoredEvent { moderation: word, ..(**scored).clone() });
+                let old = std::mem::replace(scored, new);
+                emit((id, old), -*count);
+                emit((id, scored.clone()), *count);
+            }
+        }
+    }
+
+    /// The gravest of what editors say of an event.
+    fn moderation(&self, id: EventId) -> Option<Moderation> {
+        let words = self.moderated.get(&id)?;
+        words.iter().filter(|(_, count)| *count > 0).map(|(word, _)| *word).max()
+    }
+
     /// Counts a change of `event` and gives it with its report.
     fn update(&mut self, id: EventId, event: Composed, diff: isize) -> Shared<ScoredEvent> {
+        let moderation = self.moderation(id);
         let versions = self.events.entry(id).or_default();
         let known = versions.iter().position(|(scored, _)| scored.event == event);
         let at = known.unwrap_or_else(|| {
             let report = score(&event.view(), &self.gates);
-            versions.push((Shared::new(ScoredEvent { event, report }), 0));
+            versions.push((Shared::new(ScoredEvent { event, report, moderation }), 0));
             versions.len() - 1
         });
         let (scored, count) = &mut versions[at];
@@ -363,7 +432,7 @@ mod tests {
 
     #[test]
     fn reason_codes_are_distinct_and_are_their_json() {
-        let codes: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        let codes: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
         assert_eq!(codes.len(), Reason::ALL.len());
         for reason in Reason::ALL {
             assert_eq!(serde_json::to_string(reason).unwrap(), format!("\"{}\"", reason.code()));
@@ -375,8 +444,12 @@ mod tests {
         let mut event = good();
         event.capacity = Some(0);
         let report = score(&event.view(), &Gates::default());
-        let scored = ScoredEvent { event: event.into(), report };
+        let scored = ScoredEvent { event: event.into(), report, moderation: None };
         let json = serde_json::to_value(&scored).unwrap();
+        assert_eq!(json.get("moderation"), None, "nobody said anything");
+        let rejected = ScoredEvent { moderation: Some(Moderation::Rejected), ..scored.clone() };
+        let rejected = serde_json::to_value(&rejected).unwrap();
+        assert_eq!(rejected["moderation"], "rejected");
         assert_eq!(json["title"], "Jazz in the Park");
         assert_eq!(json["venue"]["latitude"], 38.5);
         assert_eq!(
@@ -452,7 +525,13 @@ mod tests {
         Drop(u128),
         Gates(Gates),
         NoGates,
+        /// An editor says it of an event, which may not be there, or takes it back.
+        Moderate(u128, Moderation),
         NextEpoch,
+    }
+
+    fn any_moderation() -> impl Strategy<Value = Moderation> {
+        prop::sample::select(Moderation::ALL.to_vec())
     }
 
     fn any_step() -> impl Strategy<Value = Step> {
@@ -461,6 +540,7 @@ mod tests {
             2 => (0..6u128).prop_map(Step::Drop),
             1 => any_gates().prop_map(Step::Gates),
             1 => Just(Step::NoGates),
+            2 => (0..6u128, any_moderation()).prop_map(|(id, word)| Step::Moderate(id, word)),
             3 => Just(Step::NextEpoch),
         ]
     }
@@ -473,15 +553,17 @@ mod tests {
         let sink = Arc::clone(&result);
         timely::execute(timely::Config::process(workers), move |worker| {
             let sink = Arc::clone(&sink);
-            let (mut events, mut gates) = worker.dataflow::<Epoch, _, _>(|scope| {
+            let (mut events, mut gates, mut moderated) = worker.dataflow::<Epoch, _, _>(|scope| {
                 let (events_in, events) = scope.new_collection();
                 let (gates_in, gates) = scope.new_collection();
-                events.score(gates).inspect(move |(scored, _, diff)| {
+                let (moderated_in, moderated) = scope.new_collection();
+                events.score(gates, moderated).inspect(move |(scored, _, diff)| {
                     *sink.lock().unwrap().entry(scored.clone()).or_default() += diff;
                 });
-                (events_in, gates_in)
+                (events_in, gates_in, moderated_in)
             });
             let (mut live, mut current, mut epoch) = (BTreeMap::new(), None, 0);
+            let mut words = BTreeSet::new();
             // Each worker brings the events of its own ids; the first one brings the gates.
             let (peers, index) = (worker.peers(), worker.index());
             let mine = |id: u128| id as usize % peers == index;
@@ -500,14 +582,24 @@ mod tests {
                         current.replace(new).into_iter().for_each(|old| gates.remove(old));
                     }
                     Step::NoGates => current.take().into_iter().for_each(|old| gates.remove(old)),
+                    // Words come from another worker than their events.
+                    Step::Moderate(id, word) if mine(id + 1) => {
+                        let taken_back = words.remove(&(id, word));
+                        moderated.update((EventId(id), word), if taken_back { -1 } else { 1 });
+                        if !taken_back {
+                            words.insert((id, word));
+                        }
+                    }
                     Step::NextEpoch => epoch = number as u64,
                     _ => {}
                 }
                 events.advance_to(epoch);
                 gates.advance_to(epoch);
+                moderated.advance_to(epoch);
                 if number % 3 == 0 {
                     events.flush();
                     gates.flush();
+                    moderated.flush();
                     worker.step();
                 }
             }
@@ -523,21 +615,23 @@ mod tests {
 
     /// The same from scratch.
     fn expected(steps: &[Step]) -> Counts<(EventId, Shared<ScoredEvent>)> {
-        let (mut live, mut gates) = (BTreeMap::new(), Gates::default());
+        let (mut live, mut gates, mut moderated) = (BTreeMap::new(), Gates::default(), BTreeSet::new());
         for step in steps.iter().cloned() {
             match step {
                 Step::Put(id, event) => drop(live.insert(id, *event)),
                 Step::Drop(id) => drop(live.remove(&id)),
                 Step::Gates(new) => gates = new,
                 Step::NoGates => gates = Gates::default(),
-                Step::NextEpoch => {}
+                Step::Moderate(id, word) if !moderated.remove(&(id, word)) => drop(moderated.insert((id, word))),
+                Step::Moderate(..) | Step::NextEpoch => {}
             }
         }
-        let scored = |event: Event| {
+        let scored = |id: u128, event: Event| {
             let report = score(&event.view(), &gates);
-            Shared::new(ScoredEvent { event: event.into(), report })
+            let moderation = moderated.iter().filter(|(of, _)| *of == id).map(|(_, word)| *word).max();
+            Shared::new(ScoredEvent { event: event.into(), report, moderation })
         };
-        live.into_iter().map(|(id, event)| ((EventId(id), scored(event)), 1)).collect()
+        live.into_iter().map(|(id, event)| ((EventId(id), scored(id, event)), 1)).collect()
     }
 
     proptest! {
@@ -554,9 +648,9 @@ mod tests {
         }
 
         #[test]
-        fn text_and_binary_read_back(event in any_event()) {
+        fn text_and_binary_read_back(event in any_event(), moderation in prop::option::of(any_moderation())) {
             let report = score(&event.view(), &Gates::default());
-            let scored = ScoredEvent { event: event.into(), report };
+            let scored = ScoredEvent { event: event.into(), report, moderation };
             if let Ok(json) = serde_json::to_string(&scored) {
                 prop_assert_eq!(serde_json::from_str::<ScoredEvent>(&json).unwrap(), scored.clone());
             }
@@ -580,11 +674,34 @@ mod tests {
         let mut weak = good();
         weak.venue.geo = None;
         let events = [(EventId(1), good().into()), (EventId(2), weak.into())];
-        scorer.apply(Changes { events: events.map(|event| (event, 1)).to_vec(), gates: vec![] }, |_, _| {});
+        scorer.apply(Changes { events: events.map(|event| (event, 1)).to_vec(), ..Changes::default() }, |_, _| {});
         let mut stricter = Gates::default();
         stricter.geographic_data.threshold = Ratio::new(0.3);
         let mut emitted = Vec::new();
-        scorer.apply(Changes { gates: vec![(stricter, 1)], events: vec![] }, |(id, _), diff| emitted.push((id, diff)));
+        let changes = Changes { gates: vec![(stricter, 1)], ..Changes::default() };
+        scorer.apply(changes, |(id, _), diff| emitted.push((id, diff)));
         assert_eq!(emitted, [(EventId(2), -1), (EventId(2), 1)]);
+    }
+
+    #[test]
+    fn the_gravest_word_counts_and_only_its_change_is_emitted() {
+        let mut scorer = Scorer::default();
+        let events = vec![((EventId(1), good().into()), 1), ((EventId(2), good().into()), 1)];
+        scorer.apply(Changes { events, ..Changes::default() }, |_, _| {});
+        let mut say = |word, diff| {
+            let mut emitted = Vec::new();
+            let moderated = vec![((EventId(1), word), diff), ((EventId(9), word), diff)];
+            let changes = Changes { moderated, ..Changes::default() };
+            scorer.apply(changes, |(id, scored), diff| emitted.push((id.0, scored.moderation, diff)));
+            emitted
+        };
+        use Moderation::{Approved, Flagged, Rejected};
+        assert_eq!(say(Flagged, 1), [(1, None, -1), (1, Some(Flagged), 1)]);
+        assert_eq!(say(Approved, 1), []);
+        assert_eq!(say(Rejected, 1), [(1, Some(Flagged), -1), (1, Some(Rejected), 1)]);
+        assert_eq!(say(Flagged, -1), []);
+        assert_eq!(say(Rejected, -1), [(1, Some(Rejected), -1), (1, Some(Approved), 1)]);
+        assert_eq!(say(Approved, -1), [(1, Some(Approved), -1), (1, None, 1)]);
+        assert!(scorer.moderated.is_empty());
     }
 }

@@ -6,6 +6,7 @@ use super::gates::Grade;
 use super::reason::Reasons;
 use crate::event::Composed;
 use crate::listing::Ratio;
+use crate::resolve::Moderation;
 
 /// Which gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,12 +50,14 @@ pub struct GateReport {
     pub reasons: Reasons,
 }
 
-/// An event with its report. As JSON, the fields of the event with `qualityScore`,
-/// `qualityGrade`, `passed` and `gates` beside them.
+/// An event with its report and what editors say of it. As JSON, the fields of the event with `qualityScore`,
+/// `qualityGrade`, `passed` and `gates` beside them, and `moderation` where anybody said anything.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScoredEvent {
     /// The event.
     pub event: Composed,
     /// Its report.
     pub report: Report,
+    /// The gravest of what editors said of its listings.
+    pub moderation: Option<Moderation>,
 }

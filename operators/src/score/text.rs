@@ -12,6 +12,7 @@ use super::reason::{Reason, Reasons};
 use super::report::{GateName, GateReport, Report, ScoredEvent};
 use crate::event::Event;
 use crate::listing::Ratio;
+use crate::resolve::Moderation;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -22,12 +23,14 @@ struct FlatEvent<E, G> {
     quality_grade: Grade,
     passed: bool,
     gates: G,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moderation: Option<Moderation>,
 }
 
 impl Serialize for ScoredEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !serializer.is_human_readable() {
-            return (&self.event, &self.report).serialize(serializer);
+            return (&self.event, &self.report, self.moderation).serialize(serializer);
         }
         let Report { score, grade, passed, gates } = &self.report;
         FlatEvent {
@@ -36,6 +39,7 @@ impl Serialize for ScoredEvent {
             quality_grade: *grade,
             passed: *passed,
             gates: GateTexts(gates),
+            moderation: self.moderation,
         }
         .serialize(serializer)
     }
@@ -44,12 +48,13 @@ impl Serialize for ScoredEvent {
 impl<'de> Deserialize<'de> for ScoredEvent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if !deserializer.is_human_readable() {
-            return Deserialize::deserialize(deserializer).map(|(event, report)| Self { event, report });
+            let (event, report, moderation) = Deserialize::deserialize(deserializer)?;
+            return Ok(Self { event, report, moderation });
         }
         let flat = FlatEvent::<Event, [GateReport; 5]>::deserialize(deserializer)?;
         let report =
             Report { score: flat.quality_score, grade: flat.quality_grade, passed: flat.passed, gates: flat.gates };
-        Ok(Self { event: flat.event.into(), report })
+        Ok(Self { event: flat.event.into(), report, moderation: flat.moderation })
     }
 }
 

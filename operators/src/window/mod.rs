@@ -438,7 +438,7 @@ mod tests {
             .map(|&source| Member { source: source.into(), external_id: "1".into(), url: None, similarity: Ratio::ONE })
             .collect();
         let report = score(&event.view(), &Gates::default());
-        (event.id, Shared::new(ScoredEvent { event: event.into(), report }))
+        (event.id, Shared::new(ScoredEvent { event: event.into(), report, moderation: None }))
     }
 
     fn measures_of(events: &[(EventId, Shared<ScoredEvent>)]) -> Vec<WindowInput> {

@@ -123,7 +123,7 @@ fn write(
 fn problem(error: &DecideError) -> Problem {
     match error {
         DecideError::OneListing => invalid(format!("{error}.")),
-        DecideError::NoDecision { .. } => Problem::not_found(format!("{error}.")),
+        DecideError::NoDecision { .. } | DecideError::NoModeration { .. } => Problem::not_found(format!("{error}.")),
         DecideError::Tool(error) => Problem::fault(error),
     }
 }

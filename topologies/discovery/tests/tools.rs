@@ -133,6 +133,7 @@ fn every_help_has_examples_of_its_own_binary() {
         "decide",
         "decide same",
         "decide different",
+        "decide moderate",
         "decide withdraw",
         "decide list",
         "evaluate",

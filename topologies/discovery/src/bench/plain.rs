@@ -267,7 +267,7 @@ impl<'c> Plain<'c> {
     fn write_event(&self, id: EventId, event: Composed, written: &mut Written) {
         let report = score(&event.view(), &self.config.topology.score);
         written.events += 1;
-        written.event_bytes += written.record(&text(id), &versioned(&ScoredEvent { event, report }));
+        written.event_bytes += written.record(&text(id), &versioned(&ScoredEvent { event, report, moderation: None }));
     }
 
     fn live(&self, id: ListingId) -> Option<&Shared<LiveListing>> {

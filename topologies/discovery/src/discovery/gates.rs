@@ -5,19 +5,10 @@ use differential_dataflow::VecCollection;
 use headwater::dataflow::Flow;
 use headwater_flow::{LogPosition, Positioned};
 use headwater_operators::Epoch;
-use headwater_operators::score::{Gates, GatesPatch};
-use serde::{Deserialize, Serialize};
+use headwater_operators::score::{Control, Gates};
 use timely::dataflow::operators::vec::Map;
 
 use super::topics::Topics;
-
-/// A record of the `control` topic: configuration that changes while running.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Control {
-    /// What it sets of the gates.
-    pub gates: GatesPatch,
-}
 
 /// A record of `control` and its key.
 type Said = (String, Positioned<Control>);

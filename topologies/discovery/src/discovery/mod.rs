@@ -11,6 +11,8 @@ pub mod change;
 mod documents;
 mod gates;
 mod highlight;
+#[cfg(test)]
+mod moderation_tests;
 mod register;
 pub mod state;
 #[cfg(test)]
@@ -60,7 +62,7 @@ use upsert::{Past, Upsert, UpsertOptions};
 
 /// Changes whenever the same configuration and input would give other outputs than before: a start then compares
 /// the outputs with what the state implies. A test ties it to the expectations of the golden cases.
-pub const OPERATORS_VERSION: u64 = 7;
+pub const OPERATORS_VERSION: u64 = 8;
 
 /// What the gauge `headwater_over_limit` counts.
 const OVER_LIMIT: &str = "Blocks and components over their limits, by what was done about them";
@@ -147,7 +149,7 @@ failed, 4 another instance has taken over, 70 a defect.";
         let geocoded = upserted.listings.geocode(places, self.geocode.clone());
         let resolved = geocoded.listings.resolve(&self.resolve, decisions, remembered);
         flow.count_kinds("headwater_over_limit", OVER_LIMIT, &Stat::NAMES, resolved.stats, |stat| stat.name());
-        let events = resolved.events.score(gates);
+        let events = resolved.events.score(gates, resolved.moderated);
 
         let letters = flow.dead_letters(upserted.failures.inner.map(|(letter, _epoch, _diff)| letter));
         let tallies = upserted.tallies.concat(letters.map(|letter| dead(&letter)));

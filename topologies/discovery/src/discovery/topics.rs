@@ -11,20 +11,19 @@ use headwater::schema::{
 use headwater_flow::Positioned;
 use headwater_operators::event::EventId;
 use headwater_operators::geocode::{Place, PlaceKey, PlaceRequest};
-use headwater_operators::resolve::{Decision, DecisionReport, DecisionState, Linked, Pair, Remembered, pair_key};
-use headwater_operators::score::ScoredEvent;
+use headwater_operators::resolve::{Decision, DecisionReport, DecisionState, Linked, Remembered, Subject};
+use headwater_operators::score::{Control, ScoredEvent};
 use headwater_operators::window::{WindowKey, WindowRow};
 use headwater_operators::{ListingId, Shared};
 use serde::{Deserialize, Serialize};
 
-use super::gates::Control;
 use super::state::{LinkState, ListingState, RedirectState, positions};
 
 /// Discovery's topics and gauges.
 pub struct Topics {
     /// Resolved places, by place key.
     pub places: Table<Place>,
-    /// People's words on pairs of listings.
+    /// People's words on listings: whether two are one event, and whether one is to be shown.
     pub decisions: Table<Decision>,
     /// Configuration that changes while running.
     pub control: Table<Control>,
@@ -38,8 +37,8 @@ pub struct Topics {
     pub links: State<ListingId, Linked, Remembered>,
     /// Retired event ids, by retired id.
     pub redirects: State<EventId, EventId, Remembered>,
-    /// What becomes of decisions, by pair of listings.
-    pub decision_reports: Rows<Pair, Shared<DecisionReport>>,
+    /// What becomes of decisions, by what they are on.
+    pub decision_reports: Rows<Subject, Shared<DecisionReport>>,
     /// Metrics by window and dimensions.
     pub metrics: State<WindowKey, WindowRow, WindowRow>,
     /// Place keys that nobody has resolved yet.
@@ -185,8 +184,8 @@ fn redirects() -> Codec<EventId, EventId> {
     Codec::new(|id: &EventId| text(id), |retired, survivor| redirect(*retired, *survivor)).routed(|id| id.route())
 }
 
-fn reports() -> Codec<Pair, Shared<DecisionReport>> {
-    Codec::new(|pair: &Pair| text(pair_key(*pair)), |_, report| versioned(report))
+fn reports() -> Codec<Subject, Shared<DecisionReport>> {
+    Codec::new(|subject: &Subject| text(subject), |_, report| versioned(report))
 }
 
 /// The title of an event or a listing, from its JSON.

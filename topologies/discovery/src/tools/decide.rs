@@ -1,17 +1,18 @@
-//! `headwater decide`: a person's word on two listings, given, taken back and listed.
+//! `headwater decide`: a person's word on two listings, or an editor's on one, given, taken back and listed.
 
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use headwater::cli::ConfigArgs;
 use headwater::config::Runtime;
 use headwater::error::{Domain, Fault};
 use headwater::log::Log;
 use headwater::tools::{Opened, Outcome, ToolError, opened, print_result, still_read};
-use headwater_operators::resolve::ListingRef;
+use headwater_operators::resolve::{ListingRef, Moderation};
 use headwater_serve::decisions::{
-    Listed, NewDecision, Say, decide, decisions, describe, pair_text, parse_listing, says, when, withdraw,
+    Change, Listed, NewDecision, NewModeration, Say, decide, decisions, describe, listings_text, moderate,
+    parse_listing, says, unmoderate, when, withdraw,
 };
 
 use crate::config::Sections;
@@ -35,13 +36,15 @@ impl Fault for Nobody {
 #[derive(Debug, Clone, Subcommand)]
 #[command(after_help = "\
 A listing is named SOURCE/ID, with the source's own id, or by its id on the topics listings and links. \
-A later decision on a pair takes the place of an earlier one, whichever way round the two are named.
+A later decision on a pair or a listing takes the place of an earlier one, whichever way round the two are named.
 
 Examples:
   headwater decide same city-guide/1234 meetup/987 --by kim --because 'asked the venue'
   headwater decide different city-guide/1234 ticket-office/55 --because 'two stages'
+  headwater decide moderate city-guide/1234 --as rejected --because spam
   headwater decide list --open                  what is overruled, waits or is not read yet
-  headwater decide withdraw city-guide/1234 meetup/987")]
+  headwater decide withdraw city-guide/1234 meetup/987
+  headwater decide withdraw city-guide/1234     what was said of this one listing")]
 pub enum DecideArgs {
     /// The two listings are one event
     #[command(after_help = "\
@@ -55,7 +58,9 @@ Examples:
   headwater decide different city-guide/1234 ticket-office/55
   headwater decide different city-guide/1234 ticket-office/55 --because 'two stages'")]
     Different(DecideOn),
-    /// Take back what was said of two listings
+    /// The event of a listing is approved, flagged or rejected
+    Moderate(ModerateArgs),
+    /// Take back what was said of two listings, or of one
     Withdraw(WithdrawArgs),
     /// List the decisions, and what became of each
     List(DecisionsArgs),
@@ -84,11 +89,66 @@ pub struct DecideOn {
     pub config: ConfigArgs,
 }
 
+/// What an editor says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SaidAs {
+    /// It was looked at, and is right
+    Approved,
+    /// Somebody should look at it
+    Flagged,
+    /// It is not to be shown
+    Rejected,
+}
+
+impl From<SaidAs> for Moderation {
+    fn from(said: SaidAs) -> Self {
+        match said {
+            SaidAs::Approved => Self::Approved,
+            SaidAs::Flagged => Self::Flagged,
+            SaidAs::Rejected => Self::Rejected,
+        }
+    }
+}
+
+/// `headwater decide moderate`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+It is said of a listing, and holds for the event that this belongs to: an event has the gravest of what is said of \
+its listings. Serving does not show what is rejected, unless it is asked for.
+
+Examples:
+  headwater decide moderate city-guide/1234 --as rejected --because spam
+  headwater decide moderate city-guide/1234 --as flagged --by kim --json
+  headwater decide withdraw city-guide/1234")]
+pub struct ModerateArgs {
+    /// The listing: SOURCE/ID, or its id
+    #[arg(value_parser = parse_listing)]
+    pub listing: ListingRef,
+    /// What is said of it
+    #[arg(long = "as", value_name = "WORD")]
+    pub said: SaidAs,
+    /// Who decides [default: $USER, $LOGNAME, or else the system's name for the user]
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub because: Option<String>,
+    /// Print what was changed as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration, and how much to log.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
 /// `headwater decide withdraw`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
+With two listings, what was said of the two is taken back; with one, whether it was approved, flagged or rejected.
+
 Examples:
   headwater decide withdraw city-guide/1234 meetup/987
+  headwater decide withdraw city-guide/1234
   headwater decide withdraw city-guide/1234 meetup/987 --json")]
 pub struct WithdrawArgs {
     /// One listing: SOURCE/ID, or its id
@@ -96,7 +156,7 @@ pub struct WithdrawArgs {
     pub a: ListingRef,
     /// The other one
     #[arg(value_parser = parse_listing)]
-    pub b: ListingRef,
+    pub b: Option<ListingRef>,
     /// Print what was changed as JSON
     #[arg(long)]
     pub json: bool,
@@ -109,7 +169,7 @@ pub struct WithdrawArgs {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 States: holds (followed), waits (a listing is not live), overruled (newer decisions leave no room for \
-it), pending (the topology has not read it yet), superseded (a newer one is on the pair, under \
+it), pending (the topology has not read it yet), superseded (a newer one is on the same pair or listing, under \
 another key).
 
 Examples:
@@ -140,10 +200,14 @@ impl DecideArgs {
         match self {
             Self::Same(on) => on.run(Say::Same),
             Self::Different(on) => on.run(Say::Different),
+            Self::Moderate(args) => args.run(),
             Self::Withdraw(args) => {
                 let Opened { config, log, .. } = opened::<Sections>(&args.config)?;
-                let changed = withdraw(log.as_ref(), &config.runtime, [args.a, args.b])?.write(log.as_ref())?;
-                print_result(&changed, args.json)
+                let changes = match args.b {
+                    Some(b) => vec![withdraw(log.as_ref(), &config.runtime, [args.a, b])?],
+                    None => unmoderate(log.as_ref(), &config.runtime, &[args.a])?,
+                };
+                write(log.as_ref(), changes, args.json)
             }
             Self::List(args) => {
                 let Opened { config, log, .. } = opened::<Sections>(&args.config)?;
@@ -165,9 +229,31 @@ impl DecideOn {
             why: self.because,
             at_ms: jiff::Timestamp::now().as_millisecond(),
         };
-        let changed = decide(log.as_ref(), &config.runtime, new)?.write(log.as_ref())?;
-        print_result(&changed, self.json)
+        write(log.as_ref(), vec![decide(log.as_ref(), &config.runtime, new)?], self.json)
     }
+}
+
+impl ModerateArgs {
+    fn run(self) -> Outcome {
+        let who = who(self.by, |variable| std::env::var(variable).ok(), system_user)?;
+        let Opened { config, log, .. } = opened::<Sections>(&self.config)?;
+        let new = NewModeration {
+            moderation: self.said.into(),
+            listings: vec![self.listing],
+            who,
+            why: self.because,
+            at_ms: jiff::Timestamp::now().as_millisecond(),
+        };
+        write(log.as_ref(), moderate(log.as_ref(), &config.runtime, new)?, self.json)
+    }
+}
+
+/// Writes changes, and prints what was changed.
+fn write(log: &dyn Log, changes: Vec<Change>, json: bool) -> Outcome {
+    for change in changes {
+        print_result(&change.write(log)?, json)?;
+    }
+    Ok(())
 }
 
 /// Who decides: as named, or else as the environment or the `system` names the user. In a container there is
@@ -235,15 +321,15 @@ fn print_table(listed: &[Listed], out: &mut dyn Write) -> io::Result<()> {
     if listed.is_empty() {
         return Ok(());
     }
-    let pairs: Vec<String> = listed.iter().map(|one| pair_text(&one.decision)).collect();
-    let widest = pairs.iter().map(|pair| pair.chars().count()).fold("LISTINGS".len(), usize::max);
-    let who = listed.iter().map(|one| one.decision.ruling().who.chars().count()).fold("BY".len(), usize::max);
+    let named: Vec<String> = listed.iter().map(|one| listings_text(&one.decision)).collect();
+    let widest = named.iter().map(|named| named.chars().count()).fold("LISTINGS".len(), usize::max);
+    let who = listed.iter().map(|one| one.decision.who().chars().count()).fold("BY".len(), usize::max);
     writeln!(out, "STATE       SAYS       {:widest$}  {:who$}  WHEN                  BECAUSE", "LISTINGS", "BY")?;
-    for (one, pair) in listed.iter().zip(&pairs) {
-        let ruling = one.decision.ruling();
-        let why = ruling.why.as_deref().unwrap_or("");
-        let (state, says) = (one.state.as_str(), says(&one.decision));
-        writeln!(out, "{state:10}  {says:9}  {pair:widest$}  {:who$}  {}  {why}", ruling.who, when(ruling.at))?;
+    for (one, named) in listed.iter().zip(&named) {
+        let decision = &one.decision;
+        let (state, says, why) = (one.state.as_str(), says(decision), decision.why().unwrap_or(""));
+        let (by, at) = (decision.who(), when(decision.at()));
+        writeln!(out, "{state:10}  {says:9}  {named:widest$}  {by:who$}  {at}  {why}")?;
         for missing in &one.missing {
             writeln!(out, "            not live: {missing}")?;
         }
