@@ -10,12 +10,14 @@
 //! | what | `title`, `description`, `category`, `tags`, `organizer.name`, `status` |
 //! | price | `pricing.min`, `.max`, `.free` |
 //! | how good | `qualityScore`, `qualityGrade` |
+//! | whether editors let it be shown | `moderation` |
 //! | whence | `listings[].source`, `updatedAt` |
 //! | other formats (calendars, feeds, tables) | of these, and `pricing.currency`, `urls` |
 
 use headwater::view::{Text, Unread, Versioned, is_storable, parse};
 use headwater_operators::listing::Point;
 use headwater_operators::moment::Moment;
+use headwater_operators::resolve::Moderation;
 use headwater_operators::words::fold;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -73,12 +75,29 @@ pub enum Attribute {
     Grade,
     /// Whether it takes place.
     Status,
+    /// What editors say of it; [`UNMODERATED`] where they said nothing.
+    Moderation,
 }
+
+/// What an event has as [`Attribute::Moderation`] of which no editor said anything.
+pub const UNMODERATED: &str = "none";
+
+/// What an event has there that is not to be shown.
+pub const REJECTED: &str = Moderation::Rejected.name();
 
 impl Attribute {
     /// All attributes.
-    pub const ALL: [Self; 8] =
-        [Self::Category, Self::Tag, Self::Source, Self::Place, Self::City, Self::Country, Self::Grade, Self::Status];
+    pub const ALL: [Self; 9] = [
+        Self::Category,
+        Self::Tag,
+        Self::Source,
+        Self::Place,
+        Self::City,
+        Self::Country,
+        Self::Grade,
+        Self::Status,
+        Self::Moderation,
+    ];
 
     /// Its name as a parameter and a facet.
     pub const fn name(self) -> &'static str {
@@ -91,6 +110,7 @@ impl Attribute {
             Self::Country => "country",
             Self::Grade => "grade",
             Self::Status => "status",
+            Self::Moderation => "moderation",
         }
     }
 
@@ -103,7 +123,7 @@ impl Attribute {
                 folded => folded,
             },
             Self::Grade => value.to_ascii_uppercase(),
-            Self::Source | Self::Place | Self::Status => value.to_owned(),
+            Self::Source | Self::Place | Self::Status | Self::Moderation => value.to_owned(),
         }
     }
 }
@@ -190,6 +210,7 @@ pub(crate) struct EventValue<'a> {
     pub updated_at: Option<Timestamp>,
     pub quality_score: Option<f64>,
     pub quality_grade: Option<Text<'a>>,
+    moderation: Option<Text<'a>>,
 }
 
 impl Versioned for EventValue<'_> {
@@ -306,14 +327,18 @@ pub(crate) fn thousandths(units: f64) -> i64 {
 
 fn terms(event: &EventValue<'_>) -> Vec<Term> {
     let venue = event.venue.as_ref();
-    let mut terms = Vec::with_capacity(6 + event.tags.len());
-    let mut add = |attribute: Attribute, value: Option<&Text<'_>>| {
-        let Some(value) = value.map(|text| text.0.trim()).filter(|value| !value.is_empty()) else { return };
+    let mut terms = Vec::with_capacity(7 + event.tags.len());
+    let mut put = |attribute: Attribute, value: &str| {
         let key = attribute.key(value).into_boxed_str();
         let known = |term: &Term| term.attribute == attribute && term.key == key;
         if !terms.iter().any(known) {
             terms.push(Term { attribute, key, spelling: value.into() });
         }
+    };
+    put(Attribute::Moderation, event.moderation.as_ref().map_or(UNMODERATED, |text| &text.0));
+    let mut add = |attribute: Attribute, value: Option<&Text<'_>>| {
+        let value = value.map(|text| text.0.trim()).filter(|value| !value.is_empty());
+        value.into_iter().for_each(|value| put(attribute, value));
     };
     add(Attribute::Category, event.category.as_ref());
     event.tags.iter().for_each(|tag| add(Attribute::Tag, Some(tag)));
@@ -375,6 +400,10 @@ mod tests {
         assert_eq!(keys(Attribute::Source), ["b", "a"]);
         assert_eq!(keys(Attribute::City), ["sao paulo"]);
         assert_eq!(keys(Attribute::Place), ["blue-note.sao-paulo"]);
+        assert_eq!(keys(Attribute::Moderation), ["none"]);
+        let rejected = event(&EVENT.replacen('{', r#"{"moderation":"rejected","#, 1));
+        let said = rejected.terms.iter().find(|term| term.attribute == Attribute::Moderation);
+        assert_eq!(said.map(|term| &*term.key), Some(REJECTED));
         assert_eq!(facts.row.price, 12_500);
         assert_eq!(facts.row.first_day, facts.row.last_day, "it ends at midnight");
         assert_eq!((facts.row.quality, facts.row.free), (9_000, false));

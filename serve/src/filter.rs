@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::document::{Attribute, Facts, Row};
+use crate::document::{Attribute, Facts, REJECTED, Row};
 use crate::geo::{Bounds, Circle};
 use crate::text::TextQuery;
 
@@ -17,6 +17,8 @@ use crate::text::TextQuery;
 pub struct Filter {
     /// For each attribute here, one of these values; they are keys, see [`Attribute::key`].
     pub any_of: BTreeMap<Attribute, BTreeSet<Box<str>>>,
+    /// For each attribute here, none of these values.
+    pub none_of: BTreeMap<Attribute, BTreeSet<Box<str>>>,
     /// Whether it can be attended online.
     pub online: Option<bool>,
     /// It is not over by then.
@@ -65,6 +67,12 @@ pub enum Since {
 }
 
 impl Filter {
+    /// What is shown to whoever does not ask for a moderation: all but what editors rejected.
+    pub fn shown() -> Self {
+        let rejected = BTreeSet::from([Box::from(REJECTED)]);
+        Self { none_of: BTreeMap::from([(Attribute::Moderation, rejected)]), ..Self::default() }
+    }
+
     /// Whether an event that the commit `commit` wrote last is asked for.
     pub fn admits(&self, facts: &Facts, commit: u64) -> bool {
         self.admits_terms(facts)
@@ -73,9 +81,10 @@ impl Filter {
     }
 
     fn admits_terms(&self, facts: &Facts) -> bool {
-        self.any_of.iter().all(|(attribute, keys)| {
+        let has = |(attribute, keys): (&Attribute, &BTreeSet<Box<str>>)| {
             facts.terms.iter().any(|term| term.attribute == *attribute && keys.contains(&term.key))
-        })
+        };
+        self.any_of.iter().all(has) && !self.none_of.iter().any(has)
     }
 
     /// Whether all holds that is tested of a row.

@@ -13,11 +13,14 @@ use headwater::config::Runtime;
 use headwater::log::memory::MemoryLog;
 use headwater::log::{Log, LogRecord, NewRecord, read_to_end};
 use headwater::tools::dead_letters::{Examine, Objection};
+use headwater_operators::ListingId;
 use headwater_operators::raw::RawRecord;
+use headwater_operators::score::Gates;
 use headwater_serve::access::keys::{KeyConfig, Scope, generate};
 use headwater_serve::access::webhooks::WebhookConfig;
-use headwater_serve::admin::Means;
+use headwater_serve::admin::{Means, Preview};
 use headwater_serve::config::ServeConfig;
+use headwater_serve::live::Live;
 use headwater_serve::tool::Serving;
 use serde_json::{Value, json};
 
@@ -40,6 +43,21 @@ impl Examine for Picky {
     }
 }
 
+/// Knows the default gates.
+struct Usual(Gates);
+
+impl Preview for Usual {
+    fn preview(&self, _live: &Live, _record: RawRecord) -> Value {
+        Value::Null
+    }
+    fn threshold(&self) -> f64 {
+        0.5
+    }
+    fn gates(&self) -> &Gates {
+        &self.0
+    }
+}
+
 struct Site {
     serving: Serving,
     log: Arc<dyn Log>,
@@ -50,12 +68,16 @@ impl Site {
     fn start(serve: ServeConfig) -> Self {
         let log: Arc<dyn Log> = Arc::new(MemoryLog::new());
         let config = Runtime { name: "t".to_owned(), prefix: "t.".to_owned(), ..Runtime::default() };
-        let config = Runtime { inputs: vec![headwater::config::Input::of("raw.events")], ..config };
-        let topics = ["raw.events", "decisions", "dead-letters", "replays", "events", "listings", "links", "progress"];
+        let mut config = Runtime { inputs: vec![headwater::config::Input::of("raw.events")], ..config };
+        // Records are read in the order in which they were written.
+        config.topics.partitions = 1;
+        let topics =
+            ["raw.events", "decisions", "dead-letters", "replays", "events", "listings", "links", "gates", "progress"];
         let specs: Vec<_> = topics.iter().map(|topic| config.topic_spec(topic)).collect();
         log.ensure_topics(&specs).unwrap();
         let examine: Option<Box<dyn Examine>> = Some(Box::new(Picky));
-        let means = Means { log: Arc::clone(&log), config: config.clone(), examine, preview: None };
+        let preview: Option<Box<dyn Preview>> = Some(Box::new(Usual(Gates::default())));
+        let means = Means { log: Arc::clone(&log), config: config.clone(), examine, preview };
         let serve = ServeConfig { listen: "127.0.0.1:0".to_owned(), ..serve };
         let serving = Serving::start(means, &serve, None).unwrap();
         Self { serving, log, config }
@@ -87,6 +109,36 @@ impl Site {
         let value =
             |record: LogRecord| serde_json::from_slice(&record.value.unwrap_or_default()).unwrap_or(Value::Null);
         self.records(topic).into_iter().map(value).collect()
+    }
+
+    /// Commits rows as an engine does: topic, key and value.
+    fn commit(&self, number: u64, rows: &[(&str, String, Value)]) {
+        let record = |topic: &str, key: &str, value: &Value| NewRecord {
+            topic: self.config.full_name(topic).into(),
+            key: Some(key.to_owned().into()),
+            value: Some(value.to_string().into()),
+            headers: Vec::new(),
+            timestamp_ms: None,
+        };
+        let mut records: Vec<NewRecord> = rows.iter().map(|(topic, key, value)| record(topic, key, value)).collect();
+        let mut written: BTreeMap<String, u64> = BTreeMap::new();
+        rows.iter().for_each(|(topic, ..)| *written.entry(self.config.full_name(topic)).or_default() += 1);
+        let progress = json!({"format": 2, "epoch": number, "positions": [], "watermark": null, "results": 1,
+            "extraction": 1, "ends": [], "lineage": "00000001", "commit": number, "written": written});
+        records.push(record("progress", "progress", &progress));
+        let commit = format!("00000001-{number}").into_bytes();
+        let headers = vec![("epoch".to_owned(), number.to_string().into_bytes()), ("commit".to_owned(), commit)];
+        let mut writer = self.log.transactional("t", "t").unwrap();
+        writer.commit(&headwater::log::Transaction { records, headers, positions: Vec::new() }).unwrap();
+    }
+
+    /// Waits until an event is answered with a status.
+    fn wait_for(&self, event: &str, status: u16) {
+        let began = std::time::Instant::now();
+        while self.get(&format!("/api/events/{event}")).status != status {
+            assert!(began.elapsed() < Duration::from_secs(30), "{event} is not answered with {status}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// A dead letter of a record that is on the raw topic.
@@ -297,36 +349,20 @@ fn sources_and_pairs_are_those_of_the_listings() {
         json!({"format": 1, "firstSeen": jiff::Timestamp::now(), "updatedAt": "2026-11-01T10:00:00Z",
             "listing": {"source": source, "externalId": id, "title": "Jazz", "end": end, "venue": {"latitude": 1.0}}})
     };
-    let id = |source: &str, id: &str| headwater_operators::ListingId::of(source, id).to_string();
+    let id = |source: &str, id: &str| ListingId::of(source, id).to_string();
     let event = json!({"format": 1, "id": "e1", "title": "Jazz", "startTime": "2026-12-01T19:30:00Z", "qualityGrade": "A",
         "listings": [{"source": "city", "externalId": "1"}, {"source": "town", "externalId": "2"}]});
     let link = json!({"format": 1, "source": "city", "externalId": "1", "listing": id("city", "1"), "eventId": "e1",
         "similarity": 0.6, "via": {"source": "town", "externalId": "2", "listing": id("town", "2")},
         "contributions": [{"field": "title", "points": 2.0}], "decisions": []});
-    let mut writer = site.log.transactional("t", "t").unwrap();
     let rows = [
         ("listings", id("city", "1"), listing("city", "1", Value::Null)),
         ("listings", id("town", "2"), listing("town", "2", json!("2026-12-01T21:00:00Z"))),
         ("links", id("city", "1"), link),
         ("events", "e1".to_owned(), event),
     ];
-    let record = |topic: &str, key: &str, value: &Value| NewRecord {
-        topic: site.config.full_name(topic).into(),
-        key: Some(key.to_owned().into()),
-        value: Some(value.to_string().into()),
-        headers: Vec::new(),
-        timestamp_ms: None,
-    };
-    let mut records: Vec<NewRecord> = rows.iter().map(|(topic, key, value)| record(topic, key, value)).collect();
-    let written: BTreeMap<&str, u64> = [("t.listings", 2), ("t.links", 1), ("t.events", 1)].into();
-    let progress = json!({"format": 2, "epoch": 1, "positions": [], "watermark": null, "results": 1, "extraction": 1,
-        "ends": [], "lineage": "00000001", "commit": 1, "written": written});
-    records.push(record("progress", "progress", &progress));
-    let headers = vec![("epoch".to_owned(), b"1".to_vec()), ("commit".to_owned(), b"00000001-1".to_vec())];
-    writer.commit(&headwater::log::Transaction { records, headers, positions: Vec::new() }).unwrap();
-    while site.get("/api/events/e1").status != 200 {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    site.commit(1, &rows);
+    site.wait_for("e1", 200);
     let sources = site.get("/api/admin/sources").json()["sources"].clone();
     assert_eq!(
         (&sources[0]["source"], &sources[0]["sharedEvents"], &sources[0]["gaps"]["endTime"]),
@@ -357,4 +393,120 @@ fn sources_and_pairs_are_those_of_the_listings() {
     assert_eq!(saved["url"], "/api/events/live?category=music&q=jazz");
     let wrong = site.send("POST", "/api/pipeline", json!({"action": "subscribe", "filter": "colour=red"}));
     assert_eq!(code(&wrong), (400, "invalid-parameters".to_owned()));
+}
+
+#[test]
+fn an_editors_word_on_an_event_is_kept_for_its_listings() {
+    let (key, hash) = generate().unwrap();
+    let scopes = vec![Scope::Read, Scope::Decide, Scope::Ops];
+    let (reader, read_hash) = generate().unwrap();
+    let reading = KeyConfig { name: "reader".to_owned(), hash: read_hash, scopes: vec![Scope::Read] };
+    let keys = vec![KeyConfig { name: "kim".to_owned(), hash, scopes }, reading];
+    let site = Site::start(ServeConfig { keys, ..ServeConfig::default() });
+    let by = [("X-API-Key", key.as_str())];
+    let moderate = |body: Value| send(site.address(), "POST", "/api/admin/events/moderate", &body, &by);
+    let body = |word: &str| json!({"event": "e1", "moderation": word, "because": "spam"});
+    let event = json!({"format": 1, "id": "e1", "title": "Jazz", "startTime": "2026-12-01T19:30:00Z",
+        "listings": [{"source": "city", "externalId": "1"}, {"source": "town", "externalId": "2"}]});
+    let former = json!({"format": 1, "id": "e0", "redirectTo": "e1"});
+    site.commit(1, &[("events", "e0".to_owned(), former), ("events", "e1".to_owned(), event)]);
+    let began = std::time::Instant::now();
+    while get(site.address(), "/api/events/e1", &by).status != 200 {
+        assert!(began.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(site.send("POST", "/api/admin/events/moderate", body("rejected")).status, 401);
+    let read_only = [("X-API-Key", reader.as_str())];
+    let refused = send(site.address(), "POST", "/api/admin/events/moderate", &body("rejected"), &read_only);
+    assert_eq!(code(&refused), (403, "forbidden".to_owned()));
+
+    let decided = moderate(body("rejected")).json()["decided"].clone();
+    let ids = [ListingId::of("city", "1"), ListingId::of("town", "2")].map(|id| id.to_string());
+    let records = site.records("decisions");
+    let written: Vec<&[u8]> = records.iter().map(|record| record.key.as_deref().unwrap()).collect();
+    assert_eq!(written, ids.each_ref().map(|id| id.as_bytes()), "{decided}");
+    let said = site.values("decisions")[1]["moderate"].clone();
+    assert_eq!(
+        (&said["listing"], &said["moderation"], &said["who"], &said["why"]),
+        (&json!({"source": "town", "externalId": "2"}), &json!("rejected"), &json!("kim"), &json!("spam"))
+    );
+    let audit = site.values("audit");
+    assert_eq!(
+        (audit.len(), &audit[0]["action"], &audit[0]["request"]["event"]),
+        (1, &json!("moderate"), &json!("e1"))
+    );
+    assert_eq!((&audit[0]["before"], &audit[0]["after"][1]["moderate"]), (&json!([]), &said));
+    let listed = get(site.address(), "/api/admin/decisions?listing=town/2", &by).json()["decisions"].clone();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["state"]), (1, &json!("pending")), "{listed}");
+
+    assert_eq!(moderate(body("approved")).json()["decided"][0]["replaced"][0]["moderate"]["moderation"], "rejected");
+    assert_eq!(moderate(body("none")).json()["decided"][1]["decision"], Value::Null);
+    let last: Vec<_> = site.records("decisions").split_off(4).into_iter().map(|record| record.value).collect();
+    assert_eq!(last, [None, None]);
+    assert_eq!(site.values("audit")[2]["before"][0]["moderate"]["moderation"], "approved");
+    for (body, wanted) in [
+        (body("none"), (404, "not-found")),
+        (body("maybe"), (400, "invalid-body")),
+        (json!({"event": "e9", "moderation": "rejected"}), (404, "not-found")),
+        (json!({"event": "e0", "moderation": "rejected"}), (409, "refused")),
+        (json!({"event": "e1"}), (400, "invalid-body")),
+    ] {
+        let answer = moderate(body);
+        assert_eq!(code(&answer), (wanted.0, wanted.1.to_owned()), "{}", answer.text());
+    }
+    assert_eq!((site.records("decisions").len(), site.values("audit").len()), (6, 3), "nothing more was written");
+}
+
+#[test]
+fn gates_are_changed_with_what_was_there_before() {
+    let site = Site::start(ServeConfig::default());
+    let shown = || site.get("/api/admin/control").json();
+    let change = |body: Value| site.send("POST", "/api/admin/control", body);
+    let before = shown();
+    assert_eq!((&before["records"], &before["inForce"]["setBy"]), (&json!([]), &Value::Null));
+    assert_eq!(before["inForce"]["gates"]["pass"], 0.7, "{before}");
+
+    let set = change(json!({"key": "desk", "gates": {"pass": 0.5, "geographicData": {"weight": 0.3}}}));
+    assert_eq!(set.json()["before"], Value::Null, "{}", set.text());
+    let gates = json!({"pass": 0.5, "geographicData": {"weight": 0.3}});
+    assert_eq!(site.values("control"), [json!({ "gates": gates })], "it says what was asked for");
+    assert_eq!(change(json!({"key": "desk", "gates": {"pass": 0.6}})).json()["before"], json!({ "gates": gates }));
+    let audit = site.values("audit");
+    assert_eq!(
+        (&audit[1]["action"], &audit[1]["before"]["gates"], &audit[1]["after"]["gates"]),
+        (&json!("control"), &gates, &json!({"pass": 0.6}))
+    );
+    let record = shown()["records"][0].clone();
+    assert_eq!((&record["key"], &record["problem"]), (&json!("desk"), &Value::Null), "{record}");
+    assert_eq!(shown()["inForce"]["setBy"], Value::Null, "the topology has not read it yet");
+    let position = |offset: i64| json!({"orderMs": 1, "topic": 7, "partition": 0, "offset": offset});
+    let kept =
+        |offset, pass: f64| json!({"format": 1, "position": position(offset), "value": {"gates": {"pass": pass}}});
+    site.commit(1, &[("gates", "desk".to_owned(), kept(1, 0.6)), ("gates", "a".to_owned(), kept(0, 0.1))]);
+    let in_force = shown()["inForce"].clone();
+    assert_eq!(
+        (&in_force["setBy"], &in_force["gates"]["pass"], &in_force["overridden"]),
+        (&json!("desk"), &json!(0.6), &json!(["score.pass"]))
+    );
+
+    for (gates, word) in [
+        (json!({"passs": 0.5}), "unknown field `passs`"),
+        (json!({"geographicDate": {}}), "unknown field `geographicDate`"),
+        (json!({"geographicData": {"wieght": 0.5}}), "unknown field `wieght`"),
+        (json!({"pass": 7}), "7 is not between 0 and 1"),
+    ] {
+        let refused = change(json!({"key": "desk", "gates": gates}));
+        assert_eq!(code(&refused), (400, "invalid-body".to_owned()));
+        assert!(refused.json()["detail"].as_str().unwrap().contains(word), "{}", refused.text());
+    }
+    for (body, wanted) in [
+        (json!({"key": "desk"}), 400),
+        (json!({"key": " ", "gates": {"pass": 0.5}}), 400),
+        (json!({"key": "nobody", "gates": null}), 404),
+    ] {
+        assert_eq!(change(body.clone()).status, wanted, "{body}");
+    }
+    assert_eq!(change(json!({"key": "desk", "gates": null})).json()["after"], Value::Null);
+    assert_eq!(site.records("control").last().unwrap().value, None);
+    assert_eq!((shown()["records"].clone(), site.values("audit").len()), (json!([]), 3));
 }

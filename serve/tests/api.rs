@@ -79,6 +79,60 @@ fn events_are_filtered() {
 }
 
 #[test]
+fn what_editors_rejected_is_for_those_who_ask() {
+    let mut running = three();
+    let commit = |running: &mut Running, word: Option<&str>| {
+        let mut event = event("e1", "Jazz Night", "2026-12-01T19:30:00-08:00");
+        event["tags"] = json!(["midnight"]);
+        word.into_iter().for_each(|word| event["moderation"] = word.into());
+        running.commit(&[("e1", Some(event))]);
+    };
+    commit(&mut running, Some("rejected"));
+    let mut flagged = event("e2", "Letterpress workshop", "2026-12-02");
+    flagged["moderation"] = "flagged".into();
+    running.commit(&[("e2", Some(flagged))]);
+    for (query, expected) in [
+        ("", &["e2", "e3"][..]),
+        ("q=jaz", &["e3"]),
+        ("city=Napa", &["e2"]),
+        ("moderation=rejected", &["e1"]),
+        ("moderation=Rejected,flagged", &["e1", "e2"]),
+        ("moderation=none&moderation=approved", &["e3"]),
+        ("moderation=approved,flagged,rejected,none&sort=start", &["e1", "e2", "e3"]),
+    ] {
+        assert_eq!(running.get(&format!("/api/events?{query}")).ids(), expected, "{query}");
+    }
+    let listed = running.get("/api/events?facets=moderation,tag").json();
+    assert_eq!(
+        (&listed["total"], listed["facets"]["moderation"].as_array().unwrap().len()),
+        (&json!(2), 2),
+        "{listed}"
+    );
+    assert!(!listed["facets"]["tag"].to_string().contains("midnight"), "{listed}");
+    for suffix in [".ics", ".rss", ".csv", ".geojson"] {
+        assert!(!running.get(&format!("/api/events{suffix}")).text().contains("Jazz Night"), "{suffix}");
+        assert!(running.get(&format!("/api/events{suffix}?moderation=rejected")).text().contains("Jazz Night"));
+    }
+    let typed = running.get("/api/suggest?q=midn").json();
+    assert_eq!((&typed["tags"], &typed["words"]), (&json!([]), &json!([])), "{typed}");
+    let typed = running.get("/api/suggest?q=jaz").json();
+    assert_eq!((&typed["words"][0]["count"], typed["events"].as_array().unwrap().len()), (&json!(1), 1), "{typed}");
+    // Whoever has the id is told what became of it.
+    assert_eq!(running.get("/api/events/e1").json()["moderation"], "rejected");
+    let wrong = running.get("/api/events?moderation=maybe").json();
+    assert_eq!(
+        (&wrong["errors"][0]["parameter"], &wrong["errors"][0]["code"]),
+        (&json!("moderation"), &json!("unknown-value"))
+    );
+    let since = running.position();
+    commit(&mut running, None);
+    assert_eq!(running.get("/api/events").ids(), ["e1", "e2", "e3"]);
+    commit(&mut running, Some("rejected"));
+    let pulled = running.get(&format!("/api/events?updatedSince={since}")).json();
+    assert_eq!((&pulled["removed"], &pulled["total"]), (&json!(["e1"]), &json!(0)), "{pulled}");
+}
+
+#[test]
 fn a_list_tells_its_total_distances_facets_and_fields() {
     let running = three();
     let path = "/api/events?lat=38.3&lng=-122.3&sort=distance&facets=category,city&fields=title&limit=2";

@@ -126,8 +126,9 @@ fn any_question() -> impl Strategy<Value = Question> {
         attribute("country", documents::COUNTRIES.to_vec()),
         attribute("grade", vec!["a", "B"]),
         attribute("status", documents::STATUSES.to_vec()),
+        attribute("moderation", vec!["approved", "flagged", "rejected", "none"]),
     )
-        .prop_map(|(a, b, c, d, e, f, g, h)| [a, b, c, d, e, f, g, h].into_iter().flatten().collect());
+        .prop_map(|(a, b, c, d, e, f, g, h, i)| [a, b, c, d, e, f, g, h, i].into_iter().flatten().collect());
     let time = || one(["2026-12-01", "2026-12-02", "2026-12-03", "2026-12-02T00:00:00Z", "2026-12-02T04:00:00Z"]);
     let point = prop::sample::select(documents::POINTS.to_vec());
     let circle = (point, prop::sample::select(vec![0, 1_500, 3_000, 2_000_000, 30_000_000]))
@@ -146,12 +147,13 @@ fn any_question() -> impl Strategy<Value = Question> {
         (text, any::<bool>()).prop_map(|(words, whole)| format!("{}{}", words.join(" "), if whole { " " } else { "" }));
     let when = (rare(time()), rare(time()), rare(one(documents::UPDATED)), rare(0u64..9));
     let rest = (rare(any::<bool>()), rare(circle), rare(bounds), rare(prop::option::of(0u8..3)), rare(0u8..=10));
-    (any_of, when, rest, prop::option::weighted(0.4, text)).prop_map(|(any_of, when, rest, text)| {
+    let whole = (any_of, any::<bool>(), when, rest, prop::option::weighted(0.4, text));
+    whole.prop_map(|(any_of, shown, when, rest, text)| {
         let (from, until, since, since_commit) = when;
         let (online, circle, bounds, price, quality) = rest;
         // One "since" or the other.
         let since_commit = since_commit.filter(|_| since.is_none());
-        Question { any_of, online, from, until, circle, bounds, price, quality, since, since_commit, text }
+        Question { any_of, shown, online, from, until, circle, bounds, price, quality, since, since_commit, text }
     })
 }
 
@@ -194,6 +196,7 @@ fn filter(question: &Question) -> Filter {
     };
     Filter {
         any_of: question.any_of.iter().map(|(name, of)| (attribute(name), keys(attribute(name), of))).collect(),
+        none_of: if question.shown { Filter::shown().none_of } else { BTreeMap::new() },
         online: question.online,
         from: question.from.map(bound),
         until: question.until.map(bound),

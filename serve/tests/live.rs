@@ -67,6 +67,33 @@ fn a_snapshot_is_followed_by_what_enters_changes_and_leaves() {
 }
 
 #[test]
+fn what_is_rejected_leaves_and_what_is_taken_back_enters() {
+    let mut running = Running::start();
+    let said = |word: &str| {
+        let mut event = event("a", "Napa", "Jazz");
+        event["moderation"] = word.into();
+        Some(event)
+    };
+    running.commit(&[("a", Some(event("a", "Napa", "Jazz")))]);
+    let (mut client, mut desk) = (Client::default(), Client::default());
+    client.connect(running.server.address(), "");
+    desk.connect(running.server.address(), "moderation=rejected,flagged");
+    client.until("live");
+    desk.until("live");
+    running.commit(&[("a", said("flagged"))]);
+    running.commit(&[("a", said("rejected"))]);
+    assert_eq!(names(&client.until("leave")), [("update", "a"), ("leave", "a")]);
+    assert_eq!(names(&desk.until("update")), [("enter", "a"), ("update", "a")]);
+    assert!(client.map.is_empty() && listed(&running, "").is_empty());
+    client.cut();
+    running.commit(&[("a", Some(event("a", "Napa", "Jazz")))]);
+    client.connect(running.server.address(), "");
+    assert_eq!(names(&client.until("live")), [("enter", "a"), ("live", "")]);
+    assert_eq!(names(&desk.until("leave")), [("leave", "a")]);
+    assert_eq!(client.map, listed(&running, ""));
+}
+
+#[test]
 fn changes_alone_and_fields_alone() {
     let mut running = Running::start();
     running.commit(&[("a", Some(event("a", "Napa", "Jazz")))]);

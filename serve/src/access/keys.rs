@@ -37,11 +37,13 @@ pub enum Scope {
     Decide,
     /// Replay dead letters.
     Replay,
+    /// Change how the topology works, such as its gates.
+    Admin,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Read, Self::Ops, Self::Produce, Self::Decide, Self::Replay];
+    pub const ALL: [Self; 6] = [Self::Read, Self::Ops, Self::Produce, Self::Decide, Self::Replay, Self::Admin];
 }
 
 impl fmt::Display for Scope {
@@ -52,6 +54,7 @@ impl fmt::Display for Scope {
             Self::Produce => "produce",
             Self::Decide => "decide",
             Self::Replay => "replay",
+            Self::Admin => "admin",
         })
     }
 }

@@ -5,6 +5,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `audit` | writes, each with a record of who has written what |
+//! | `control` | the gates in force, and records that change them |
 //! | `inbound` | raw records that come in over HTTP |
 //! | `letters` | what the codes of dead letters ask for |
 //! | `records` | records of topics, to be looked at |
@@ -12,6 +13,7 @@
 //! | `sources` | what each source gives |
 
 mod audit;
+pub(crate) mod control;
 pub(crate) mod inbound;
 pub(crate) mod letters;
 pub(crate) mod records;
@@ -25,6 +27,7 @@ use headwater::config::Runtime;
 use headwater::log::{Log, NewRecord};
 use headwater::tools::dead_letters::Examine;
 use headwater_operators::raw::RawRecord;
+use headwater_operators::score::Gates;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -46,6 +49,9 @@ pub trait Preview: Send + Sync {
 
     /// The likelihood from which two listings are one event, from 0 to 1.
     fn threshold(&self) -> f64;
+
+    /// The gates as they are configured.
+    fn gates(&self) -> &Gates;
 }
 
 /// What a server needs to do more than to show events.
@@ -71,7 +77,7 @@ pub struct Admin {
     pub(crate) review: ReviewCache,
     /// Replays end when it is set.
     pub(crate) stop: Arc<AtomicBool>,
-    /// Who decides: what was there before is to be what the decision replaces.
+    /// Who decides or changes gates: what was there before is to be what the new record replaces.
     pub(crate) deciding: Mutex<()>,
     /// Writes that may be made at once: each holds a thread, for long while the log is away.
     pub(crate) writes: Semaphore,

@@ -1,22 +1,24 @@
-//! Decisions of people on pairs of listings.
+//! Decisions of people on pairs of listings, and of editors on events.
 
 use std::sync::PoisonError;
 
 use axum::Extension;
 use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use headwater_operators::resolve::ListingRef;
+use headwater_operators::resolve::{ListingRef, Moderation};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::body::{Small, admin, blocking, fresh, invalid, json as body_json, unknown, writing};
 use super::endpoints::OF_DECISIONS;
+use super::event::{self, Named};
 use super::problem::Problem;
 use super::query::Query;
+use super::ready;
 use crate::access::Identity;
 use crate::admin::{Act, Admin};
-use crate::decisions::{self, Change, DecideError, Decided, NewDecision, Say, parse_listing};
+use crate::decisions::{self, Change, DecideError, Decided, NewDecision, NewModeration, Say, parse_listing};
 use crate::site::Site;
 
 /// Lists them.
@@ -100,6 +102,94 @@ pub(super) async fn undecide(
     })
     .await?;
     fresh(&decided)
+}
+
+/// The body of an editor's word on an event.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Moderate {
+    event: String,
+    moderation: Said,
+    because: Option<String>,
+}
+
+/// What an editor says of an event.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Said {
+    Approved,
+    Flagged,
+    Rejected,
+    /// What was said before is taken back.
+    None,
+}
+
+impl Said {
+    fn moderation(self) -> Option<Moderation> {
+        match self {
+            Self::Approved => Some(Moderation::Approved),
+            Self::Flagged => Some(Moderation::Flagged),
+            Self::Rejected => Some(Moderation::Rejected),
+            Self::None => None,
+        }
+    }
+}
+
+/// Approves, flags or rejects an event, or takes that back: one record for each of its listings.
+pub(super) async fn moderate(
+    State(site): State<Site>,
+    Extension(identity): Extension<Identity>,
+    headers: HeaderMap,
+    Small(body): Small,
+) -> Result<Response, Problem> {
+    let asked: Moderate = body_json(&headers, &body)?;
+    let admin = admin(&site)?;
+    ready(&site.hub)?;
+    let listings = listings_of(&site, &asked.event)?;
+    let decided = writing(&admin.clone(), move || {
+        let _deciding = admin.deciding.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = match asked.moderation.moderation() {
+            Some(moderation) => {
+                let (who, why) = (identity.who().to_owned(), asked.because.clone());
+                let at_ms = jiff::Timestamp::now().as_millisecond();
+                let new = NewModeration { moderation, listings, who, why, at_ms };
+                decisions::moderate(&*admin.log, &admin.config, new)
+            }
+            None => decisions::unmoderate(&*admin.log, &admin.config, &listings),
+        };
+        write_all(&admin, &identity, json!(asked), changes.map_err(|error| problem(&error))?)
+    })
+    .await?;
+    fresh(&json!({ "decided": decided }))
+}
+
+/// The listings of an event.
+fn listings_of(site: &Site, id: &str) -> Result<Vec<ListingRef>, Problem> {
+    match event::listings(site.hub.live(), id).map_err(|error| Problem::internal(&error))? {
+        Named::Event(listings) => Ok(listings.into_iter().map(ListingRef::from).collect()),
+        // Whoever decides has not seen what the other event is.
+        Named::Redirect(to) => {
+            let detail = format!("The event {id:?} is now a part of {to:?}: look at that one.");
+            Err(Problem::new(StatusCode::CONFLICT, "refused", detail))
+        }
+        Named::Nothing => Err(Problem::not_found(format!("There is no event {id:?}."))),
+    }
+}
+
+/// Writes changes of editors' words in one transaction.
+fn write_all(
+    admin: &Admin,
+    identity: &Identity,
+    request: serde_json::Value,
+    changes: Vec<Change>,
+) -> Result<Vec<Decided>, Problem> {
+    let (decided, records): (Vec<_>, Vec<_>) =
+        changes.into_iter().map(|change| (change.decided, change.records)).unzip();
+    let before: Vec<_> = decided.iter().flat_map(|one| &one.replaced).collect();
+    let after: Vec<_> = decided.iter().filter_map(|one| one.decision.as_ref()).collect();
+    let act = Act { who: identity.who(), action: "moderate", request, before: json!(before), after: json!(after) };
+    admin.write(records.concat(), &act).map_err(|error| unknown(&error))?;
+    Ok(decided)
 }
 
 fn listing(field: &str, text: &str) -> Result<ListingRef, Problem> {

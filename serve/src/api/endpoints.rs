@@ -92,6 +92,12 @@ pub enum Operation {
     Decide,
     /// Takes a decision back.
     Undecide,
+    /// Approves, flags or rejects an event.
+    Moderate,
+    /// What is set while the topology runs.
+    Controls,
+    /// Sets it.
+    Control,
 }
 
 impl Operation {
@@ -135,6 +141,9 @@ impl Operation {
             Self::Decisions => "Decisions of people, and what became of each",
             Self::Decide => "Decides whether two listings are one event",
             Self::Undecide => "Takes a decision back",
+            Self::Moderate => "Approves, flags or rejects an event, or takes that back",
+            Self::Controls => "The gates in force, and the records that change them",
+            Self::Control => "Changes gates while the topology runs, or takes a change back",
         }
         .to_owned()
     }
@@ -164,9 +173,11 @@ impl Operation {
             | Self::LettersSummary
             | Self::Letter
             | Self::Review
-            | Self::Decisions => Some(Scope::Ops),
+            | Self::Decisions
+            | Self::Controls => Some(Scope::Ops),
             Self::Replay => Some(Scope::Replay),
-            Self::Decide | Self::Undecide => Some(Scope::Decide),
+            Self::Decide | Self::Undecide | Self::Moderate => Some(Scope::Decide),
+            Self::Control => Some(Scope::Admin),
             Self::OpenApi
             | Self::Health
             | Self::Session
@@ -250,6 +261,9 @@ pub fn endpoints() -> Vec<Endpoint> {
         get("/api/admin/decisions", Operation::Decisions, OF_DECISIONS),
         one(Method::POST, "/api/admin/decisions", Operation::Decide, &[]),
         one(Method::DELETE, "/api/admin/decisions", Operation::Undecide, &[]),
+        one(Method::POST, "/api/admin/events/moderate", Operation::Moderate, &[]),
+        get("/api/admin/control", Operation::Controls, &[]),
+        one(Method::POST, "/api/admin/control", Operation::Control, &[]),
         get("/openapi.json", Operation::OpenApi, &[]),
     ]);
     all

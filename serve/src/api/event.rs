@@ -3,6 +3,7 @@
 use std::io;
 
 use headwater_operators::ListingId;
+use headwater_operators::resolve::ListingName;
 use serde_json::value::RawValue;
 
 use crate::document;
@@ -28,6 +29,33 @@ struct Member {
     listing: Option<Box<RawValue>>,
     /// Its record on the topic `links`: the edge that holds it in the event, and what counted for it.
     link: Option<Box<RawValue>>,
+}
+
+/// What an id stands for.
+pub enum Named {
+    /// An event of these listings.
+    Event(Vec<ListingName>),
+    /// The id was retired for this one.
+    Redirect(String),
+    /// Nothing.
+    Nothing,
+}
+
+/// The listings of the event with an id.
+///
+/// # Errors
+/// When its document cannot be unpacked.
+pub fn listings(live: &Live, id: &str) -> io::Result<Named> {
+    let served = live.read();
+    let Some(entry) = served.index.get(id) else {
+        return Ok(served.index.redirect(id).map_or(Named::Nothing, |to| Named::Redirect(to.to_string())));
+    };
+    let document = served.index.packing().unpacker()?.unpack(&entry.document)?;
+    drop(served);
+    let document = String::from_utf8(document).map_err(io::Error::other)?;
+    let listings = document::value(&document).map(|value| value.listings).unwrap_or_default();
+    let name = |listing: &document::ListingValue<'_>| ListingName::new(&listing.source.0, &listing.external_id.0);
+    Ok(Named::Event(listings.iter().map(name).collect()))
 }
 
 /// Looks an id up, at one commit, which is returned too.

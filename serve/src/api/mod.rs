@@ -17,10 +17,11 @@
 //! | `pipeline` | how the topology is doing, what records would give |
 //! | `session` | signing in, tickets |
 //! | `inbound` | records that come in |
-//! | `operate`, `letters`, `decide` | what operators and editors do |
+//! | `operate`, `letters`, `decide`, `control` | what operators and editors do |
 
 pub(crate) mod answer;
 mod body;
+mod control;
 mod cursor;
 mod decide;
 pub mod endpoints;
@@ -143,6 +144,9 @@ fn handler(endpoint: &Endpoint) -> MethodRouter<Site> {
         Operation::Decisions => get(decide::list),
         Operation::Decide => post(decide::decide),
         Operation::Undecide => delete(decide::undecide),
+        Operation::Moderate => post(decide::moderate),
+        Operation::Controls => get(control::list),
+        Operation::Control => post(control::change),
     }
 }
 

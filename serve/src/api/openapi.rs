@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::endpoints::{Endpoint, Operation, endpoints};
 use super::format::Format;
-use super::parameters::{Kind, Parameter};
+use super::parameters::{Kind, MODERATIONS, Parameter};
 use super::problem::{CODES, PARAMETER_CODES};
 use crate::access::guard::COOKIE;
 
@@ -107,6 +107,23 @@ fn body(operation: Operation) -> Option<Value> {
             }),
         ),
         Operation::Undecide => (json!(["a", "b"]), json!({ "a": text(), "b": text() })),
+        Operation::Moderate => (
+            json!(["event", "moderation"]),
+            json!({
+                "event": text(),
+                "moderation": { "type": "string", "enum": MODERATIONS,
+                    "description": "`none` takes back what was said." },
+                "because": text(),
+            }),
+        ),
+        Operation::Control => (
+            json!(["key", "gates"]),
+            json!({
+                "key": text(),
+                "gates": { "type": ["object", "null"], "description": "What to set, by the keys of `[score]`; null \
+                    takes back what the record of the key sets." },
+            }),
+        ),
         _ => return None,
     };
     let schema = json!({ "type": "object", "required": required, "properties": properties,
@@ -252,6 +269,7 @@ fn schemas() -> Value {
                 "id": { "type": "string" },
                 "title": { "type": "string" },
                 "startTime": { "type": "string", "description": "RFC 3339 with the local offset, or a day." },
+                "moderation": { "type": "string", "description": "What editors say of it, where they said anything." },
                 "distanceKm": { "type": "number", "description": "Where lat and lng were given." },
             },
         },

@@ -55,7 +55,11 @@ pub(super) const STATUSES: &[&str] =
     &["scheduled", "soldOut", "tentative", "rescheduled", "movedOnline", "postponed", "cancelled"];
 
 /// What facets there are.
-pub(super) const FACETS: &[&str] = &["category", "tag", "source", "place", "city", "country", "grade", "status"];
+pub(super) const FACETS: &[&str] =
+    &["category", "tag", "source", "place", "city", "country", "grade", "status", "moderation"];
+
+/// What editors say of events, and the word for nothing.
+pub(super) const MODERATIONS: &[&str] = &["approved", "flagged", "rejected", "none"];
 
 const fn parameter(name: &'static str, kind: Kind, about: &'static str) -> Parameter {
     Parameter { name, kind, about }
@@ -106,6 +110,11 @@ pub const FILTER: &[Parameter] = &[
     parameter("grade", Kind::SomeOf(GRADES), "Letter of the quality."),
     parameter("minQuality", Kind::Number { least: 0.0, most: 1.0 }, "Least quality."),
     parameter("status", Kind::SomeOf(STATUSES), "Whether it takes place."),
+    parameter(
+        "moderation",
+        Kind::SomeOf(MODERATIONS),
+        "What editors say of it; `none` where they said nothing. Default: all but `rejected`.",
+    ),
     parameter("online", Kind::Bool, "Whether it can be attended online."),
     parameter(
         "updatedSince",

@@ -44,8 +44,14 @@ pub fn filter(query: &mut Query<'_>, lineage: Lineage) -> (Filter, Option<Point>
         query.refuse("endDate", "conflicting-parameters", "It lies before startDate.");
     }
     let point = point(query);
+    // Whoever asks for a moderation gets what was asked for.
+    let none_of = match any_of.contains_key(&Attribute::Moderation) {
+        true => BTreeMap::new(),
+        false => Filter::shown().none_of,
+    };
     let filter = Filter {
         any_of,
+        none_of,
         online: query.boolean("online"),
         from,
         until,

@@ -49,9 +49,10 @@ pub fn suggest(live: &Live, typed: &str, most: usize) -> io::Result<(u64, Sugges
     let index = &served.index;
     let folded = fold(typed);
     let last = folded.rsplit(' ').next().unwrap_or_default();
-    let of = |attribute: Attribute| first(index.values_with(attribute, &attribute.key(typed)), most);
+    let hidden = index.hidden();
+    let of = |attribute: Attribute| first(index.values_with(attribute, &attribute.key(typed), &hidden), most);
     let suggestions = Suggestions {
-        words: first(index.words_with(last), most),
+        words: first(index.words_with(last, &hidden), most),
         cities: of(Attribute::City),
         categories: of(Attribute::Category),
         tags: of(Attribute::Tag),
@@ -68,7 +69,7 @@ fn first<'i>(all: impl Iterator<Item = (&'i str, u64)>, most: usize) -> Vec<Sugg
 }
 
 fn named(index: &Index, typed: &str, most: usize) -> io::Result<Vec<Named>> {
-    let filter = Filter { text: TextQuery::new(typed), ..Filter::default() };
+    let filter = Filter { text: TextQuery::new(typed), ..Filter::shown() };
     let request = PageRequest { sort: Sort::Relevance, limit: most, offset: 0, after: None, point: None };
     let page = index.page(&index.select(&filter), &request);
     let mut unpacker = index.packing().unpacker()?;

@@ -1,6 +1,6 @@
 //! Facets: how the events of a selection are spread over the values of an attribute.
 
-use super::{Index, Selection};
+use super::{Hidden, Index, Selection};
 use crate::document::Attribute;
 
 /// The values of an attribute in a selection.
@@ -39,10 +39,17 @@ impl Index {
         self.terms[attribute as usize].get(key).map_or(0, |term| term.slots.len())
     }
 
-    /// The values of `attribute` whose key begins with `stem`, with the number of events that have it.
-    pub fn values_with(&self, attribute: Attribute, stem: &str) -> impl Iterator<Item = (&str, u64)> {
+    /// The values of `attribute` whose key begins with `stem`, with the number of shown events that have it.
+    pub fn values_with<'i>(
+        &'i self,
+        attribute: Attribute,
+        stem: &'i str,
+        hidden: &'i Hidden,
+    ) -> impl Iterator<Item = (&'i str, u64)> {
         let from = (std::ops::Bound::Included(stem), std::ops::Bound::Unbounded);
         let terms = self.terms[attribute as usize].range::<str, _>(from);
-        terms.take_while(move |(key, _)| key.starts_with(stem)).map(|(_, term)| (term.label(), term.slots.len()))
+        let terms = terms.take_while(move |(key, _)| key.starts_with(stem));
+        let counted = terms.map(|(_, term)| (term.label(), hidden.count_others(&term.slots)));
+        counted.filter(|(_, count)| *count > 0)
     }
 }

@@ -31,7 +31,7 @@ use crate::text::Field;
 pub use facets::{Facet, FacetValue};
 pub use page::{Hit, Page, PageEnd, PageRequest, Sort};
 pub use places::{Agenda, Place, PlaceFilter, PlaceSort, Places, PlacesRequest};
-pub use select::Selection;
+pub use select::{Hidden, Selection};
 
 /// Events that last so many days at most are looked for by the day on which they begin; the few others are tested one
 /// by one.

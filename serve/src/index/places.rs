@@ -14,7 +14,7 @@ use roaring::RoaringBitmap;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::page::{PageEnd, distance_mm};
-use super::{Entry, Index, TermSlots};
+use super::{Entry, Hidden, Index, TermSlots};
 use crate::document::{Attribute, Row, hyphenated, parts_of_place};
 use crate::geo::{Bounds, Circle};
 use crate::packed::Packed;
@@ -125,6 +125,15 @@ pub struct Agenda {
     pub to_come: Vec<(Arc<str>, Packed)>,
 }
 
+/// As of when places are told, and which events count.
+struct View {
+    at_ms: i64,
+    /// Events that are not shown: they are of no place.
+    hidden: Hidden,
+    /// Events that do not take place.
+    called_off: RoaringBitmap,
+}
+
 /// What rows tell of a place.
 struct Outline {
     point: Option<Point>,
@@ -136,12 +145,13 @@ struct Outline {
 impl Index {
     /// A list of places.
     pub fn places(&self, request: &PlacesRequest) -> Places {
-        let called_off = self.called_off();
+        let view = self.view(request.at_ms);
         let near = request.filter.circle.map(|circle| circle.bounds()).or(request.filter.bounds);
         let near = near.map(|bounds| self.near(&bounds));
         let all = self.terms[Attribute::Place as usize].iter().filter(|(key, _)| request.filter.admits_key(key));
+        let all = all.filter(|(_, term)| view.hidden.count_others(&term.slots) > 0);
         let all = all.filter(|(_, term)| near.as_ref().is_none_or(|near| term.slots.count_in(near) > 0));
-        let ranked = all.filter_map(|(key, term)| Some((self.rank(&term.slots, request, &called_off)?, &**key, term)));
+        let ranked = all.filter_map(|(key, term)| Some((self.rank(&term.slots, request, &view)?, &**key, term)));
         let mut ranked: Vec<(i64, &str, &TermSlots)> = ranked.collect();
         let total = ranked.len() as u64;
         if let Some(after) = &request.after {
@@ -154,17 +164,20 @@ impl Index {
         let next = ranked.last().filter(|_| next);
         let next = next.map(|(rank, key, _)| PageEnd { first: *rank, second: 0, id: (*key).into() });
         let page = ranked.into_iter().skip(request.offset);
-        let places = page.map(|(_, key, term)| self.told(key, &self.outline(&term.slots, request.at_ms, &called_off)));
+        let places = page.map(|(_, key, term)| self.told(key, &self.outline(&term.slots, &view)));
         Places { places: places.collect(), total, next }
     }
 
     /// The place of a key, and what is on there, as of `at_ms`.
     pub fn place(&self, key: &str, at_ms: i64) -> Option<(Place, Agenda)> {
         let slots = &self.terms[Attribute::Place as usize].get(key)?.slots;
-        let called_off = self.called_off();
-        let place = self.told(key, &self.outline(slots, at_ms, &called_off));
-        let takes_place = slots.iter().filter(|slot| !called_off.contains(*slot));
-        let mut entries: Vec<&Entry> = takes_place.filter_map(|slot| self.entry(slot)).collect();
+        let view = self.view(at_ms);
+        if view.hidden.count_others(slots) == 0 {
+            return None;
+        }
+        let place = self.told(key, &self.outline(slots, &view));
+        let takes_place = self.entries_of(slots, &view).filter(|(slot, _)| !view.called_off.contains(*slot));
+        let mut entries: Vec<&Entry> = takes_place.map(|(_, entry)| entry).collect();
         entries.sort_unstable_by(|a, b| (a.row.start_ms, &a.id).cmp(&(b.row.start_ms, &b.id)));
         let those = |wanted: When| {
             let those = entries.iter().filter(|entry| When::of(&entry.row, at_ms) == wanted);
@@ -173,42 +186,46 @@ impl Index {
         Some((place, Agenda { under_way: those(When::UnderWay), to_come: those(When::ToCome) }))
     }
 
-    fn called_off(&self) -> RoaringBitmap {
-        self.with_any(Attribute::Status, &CALLED_OFF.map(Box::from))
+    fn view(&self, at_ms: i64) -> View {
+        let called_off = self.with_any(Attribute::Status, &CALLED_OFF.map(Box::from));
+        View { at_ms, hidden: self.hidden(), called_off }
     }
 
     /// By what a place is sorted; `None` where it lies elsewhere.
-    fn rank(&self, slots: &Slots, request: &PlacesRequest, called_off: &RoaringBitmap) -> Option<i64> {
+    fn rank(&self, slots: &Slots, request: &PlacesRequest, view: &View) -> Option<i64> {
         let PlacesRequest { filter, sort, .. } = request;
         let lies = filter.circle.is_some() || filter.bounds.is_some() || matches!(sort, PlaceSort::Distance(_));
-        let point = if lies { self.point(slots) } else { None };
+        let point = if lies { self.point(slots, view) } else { None };
         filter.admits_point(point).then(|| match *sort {
             PlaceSort::Name => 0,
-            PlaceSort::Events => -(self.to_come(slots, request.at_ms, called_off).count() as i64),
+            PlaceSort::Events => -(self.to_come(slots, view).count() as i64),
             PlaceSort::Distance(from) => distance_mm(point, from),
         })
     }
 
-    fn entries_of(&self, slots: &Slots) -> impl Iterator<Item = (u32, &Entry)> {
-        slots.iter().filter_map(|slot| Some((slot, self.entry(slot)?)))
+    /// The events of a place that are shown.
+    fn entries_of<'i>(&'i self, slots: &'i Slots, view: &'i View) -> impl Iterator<Item = (u32, &'i Entry)> {
+        let shown = slots.iter().filter(|slot| !view.hidden.contains(*slot));
+        shown.filter_map(|slot| Some((slot, self.entry(slot)?)))
     }
 
     /// Where most events of a place are.
-    fn point(&self, slots: &Slots) -> Option<Point> {
-        most_frequent(self.entries_of(slots).filter_map(|(_, entry)| entry.row.point))
+    fn point(&self, slots: &Slots, view: &View) -> Option<Point> {
+        most_frequent(self.entries_of(slots, view).filter_map(|(_, entry)| entry.row.point))
     }
 
     /// The events of a place that have not begun.
-    fn to_come(&self, slots: &Slots, at_ms: i64, called_off: &RoaringBitmap) -> impl Iterator<Item = (u32, &Entry)> {
-        let to_come = self.entries_of(slots).filter(move |(_, entry)| When::of(&entry.row, at_ms) == When::ToCome);
-        to_come.filter(|(slot, _)| !called_off.contains(*slot))
+    fn to_come<'i>(&'i self, slots: &'i Slots, view: &'i View) -> impl Iterator<Item = (u32, &'i Entry)> {
+        let to_come =
+            self.entries_of(slots, view).filter(|(_, entry)| When::of(&entry.row, view.at_ms) == When::ToCome);
+        to_come.filter(|(slot, _)| !view.called_off.contains(*slot))
     }
 
-    fn outline(&self, slots: &Slots, at_ms: i64, called_off: &RoaringBitmap) -> Outline {
-        let point = self.point(slots);
-        let there = self.entries_of(slots).filter(|(_, entry)| entry.row.point == point);
+    fn outline(&self, slots: &Slots, view: &View) -> Outline {
+        let point = self.point(slots, view);
+        let there = self.entries_of(slots, view).filter(|(_, entry)| entry.row.point == point);
         let told_by = there.max_by_key(|(_, entry)| (entry.row.quality, Reverse(&entry.id)));
-        let to_come = || self.to_come(slots, at_ms, called_off);
+        let to_come = || self.to_come(slots, view);
         let next = to_come().min_by_key(|(_, entry)| (entry.row.start_ms, &entry.id));
         Outline {
             point,

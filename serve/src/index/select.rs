@@ -10,6 +10,7 @@ use super::{Index, SHORT_DAYS};
 use crate::document::Attribute;
 use crate::filter::{Bound, Filter};
 use crate::geo::Bounds;
+use crate::slots::Slots;
 use crate::text::{Field, QueryWord};
 
 /// The events that a filter asks for, at one commit.
@@ -79,7 +80,7 @@ impl Index {
             (Some(Times { sure, open }), false) => within(sure) | self.admitted(filter, &within(open)),
             (Some(Times { sure, open }), true) => self.admitted(filter, &within(sure | open)),
         };
-        Selection { slots, words }
+        Selection { slots: slots - self.with_disallowed(filter), words }
     }
 
     /// The events that may lie in the times of `filter`; `None` where it says nothing of times.
@@ -128,6 +129,12 @@ impl Index {
         set
     }
 
+    /// The events that have a value which `filter` does not allow.
+    fn with_disallowed(&self, filter: &Filter) -> RoaringBitmap {
+        let sets = filter.none_of.iter().map(|(attribute, keys)| self.with_any(*attribute, keys));
+        sets.fold(RoaringBitmap::new(), |all, set| all | set)
+    }
+
     /// The events in the cells that `bounds` touches: some lie outside.
     pub(super) fn near(&self, bounds: &Bounds) -> RoaringBitmap {
         let mut set = RoaringBitmap::new();
@@ -150,12 +157,33 @@ impl Index {
         found
     }
 
-    /// The words of all events that begin with `stem`, with the number of events in which each stands.
-    pub fn words_with(&self, stem: &str) -> impl Iterator<Item = (&str, u64)> {
+    /// The words of all shown events that begin with `stem`, with the number of events in which each stands.
+    pub fn words_with<'i>(&'i self, stem: &'i str, hidden: &'i Hidden) -> impl Iterator<Item = (&'i str, u64)> {
         let from = (std::ops::Bound::Included(stem), std::ops::Bound::Unbounded);
         let words = self.words.range::<str, _>(from).take_while(move |(word, _)| word.starts_with(stem));
         // An event has a word in one field only.
-        words.map(|(word, fields)| (&**word, fields.iter().map(|slots| slots.len()).sum()))
+        let words = words.map(|(word, fields)| (&**word, fields.iter().map(|slots| hidden.count_others(slots)).sum()));
+        words.filter(|(_, count)| *count > 0)
+    }
+
+    /// The events that are not shown to whoever does not ask for a moderation.
+    pub fn hidden(&self) -> Hidden {
+        Hidden(self.with_disallowed(&Filter::shown()))
+    }
+}
+
+/// The events that are not shown to whoever does not ask for a moderation: few.
+pub struct Hidden(RoaringBitmap);
+
+impl Hidden {
+    /// Whether the event of a slot is one of them.
+    pub(super) fn contains(&self, slot: u32) -> bool {
+        self.0.contains(slot)
+    }
+
+    /// How many of `slots` are shown.
+    pub(super) fn count_others(&self, slots: &Slots) -> u64 {
+        slots.len() - if self.0.is_empty() { 0 } else { slots.count_in(&self.0) }
     }
 }
 

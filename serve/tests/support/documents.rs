@@ -14,6 +14,7 @@ pub const TAGS: [&str; 3] = ["live", "Live", "free-entry"];
 pub const SOURCES: [&str; 3] = ["city-guide", "town", "City-guide"];
 pub const GRADES: [&str; 3] = ["A", "B", "F"];
 pub const STATUSES: [&str; 3] = ["scheduled", "cancelled", "postponed"];
+pub const MODERATIONS: [&str; 3] = ["approved", "flagged", "rejected"];
 /// The last two are on both sides of the antimeridian, a few kilometres apart.
 pub const POINTS: [(f64, f64); 6] =
     [(38.3, -122.28), (38.31, -122.29), (-23.55, -46.63), (89.99, 10.0), (-18.0, 179.99), (-18.0, -179.99)];
@@ -47,14 +48,15 @@ pub fn any_event() -> impl Strategy<Value = Value> {
     );
     let time = (one(TIMES), prop::option::of(one(TIMES)), prop::option::of(Just("America/Sao_Paulo")));
     let price = prop::option::of((prop::option::of(0u8..3), prop::option::of(0u8..3), prop::option::of(any::<bool>())));
-    let rest = (one(STATUSES), any::<bool>(), 0u8..=10, one(UPDATED));
+    let moderation = prop::option::weighted(0.4, one(MODERATIONS));
+    let rest = (one(STATUSES), any::<bool>(), 0u8..=10, one(UPDATED), moderation);
     (texts, what, place, time, price, rest).prop_map(|(texts, what, place, time, price, rest)| {
         let (title, description) = texts;
         let (category, tags, sources, grade) = what;
         let (venue, city, country, point) = place;
         let (start, end, zone) = time;
-        let (status, online, quality, updated) = rest;
-        json!({
+        let (status, online, quality, updated, moderation) = rest;
+        let mut event = json!({
             "format": 1, "title": title.join(" "), "description": description.join(", "), "category": category,
             "tags": tags, "startTime": start, "endTime": end, "timezone": zone, "online": online, "status": status,
             "venue": {"name": venue, "city": city, "country": country,
@@ -62,6 +64,9 @@ pub fn any_event() -> impl Strategy<Value = Value> {
             "pricing": price.map(|(min, max, free)| json!({"min": min, "max": max, "free": free})),
             "listings": sources.iter().map(|source| json!({"source": source})).collect::<Vec<_>>(),
             "updatedAt": updated, "qualityScore": f64::from(quality) / 10.0, "qualityGrade": grade,
-        })
+        });
+        // The field is not there where nobody said anything.
+        moderation.into_iter().for_each(|said| event["moderation"] = said.into());
+        event
     })
 }

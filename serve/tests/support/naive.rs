@@ -13,6 +13,8 @@ use serde_json::Value;
 #[derive(Debug, Clone, Default)]
 pub struct Question {
     pub any_of: Vec<(&'static str, Vec<&'static str>)>,
+    /// Without events that editors rejected.
+    pub shown: bool,
     pub online: Option<bool>,
     pub from: Option<&'static str>,
     pub until: Option<&'static str>,
@@ -71,6 +73,7 @@ pub fn values(event: &Value, attribute: &str) -> Vec<String> {
         "country" => one(&event["venue"]["country"]),
         "grade" => one(&event["qualityGrade"]),
         "status" => one(&event["status"]),
+        "moderation" => vec![event["moderation"].as_str().unwrap_or("none").to_owned()],
         other => panic!("no attribute {other}"),
     }
 }
@@ -133,6 +136,7 @@ pub fn admits(question: &Question, event: &Value, commit: u64) -> bool {
         point(event).is_some_and(|point| middle.distance_m(&point) <= f64::from(metres))
     };
     question.any_of.iter().all(any_of)
+        && (!question.shown || event["moderation"] != "rejected")
         && question.online.is_none_or(|online| event["online"] == online)
         && question.from.is_none_or(|from| not_over(event, from))
         && question.until.is_none_or(|until| begun(event, until))
@@ -254,7 +258,7 @@ pub struct NaivePlace {
 /// The places that are asked for, by key.
 pub fn places(scan: &Scan, question: &PlaceQuestion) -> BTreeMap<String, NaivePlace> {
     let mut by_key: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
-    for (_, event) in scan.values() {
+    for (_, event) in scan.values().filter(|(_, event)| event["moderation"] != "rejected") {
         place(event).into_iter().for_each(|key| by_key.entry(key).or_default().push(event));
     }
     by_key.retain(|_, events| admits_place(question, events));

@@ -164,4 +164,8 @@ impl Preview for Previewer {
     fn threshold(&self) -> f64 {
         self.resolve.threshold
     }
+
+    fn gates(&self) -> &Gates {
+        &self.gates
+    }
 }
