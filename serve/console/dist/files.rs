@@ -1,11 +1,11 @@
 // Written by build.mjs.
 &[
     File {
-        name: "app-6c354beefc.js",
+        name: "app-b86d230da9.js",
         content_type: "text/javascript",
-        hash: "6c354beefc",
+        hash: "b86d230da9",
         immutable: true,
-        bytes: include_bytes!("app-6c354beefc.js"),
+        bytes: include_bytes!("app-b86d230da9.js"),
     },
     File {
         name: "docs-de55740954.js",
@@ -31,7 +31,7 @@
     File {
         name: "index.html",
         content_type: "text/html; charset=utf-8",
-        hash: "9659ce3c4c",
+        hash: "96600fd54b",
         immutable: false,
         bytes: include_bytes!("index.html"),
     },
@@ -50,11 +50,11 @@
         bytes: include_bytes!("licences.txt"),
     },
     File {
-        name: "style-348de4ea85.css",
+        name: "style-c1ccd9bb84.css",
         content_type: "text/css",
-        hash: "348de4ea85",
+        hash: "c1ccd9bb84",
         immutable: true,
-        bytes: include_bytes!("style-348de4ea85.css"),
+        bytes: include_bytes!("style-c1ccd9bb84.css"),
     },
     File {
         name: "theme-1b056d27fd.js",

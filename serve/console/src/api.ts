@@ -32,6 +32,9 @@ export interface ListingRef {
   similarity: number;
 }
 
+/** What editors say of an event. */
+export type Moderation = "approved" | "flagged" | "rejected";
+
 /** The fields that lists need; a detail has all. */
 export interface EventRow {
   id: string;
@@ -108,9 +111,14 @@ export interface Said {
 export type Decision = { same: Said } | { different: Said };
 export type Say = "same" | "different";
 
+/** An editor's word on a single listing. */
+export interface Moderated {
+  moderate: { listing: ListingName; moderation: Moderation; who: string; why: string | null; at: string };
+}
+
 /** What became of a decision. */
-export interface Report {
-  decision: Decision;
+export interface Report<D = Decision> {
+  decision: D;
   state: "holds" | "waits" | "overruled" | "pending" | "superseded";
   missing?: ListingName[];
   overruledBy?: unknown[];
@@ -133,6 +141,8 @@ export interface EventDetail extends EventRow {
   urls: string[];
   fieldSources: Record<string, number>;
   qualityScore: number;
+  /** Not there where nobody said anything. */
+  moderation?: Moderation;
   gates: Gate[];
   members: Member[];
 }

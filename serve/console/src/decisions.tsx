@@ -2,7 +2,7 @@
 
 import { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { ApiError, EventRow, get, ListingName, Report, Say, Said, serverNow, write } from "./api";
+import { ApiError, Decision, EventRow, get, ListingName, Moderated, Report, Say, Said, serverNow, write } from "./api";
 import { access, Action, useAccess } from "./access";
 import { outdated } from "./data";
 import { feed } from "./feed";
@@ -40,6 +40,11 @@ export function said(report: Report): Said & { say: Say } {
   return "same" in decision ? { ...decision.same, say: "same" } : { ...decision.different, say: "different" };
 }
 
+/** Those on pairs: what editors said of single listings is among all decisions too. */
+export function onPairs(reports: Report<Decision | Moderated>[]): Report[] {
+  return reports.filter((report): report is Report => !("moderate" in report.decision));
+}
+
 /** What this page has decided, the newest first. It outlasts the event that it was decided on. */
 let made: Made[] = [];
 const watchers = new Set<() => void>();
@@ -69,7 +74,8 @@ export function useMade(): Made[] {
   return made;
 }
 
-function words(error: unknown): string {
+/** What is said of a failed write. One that needs a key asks for it. */
+export function words(error: unknown): string {
   if (error instanceof ApiError && error.status === 401) access.prompt();
   return error instanceof Error ? error.message : String(error);
 }
@@ -107,13 +113,14 @@ async function follow(one: Made): Promise<void> {
 
 async function reportOf(one: Made): Promise<Report | null> {
   const { decisions } = await (await get(`/api/admin/decisions?${new URLSearchParams({ listing: one.a })}`)).json();
-  const found = (decisions as Report[]).find((report) => {
+  const pairs = onPairs(decisions);
+  const found = pairs.find((report) => {
     const { a, b, say } = said(report);
     return say === one.say && pairOf(nameOf(a), nameOf(b)) === one.pair;
   });
   if (found) return found;
   // Named otherwise than it was said, by an id: of one listing it is the newest.
-  return (decisions as Report[]).find((report) => said(report).say === one.say && Date.parse(said(report).at ?? "") >= one.at - 2_000) ?? null;
+  return pairs.find((report) => said(report).say === one.say && Date.parse(said(report).at ?? "") >= one.at - 2_000) ?? null;
 }
 
 export async function undo(a: string, b: string): Promise<void> {

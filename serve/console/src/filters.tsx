@@ -6,7 +6,7 @@ import { addDays, day, precise, rounded, STATUS, today } from "./format";
 import { go, href, Place } from "./route";
 import { Category, Popover, Trouble } from "./ui";
 
-const KEYS = ["q", "category", "tag", "city", "country", "source", "grade", "status", "price", "online", "startDate", "endDate"];
+const KEYS = ["q", "category", "tag", "city", "country", "source", "grade", "status", "moderation", "price", "online", "startDate", "endDate"];
 const ALL_TIME = "all";
 
 /** What the API is asked for what the address says. Without a word about time: what is not over today. */
@@ -30,7 +30,10 @@ const DIMENSIONS = [
   { key: "source", label: "Source" },
   { key: "grade", label: "Grade" },
   { key: "status", label: "Status" },
+  { key: "moderation", label: "Moderation" },
 ];
+/** Where nothing is asked for, what was rejected is left out: it is to be counted all the same. */
+const MODERATIONS = ["approved", "flagged", "rejected", "none"];
 const FREE_KEYS = ["tag", "country", "price", "online"];
 
 export function Filters({ place, withoutTime }: { place: Place; withoutTime?: boolean }) {
@@ -92,7 +95,10 @@ interface Part {
 }
 
 const unescape = (value: string): string => value.replaceAll("\\,", ",");
-const shown = (key: string, value: string): string => (key === "status" ? (STATUS[value] ?? value) : unescape(value));
+function shown(key: string, value: string): string {
+  if (key === "moderation") return value === "none" ? "not moderated" : value;
+  return key === "status" ? (STATUS[value] ?? value) : unescape(value);
+}
 
 function Dimension({ name, label, query, change }: Part & { name: string; label: string }) {
   const values = query.getAll(name);
@@ -112,6 +118,7 @@ function Values({ name, label, query, change }: Part & { name: string; label: st
     // Without itself: the other values stay to be chosen.
     const asked = apiQuery(query);
     asked.delete(name);
+    if (name === "moderation") asked.set(name, MODERATIONS.join(","));
     asked.set("facets", name);
     asked.set("limit", "1");
     asked.set("fields", "id");

@@ -45,6 +45,8 @@ export class Mock {
     Object.assign(this, { key, replica, empty, engine, began: now, commit: 4711, signedIn: false, writes: [] });
     this.streams = new Set();
     this.decisions = new Map();
+    /** What editors said, by event. */
+    this.moderations = new Map();
     this.redirects = new Map();
     this.listings = new Map();
     this.links = [];
@@ -149,6 +151,7 @@ export class Mock {
       listings: members.map(({ source, externalId, link }) => ({ source, externalId, url: null, similarity: link.similarity })),
       fieldSources: { title: 0, startTime: 0, endTime: 0, venue: 0, description: 0, category: 0, organizer: 0, pricing: members.length - 1 },
       firstSeen: this.ago(2 * HOUR), updatedAt: this.ago(60_000), qualityScore: 0.94, qualityGrade: "ABC"[names.length % 3], gates: [], members,
+      ...(this.moderations.has(own) && { moderation: this.moderations.get(own) }),
     };
   }
 
@@ -180,9 +183,13 @@ export class Mock {
     this.commit += 1;
     for (const [own, event] of this.events) {
       const known = before.get(own);
-      if (known && JSON.stringify(known.members) === JSON.stringify(event.members)) continue;
+      if (known && known.moderation === event.moderation && JSON.stringify(known.members) === JSON.stringify(event.members)) continue;
       this.redirects.delete(own);
-      this.tell(known ? "update" : "enter", this.row({ ...event, updatedAt: new Date().toISOString() }));
+      if (event.moderation === "rejected") {
+        if (known?.moderation !== "rejected") this.tell("leave", { id: own });
+        continue;
+      }
+      this.tell(known && known.moderation !== "rejected" ? "update" : "enter", this.row({ ...event, updatedAt: new Date().toISOString() }));
     }
     for (const [own, { members }] of before) {
       if (this.events.has(own)) continue;
@@ -449,6 +456,13 @@ export class Mock {
       else this.decisions.delete(key);
       setTimeout(() => this.follow(), 150);
       return json({ key, decision: asked.method === "POST" ? this.report(this.decisions.get(key)).decision : null, replaced });
+    }
+    if (pathname === "/api/admin/events/moderate") {
+      if (!this.events.has(sent.event)) return problem(404, "not-found", `There is no event ${sent.event}.`);
+      if (sent.moderation === "none") this.moderations.delete(sent.event);
+      else this.moderations.set(sent.event, sent.moderation);
+      setTimeout(() => this.follow(), 150);
+      return json({ decided: [] });
     }
     if (pathname === "/api/events") return json(this.listEvents(query));
     if (pathname === "/api/events/live") {

@@ -142,6 +142,18 @@ async function mockPages(browser, mock) {
   await accessible(page, "an event with decisions");
   said("an event is split and joined, and tells who decided");
 
+  // Rejected, and taken back.
+  await page.type(".moderating input", "spam");
+  await press(page, ".moderating button", "Reject");
+  await reads(page, "that it is rejected", ".moderating .status", /^rejected$/);
+  assert.deepEqual(lastWrite().sent, { event: event.id, moderation: "rejected", because: "spam" });
+  await reads(page, "what that means", ".moderating .note", /leave it out/);
+  await accessible(page, "an event that is rejected");
+  await press(page, ".moderating button", "Take back");
+  await until("nothing is said of it", async () => (await count(page, ".moderating .status")) === 0);
+  assert.deepEqual(lastWrite().sent, { event: event.id, moderation: "none" });
+  said("an event is rejected, and taken back");
+
   // Sources.
   await page.goto(`${mock.url}/console/sources`);
   await sees(page, "a row a source", ".stacks tbody tr");

@@ -124,7 +124,7 @@ fn serves(brokers: Option<&str>) {
     running.stop(&workplace);
 }
 
-/// A record that comes in over HTTP is an event, and a decision splits one.
+/// A record that comes in over HTTP is an event, which can be rejected, and a decision splits one.
 fn brings_in_and_decides(address: SocketAddr, listed: &BTreeMap<String, Value>) {
     let title = "Reading by Lamplight of the Otter Choir";
     let record = json!([{"@type": "Event", "@id": "lamp-1", "name": title, "startDate": "2026-06-05T19:00:00-07:00"}]);
@@ -143,6 +143,8 @@ fn brings_in_and_decides(address: SocketAddr, listed: &BTreeMap<String, Value>) 
     assert_eq!(said["events"][0]["failures"][0]["code"], "missing-field", "{said}");
     let alike = &said["events"][1]["listings"][0]["duplicates"][0];
     assert_eq!((&alike["event"], &alike["matched"]), (&event["id"], &json!(true)), "{said}");
+
+    is_rejected_and_taken_back(address, event["id"].as_str().unwrap());
 
     let several = |event: &&Value| event["listings"].as_array().is_some_and(|listings| listings.len() == 2);
     let event = listed.values().find(several).expect("two listings are one event");
@@ -163,7 +165,39 @@ fn brings_in_and_decides(address: SocketAddr, listed: &BTreeMap<String, Value>) 
         (listed["decisions"][0]["state"] == "holds").then_some(())
     });
     let audit = get(address, "/api/admin/topics/audit/records", &[]).json();
-    assert_eq!(audit["records"].as_array().map(Vec::len), Some(1), "{audit}");
+    assert_eq!(audit["records"].as_array().map(Vec::len), Some(3), "{audit}");
+}
+
+/// What an editor says of an event takes effect, and goes when it is taken back.
+fn is_rejected_and_taken_back(address: SocketAddr, id: &str) {
+    let moderate = |word: &str| {
+        let body = json!({"event": id, "moderation": word, "because": "spam"});
+        let decided = send(address, "POST", "/api/admin/events/moderate", &body, &[]);
+        assert_eq!(decided.status, 200, "{}", decided.text());
+        decided.json()
+    };
+    let listed = |query: &str| {
+        let found = get(address, &format!("/api/events?q=lamplight+otter{query}"), &[]).json();
+        found["events"].as_array().unwrap().iter().any(|event| event["id"] == id)
+    };
+    let mut client = Client::default();
+    client.connect(address, "q=lamplight+otter");
+    client.until("live");
+    assert!(client.map.contains_key(id));
+    assert_eq!(moderate("rejected")["decided"][0]["replaced"], json!([]));
+    until("the rejected event is not listed", || (!listed("")).then_some(()));
+    assert!(listed("&moderation=rejected") && !listed("&moderation=none"));
+    assert_eq!(client.until("leave").last().map(|sent| sent.data["id"].clone()), Some(json!(id)));
+    assert_eq!(get(address, &format!("/api/events/{id}"), &[]).json()["moderation"], "rejected");
+    let report = |state: &str| {
+        let reports = get(address, "/api/admin/decisions?listing=lamplight/lamp-1", &[]).json();
+        (reports["decisions"][0]["state"] == state).then_some(())
+    };
+    until("the rejection holds", || report("holds"));
+    assert_eq!(moderate("none")["decided"][0]["replaced"][0]["moderate"]["why"], "spam");
+    until("the event is listed again", || listed("").then_some(()));
+    assert_eq!(client.until("enter").last().map(|sent| sent.data["id"].clone()), Some(json!(id)));
+    assert_eq!(get(address, &format!("/api/events/{id}"), &[]).json()["moderation"], Value::Null);
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 import { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ApiError, EventDetail, EventRow, getEvent, Link, Listing, ListingName, Member, Report } from "../api";
+import { ApiError, EventDetail, EventRow, getEvent, Link, Listing, ListingName, Member, Moderation, Report, write } from "../api";
 import { access, Action, Lacking, useAccess } from "../access";
 import { comparable, Field, FIELDS } from "../compare";
-import { decide, nameOf, Outcome, pairOf, said, Told, useMade } from "../decisions";
+import { decide, nameOf, Outcome, pairOf, said, Told, useMade, words } from "../decisions";
 import { feed } from "../feed";
 import { count, letters, place, price, when, whenHint } from "../format";
 import { go } from "../route";
@@ -115,6 +115,7 @@ function Whole({ event }: { event: EventDetail }) {
         </p>
         <Quality event={event} />
       </div>
+      <Moderating event={event} />
       <Origins event={event} />
       <Why event={event} />
       <Ids event={event} />
@@ -156,6 +157,72 @@ function Quality({ event }: { event: EventDetail }) {
     <p class="muted">
       Quality {event.qualityScore.toFixed(2)}: it {found.map((reason) => reason.text).join("; ")}.
     </p>
+  );
+}
+
+const SAID: Record<Moderation, { told: string; tone: string; act: string; hint: string }> = {
+  approved: { told: "approved", tone: "good", act: "Approve", hint: "It was looked at, and is right" },
+  flagged: { told: "flagged", tone: "warning", act: "Flag", hint: "Somebody should look at it; it stays where it is shown" },
+  rejected: { told: "rejected", tone: "bad", act: "Reject", hint: "It is shown only to those who ask for what was rejected" },
+};
+
+/** How long the topology may take to follow; a loaded engine may need longer. */
+const FOLLOWED_MS = 30_000;
+
+/** What editors say of the event, and the buttons to say it. */
+function Moderating({ event }: { event: EventDetail }) {
+  useAccess();
+  const [because, setBecause] = useState("");
+  const [asked, setAsked] = useState<Moderation | "none" | null>(null);
+  const [error, setError] = useState<string | null>(null);
+  const now = event.moderation ?? "none";
+  useEffect(() => setAsked(null), [event.id, now]);
+  useEffect(() => {
+    if (asked === null) return;
+    const timer = setTimeout(() => setAsked(null), FOLLOWED_MS);
+    return () => clearTimeout(timer);
+  }, [asked]);
+  const say = (moderation: Moderation | "none") => {
+    setAsked(moderation);
+    setError(null);
+    const why = because.trim() && moderation !== "none" ? { because: because.trim() } : {};
+    write("POST", "/api/admin/events/moderate", { event: event.id, moderation, ...why }).then(
+      () => setBecause(""),
+      (error: unknown) => {
+        setAsked(null);
+        setError(words(error));
+      },
+    );
+  };
+  const told = event.moderation && SAID[event.moderation];
+  if (!told && !access.can("decide")) return null;
+  return (
+    <section class="moderating" aria-labelledby="moderation">
+      <header class="section-head">
+        <h3 id="moderation">Whether it is shown</h3>
+        <span aria-live="polite">
+          {asked !== null && asked !== now ? <span class="status status-waiting">is being read</span> : told && <span class={`status status-${told.tone}`}>{told.told}</span>}
+        </span>
+      </header>
+      {event.moderation === "rejected" && <p class="note">Editors rejected it. Lists and streams leave it out unless they are asked for it.</p>}
+      {error && <p class="wrong" role="alert">{error}</p>}
+      {access.can("decide") && (
+        <>
+          <label class="field">
+            Why
+            <input type="text" maxLength={500} placeholder="Not needed" autocomplete="off" value={because} onInput={(change) => setBecause(change.currentTarget.value)} />
+          </label>
+          <p class="actions">
+            {(Object.keys(SAID) as Moderation[]).map((word) => (
+              <Action key={word} scope="decide" class="button button-small" title={SAID[word].hint} disabled={asked !== null || word === event.moderation} onClick={() => say(word)}>
+                {SAID[word].act}
+              </Action>
+            ))}
+            {told && <Action scope="decide" class="button button-small" title="As if nobody had said anything" disabled={asked !== null} onClick={() => say("none")}>Take back</Action>}
+          </p>
+        </>
+      )}
+    </section>
   );
 }
 
