@@ -3,10 +3,9 @@
 //! A key says which algorithms it is for, and a token chooses among these alone: a token that names another one, such
 //! as `none` or an HMAC with the public key for its secret, is refused before anything is computed.
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use blake3::Hash;
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::ecdsa::EcdsaSig;
@@ -72,7 +71,9 @@ struct Jwk {
 #[derive(Debug)]
 pub(super) struct VerifyingKey {
     /// Its name in tokens (`kid`).
-    pub(super) id: Arc<str>,
+    id: Box<str>,
+    /// Hash of the key itself: another key may get the name of one that is gone.
+    pub(super) fingerprint: Hash,
     algorithms: &'static [Algorithm],
     key: PKey<Public>,
 }
@@ -111,9 +112,9 @@ impl KeySet {
         self.0.iter().find(|key| &*key.id == id && key.algorithms.contains(&algorithm))
     }
 
-    /// Whether there is a key of this id.
-    pub(super) fn has(&self, id: &str) -> bool {
-        self.0.iter().any(|key| &*key.id == id)
+    /// Whether there is the key with this fingerprint.
+    pub(super) fn has(&self, fingerprint: &Hash) -> bool {
+        self.0.iter().any(|key| key.fingerprint == *fingerprint)
     }
 }
 
@@ -139,7 +140,8 @@ impl VerifyingKey {
                 .map(|at| &of_type[at..=at])
                 .ok_or_else(|| format!("{name} is not verified here"))?,
         };
-        Ok(Self { id: id.into(), algorithms, key })
+        let fingerprint = blake3::hash(&key.public_key_to_der().map_err(refused)?);
+        Ok(Self { id: id.into(), fingerprint, algorithms, key })
     }
 
     /// Whether `signature` is that of `message`. Whatever goes wrong, it is not.
@@ -279,7 +281,8 @@ mod tests {
         }
         let all = [&wrong[..], &[good]].concat();
         let set = KeySet::parse(&json!({ "keys": all }).to_string()).unwrap();
-        assert!(set.0.len() == 1 && set.has("good") && !set.has("short"));
+        assert!(set.0.len() == 1 && &*set.0[0].id == "good" && set.has(&set.0[0].fingerprint));
+        assert!(!set.has(&blake3::hash(b"another")));
         assert!(["", "[]", "{}", "{\"keys\":[]}"].iter().all(|text| KeySet::parse(text).is_err()));
     }
 }

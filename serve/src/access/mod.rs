@@ -196,8 +196,8 @@ pub(crate) enum Basis {
     Nothing,
     /// The key with this hash.
     Key(Hash),
-    /// A token that this key of its issuer has signed.
-    Token { key: Arc<str>, until: Instant },
+    /// A token that the key of its issuer with this fingerprint has signed.
+    Token { key: Hash, until: Instant },
     /// The session whose secret has this hash.
     Session(Hash),
 }

@@ -1,11 +1,11 @@
 //! Tokens of an issuer whom the configuration trusts: JWT (RFC 7519) with signatures that its public keys verify.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use blake3::Hash;
 use headwater::config::Invalid;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -110,8 +110,8 @@ impl Tokens {
         self.keys.refresh()
     }
 
-    /// Whether the key set has a key of this id.
-    pub(crate) fn knows(&self, key: &str) -> bool {
+    /// Whether the key set still has the key with this fingerprint.
+    pub(crate) fn knows(&self, key: &Hash) -> bool {
         self.keys.get().has(key)
     }
 
@@ -145,8 +145,8 @@ impl Tokens {
         Ok(Identity { name: Some(subject.into()), scopes: scopes.into(), basis })
     }
 
-    /// The id of the key that has signed a token.
-    fn verify(&self, header: &str, signed: &str, signature: &str) -> Result<Arc<str>, TokenError> {
+    /// The fingerprint of the key that has signed a token.
+    fn verify(&self, header: &str, signed: &str, signature: &str) -> Result<Hash, TokenError> {
         let header: Header = part(header)?;
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
@@ -158,7 +158,7 @@ impl Tokens {
         if !key.verifies(algorithm, signed.as_bytes(), &signature) {
             return Err(TokenError::Signature);
         }
-        Ok(Arc::clone(&key.id))
+        Ok(key.fingerprint)
     }
 
     /// For how long claims still hold.
@@ -266,7 +266,10 @@ mod tests {
         assert_eq!((kim.who(), &*kim.scopes), ("kim", &[Scope::Read, Scope::Ops][..]));
         let Basis::Token { key, until } = kim.basis else { panic!("it rests on a token") };
         let lasts = until.saturating_duration_since(Instant::now());
-        assert!(&*key == "one" && lasts <= Duration::from_secs(90) && lasts > Duration::from_secs(80), "{lasts:?}");
+        assert!(
+            issuer.tokens.knows(&key) && lasts <= Duration::from_secs(90) && lasts > Duration::from_secs(80),
+            "{lasts:?}"
+        );
         let listed = with(with(claims(), "aud", json!(["x", "events"])), "scope", json!(["produce", "x"]));
         assert_eq!(
             &*issuer.tokens.identity_at(&issuer.token(&header(), &listed), NOW).unwrap().scopes,
