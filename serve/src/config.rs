@@ -9,14 +9,13 @@ use axum::http::HeaderValue;
 use headwater::config::Invalid;
 use serde::Deserialize;
 
-use crate::access::Access;
 use crate::access::keys::{self, KeyConfig, KeyRing, Scope};
 use crate::access::limits::Limiter;
 use crate::access::tokens::{self, JwtConfig, Tokens};
 use crate::access::watched::Unusable;
 use crate::access::webhooks::{self, WebhookConfig, Webhooks};
+use crate::access::{Access, KeysError};
 use crate::api::Origins;
-use crate::server::ServerError;
 
 /// `[serve]`: whether events are served, and to whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -95,10 +94,10 @@ impl ServeConfig {
     ///
     /// # Errors
     /// When a file with keys cannot be used.
-    pub fn access(&self) -> Result<Access, ServerError> {
+    pub fn access(&self) -> Result<Access, KeysError> {
         let unusable = |key, file: &Path| {
             let file = file.to_owned();
-            move |source: Unusable| ServerError::Keys { key, file, source }
+            move |source: Unusable| KeysError { key, file, source }
         };
         let file = self.keys_file.as_deref();
         let keys = KeyRing::open(&self.keys, file).map_err(unusable("keys_file", file.unwrap_or(Path::new(""))))?;

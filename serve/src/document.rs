@@ -45,6 +45,13 @@ pub struct Facts {
     pub words: Words,
 }
 
+impl Facts {
+    /// Whether editors have rejected it.
+    pub fn is_rejected(&self) -> bool {
+        self.terms.iter().any(|term| term.attribute == Attribute::Moderation && &*term.key == REJECTED)
+    }
+}
+
 /// A value of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Term {

@@ -26,12 +26,13 @@ use tokio::sync::{Semaphore, watch};
 use tokio_openssl::SslStream;
 use tower_service::Service as _;
 
+use crate::access::KeysError;
 use crate::access::guard::{Held, Peer};
-use crate::access::watched::Unusable;
 use crate::api::{Origins, router};
 use crate::config::{LimitsConfig, ServeConfig, TlsConfig};
 use crate::site::Site;
 use crate::stream::Hub;
+use crate::{console, docs};
 
 /// What the server is called.
 pub(crate) const SERVICE: Service = Service { name: "serve", key: "serve.listen" };
@@ -65,23 +66,16 @@ pub enum ServerError {
         source: openssl::error::ErrorStack,
     },
     /// A file with keys cannot be used.
-    #[error("cannot use {} (serve.{key})", file.display())]
-    Keys {
-        /// Which key of the configuration names the file.
-        key: &'static str,
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        source: Unusable,
-    },
+    #[error(transparent)]
+    Keys(#[from] KeysError),
 }
 
 impl Fault for ServerError {
     fn domain(&self) -> Domain {
         match self {
             Self::Http(error) => error.domain(),
-            Self::Keys { source: Unusable::Read(error), .. } => Domain::of_file(error),
-            Self::Tls { .. } | Self::Keys { .. } => Domain::User,
+            Self::Keys(error) => error.domain(),
+            Self::Tls { .. } => Domain::User,
         }
     }
 
@@ -91,12 +85,7 @@ impl Fault for ServerError {
             Self::Tls { .. } => {
                 Some("a certificate and its private key, both in PEM, readable by the user that runs it".to_owned())
             }
-            Self::Keys { key: "keys_file", .. } => {
-                Some("a file with [[keys]] as in the configuration, readable by the user that runs it".to_owned())
-            }
-            Self::Keys { .. } => {
-                Some("the public keys of the issuer as a JWK set, such as its `jwks_uri` gives it".to_owned())
-            }
+            Self::Keys(error) => error.hint(),
         }
     }
 }
@@ -140,11 +129,11 @@ impl Server {
     /// When the address cannot be listened on, the certificate cannot be used, or no thread can be started.
     pub fn start(listening: &Listening, site: Site) -> Result<Self, ServerError> {
         let tls = listening.tls.as_ref().map(acceptor).transpose()?;
-        Self::start_over(tls, listening, site)
+        Self::start_with(tls, listening, site)
     }
 
     /// As [`Server::start`], with a certificate that is in no file.
-    pub(crate) fn start_over(tls: Option<SslAcceptor>, listening: &Listening, site: Site) -> Result<Self, ServerError> {
+    pub(crate) fn start_with(tls: Option<SslAcceptor>, listening: &Listening, site: Site) -> Result<Self, ServerError> {
         let Listening { address, ref origins, connections, connections_per_address, .. } = *listening;
         let hub = Arc::clone(&site.hub);
         let secure = tls.is_some();
@@ -156,7 +145,7 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let (pipeline, access) = (Arc::clone(&site.pipeline), Arc::clone(&site.access));
         let connections = Connections {
-            routes: router(site, origins),
+            routes: router(site, origins, console::routes().merge(docs::routes())),
             tls,
             most: Arc::new(Semaphore::new(within_files(connections))),
             of_addresses: Arc::new(Addresses { most: connections_per_address, open: Mutex::default() }),

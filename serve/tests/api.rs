@@ -79,6 +79,29 @@ fn events_are_filtered() {
 }
 
 #[test]
+fn nobody_sees_how_rejected_events_spell_a_value() {
+    let mut running = three();
+    let tagged = |id: &str, tag: &str, rejected: bool| {
+        let mut event = event(id, "Reed Weaving", "2026-12-04");
+        event["tags"] = json!([tag]);
+        if rejected {
+            event["moderation"] = "rejected".into();
+        }
+        Some(event)
+    };
+    let spellings = |running: &Running| running.get("/api/events?facets=tag&q=weaving").json()["facets"]["tag"].clone();
+    running.commit(&[
+        ("r1", tagged("r1", "BASKETS !!!", true)),
+        ("r2", tagged("r2", "BASKETS !!!", true)),
+        ("r3", tagged("r3", "Baskets", false)),
+    ]);
+    assert_eq!(spellings(&running), json!([{"value": "Baskets", "count": 1}]));
+    running.commit(&[("r1", None), ("r3", tagged("r3", "Baskets", true))]);
+    running.commit(&[("r3", tagged("r3", "Baskets", false))]);
+    assert_eq!(spellings(&running), json!([{"value": "Baskets", "count": 1}]));
+}
+
+#[test]
 fn what_editors_rejected_is_for_those_who_ask() {
     let mut running = three();
     let commit = |running: &mut Running, word: Option<&str>| {

@@ -22,8 +22,12 @@ const MOST: usize = 12;
 /// An act has so many letters.
 const LETTERS: usize = 3;
 
-/// What stands between two acts.
+/// What stands between two acts; what begins with another one comes before it.
 const BETWEEN: Separators = Separators::new(&[
+    ", and ",
+    ", & ",
+    ", with ",
+    ", plus ",
     ", ",
     " & ",
     " + ",
@@ -37,18 +41,31 @@ const BETWEEN: Separators = Separators::new(&[
     " plus ",
 ]);
 
-/// The acts of a title; none where it names fewer than two.
-pub(super) fn acts(title: &str) -> Acts {
-    let mut acts = Acts::new();
-    let (mut rest, mut letters) = (title, String::new());
+/// Whom a title names.
+pub(super) struct Named {
+    /// Hash of the letters of all its words: what it is called where it is one act.
+    pub whole: u32,
+    /// The acts that it bills; none where it names fewer than two.
+    pub acts: Acts,
+}
+
+/// Reads whom a title names.
+pub(super) fn named(title: &str) -> Named {
+    let mut letters = String::new();
+    let whole = hash_of_words(title, &mut letters).unwrap_or(0);
+    Named { whole, acts: acts(title, &mut letters) }
+}
+
+fn acts(title: &str, letters: &mut String) -> Acts {
+    let (mut acts, mut rest) = (Acts::new(), title);
     while let Some((at, length)) = BETWEEN.first_in(rest) {
-        add(rest.get(..at).unwrap_or_default(), &mut letters, &mut acts);
+        acts.extend(hash_of_words(rest.get(..at).unwrap_or_default(), letters));
         rest = rest.get(at + length..).unwrap_or_default();
     }
     if rest.len() == title.len() {
         return acts;
     }
-    add(rest, &mut letters, &mut acts);
+    acts.extend(hash_of_words(rest, letters));
     acts.sort_unstable();
     acts.dedup();
     if !(2..=MOST).contains(&acts.len()) {
@@ -57,24 +74,22 @@ pub(super) fn acts(title: &str) -> Acts {
     acts
 }
 
-/// Adds the hash that [`Fingerprint::letters`] has of a title that is this act alone.
-fn add(act: &str, letters: &mut String, acts: &mut Acts) {
+/// Hash of the letters of all words; `None` where there are too few. `letters` is room for them.
+fn hash_of_words(text: &str, letters: &mut String) -> Option<u32> {
     letters.clear();
-    for_each_word(act, |word, _| letters.push_str(word));
-    if letters.len() >= LETTERS {
-        acts.push(hash_of_letters(letters));
-    }
+    for_each_word(text, |word, _| letters.push_str(word));
+    (letters.len() >= LETTERS).then(|| hash_of_letters(letters))
 }
 
-/// Whether `bill` names what the other title says, all of it.
-pub(super) fn bills(bill: &Fingerprint, act: &Fingerprint) -> bool {
-    bill.acts.binary_search(&act.letters[2]).is_ok() || are_one_bill(bill, act)
+/// Whether `bill` names all acts that another title names.
+pub(super) fn bills(bill: &Fingerprint, one: &Fingerprint) -> bool {
+    let names = |act: &u32| bill.acts.binary_search(act).is_ok();
+    names(&one.act) || (!one.acts.is_empty() && one.acts.iter().all(names))
 }
 
 /// Whether both are bills, and the one has all acts of the other.
 pub(super) fn are_one_bill(a: &Fingerprint, b: &Fingerprint) -> bool {
-    let (less, more) = if a.acts.len() <= b.acts.len() { (a, b) } else { (b, a) };
-    !less.acts.is_empty() && less.acts.iter().all(|act| more.acts.binary_search(act).is_ok())
+    !a.acts.is_empty() && !b.acts.is_empty() && (bills(a, b) || bills(b, a))
 }
 
 #[cfg(test)]
@@ -94,14 +109,15 @@ mod tests {
             ("MARSH OWLS, Tin Kettle & Ada Brook", "marshowls|tinkettle|adabrook"),
             ("Marsh Owls w/ Tin Kettle", "marshowls|tinkettle"),
             ("Marsh Owls With Tin Kettle", "marshowls|tinkettle"),
+            ("Marsh Owls, Reed 41, and Ada Brook", "marshowls|reed41|adabrook"),
         ] {
-            assert_eq!(acts(title).iter().copied().collect::<BTreeSet<_>>(), names(expected), "{title}");
+            assert_eq!(named(title).acts.iter().copied().collect::<BTreeSet<_>>(), names(expected), "{title}");
         }
         for title in ["Marsh Owls", "", "Owls, ", "Owls & X", "Bread,Butter", "Owls, owls"] {
-            assert!(acts(title).is_empty(), "{title}");
+            assert!(named(title).acts.is_empty(), "{title}");
         }
         let many = (0..=MOST).map(|act| format!("Act {act:03}")).collect::<Vec<_>>().join(", ");
-        assert!(acts(&many).is_empty());
+        assert!(named(&many).acts.is_empty());
     }
 
     fn show(source: &str, id: &str, title: &str, times: (&str, &str), venue: &str) -> LiveListing {
@@ -145,5 +161,39 @@ mod tests {
         let other = show("guide", "3", "Ada Brook & Tin Kettle", ("20:00", "23:59"), "Heron Cellar");
         assert_eq!(clusters(&[more.clone(), less.clone()]), [[more.id, less.id].into()].into());
         assert!(clusters(&[more, other]).iter().all(|cluster| cluster.len() < 2));
+    }
+
+    #[test]
+    fn a_bill_lifts_no_other_veto() {
+        let bill = show("house", "1", "Marsh Owls / Ada Brook / Seven Kettles", ("19:30", ""), "Heron Cellar");
+        let apart = |shows: &[LiveListing], config: &ResolveConfig| {
+            let batch = Batch::resolve(shows, &[], config);
+            assert!(batch.clusters.iter().all(|cluster| cluster.len() < 3), "{:?}", batch.clusters);
+        };
+        let shows = [of_tracker(["20:00"; 3], "Heron Cellar"), vec![bill]].concat();
+        let unique = ResolveConfig { duplicate_free: ["tracker".into()].into(), ..ResolveConfig::default() };
+        apart(&shows, &unique);
+        let show = |source: &str, id: &str, title: &str, venue: &str| show(source, id, title, ("20:00", ""), venue);
+        let (walk, more) = ("Lantern Walk in the Orchard", "Picnic Supper and Lantern Walk in the Orchard");
+        let walks = [
+            show("town", "1", walk, "Orchard"),
+            show("town", "2", more, "Orchard"),
+            show("guide", "1", more, "Orchard"),
+        ];
+        apart(&walks, &ResolveConfig::default());
+        let rooms = [
+            show("town", "1", "Reed Weaving", "Heron House, Room 1"),
+            show("town", "2", "Spoon Carving", "Heron House, Room 2"),
+            show("guide", "1", "Reed Weaving & Spoon Carving", "Heron House"),
+        ];
+        apart(&rooms, &ResolveConfig::default());
+    }
+
+    #[test]
+    fn a_number_in_a_name_is_a_part_of_it() {
+        let bill = show("house", "1", "Reed 41 / Marsh Owls", ("20:00", ""), "Heron Cellar");
+        let acts = ["Reed 41", "Marsh Owls"].map(|act| show("tracker", act, act, ("20:00", ""), "Heron Cellar"));
+        let shows = [&acts[..], &[bill]].concat();
+        assert_eq!(clusters(&shows), [shows.iter().map(|show| show.id).collect()].into());
     }
 }

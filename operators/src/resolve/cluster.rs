@@ -31,7 +31,7 @@ use super::config::ResolveConfig;
 use super::disjoint_sets::DisjointSets;
 use super::fingerprint::Fingerprint;
 use super::points::log_odds;
-use super::sessions::{are_on, crossed};
+use super::sessions::{are_acts_of, crossed};
 use crate::ids::ListingId;
 use crate::listing::Ratio;
 use crate::shared::Shared;
@@ -215,14 +215,14 @@ impl Pairs {
             for b in a + 1..self.nodes.len() {
                 let node = |at: usize| self.nodes.get(at).and_then(|node| component.nodes.get(*node));
                 let Some((x, y)) = node(a).zip(node(b)) else { continue };
-                // Of two acts of one show, each listed by itself, no comparison says anything.
-                if bills.iter().any(|bill| are_on(bill, x, y)) {
-                    continue;
-                }
                 let comparison = comparer.compare(x, y);
                 let vetoed = comparison.veto.is_some();
-                let sum = comparison.points.clamp(-MOST_POINTS, MOST_POINTS);
-                self.set(a, b, Between { sum, count: 1, vetoed, different: false });
+                // How alike two acts of one show are, each listed by itself, says nothing.
+                let (sum, count) = match bills.iter().any(|bill| are_acts_of(bill, x, y)) {
+                    true => (0.0, 0),
+                    false => (comparison.points.clamp(-MOST_POINTS, MOST_POINTS), 1),
+                };
+                self.set(a, b, Between { sum, count, vetoed, different: false });
             }
         }
     }

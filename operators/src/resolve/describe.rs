@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::acts::acts;
+use super::acts::named;
 use super::billing::billing;
 use super::config::ResolveConfig;
 use super::designation::designations;
@@ -27,6 +27,7 @@ impl Fingerprint {
         // "Online" is no house that two events share.
         let house = venue.name.filter(|name| !(listing.online && is_the_web(name))).unwrap_or_default();
         let title = title::read(listing.title);
+        let named = named(listing.title);
         let mut organizer: Tokens =
             listing.organizer.map(|organizer| sorted(words(organizer.name, &VENUE_WORDS))).unwrap_or_default();
         organizer.truncate(MAX_ORGANIZER_TOKENS);
@@ -49,7 +50,8 @@ impl Fingerprint {
             parts: title.parts,
             series: series(listing.external_id),
             billing: billing(listing.title),
-            acts: acts(listing.title).as_slice().into(),
+            act: named.whole,
+            acts: named.acts.as_slice().into(),
             designations: designations(listing.title).as_slice().into(),
             rooms: designations(house).as_slice().into(),
             years: sorted::<[u16; 4], _>(title.years).as_slice().into(),

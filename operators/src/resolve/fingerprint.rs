@@ -44,6 +44,8 @@ pub struct Fingerprint {
     pub series: u32,
     /// Whom the title bills.
     pub billing: Billing,
+    /// Hash of the letters of all words of the title: its name where a bill has it as an act; 0 for none.
+    pub act: u32,
     /// The acts of a title that bills several, as hashes of their letters, ascending; else none.
     pub acts: Box<[u32]>,
     /// Parts that the title names.

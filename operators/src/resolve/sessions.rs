@@ -50,7 +50,7 @@ pub(super) fn crossed(component: &Component) -> Vec<bool> {
         };
         let on_one_bill = |other: usize| {
             let nodes = component.nodes.get(from).zip(component.nodes.get(to)).zip(component.nodes.get(other));
-            nodes.is_some_and(|((bill, a), b)| are_on(bill, a, b))
+            nodes.is_some_and(|((bill, a), b)| are_acts_of(bill, a, b))
         };
         let counts = |other: &&usize| {
             let another = **other != to && score(to, **other).is_none();
@@ -62,16 +62,22 @@ pub(super) fn crossed(component: &Component) -> Vec<bool> {
     component.edges.iter().map(|edge| either(edge.a, edge.b)).collect()
 }
 
-/// Whether `bill` names two entries of one source that begin at one time at its place.
-pub(super) fn are_on(bill: &Fingerprint, a: &Fingerprint, b: &Fingerprint) -> bool {
-    !bill.acts.is_empty() && are_side_by_side(a, b) && bills(bill, a) && bills(bill, b) && are_at_one_place(bill, a)
+/// Whether `bill` names two entries of one source that begin at one time of its day at its place.
+pub(super) fn are_acts_of(bill: &Fingerprint, a: &Fingerprint, b: &Fingerprint) -> bool {
+    let one_day = bill.span.first_day == a.span.first_day;
+    one_day && are_side_by_side(a, b) && bills(bill, a) && bills(bill, b) && are_at_one_place(bill, a)
 }
 
 /// Whether two entries of one source begin at one time at one place.
 fn are_side_by_side(a: &Fingerprint, b: &Fingerprint) -> bool {
     let timed = a.span.start_min.is_some() && a.span.starts_with(&b.span);
     let placed = !a.venue().is_empty() || !a.address().is_empty();
-    a.source == b.source && timed && placed && a.venue() == b.venue() && a.address() == b.address()
+    a.source == b.source
+        && timed
+        && placed
+        && a.venue() == b.venue()
+        && a.rooms == b.rooms
+        && a.address() == b.address()
 }
 
 /// Whether both have a time of day, and not the same.

@@ -54,7 +54,7 @@ struct Variant {
     text: usize,
 }
 
-const TITLES: [&str; 10] = [
+const TITLES: [&str; 13] = [
     "Harvest Jazz Festival",
     "Jazz Harvest Festival Davis",
     "Harvest Jazz",
@@ -65,6 +65,9 @@ const TITLES: [&str; 10] = [
     "Harvest Jazz Festival 2026",
     "Harvest Jazz Festival 2025",
     "Moon Picnic Harvest",
+    "Harvest Jazz / Moon Picnic",
+    "Harvest Jazz, Moon Picnic & Trivia Night",
+    "Harvest Jazz and Moon Picnic",
 ];
 const STARTS: [&str; 9] = [
     "2026-05-01T18:00:00Z",

@@ -255,7 +255,6 @@ fn is_date(word: &Word<'_>, next: &Word<'_>) -> bool {
     (word.meaning.month && next.is_day()) || (next.meaning.month && word.is_day())
 }
 
-/// 0 for none.
 /// Hash of the letters of a title's words; 0 for none.
 pub(super) fn hash_of_letters(letters: &str) -> u32 {
     if letters.is_empty() { 0 } else { (xxh3_64(letters.as_bytes()) as u32).max(1) }

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::keys::Scope;
 use super::limits::{Client, Quota};
+use super::tokens::Tokens;
 use super::{Access, Basis, Identity};
 use crate::api::problem::Problem;
 
@@ -36,12 +37,18 @@ pub(crate) const COOKIE: &str = "headwater_session";
 /// The path of the WebSocket.
 pub(crate) const SOCKET: &str = "/api/ws";
 
+/// When somebody may show another token who has shown too many that are wrong.
+const GUESS_AGAIN: Duration = Duration::from_secs(1);
+
 /// Paths that a ticket opens.
 const STREAMS: [&str; 2] = ["/api/events/live", SOCKET];
 
 /// Lets a request in: names and origins are right, a key that is shown is known, and the client has not asked too
 /// often. What it may do, [`allow`] says.
 pub(crate) async fn admit(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
+    if is_guessing(&access, &request) {
+        return refuse(GUESS_AGAIN);
+    }
     let admitted = check_host(&access, request.headers(), request.uri())
         .and_then(|()| check_origin(&access, &request))
         .and_then(|()| identify(&access, request.headers(), request.uri()));
@@ -67,6 +74,14 @@ pub(crate) async fn admit(State(access): State<Arc<Access>>, mut request: Reques
         tell_quota(response.headers_mut(), quota, policy);
     }
     response
+}
+
+/// Whether a token is shown from an address that has asked too often without a valid key or token: to verify a
+/// signature costs more than to refuse.
+fn is_guessing(access: &Access, request: &Request) -> bool {
+    let shows_token = shown_key(request.headers()).is_some_and(Tokens::is_like);
+    let address = access.limiter.as_ref().filter(|_| shows_token).zip(stranger(peer(request)));
+    address.is_some_and(|(limiter, client)| limiter.has_used_up(&client))
 }
 
 /// Lets a request through whose client may do `scope`.

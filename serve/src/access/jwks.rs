@@ -86,7 +86,7 @@ impl KeySet {
     /// Reads a set. Keys that are for something else, or that cannot be understood, are passed over (RFC 7517, 5).
     ///
     /// # Errors
-    /// What is wrong, where it is no set or has no key that can be used.
+    /// What is wrong, where it is no set.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Set {
@@ -100,11 +100,13 @@ impl KeySet {
                 Err(problem) => tracing::info!(number, problem, "a key of a JWK set is passed over"),
             }
         }
-        if keys.is_empty() {
-            let all = Algorithm::ALL.map(Algorithm::name).join(", ");
-            return Err(format!("it has no key with a `kid` for any of {all}"));
-        }
         Ok(Self(keys))
+    }
+
+    /// What is wrong with a set by which no token can be verified.
+    pub(super) fn nothing_of_use(&self) -> Option<String> {
+        let all = || Algorithm::ALL.map(Algorithm::name).join(", ");
+        self.0.is_empty().then(|| format!("it has no key with a `kid` for any of {}", all()))
     }
 
     /// The key of this id for this algorithm.

@@ -164,6 +164,12 @@ impl KeyRing {
         self.of(&blake3::hash(key.as_bytes()))
     }
 
+    /// Whether a key has this name.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        let is_in = |keys: &Keys| keys.0.values().any(|identity| identity.who() == name);
+        is_in(&self.configured) || self.file.as_ref().is_some_and(|file| is_in(&file.get()))
+    }
+
     /// Whether the key with this hash is still that of an identity, and may do no more and no less.
     pub(crate) fn still_has(&self, hash: &Hash, identity: &Identity) -> bool {
         self.of(hash).is_some_and(|now| now.name == identity.name && now.scopes == identity.scopes)

@@ -68,6 +68,12 @@ impl Limiter {
         self.take_at(client, Instant::now())
     }
 
+    /// Whether a request of `client` would be refused. It is not counted.
+    pub(crate) fn has_used_up(&self, client: &Client) -> bool {
+        let buckets = self.buckets();
+        buckets.get(client).is_some_and(|bucket| self.filled(*bucket, Instant::now()) < 1.0)
+    }
+
     fn take_at(&self, client: Client, now: Instant) -> Quota {
         let mut buckets = self.buckets();
         if buckets.len() >= MOST_CLIENTS && !buckets.contains_key(&client) {

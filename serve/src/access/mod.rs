@@ -26,16 +26,19 @@ pub mod tokens;
 pub mod watched;
 pub mod webhooks;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blake3::Hash;
+use headwater::error::{Domain, Fault};
 use tokio::sync::watch;
 
 use self::keys::{KeyRing, Scope};
 use self::limits::Limiter;
 use self::sessions::{Sessions, Tickets};
 use self::tokens::Tokens;
+use self::watched::Unusable;
 use self::webhooks::Webhooks;
 
 /// How often files with keys are looked at.
@@ -43,6 +46,35 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// When to look again at what does not end by itself.
 const FAR: Duration = Duration::from_secs(24 * 3600);
+
+/// Why a file with keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {} (serve.{key})", file.display())]
+pub struct KeysError {
+    /// Which key of the configuration names the file.
+    pub key: &'static str,
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong.
+    pub source: Unusable,
+}
+
+impl Fault for KeysError {
+    fn domain(&self) -> Domain {
+        match &self.source {
+            Unusable::Read(error) => Domain::of_file(error),
+            Unusable::Content(_) => Domain::User,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let wanted = match self.key {
+            "keys_file" => "a file with [[keys]] as in the configuration, readable by the user that runs it",
+            _ => "the public keys of the issuer as a JWK set, such as its `jwks_uri` gives it",
+        };
+        Some(wanted.to_owned())
+    }
+}
 
 /// Who may ask for what, and how often.
 #[derive(Debug)]
@@ -105,7 +137,17 @@ impl Access {
             return Ok(identity);
         }
         match &self.tokens {
-            Some(tokens) if Tokens::is_like(text) => tokens.identity(text).map_err(|error| error.to_string()),
+            Some(tokens) if Tokens::is_like(text) => {
+                let identity = tokens.identity(text).map_err(|error| error.to_string())?;
+                // On the topic `audit` and before the rate limit there are names alone.
+                match identity.who() {
+                    "anonymous" => Err("The subject of this token is the name of who shows none.".to_owned()),
+                    name if self.keys.has_name(name) => {
+                        Err("The subject of this token is the name of a key.".to_owned())
+                    }
+                    _ => Ok(identity),
+                }
+            }
             _ => Err("This key is not known here.".to_owned()),
         }
     }
@@ -123,8 +165,9 @@ impl Access {
 
     /// Ends a session, and the streams that were opened with it.
     pub(crate) fn end_session(&self, secret: &str) {
-        self.sessions.end(secret);
-        self.changed.send_replace(());
+        if self.sessions.end(secret) {
+            self.changed.send_replace(());
+        }
     }
 
     /// Until when an identity holds, unless something changes; `None` where it does not hold any more.

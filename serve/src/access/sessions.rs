@@ -25,12 +25,17 @@ pub(crate) const TICKET_LASTS: Duration = Duration::from_secs(30);
 /// More than these are not kept: the oldest goes first.
 const MOST: usize = 10_000;
 
+/// Sessions that one name has at once: the oldest of them goes first, so that nobody can end those of others.
+const MOST_OF_ONE: usize = 20;
+
 /// Random texts that stand for keys for a while.
 #[derive(Debug)]
 struct Passes {
     lasts: Duration,
     /// How long one lasts that is not used.
     rests: Duration,
+    /// How many of one name are kept.
+    most_of_one: usize,
     /// By the hash of the text: a copy of memory opens nothing.
     passes: Mutex<HashMap<Hash, Pass>>,
 }
@@ -43,8 +48,8 @@ struct Pass {
 }
 
 impl Passes {
-    fn new(lasts: Duration, rests: Duration) -> Self {
-        Self { lasts, rests, passes: Mutex::default() }
+    fn new(lasts: Duration, rests: Duration, most_of_one: usize) -> Self {
+        Self { lasts, rests, most_of_one, passes: Mutex::default() }
     }
 
     fn is_valid(&self, pass: &Pass, now: Instant) -> bool {
@@ -59,10 +64,12 @@ impl Passes {
         let text = random_text()?;
         let mut passes = self.passes();
         passes.retain(|_, pass| self.is_valid(pass, now));
-        if passes.len() >= MOST
-            && let Some(oldest) = passes.iter().min_by_key(|(_, pass)| pass.until).map(|(hash, _)| *hash)
-        {
-            passes.remove(&oldest);
+        let of_owner = |pass: &Pass| pass.owner.name == owner.name;
+        if passes.values().filter(|pass| of_owner(pass)).count() >= self.most_of_one {
+            remove_oldest(&mut passes, of_owner);
+        }
+        if passes.len() >= MOST {
+            remove_oldest(&mut passes, |_| true);
         }
         passes.insert(blake3::hash(text.as_bytes()), Pass { owner, until: now + self.lasts, used: now });
         Ok(text)
@@ -89,13 +96,20 @@ impl Passes {
     }
 }
 
+fn remove_oldest(passes: &mut HashMap<Hash, Pass>, among: impl Fn(&Pass) -> bool) {
+    let those = passes.iter().filter(|(_, pass)| among(pass));
+    if let Some(oldest) = those.min_by_key(|(_, pass)| pass.until).map(|(hash, _)| *hash) {
+        passes.remove(&oldest);
+    }
+}
+
 /// Sessions of browsers.
 #[derive(Debug)]
 pub(crate) struct Sessions(Passes);
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self(Passes::new(SESSION_LASTS, SESSION_RESTS))
+        Self(Passes::new(SESSION_LASTS, SESSION_RESTS, MOST_OF_ONE))
     }
 }
 
@@ -120,8 +134,9 @@ impl Sessions {
         self.0.used(hash, Instant::now());
     }
 
-    pub(crate) fn end(&self, secret: &str) {
-        self.0.take(secret, Instant::now());
+    /// Ends one; whether there was one.
+    pub(crate) fn end(&self, secret: &str) -> bool {
+        self.0.take(secret, Instant::now()).is_some()
     }
 }
 
@@ -131,7 +146,7 @@ pub(crate) struct Tickets(Passes);
 
 impl Default for Tickets {
     fn default() -> Self {
-        Self(Passes::new(TICKET_LASTS, TICKET_LASTS))
+        Self(Passes::new(TICKET_LASTS, TICKET_LASTS, MOST))
     }
 }
 
@@ -163,7 +178,7 @@ mod tests {
     #[test]
     fn passes_end_by_themselves_and_tickets_with_their_use() {
         let kim = kim();
-        let passes = Passes::new(TICKET_LASTS, TICKET_LASTS);
+        let passes = Passes::new(TICKET_LASTS, TICKET_LASTS, MOST);
         let now = Instant::now();
         let text = passes.issue(kim.clone(), now).unwrap();
         assert_eq!(passes.used(&hash(&text), now + TICKET_LASTS / 2), Some(kim.clone()));
@@ -177,9 +192,24 @@ mod tests {
     }
 
     #[test]
+    fn nobody_ends_the_sessions_of_others_by_having_many() {
+        let passes = Passes::new(SESSION_LASTS, SESSION_RESTS, MOST_OF_ONE);
+        let now = Instant::now();
+        let of_kim = passes.issue(kim(), now).unwrap();
+        let ann = Identity { name: Some("ann".into()), ..kim() };
+        let of_ann: Vec<String> = (0..MOST_OF_ONE + 3)
+            .map(|number| passes.issue(ann.clone(), now + Duration::from_secs(number as u64)).unwrap())
+            .collect();
+        let later = now + Duration::from_secs(60);
+        assert!(passes.lasts(&hash(&of_kim), later).is_some());
+        let kept: Vec<bool> = of_ann.iter().map(|text| passes.lasts(&hash(text), later).is_some()).collect();
+        assert_eq!(kept.iter().position(|kept| *kept), Some(3), "the oldest go first");
+    }
+
+    #[test]
     fn a_session_ends_when_it_is_not_used() {
         let kim = kim();
-        let passes = Passes::new(SESSION_LASTS, SESSION_RESTS);
+        let passes = Passes::new(SESSION_LASTS, SESSION_RESTS, MOST_OF_ONE);
         let begin = Instant::now();
         let text = passes.issue(kim, begin).unwrap();
         let after = |rests: u32| begin + SESSION_RESTS / 4 * rests;

@@ -62,8 +62,8 @@ pub(crate) fn validate(jwt: &JwtConfig) -> Vec<Invalid> {
 pub(crate) enum TokenError {
     #[error("This token is no JWT with a signature (RFC 7519, RFC 7515).")]
     Malformed,
-    #[error("This token is signed with {0:?}. What is verified: RS256, PS256, ES256, EdDSA.")]
-    Algorithm(String),
+    #[error("What is verified are signatures by RS256, PS256, ES256 and EdDSA.")]
+    Algorithm,
     #[error("The key set of the issuer has no key for this token.")]
     UnknownKey,
     #[error("The signature of this token is wrong.")]
@@ -102,12 +102,21 @@ impl Tokens {
     /// # Errors
     /// When the key set cannot be used.
     pub(crate) fn open(config: &JwtConfig) -> Result<Self, Unusable> {
-        Ok(Self { keys: Watched::open(&config.jwks, KeySet::parse)?, config: config.clone() })
+        let keys = Watched::open(&config.jwks, KeySet::parse)?;
+        match keys.get().nothing_of_use() {
+            Some(problem) => Err(Unusable::Content(problem)),
+            None => Ok(Self { keys, config: config.clone() }),
+        }
     }
 
-    /// Reads the key set again if it has changed; whether it has.
+    /// Reads the key set again if it has changed; whether it has. A set without keys is how an issuer takes back its
+    /// last one.
     pub(crate) fn refresh(&self) -> bool {
-        self.keys.refresh()
+        let changed = self.keys.refresh();
+        if let Some(problem) = self.keys.get().nothing_of_use().filter(|_| changed) {
+            tracing::warn!(file = %self.config.jwks.display(), problem, "no token opens anything any more");
+        }
+        changed
     }
 
     /// Whether the key set still has the key with this fingerprint.
@@ -151,7 +160,7 @@ impl Tokens {
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
-        let algorithm = Algorithm::named(&header.alg).ok_or(TokenError::Algorithm(header.alg))?;
+        let algorithm = Algorithm::named(&header.alg).ok_or(TokenError::Algorithm)?;
         let keys = self.keys.get();
         let key = header.kid.and_then(|id| keys.find(&id, algorithm)).ok_or(TokenError::UnknownKey)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Malformed)?;
@@ -258,6 +267,19 @@ mod tests {
     }
 
     #[test]
+    fn the_last_key_of_an_issuer_is_taken_back() {
+        let issuer = issuer();
+        let set = &issuer.tokens.config.jwks;
+        assert_eq!(issuer.error(&header(), &claims()), None);
+        std::fs::write(set, r#"{"keys":[]}"#).unwrap();
+        assert!(issuer.tokens.refresh());
+        assert_eq!(issuer.error(&header(), &claims()), Some(TokenError::UnknownKey));
+        assert!(Tokens::open(&issuer.tokens.config).is_err(), "at a start it has to have one");
+        std::fs::write(set, "{").unwrap();
+        assert!(!issuer.tokens.refresh());
+    }
+
+    #[test]
     fn a_token_is_its_subject_with_its_scopes() {
         let issuer = issuer();
         let token = issuer.token(&header(), &claims());
@@ -309,8 +331,8 @@ mod tests {
     fn each_part_has_to_be_right() {
         let issuer = issuer();
         let wrong = [
-            ("alg", json!("none"), TokenError::Algorithm("none".to_owned())),
-            ("alg", json!("HS256"), TokenError::Algorithm("HS256".to_owned())),
+            ("alg", json!("none"), TokenError::Algorithm),
+            ("alg", json!("HS256"), TokenError::Algorithm),
             ("alg", json!("RS256"), TokenError::UnknownKey),
             ("kid", json!("two"), TokenError::UnknownKey),
             ("kid", json!(null), TokenError::UnknownKey),

@@ -21,8 +21,9 @@ pub enum Unusable {
 /// Makes something of the text of a file, or says what is wrong with it.
 type Reading<T> = Box<dyn Fn(&str) -> Result<T, String> + Send + Sync>;
 
-/// What a file looked like; another file has another one.
-type Stamp = Option<(SystemTime, u64)>;
+/// What a file looked like; another file has another one: when it was written, its length, and where the system says
+/// so its number and when that changed, since a copy may keep the time.
+type Stamp = Option<(SystemTime, u64, (u64, i64, i64))>;
 
 /// What was read from a file.
 pub(crate) struct Watched<T> {
@@ -97,7 +98,18 @@ impl<T: fmt::Debug> fmt::Debug for Watched<T> {
 
 fn stamp(file: &Path) -> Stamp {
     let metadata = fs::metadata(file).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    Some((metadata.modified().ok()?, metadata.len(), identity(&metadata)))
+}
+
+#[cfg(unix)]
+fn identity(metadata: &fs::Metadata) -> (u64, i64, i64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
+}
+
+#[cfg(not(unix))]
+fn identity(_metadata: &fs::Metadata) -> (u64, i64, i64) {
+    (0, 0, 0)
 }
 
 fn read<T>(file: &Path, reading: impl Fn(&str) -> Result<T, String>) -> Result<T, Unusable> {

@@ -21,6 +21,9 @@ use crate::admin::{Act, Admin};
 use crate::decisions::{self, Change, DecideError, Decided, NewDecision, NewModeration, Say, parse_listing};
 use crate::site::Site;
 
+/// The most bytes of a reason.
+const LONGEST_REASON: usize = 2_000;
+
 /// Lists them.
 pub(super) async fn list(State(site): State<Site>, RawQuery(text): RawQuery) -> Result<Response, Problem> {
     let text = text.unwrap_or_default();
@@ -68,6 +71,7 @@ pub(super) async fn decide(
     Small(body): Small,
 ) -> Result<Response, Problem> {
     let asked: Decide = body_json(&headers, &body)?;
+    check_reason(asked.because.as_deref())?;
     let new = NewDecision {
         say: asked.say,
         listings: [listing("a", &asked.a)?, listing("b", &asked.b)?],
@@ -83,6 +87,16 @@ pub(super) async fn decide(
     })
     .await?;
     fresh(&decided)
+}
+
+/// A reason is written to a record for each listing, and again to the topic `audit`.
+fn check_reason(because: Option<&str>) -> Result<(), Problem> {
+    match because {
+        Some(reason) if reason.len() > LONGEST_REASON => {
+            Err(invalid(format!("`because` has {} bytes, and {LONGEST_REASON} are the most.", reason.len())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Takes a decision back.
@@ -143,6 +157,7 @@ pub(super) async fn moderate(
     Small(body): Small,
 ) -> Result<Response, Problem> {
     let asked: Moderate = body_json(&headers, &body)?;
+    check_reason(asked.because.as_deref())?;
     let admin = admin(&site)?;
     ready(&site.hub)?;
     let listings = listings_of(&site, &asked.event)?;

@@ -65,6 +65,7 @@ fn explained(event: &Value) -> Value {
         "edges": edges,
         "fields": fields.collect::<Map<String, Value>>(),
         "gates": event["gates"],
+        "moderation": event["moderation"],
     })
 }
 

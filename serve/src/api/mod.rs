@@ -65,7 +65,6 @@ use self::query::Query;
 use crate::access::{Basis, Identity, guard};
 use crate::site::Site;
 use crate::stream::{Hub, Streaming, Subject};
-use crate::{console, docs};
 use headwater::dataflow::CommitId;
 
 /// How long a request waits for a position.
@@ -83,8 +82,8 @@ pub enum Origins {
     Only(Vec<HeaderValue>),
 }
 
-/// The API of `site`, and the console over it.
-pub fn router(site: Site, origins: &Origins) -> Router {
+/// The API of `site`, with `pages` beside it.
+pub fn router(site: Site, origins: &Origins, pages: Router<Site>) -> Router {
     let access = Arc::clone(&site.access);
     let route = |router: Router<Site>, one: &Endpoint| {
         let handler = handler(one);
@@ -96,7 +95,7 @@ pub fn router(site: Site, origins: &Origins) -> Router {
     // Streams are not compressed, and what could compress them is most of what they would hold.
     let (streams, others): (Vec<_>, Vec<_>) =
         endpoints().into_iter().partition(|one| matches!(one.operation, Operation::Live | Operation::Socket));
-    let router = others.iter().fold(Router::new(), route).merge(console::routes()).merge(docs::routes());
+    let router = others.iter().fold(Router::new(), route).merge(pages);
     let router = router.layer(CompressionLayer::new());
     let router = streams.iter().fold(router, route);
     let router = router.fallback(nothing_here).method_not_allowed_fallback(not_so);

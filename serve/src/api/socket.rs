@@ -46,6 +46,9 @@ const MOST_SUBSCRIPTIONS: usize = 64;
 /// Bytes of the name of a subscription.
 const LONGEST_NAME: usize = 64;
 
+/// How long a client may take to answer that a connection is closed.
+const FAREWELL: Duration = Duration::from_millis(200);
+
 /// How long a client may take to read a message, and how long a connection may have no subscription.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -200,6 +203,9 @@ impl Conversation {
 
     /// Does what a message asks for; gives what is to be answered at once.
     fn hear(&mut self, message: &Message) -> Option<String> {
+        if let Err(problem) = self.count() {
+            return Some(json!({ "type": "refused", "subscription": null, "problem": problem }).to_string());
+        }
         let asked = serde_json::from_slice::<Asked>(&message.clone().into_data());
         let (name, refused) = match asked {
             Ok(Asked::Subscribe { subscription, filter }) => {
@@ -221,7 +227,6 @@ impl Conversation {
     }
 
     fn subscribe(&mut self, name: &str, filter: &str) -> Result<(), Problem> {
-        self.count()?;
         if name.is_empty() || name.len() > LONGEST_NAME {
             return Err(invalid(format!("The name of a subscription has 1 to {LONGEST_NAME} bytes.")));
         }
@@ -234,7 +239,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// A subscription is a request like any other.
+    /// A message is a request like any other.
     fn count(&self) -> Result<(), Problem> {
         self.site.access.is_used_by(&self.identity);
         let limiter = self.site.access.limiter.as_ref().zip(self.client.clone());
@@ -265,5 +270,8 @@ fn invalid(detail: String) -> Problem {
 async fn close(socket: &mut WebSocket, code: u16, reason: &'static str) {
     let frame = CloseFrame { code, reason: reason.into() };
     // The client may have gone already.
-    let _ = timeout(PATIENCE, socket.send(Message::Close(Some(frame)))).await;
+    if let Ok(Ok(())) = timeout(PATIENCE, socket.send(Message::Close(Some(frame)))).await {
+        // What is left unread would make the system throw the connection away, and the reason with it.
+        let _ = timeout(FAREWELL, async { while let Some(Ok(_)) = socket.recv().await {} }).await;
+    }
 }

@@ -60,7 +60,7 @@ pub(super) fn run(load: Load, args: &ServeBenchArgs) -> Result<(), BenchError> {
     let listening = Listening { address, origins: Origins::None, tls: None, connections, connections_per_address: 1 };
     let tls = args.tls.then(certificate::acceptor).transpose().map_err(|error| silent(&error.to_string()))?;
     let (tls, certificate) = tls.unzip();
-    let server = Server::start_over(tls, &listening, Site::of(Arc::clone(&hub)));
+    let server = Server::start_with(tls, &listening, Site::of(Arc::clone(&hub)));
     let server = server.map_err(|error| silent(&error.to_string()))?;
     tell(&Begun { address: server.address(), resident_bytes: resident_bytes().unwrap_or(0), certificate });
     let committed = Arc::new(AtomicU64::new(0));

@@ -24,14 +24,15 @@ pub struct FacetValue {
 impl Index {
     /// The `most` most frequent values of `attribute` in `selection`.
     pub fn facet(&self, selection: &Selection, attribute: Attribute, most: usize) -> Facet {
-        let terms = self.terms[attribute as usize].values();
-        let mut counted: Vec<_> = terms.map(|term| (term, term.slots.count_in(&selection.slots))).collect();
+        let terms = self.terms[attribute as usize].iter();
+        let mut counted: Vec<_> = terms.map(|term| (term, term.1.slots.count_in(&selection.slots))).collect();
         counted.retain(|(_, count)| *count > 0);
         // Stable: equal counts stay in the order of their keys.
         counted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         counted.truncate(most);
-        let value = |(term, count): (&super::TermSlots, u64)| FacetValue { value: term.label().to_owned(), count };
-        Facet { attribute, values: counted.into_iter().map(value).collect() }
+        let values =
+            counted.into_iter().map(|((key, term), count)| FacetValue { value: term.label(key).to_owned(), count });
+        Facet { attribute, values: values.collect() }
     }
 
     /// How many events have a value of an attribute, by its key.
@@ -49,7 +50,7 @@ impl Index {
         let from = (std::ops::Bound::Included(stem), std::ops::Bound::Unbounded);
         let terms = self.terms[attribute as usize].range::<str, _>(from);
         let terms = terms.take_while(move |(key, _)| key.starts_with(stem));
-        let counted = terms.map(|(_, term)| (term.label(), hidden.count_others(&term.slots)));
+        let counted = terms.map(|(key, term)| (term.label(key), hidden.count_others(&term.slots)));
         counted.filter(|(_, count)| *count > 0)
     }
 }

@@ -77,15 +77,15 @@ pub struct Entry {
 #[derive(Debug, Default)]
 struct TermSlots {
     slots: Slots,
-    /// How it is spelt, and how often.
+    /// How events that are shown spell it, and how often.
     spellings: BTreeMap<Box<str>, u32>,
 }
 
 impl TermSlots {
-    /// The most frequent spelling.
-    fn label(&self) -> &str {
+    /// The most frequent spelling; where no event is shown, the key.
+    fn label<'t>(&'t self, key: &'t str) -> &'t str {
         let most = self.spellings.iter().rev().max_by_key(|(_, count)| **count);
-        most.map_or("", |(spelling, _)| spelling)
+        most.map_or(key, |(spelling, _)| spelling)
     }
 }
 
@@ -210,7 +210,9 @@ impl Index {
         for Term { attribute, key, spelling } in &facts.terms {
             let term = entry_of(&mut self.terms[*attribute as usize], key);
             term.slots.insert(slot);
-            *entry_of(&mut term.spellings, spelling) += 1;
+            if !facts.is_rejected() {
+                *entry_of(&mut term.spellings, spelling) += 1;
+            }
         }
         if let Some(point) = entry.row.point {
             self.cells.entry(Cell::of(point)).or_default().insert(slot);
@@ -235,7 +237,8 @@ impl Index {
         self.free.push(slot);
         self.by_start.remove(&(entry.row.start_ms, Arc::clone(&entry.id), slot));
         for Term { attribute, key, spelling } in &facts.terms {
-            remove_term(&mut self.terms[*attribute as usize], key, spelling, slot);
+            let counted = (!facts.is_rejected()).then_some(&**spelling);
+            remove_term(&mut self.terms[*attribute as usize], key, counted, slot);
         }
         if let Some(point) = entry.row.point {
             remove_slot(&mut self.cells, &Cell::of(point), |slots| slots.remove(slot), Slots::is_empty);
@@ -261,10 +264,12 @@ fn entry_of<'m, V: Default>(map: &'m mut BTreeMap<Box<str>, V>, key: &str) -> &'
     map.entry(key.into()).or_default()
 }
 
-fn remove_term(terms: &mut BTreeMap<Box<str>, TermSlots>, key: &str, spelling: &str, slot: u32) {
+fn remove_term(terms: &mut BTreeMap<Box<str>, TermSlots>, key: &str, spelling: Option<&str>, slot: u32) {
     let without = |term: &mut TermSlots| {
         term.slots.remove(slot);
-        remove_slot(&mut term.spellings, spelling, |count| *count = count.saturating_sub(1), |count| *count == 0);
+        if let Some(spelling) = spelling {
+            remove_slot(&mut term.spellings, spelling, |count| *count = count.saturating_sub(1), |count| *count == 0);
+        }
     };
     remove_slot(terms, key, without, |term| term.slots.is_empty());
 }

@@ -13,9 +13,10 @@ use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::frame::heartbeat;
-use super::hub::{Hub, Subject};
+use super::hub::Hub;
 use super::queue::{Next, SharedQueue};
 use super::resume::{Begin, Resume};
+use super::subject::Subject;
 
 /// How often a stream without changes says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -110,14 +111,21 @@ impl Streaming {
         if let Some(greeting) = self.greeting.take() {
             return Poll::Ready(Some(greeting.into()));
         }
+        // Asked for before anything is given, since a slow client always has something to get.
+        let is_due = self.beat.as_mut().poll(context).is_ready();
+        if is_due && self.may_read.as_ref().is_some_and(|may_read| !may_read()) {
+            return Poll::Ready(None);
+        }
         loop {
             if let Some(chunk) = self.catch_up() {
+                self.told(is_due);
                 return Poll::Ready(Some(chunk.into()));
             }
             match self.queue.next(context.waker()) {
                 Next::Frame(commit, _) if commit <= self.sent => {}
                 Next::Frame(commit, frame) => {
                     self.sent = commit;
+                    self.told(is_due);
                     return Poll::Ready(Some(frame));
                 }
                 Next::Overflowed => {
@@ -129,21 +137,21 @@ impl Streaming {
                     self.resume = Some(Box::new(resume));
                 }
                 Next::Ended => return Poll::Ready(None),
-                Next::Nothing(seen) => return self.beat(seen.max(self.sent), context),
+                Next::Nothing(_) if !is_due => return Poll::Pending,
+                Next::Nothing(seen) => {
+                    self.sent = seen.max(self.sent);
+                    self.told(is_due);
+                    return Poll::Ready(Some(heartbeat(self.hub.live().position(self.sent)).into()));
+                }
             }
         }
     }
 
-    fn beat(&mut self, commit: u64, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.beat.as_mut().poll(context).is_pending() {
-            return Poll::Pending;
+    /// Where the next heartbeat was due, something else does for it.
+    fn told(&mut self, is_due: bool) {
+        if is_due {
+            self.beat.as_mut().reset(Instant::now() + self.every);
         }
-        if self.may_read.as_ref().is_some_and(|may_read| !may_read()) {
-            return Poll::Ready(None);
-        }
-        self.beat.as_mut().reset(Instant::now() + self.every);
-        self.sent = commit;
-        Poll::Ready(Some(heartbeat(self.hub.live().position(commit)).into()))
     }
 }
 
@@ -187,6 +195,31 @@ mod tests {
             assert!(chunks.iter().all(Option::is_some), "{chunks:?}");
             allowed.store(false, Ordering::Relaxed);
             assert_eq!(poll_fn(|context| stream.next(context)).await, None);
+        });
+    }
+
+    #[test]
+    fn a_client_that_always_has_something_to_get_is_asked_for_its_right_too() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (live, mut writer) = Live::new();
+            writer.begin(0, Timeline::default(), 0);
+            let mut stream = Streaming::new(&Hub::new(live), Subject::default(), None, true)
+                .while_allowed(|| false)
+                .beating(Duration::from_millis(1));
+            let queue = Arc::clone(&stream.queue);
+            let given = async {
+                for commit in 1.. {
+                    queue.push(commit, Some(&Bytes::from_static(b"data: x\n\n")));
+                    sleep(Duration::from_micros(100)).await;
+                    if poll_fn(|context| stream.next(context)).await.is_none() {
+                        return commit;
+                    }
+                }
+                0
+            };
+            let commits = tokio::time::timeout(Duration::from_secs(20), given).await.unwrap();
+            assert!(commits > 1, "the right is asked for at times, not for each frame");
         });
     }
 }

@@ -9,11 +9,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Weak};
 
-use super::hub::Subject;
 use super::queue::{Queue, SharedQueue};
+use super::subject::Subject;
 use crate::document::Attribute;
 use crate::filter::Filter;
 use crate::history::{Changes, EventChange};
+
+/// After so many new streams those that have ended are forgotten, unless there are more subjects than that.
+const MOST_ADDED: usize = 64;
 
 /// The streams of all subjects.
 #[derive(Default)]
@@ -21,6 +24,8 @@ pub(super) struct Classes {
     classes: HashMap<Arc<Subject>, Class, foldhash::fast::RandomState>,
     /// The subjects that are looked up by a value.
     by_value: HashMap<Attribute, HashMap<Box<str>, Vec<Arc<Subject>>>>,
+    /// Streams that were added since those that have ended were forgotten.
+    added: usize,
 }
 
 struct Class {
@@ -41,6 +46,11 @@ pub(super) fn rarest(filter: &Filter, frequency: impl Fn(Attribute, &str) -> u64
 impl Classes {
     /// Adds a stream. The first one of a subject says by which attribute that is looked up.
     pub fn join(&mut self, subject: Subject, queue: &SharedQueue, by: Option<Attribute>) -> Arc<Subject> {
+        // Commits do it, too, but the log may be quiet.
+        self.added += 1;
+        if self.added > self.classes.len().max(MOST_ADDED) {
+            self.forget_ended();
+        }
         let entry = self.classes.entry(Arc::new(subject));
         let subject = Arc::clone(entry.key());
         let class = match entry {
@@ -99,6 +109,7 @@ impl Classes {
 
     /// Forgets streams that have ended, and subjects that nobody has any more.
     fn forget_ended(&mut self) {
+        self.added = 0;
         let by_value = &mut self.by_value;
         self.classes.retain(|subject, class| {
             class.queues.retain(|queue| queue.strong_count() > 0);

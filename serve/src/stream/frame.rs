@@ -5,7 +5,7 @@ use headwater::dataflow::CommitId;
 use crate::history::{EventChange, Seen};
 use crate::projection::project;
 
-use super::hub::Subject;
+use super::subject::Subject;
 
 /// Appends an event named `name`; a text of several lines would end it early, so it is put in one.
 pub(super) fn event(out: &mut String, name: &str, data: &str, id: Option<CommitId>) {

@@ -8,18 +8,9 @@ use tokio::sync::watch;
 use super::classes::{Classes, rarest};
 use super::frame;
 use super::queue::SharedQueue;
-use crate::filter::Filter;
+use super::subject::Subject;
 use crate::history::Changes;
 use crate::live::Live;
-
-/// What a stream shows. Streams of one subject share their frames.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Subject {
-    /// Which events.
-    pub filter: Filter,
-    /// Only these fields of them, if not all.
-    pub fields: Option<Vec<String>>,
-}
 
 /// Passes on what changes.
 pub struct Hub {

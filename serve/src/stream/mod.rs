@@ -19,8 +19,10 @@ mod frame;
 mod hub;
 mod queue;
 mod resume;
+mod subject;
 mod subscriptions;
 
 pub use body::Streaming;
-pub use hub::{Hub, Subject};
+pub use hub::Hub;
+pub use subject::Subject;
 pub(crate) use subscriptions::{Subscriptions, ended};

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use headwater::dataflow::CommitId;
 
 use super::frame;
-use super::hub::Subject;
+use super::subject::Subject;
 use crate::filter::{Filter, Since};
 use crate::history::Changes;
 use crate::live::Live;

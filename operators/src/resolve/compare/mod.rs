@@ -386,9 +386,8 @@ fn is_run_and_part(a: &Fingerprint, b: &Fingerprint) -> bool {
 
 /// Whether two entries of one source are two sessions: each has its own start, its own end or its own
 /// page under one title, or both are of one series. That each has its own id says nothing: whoever
-/// repeats an entry gives it a new one. Of two bills under other titles,
-/// of which one has all acts of the other, only the start tells. Two
-/// exceptions for starts:
+/// repeats an entry gives it a new one. Ends say nothing of two bills under other titles, of which one has all
+/// acts of the other. Two exceptions for starts:
 /// - Of two entries of one title, one has no length: it was left behind when the time was corrected.
 /// - Their pages are of two sites: the source passes on what two others say, and is two sources here.
 fn is_other_entry(a: &Fingerprint, b: &Fingerprint) -> bool {
@@ -404,12 +403,10 @@ fn is_other_entry(a: &Fingerprint, b: &Fingerprint) -> bool {
     if series || own_page {
         return true;
     }
-    if a.letters != b.letters && are_one_bill(a, b) {
-        return !a.span.starts_with(&b.span);
-    }
+    let one_bill = a.letters != b.letters && are_one_bill(a, b);
     let two_origins = pages.is_some_and(|(x, y)| x.site != y.site);
     let other_start = !a.span.starts_with(&b.span);
-    !two_origins && ((own_end && !other_start) || (other_start && !is_left_behind(a, b)))
+    !two_origins && ((own_end && !other_start && !one_bill) || (other_start && !is_left_behind(a, b)))
 }
 
 /// Whether two entries of one source and one day, of which not both have a time, are of two things: each title has

@@ -24,7 +24,6 @@ use headwater::log::{Log, NewRecord, Polled, Start, TopicPartition};
 use headwater::telemetry::Metrics;
 use headwater::tools::open_log;
 use headwater_operators::ListingId;
-use headwater_serve::tool::Serving;
 use serde::Deserialize;
 
 use super::BenchError;
@@ -35,7 +34,7 @@ use super::observed::ObservedLog;
 use super::pipeline::{self, Percentiles, RunReport, Timing, stages};
 use super::process::{forget_peak, usage};
 use super::quality::quality;
-use super::served::{serve, shown_after};
+use super::served::{Watching, serve};
 use crate::discovery::Discovery;
 use crate::figures::Figures;
 use headwater::run::{Declared, declare, engine_options};
@@ -224,14 +223,14 @@ impl<'a> Bench<'a> {
         Ok(RunReport { shown_after_ms: shown, ..self.report(&timing, figures, shares, Some(&watch)) })
     }
 
-    fn serving(&self) -> Outcome<Option<Serving>> {
-        self.args.serve.then(|| serve(self.config)).transpose()
+    fn serving(&self) -> Outcome<Option<Watching>> {
+        self.args.serve.then(|| serve(self.config).map(Watching::start)).transpose()
     }
 
     /// How long after the last commit serving shows it, in ms.
-    fn shown(serving: Option<Serving>, figures: Figures, ended: Instant) -> Outcome<Option<f64>> {
+    fn shown(serving: Option<Watching>, figures: Figures, ended: Instant) -> Outcome<Option<f64>> {
         let Some(serving) = serving else { return Ok(None) };
-        Ok(Some(shown_after(&serving, figures.events, ended)?))
+        Ok(Some(serving.shown_after(figures.events, ended)?))
     }
 
     /// Sends the records after the warm-up, each when it is due.
