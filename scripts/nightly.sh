@@ -38,7 +38,7 @@ usage() {
 }
 
 kills() {
-    HEADWATER_SERVE_KILLS=20 HEADWATER_CRASH_KILLS="${NIGHTLY_KILLS:-500}" HEADWATER_CRASH_SEED="$seed" tests kills_on_
+    HEADWATER_SERVE_KILLS=20 HEADWATER_SERVE_CUTS=50 HEADWATER_CRASH_KILLS="${NIGHTLY_KILLS:-500}" HEADWATER_CRASH_SEED="$seed" tests kills_on_
 }
 outages() { HEADWATER_CRASH_OUTAGES="${NIGHTLY_OUTAGES:-3}" tests outages_of_broker; }
 clients() { tests clients_find_back --ignored; }

@@ -213,6 +213,14 @@ pub(crate) fn iso8601(text: &str) -> Option<When> {
     Some(When::Instant(instant, (offset != Offset::UTC).then_some(offset)))
 }
 
+/// The zone that a time names in brackets (RFC 9557): `2026-12-05T19:00:00+01:00[Europe/Berlin]`.
+pub(crate) fn annotation(text: &str) -> Option<&str> {
+    let (_, name) = text.trim().strip_suffix(']')?.split_once('[')?;
+    let name = name.trim_start_matches('!');
+    // What follows may be another calendar: `[Europe/Berlin][u-ca=gregory]`.
+    name.split(']').next().filter(|name| !name.contains('='))
+}
+
 /// Reads what is nearly ISO 8601, and dates in English: `2026-12-12T7:30pm`, `2026-12-16T19:30 +0100`,
 /// `2026-12-18T19:30 Europe/London`, `December 9, 2026 7:00 PM`, `2026-12-14T24:00`.
 pub(crate) fn loose(text: &str) -> Option<When> {

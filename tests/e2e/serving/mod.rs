@@ -24,11 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Kills unless HEADWATER_SERVE_KILLS says otherwise.
 const KILLS: u32 = 3;
 
-/// Cuts between two kills.
+/// Cuts between two kills unless HEADWATER_SERVE_CUTS says otherwise.
 const CUTS: u32 = 12;
 
-/// Records that come in between two kills.
-const RECORDS: &str = "250";
+/// Records that come in for each cut: 200 a second come in while a cut takes about a tenth of one.
+const RECORDS: u32 = 21;
 
 /// Where the API is, as the process says.
 fn address(running: &Running) -> SocketAddr {
@@ -71,16 +71,21 @@ fn listed(address: SocketAddr) -> BTreeMap<String, Value> {
     }
 }
 
-fn feed(workplace: &Workplace, seed: u32) -> Child {
-    let seed = seed.to_string();
-    let arguments = ["generate", "--records", RECORDS, "--seed", &seed, "--rate", "200", "--to-topic", "raw.events"];
+/// A number that the environment may give.
+fn given(name: &str, usual: u32) -> u32 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+fn feed(workplace: &Workplace, seed: u32, cuts: u32) -> Child {
+    let (seed, records) = (seed.to_string(), (cuts * RECORDS).to_string());
+    let arguments = ["generate", "--records", &records, "--seed", &seed, "--rate", "200", "--to-topic", "raw.events"];
     let times = ["--base-date", "2026-06-01", "--malformed", "0.02"];
     let mut command = workplace.command("headwater", &[&arguments[..], &times[..]].concat());
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 fn serves(brokers: Option<&str>) {
-    let kills = std::env::var("HEADWATER_SERVE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
+    let (kills, cuts_each) = (given("HEADWATER_SERVE_KILLS", KILLS), given("HEADWATER_SERVE_CUTS", CUTS));
     let workplace = Workplace::new(brokers, "[serve]\nlisten = '127.0.0.1:0'\n");
     workplace.headwater(&["generate", "--records", "20", "--seed", "1", "--to-topic", "raw.events"]);
     let mut client = Client::default();
@@ -89,8 +94,8 @@ fn serves(brokers: Option<&str>) {
         let running = Running::start(&workplace);
         let address = address(&running);
         until("it is ready", || (get(address, "/api/events?limit=1", &[]).status == 200).then_some(()));
-        let mut feeding = feed(&workplace, 10 + part);
-        for cut in 0..CUTS {
+        let mut feeding = feed(&workplace, 10 + part, cuts_each);
+        for cut in 0..cuts_each {
             client.connect(address, "");
             client.step_until_live_or(1 + u64::from(cut * 7 % 11) * 10);
             client.cut();
@@ -104,7 +109,7 @@ fn serves(brokers: Option<&str>) {
     let running = Running::start(&workplace);
     let address = address(&running);
     // The kill may have come after the last commit: this start gets something to read of its own.
-    assert!(feed(&workplace, 10 + kills).wait().unwrap().success());
+    assert!(feed(&workplace, 10 + kills, CUTS).wait().unwrap().success());
     running.wait_until("all is committed", |metrics| {
         metrics.sum("headwater_input_records_total") > 0.0 && metrics.sum("headwater_input_lag_records") == 0.0
     });

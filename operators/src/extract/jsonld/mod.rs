@@ -121,6 +121,11 @@ struct Reader<'r, 'n, 'a> {
     budget: u64,
 }
 
+/// What an end says; a time of day alone is one of the day on which the event begins.
+fn end_of(text: &str, start: Moment) -> Option<When> {
+    when::loose(text).or_else(|| Some(When::Local(start.local_date().to_datetime(when::time_of_day(text)?))))
+}
+
 /// When an event takes place.
 struct Times {
     start: Moment,
@@ -154,6 +159,11 @@ impl<'n, 'a> Reader<'_, 'n, 'a> {
         let first = starts.first().ok_or_else(|| Problem::missing("startDate"))?;
         let id = given_id(node).unwrap_or_else(|| stand_in_id(&title, first));
         let times = self.times(node, &starts, &zone)?;
+        for (end, at) in texts(node, "endDate").iter().zip(times.iter().cycle()) {
+            if end_of(end, at.1.start).is_none() {
+                self.output.warn(Problem::invalid("endDate", end), &bytes());
+            }
+        }
         let several = times.len() > 1;
         for (suffix, Times { start, end, timezone }) in times {
             let id = if several { format!("{id}/{suffix}") } else { id.clone() };
@@ -170,13 +180,16 @@ impl<'n, 'a> Reader<'_, 'n, 'a> {
         for (index, written) in starts.iter().enumerate() {
             let invalid = || Problem::invalid("startDate", written);
             let begin = when::loose(written).ok_or_else(invalid)?;
+            // A time may name its zone beside the offset.
+            let annotated = when::annotation(written).and_then(Zone::resolve);
+            let zone = annotated.as_ref().unwrap_or(zone);
             let start = begin.begin(zone).ok_or_else(invalid)?;
             let end = match (starts.len(), ends.len()) {
                 (1, _) => ends.first(),
                 (starts, ends_given) if starts == ends_given => ends.get(index),
                 _ => None,
             };
-            let end = end.and_then(|text| when::loose(text)?.begin(zone));
+            let end = end.and_then(|text| end_of(text, start)?.begin(zone));
             let end = end.or_else(|| begin.last_day()).or_else(|| from_duration(node, start));
             let timezone = zone.name().filter(|_| begin.fits(zone)).cloned();
             let suffix = match (&begin, start) {

@@ -129,6 +129,29 @@ fn days_durations_and_offsets() {
 }
 
 #[test]
+fn an_end_may_be_a_time_of_day_and_a_time_may_name_its_zone() {
+    let event = |start: &str, end: &str| json!({"@type": "Event", "name": "x", "startDate": start, "endDate": end});
+    for (start, end, expected) in [
+        ("2026-05-01T19:30:00-07:00", "22:30", Some("2026-05-01T22:30:00-07:00")),
+        ("2026-05-01T22:00", "2am", Some("2026-05-02T02:00:00-07:00")),
+        ("2026-05-01T19:30", "", None),
+    ] {
+        let listing = one(event(start, end));
+        assert_eq!(listing.end.map(|end| end.to_string()).as_deref(), expected, "{end}");
+    }
+    for (start, shown) in [
+        ("2026-05-01T19:00:00+02:00[Europe/Berlin]", "2026-05-01T19:00:00+02:00"),
+        ("2026-05-01T19:00[Europe/Berlin][u-ca=gregory]", "2026-05-01T19:00:00+02:00"),
+    ] {
+        let listing = one(event(start, ""));
+        assert_eq!((listing.start.to_string(), listing.timezone.as_deref()), (shown.to_owned(), Some("Europe/Berlin")));
+    }
+    let (listings, failures) = run(event("2026-05-01T19:30", "late"));
+    assert_eq!((listings.len(), listings[0].listing.end), (1, None));
+    assert!(failures.len() == 1 && failures[0].reason.contains("\"late\""), "{failures:?}");
+}
+
+#[test]
 fn one_bad_event_does_not_take_the_others_with_it() {
     let (listings, failures) = run(json!([
         {"@type": "Event", "identifier": "1", "name": "good", "startDate": "2026-05-01"},
