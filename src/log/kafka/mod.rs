@@ -220,12 +220,14 @@ impl Cluster {
     }
 
     /// Asks again while a partition's leader is not settled, as just after its topic was created or
-    /// its broker came back, for as long as one question may take.
+    /// its broker came back. That may take as long as one question from the first such answer on: the question
+    /// itself may have waited for the broker.
     fn settled<T>(&self, topic: &str, question: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
-        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        let mut deadline = None;
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
         loop {
             let answer = question();
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + REQUEST_TIMEOUT);
             let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
             // So that what has troubled the client is known before it is asked about.
             serve(&self.asking());
