@@ -219,7 +219,7 @@ fn what_is_wrong_with_a_token_is_told_and_it_opens_nothing() {
         (token(json!({ "alg": "RS256" })), "no key"),
         // A key for RSA verifies no token that calls itself something else.
         (token(json!({ "alg": "ES256", "kid": "one" })), "no key"),
-        (token(json!({ "alg": "RS512", "kid": "one" })), "\"RS512\""),
+        (token(json!({ "alg": "RS512", "kid": "one" })), "RS256, PS256, ES256 and EdDSA"),
         (token(json!({ "alg": "PS256", "kid": "one" })), "signature"),
         ("eyJhbGciOiJSUzI1NiJ9.e30.".to_owned(), "no key"),
         ("eyJ.eyJ.eyJ".to_owned(), "no JWT"),
@@ -259,7 +259,7 @@ fn neither_no_signature_nor_the_public_key_as_a_secret_opens_anything() {
             let secret = PKey::hmac(secret).unwrap();
             let code = Signer::new(digest, &secret).unwrap().sign_oneshot_to_vec(signed.as_bytes()).unwrap();
             let (status, told) = refused(&ask(address, &format!("{signed}.{}", encode(code))));
-            assert!(status == 401 && told.contains(algorithm), "{told}");
+            assert!(status == 401 && told.contains("RS256, PS256, ES256 and EdDSA"), "{told}");
         }
     }
 }
