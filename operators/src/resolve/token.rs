@@ -115,28 +115,61 @@ fn for_each_word_of(chars: impl Iterator<Item = char>, mut visit: impl FnMut(&st
     }
 }
 
-/// The same for nothing but ASCII, word by word.
+/// The same for nothing but ASCII, word by word. One look at each byte tells where a word ends and whether it has to be
+/// written anew.
 fn for_each_ascii_word(text: &str, mut visit: impl FnMut(&str, bool)) {
-    let is_quote = |byte: u8| matches!(byte, b'\'' | b'`');
-    let mut word = String::with_capacity(24);
+    let mut word = String::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let end = rest.bytes().position(|byte| !byte.is_ascii_alphanumeric() && !is_quote(byte)).unwrap_or(rest.len());
+        let mut seen = 0;
+        let is_end = |byte: &u8| {
+            let kind = BYTES[usize::from(*byte)];
+            seen |= kind;
+            kind == 0
+        };
+        let end = rest.as_bytes().iter().position(is_end).unwrap_or(rest.len());
         let (part, after) = rest.split_at(end);
         rest = after.get(1..).unwrap_or_default();
-        word.clear();
-        word.push_str(part);
-        if part.bytes().any(is_quote) {
-            word.retain(|c| !matches!(c, '\'' | '`'));
-        }
-        if word.is_empty() {
+        let upper = seen & (LOWER | DIGIT) == 0;
+        if seen & (UPPER | QUOTE) == 0 {
+            if seen != 0 {
+                visit(part, false);
+            }
             continue;
         }
-        let upper = word.bytes().all(|byte| byte.is_ascii_uppercase());
+        word.clear();
+        word.push_str(part);
+        if seen & QUOTE != 0 {
+            word.retain(|c| !matches!(c, '\'' | '`'));
+        }
         word.make_ascii_lowercase();
-        visit(&word, upper);
+        if !word.is_empty() {
+            visit(&word, upper);
+        }
     }
 }
+
+const LOWER: u8 = 1;
+const UPPER: u8 = 2;
+const DIGIT: u8 = 4;
+const QUOTE: u8 = 8;
+
+/// What each byte is in a word; 0 between words.
+const BYTES: [u8; 256] = {
+    let mut bytes = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        bytes[byte] = match byte as u8 {
+            b'a'..=b'z' => LOWER,
+            b'A'..=b'Z' => UPPER,
+            b'0'..=b'9' => DIGIT,
+            b'\'' | b'`' => QUOTE,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    bytes
+};
 
 /// Visits each distinct word of two ascending lists, in the one, the other or both.
 pub(super) fn merge_words(a: &[Token], b: &[Token], mut visit: impl FnMut(Option<Token>, Option<Token>)) {
