@@ -144,6 +144,22 @@ impl<'s> Flow<'s> {
         self.context.rebuilding.then_some(self.context.restored_epoch)
     }
 
+    /// The epoch at which the state is restored: the last that was committed.
+    ///
+    /// ```
+    /// # use headwater::{dataflow::Recovery, driver::Driver};
+    /// let at = std::sync::Arc::new(std::sync::Mutex::new(0));
+    /// let seen = at.clone();
+    /// let driver = Driver::build(|_schema| (), move |(), flow| *seen.lock().unwrap() = flow.restored_epoch());
+    /// let mut driver = driver.unwrap();
+    /// driver.advance_to(1_000);
+    /// driver.restart(Recovery::Trust).unwrap();
+    /// assert_eq!(*at.lock().unwrap(), 1_000);
+    /// ```
+    pub fn restored_epoch(&self) -> Epoch {
+        self.context.restored_epoch
+    }
+
     /// Whether this binary and configuration left the state and the outputs as they are, so that what the
     /// restored epoch yields is not even serialised.
     ///

@@ -3,8 +3,8 @@
 use headwater::config::Period;
 use headwater_flow::{DeadLetterCode, RawRecord, Unusable};
 use jiff::Timestamp;
-use serde::de::IgnoredAny;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::job::{Failure, OnParentFailure};

@@ -1,5 +1,6 @@
 //! What follows from the jobs: rows and facts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,7 +18,7 @@ pub struct QueueRow {
     /// Whether no job of it is leased.
     pub paused: bool,
     /// How many jobs there are in each phase; those with none are left out.
-    pub counts: Vec<(Phase, u64)>,
+    pub counts: BTreeMap<Phase, u64>,
     /// Since when the job has waited that waits longest.
     pub oldest_waiting: Option<Timestamp>,
     /// How long the jobs that are done had waited.

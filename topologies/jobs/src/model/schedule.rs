@@ -152,6 +152,35 @@ impl Calendar {
     }
 }
 
+impl Calendar {
+    /// The times after `after`, up to and with `until`, at which it is due: the newest `most` of them, the oldest first.
+    pub fn due_between(&self, after: Timestamp, until: Timestamp, most: usize) -> Vec<Timestamp> {
+        let mut times = Vec::new();
+        let mut at = self.last_at(until);
+        while let Some(time) = at.filter(|time| *time > after && times.len() < most) {
+            times.push(time);
+            at = time.checked_sub(SignedDuration::from_millis(1)).ok().and_then(|before| self.last_at(before));
+        }
+        times.reverse();
+        times
+    }
+
+    /// The last time up to and with `time` at which it is due.
+    fn last_at(&self, time: Timestamp) -> Option<Timestamp> {
+        match &self.0 {
+            When::Cron(cron, zone) => {
+                let whole = Timestamp::from_second(time.as_millisecond().div_euclid(1_000)).ok()?;
+                let found = cron.find_previous_occurrence(&whole.to_zoned(zone.clone()), true);
+                found.ok().map(|zoned| zoned.timestamp())
+            }
+            When::Every { interval_ms, moved_ms } => {
+                let since = time.as_millisecond() - moved_ms;
+                Timestamp::from_millisecond(since.div_euclid(*interval_ms) * interval_ms + moved_ms).ok()
+            }
+        }
+    }
+}
+
 fn next_of_cron(cron: &Cron, zone: &TimeZone, time: Timestamp) -> Option<Timestamp> {
     // Patterns have whole seconds.
     let whole = Timestamp::from_second(time.as_millisecond().div_euclid(1_000)).ok()?;

@@ -1,0 +1,47 @@
+//! The topology's own sections of the configuration.
+
+use std::collections::BTreeMap;
+
+use headwater::config::{Invalid, Runtime, Section, TopicRole};
+use headwater::schema::roles;
+use headwater_serve::config::ServeConfig;
+use serde::Deserialize;
+
+use crate::Jobs;
+use crate::scheduler::{QueueSettings, Retention, SchedulerSettings};
+
+/// The topology's own keys.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How queues work, by name; `"*"` holds for all.
+    pub queues: BTreeMap<String, QueueSettings>,
+    /// How long settled jobs stay.
+    pub retention: Retention,
+    /// Whether jobs are served over HTTP, and to whom.
+    pub serve: ServeConfig,
+}
+
+impl Settings {
+    /// What the scheduler goes by.
+    pub fn scheduler(&self) -> SchedulerSettings {
+        SchedulerSettings { queues: self.queues.clone(), retention: self.retention.clone() }
+    }
+}
+
+impl Section for Settings {
+    const NAME: &'static str = "jobs";
+    const PREFIX: &'static str = "jobs.";
+    const INPUT: &'static str = "job-commands";
+    const ADMIN: &'static str = "127.0.0.1:8083";
+
+    fn topics(&self) -> Vec<TopicRole> {
+        roles(|schema| drop(Jobs::of(self, schema)))
+    }
+
+    fn validate(&self, _runtime: &Runtime) -> Vec<Invalid> {
+        let mut found = self.scheduler().validate();
+        found.extend(self.serve.validate());
+        found
+    }
+}
