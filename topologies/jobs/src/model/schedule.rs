@@ -8,7 +8,7 @@ use headwater::config::Period;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-use serde_json::value::RawValue;
+use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::command::Submit;
@@ -208,8 +208,8 @@ impl Serialize for ScheduleText {
         if !serializer.is_human_readable() {
             return self.0.serialize(serializer);
         }
-        let raw: &RawValue = serde_json::from_str(&self.0).map_err(ser::Error::custom)?;
-        raw.serialize(serializer)
+        let value: Value = serde_json::from_str(&self.0).map_err(ser::Error::custom)?;
+        value.serialize(serializer)
     }
 }
 
@@ -218,8 +218,8 @@ impl<'de> Deserialize<'de> for ScheduleText {
         if !deserializer.is_human_readable() {
             return String::deserialize(deserializer).map(Self);
         }
-        let raw: Box<RawValue> = Box::deserialize(deserializer)?;
-        let text = Self(raw.get().to_owned());
+        // Not as raw JSON: it is read out of a row that has the format version beside it.
+        let text = Self(Value::deserialize(deserializer)?.to_string());
         let schedule = text.schedule().map_err(de::Error::custom)?;
         schedule.calendar("").map_err(de::Error::custom)?;
         Ok(text)
