@@ -225,3 +225,89 @@ impl<'de> Deserialize<'de> for ScheduleText {
         Ok(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calendar(definition: &str) -> Result<Calendar, String> {
+        let schedule: Schedule = serde_json::from_str(definition).map_err(|error| error.to_string())?;
+        schedule.calendar("name")
+    }
+
+    fn times(definition: &str, from: &str, count: usize) -> Vec<String> {
+        let calendar = calendar(definition).unwrap();
+        let mut time: Timestamp = from.parse().unwrap();
+        let mut times = Vec::new();
+        while times.len() < count {
+            time = calendar.next_after(time).unwrap();
+            times.push(time.to_string());
+        }
+        times
+    }
+
+    #[test]
+    fn a_fixed_time_comes_once_a_day_whatever_the_clocks_do() {
+        // On 29 March 2026 Berlin has no 02:30, on 25 October it has two.
+        let daily = r#"{"cron": "30 2 * * *", "zone": "Europe/Berlin", "job": {"queue": "q"}}"#;
+        let spring = times(daily, "2026-03-28T00:00:00Z", 3);
+        assert_eq!(spring, ["2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]);
+        let autumn = times(daily, "2026-10-24T12:00:00Z", 3);
+        assert_eq!(autumn, ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z", "2026-10-27T01:30:00Z"]);
+    }
+
+    #[test]
+    fn an_interval_goes_on_whatever_the_clocks_do() {
+        let half_hours = r#"{"cron": "*/30 * * * *", "zone": "Europe/Berlin", "job": {"queue": "q"}}"#;
+        let spring = times(half_hours, "2026-03-29T00:00:00Z", 3);
+        assert_eq!(spring, ["2026-03-29T00:30:00Z", "2026-03-29T01:00:00Z", "2026-03-29T01:30:00Z"]);
+        let autumn = times(half_hours, "2026-10-25T00:00:00Z", 4);
+        let expected = ["2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z", "2026-10-25T01:30:00Z", "2026-10-25T02:00:00Z"];
+        assert_eq!(autumn, expected);
+    }
+
+    #[test]
+    fn an_interval_is_moved_by_its_name() {
+        let definition = r#"{"every": "1 h", "job": {"queue": "q"}}"#;
+        let (first, hour) = (times(definition, "2026-01-01T00:00:00Z", 3), 3_600_000);
+        let ms: Vec<i64> = first.iter().map(|time| time.parse::<Timestamp>().unwrap().as_millisecond()).collect();
+        assert!(ms.windows(2).all(|pair| pair[1] - pair[0] == hour));
+        let moved = (xxh3_64(b"name") % hour as u64) as i64;
+        assert_eq!(ms[0].rem_euclid(hour), moved);
+    }
+
+    #[test]
+    fn the_newest_times_that_were_missed_are_found() {
+        for definition in
+            [r#"{"cron": "*/10 * * * *", "job": {"queue": "q"}}"#, r#"{"every": "10 min", "job": {"queue": "q"}}"#]
+        {
+            let calendar = calendar(definition).unwrap();
+            let (from, until) = ("2026-01-01T00:05:00Z".parse().unwrap(), "2026-01-01T01:04:00Z".parse().unwrap());
+            let mut expected = Vec::new();
+            let mut time: Timestamp = from;
+            while let Some(next) = calendar.next_after(time).filter(|next| *next <= until) {
+                expected.push(next);
+                time = next;
+            }
+            assert_eq!(calendar.due_between(from, until, 100), expected);
+            assert_eq!(calendar.due_between(from, until, 2), expected[expected.len() - 2..]);
+        }
+    }
+
+    #[test]
+    fn what_is_never_due_is_told_or_ends() {
+        for wrong in [
+            r#"{"job": {"queue": "q"}}"#,
+            r#"{"cron": "0 0 * * *", "every": "1 h", "job": {"queue": "q"}}"#,
+            r#"{"cron": "0 0 * *", "job": {"queue": "q"}}"#,
+            r#"{"cron": "0 0 * * *", "zone": "Europe/Nowhere", "job": {"queue": "q"}}"#,
+            r#"{"every": "10 ms", "job": {"queue": "q"}}"#,
+            r#"{"every": "1 h", "job": {"queue": "q", "id": "own"}}"#,
+            r#"{"every": "1 h", "job": {"queue": "a b"}}"#,
+        ] {
+            assert!(calendar(wrong).is_err(), "{wrong}");
+        }
+        let never = calendar(r#"{"cron": "* * 31 2 *", "job": {"queue": "q"}}"#).unwrap();
+        assert_eq!(never.next_after(Timestamp::UNIX_EPOCH), None);
+    }
+}

@@ -283,7 +283,8 @@ impl State {
         if let Some(no) = self.worker_numbers.get(name) {
             return *no;
         }
-        let worker = Worker::new(Arc::clone(name));
+        self.given += 1;
+        let worker = Worker { given: self.given, ..Worker::new(Arc::clone(name)) };
         let no = match self.vacant_workers.pop() {
             Some(no) => {
                 self.workers[no as usize] = worker;

@@ -1,1 +1,308 @@
-//! Tests.
+//! The scheduler against one that looks at all jobs for each decision.
+
+mod naive;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use headwater_flow::{Origin, RawRecord};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use self::naive::Naive;
+use super::*;
+
+/// A time in 2026, in ms.
+const NOW: i64 = 1_796_000_000_000;
+
+/// What happens in a step: how much later it is, and what is said.
+type Step = (i64, Vec<Value>);
+
+fn settings(text: &str) -> SchedulerSettings {
+    #[derive(serde::Deserialize)]
+    struct Text {
+        queues: BTreeMap<String, QueueSettings>,
+    }
+    let Text { queues } = toml::from_str(text).unwrap();
+    SchedulerSettings { queues, retention: Retention::default() }
+}
+
+/// Limits of every kind, all of them small.
+fn limited() -> SchedulerSettings {
+    settings(
+        "[queues.'*']\nbackoff = '4 s'\nattempts = 2\nageing = '3 s'\n\
+         [queues.p]\nconcurrency = 2\ngroup_concurrency = 1\n\
+         [queues.r]\nrate = '1 / 2 s'\nburst = 2\ngroup_rate = '1 / 5 s'\n",
+    )
+}
+
+fn read(command: &Value, offset: i64, now: i64) -> (Command, RawRecord) {
+    let origin = Origin { topic: "c".into(), partition: 0, offset, timestamp_ms: now, order_ms: now };
+    let record = RawRecord { origin, value: Some(command.to_string().into_bytes()), ..RawRecord::default() };
+    (Command::read(&record).unwrap_or_else(|wrong| panic!("{command}: {}", wrong.reason)), record)
+}
+
+fn step(scheduler: &mut Scheduler, now: i64, commands: &[Value]) -> Changes {
+    let commands = (0..).zip(commands).map(|(offset, command)| read(command, offset, now)).collect();
+    scheduler.step(now, Input { commands, ..Input::default() })
+}
+
+/// What can be seen of a job.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    phase: &'static str,
+    attempt: u32,
+    ready: i64,
+    lease: Option<(u32, String, u32, i64)>,
+    cancelling: bool,
+    error: Option<String>,
+    runs: usize,
+}
+
+fn seen(scheduler: &Scheduler) -> BTreeMap<String, Seen> {
+    let ms = |time: jiff::Timestamp| time.as_millisecond() - NOW;
+    let job = |(_, job): (u32, &Job)| {
+        let lease = job.lease.as_ref();
+        let lease = lease.map(|lease| (lease.number, lease.worker.to_string(), lease.slot, ms(lease.until)));
+        let seen = Seen {
+            phase: job.phase.name(),
+            attempt: job.attempt,
+            ready: ms(job.ready_at),
+            lease,
+            cancelling: job.cancelling,
+            error: job.error.as_ref().map(|error| error.code.clone()),
+            runs: job.runs.len(),
+        };
+        (job.id.to_string(), seen)
+    };
+    scheduler.state.jobs().map(job).collect()
+}
+
+/// The documents, as they were written last.
+#[derive(Default)]
+struct Documents {
+    jobs: BTreeMap<Arc<str>, Vec<u8>>,
+    queues: BTreeMap<Arc<str>, Vec<u8>>,
+    leases: BTreeMap<String, Vec<u8>>,
+    told: BTreeMap<Arc<str>, Vec<u8>>,
+}
+
+impl Documents {
+    fn write(&mut self, changes: &Changes) {
+        fn put<K: Ord + Clone>(rows: &mut BTreeMap<K, Vec<u8>>, changes: &[(K, Option<bytes::Bytes>)]) {
+            for (key, row) in changes {
+                match row {
+                    Some(row) => drop(rows.insert(key.clone(), row.to_vec())),
+                    None => drop(rows.remove(key)),
+                }
+            }
+        }
+        put(&mut self.jobs, &changes.jobs);
+        put(&mut self.queues, &changes.queues);
+        put(&mut self.leases, &changes.leases);
+        put(&mut self.told, &changes.settings);
+    }
+
+    /// A scheduler that finds itself again by them, and the rows that it tells.
+    fn restart(&self, settings: SchedulerSettings) -> (Scheduler, Documents) {
+        let mut scheduler = Scheduler::new(settings);
+        for job in self.jobs.values() {
+            scheduler.restore_job(serde_json::from_slice(job).unwrap());
+        }
+        for (name, told) in &self.told {
+            scheduler.restore_queue(name, serde_json::from_slice(told).unwrap());
+        }
+        let changes = scheduler.restored();
+        assert!(changes.jobs.is_empty() && changes.letters.is_empty() && changes.runs.is_empty());
+        let mut rows = Documents::default();
+        rows.write(&changes);
+        (scheduler, rows)
+    }
+}
+
+fn command() -> impl Strategy<Value = Value> {
+    let id = || prop::sample::select(vec!["a", "b", "c", "d", "e", "f"]);
+    let queue = || prop::sample::select(vec!["p", "q", "r"]);
+    let worker = || prop::sample::select(vec!["v", "w"]);
+    let submit = (id(), queue(), prop::option::of(prop::sample::select(vec!["x", "y"])), -2i16..3, 0u8..8, id())
+        .prop_map(|(id, queue, group, priority, kind, parent)| {
+            let mut submit = json!({"type": "submit", "id": id, "queue": queue, "group": group, "priority": priority});
+            match kind {
+                0 => submit["delay"] = json!("3 s"),
+                1 => submit["startWithin"] = json!("6 s"),
+                2 => submit["finishWithin"] = json!("7 s"),
+                3 => submit["heartbeatWithin"] = json!("2 s"),
+                4 if parent != id => submit["parents"] = json!([parent]),
+                5 if parent != id => {
+                    submit["parents"] = json!([parent]);
+                    submit["onParentFailure"] = json!("run");
+                }
+                6 => submit["keep"] = json!("5 s"),
+                _ => {}
+            }
+            submit
+        });
+    let hello = (worker(), prop::sample::subsequence(vec!["p", "q", "r"], 0..4), 0u32..3, 1u8..30)
+        .prop_map(|(worker, queues, slots, seconds)| {
+            json!({"type": "hello", "worker": worker, "queues": queues, "slots": slots, "for": format!("{seconds} s")})
+        });
+    let report = (id(), 1u32..4, prop::sample::select(vec!["complete", "fail", "release", "heartbeat"]), any::<bool>())
+        .prop_map(|(id, lease, kind, retry)| match kind {
+            "fail" => json!({"type": kind, "id": id, "lease": lease, "error": {"message": "m"}, "retry": retry}),
+            _ => json!({"type": kind, "id": id, "lease": lease}),
+        });
+    let other = (id(), queue(), 0u8..5).prop_map(|(id, queue, kind)| match kind {
+        0 => json!({"type": "queue", "queue": queue, "paused": true}),
+        1 => json!({"type": "queue", "queue": queue, "paused": false}),
+        2 => json!({"type": "queue", "queue": queue, "drain": true}),
+        3 => json!({"type": "retry", "id": id}),
+        _ => json!({"type": "cancel", "id": id}),
+    });
+    prop_oneof![4 => submit, 2 => hello, 4 => report, 2 => other]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let pause = prop_oneof![3 => 1i64..2_000, 1 => 2_000i64..40_000];
+    prop::collection::vec((pause, prop::collection::vec(command(), 0..6)), 1..30)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn decisions_are_those_of_a_look_at_all_jobs(steps in steps()) {
+        let (mut scheduler, mut naive) = (Scheduler::new(limited()), Naive::new(limited()));
+        let (mut documents, mut now) = (Documents::default(), NOW);
+        for (pause, commands) in steps {
+            now += pause;
+            let changes = step(&mut scheduler, now, &commands);
+            let letters = naive.step(now, &commands);
+            let codes: Vec<_> = changes.letters.iter().map(|letter| letter.code.as_str()).collect();
+            prop_assert_eq!(codes, letters);
+            prop_assert_eq!(seen(&scheduler), naive.seen(NOW));
+            documents.write(&changes);
+            // Whatever is kept follows from the jobs.
+            let (_, rows) = documents.restart(limited());
+            prop_assert_eq!(&rows.queues, &documents.queues);
+            prop_assert_eq!(&rows.leases, &documents.leases);
+            let due = scheduler.next_due();
+            prop_assert!(due.is_none_or(|due| due > now), "something is due at {due:?} and was not done at {now}");
+        }
+    }
+
+    #[test]
+    fn a_restart_changes_no_decision(steps in steps(), at in 0usize..30) {
+        // Long leases: a restart lengthens them, which is told elsewhere.
+        let long = |command: &Value| command.get("heartbeatWithin").is_none();
+        let (mut scheduler, mut restarted) = (Scheduler::new(limited()), None);
+        let (mut documents, mut now) = (Documents::default(), NOW);
+        for (number, (pause, commands)) in steps.into_iter().enumerate() {
+            now += pause.min(2_000);
+            let mut commands: Vec<_> = commands.into_iter().filter(long).collect();
+            // What workers have said is forgotten: after the restart they say it again.
+            if number >= at {
+                commands.extend(["v", "w"].map(|worker| {
+                    json!({"type": "hello", "worker": worker, "queues": ["p", "q", "r"], "slots": 1, "for": "1 h"})
+                }));
+            }
+            if number == at {
+                restarted = Some(documents.restart(limited()).0);
+            }
+            let changes = step(&mut scheduler, now, &commands);
+            documents.write(&changes);
+            if let Some(restarted) = &mut restarted {
+                step(restarted, now, &commands);
+                let phases = |scheduler: &Scheduler| {
+                    let mut counts = BTreeMap::<&str, usize>::new();
+                    seen(scheduler).into_values().for_each(|job| *counts.entry(job.phase).or_default() += 1);
+                    counts
+                };
+                // Turns of groups begin anew, so another job may be first, and no more are leased or fewer.
+                if number == at {
+                    prop_assert_eq!(phases(&scheduler), phases(restarted));
+                }
+            }
+        }
+    }
+}
+
+fn leased(scheduler: &Scheduler) -> Vec<String> {
+    let mut leased: Vec<_> =
+        scheduler.state.jobs().filter_map(|(_, job)| Some((job.lease.as_ref()?.slot, job.id.to_string()))).collect();
+    leased.sort_unstable();
+    leased.into_iter().map(|(_, id)| id).collect()
+}
+
+#[test]
+fn a_tenant_with_ten_jobs_does_not_wait_for_one_with_ten_thousand() {
+    let mut scheduler = Scheduler::new(SchedulerSettings::default());
+    let submit = |id: String, group: &str| json!({"type": "submit", "id": id, "queue": "q", "group": group});
+    let large: Vec<_> = (0..10_000).map(|n| submit(format!("large-{n}"), "large")).collect();
+    step(&mut scheduler, NOW, &large);
+    let small: Vec<_> = (0..10).map(|n| submit(format!("small-{n}"), "small")).collect();
+    step(&mut scheduler, NOW + 1_000, &small);
+    let hello = json!({"type": "hello", "worker": "w", "queues": ["q"], "slots": 20, "for": "1 h"});
+    step(&mut scheduler, NOW + 2_000, &[hello]);
+    let of_small = leased(&scheduler).iter().filter(|id| id.starts_with("small")).count();
+    assert_eq!(of_small, 10);
+}
+
+#[test]
+fn priority_is_a_head_start() {
+    let mut scheduler = Scheduler::new(settings("[queues.q]\nageing = '10 s'\n"));
+    let submit = |id: &str, priority: i16| json!({"type": "submit", "id": id, "queue": "q", "priority": priority});
+    step(&mut scheduler, NOW, &[submit("old", 0)]);
+    step(&mut scheduler, NOW + 9_000, &[submit("urgent", 1), submit("plain", 0)]);
+    step(&mut scheduler, NOW + 11_000, &[submit("late", 1)]);
+    let hello = json!({"type": "hello", "worker": "w", "queues": ["q"], "slots": 4, "for": "1 h"});
+    step(&mut scheduler, NOW + 12_000, &[hello]);
+    assert_eq!(leased(&scheduler), ["urgent", "old", "late", "plain"]);
+}
+
+#[test]
+fn pauses_double_up_to_the_longest() {
+    let backoff = crate::model::Backoff { initial_ms: 1_000, max_ms: 60_000 };
+    for (attempt, base) in [(1, 1_000), (2, 2_000), (5, 16_000), (9, 60_000), (u32::MAX, 60_000)] {
+        let pause = life::pause(&backoff, "job", attempt);
+        assert!((base * 4 / 5..=base * 6 / 5).contains(&pause), "{attempt}: {pause}");
+    }
+    let pauses: std::collections::BTreeSet<_> =
+        (0..50).map(|n| life::pause(&backoff, &format!("job-{n}"), 3)).collect();
+    assert!(pauses.len() > 40, "jobs that failed together come back apart");
+}
+
+#[test]
+fn missed_times_are_skipped_run_once_or_run_all() {
+    for (missed, expected) in [("skip", 0), ("once", 1), ("all", 3)] {
+        let definition = json!({"cron": "0 * * * *", "missed": missed, "overlap": "allow", "job": {"queue": "q"}});
+        let text: ScheduleText = serde_json::from_value(definition).unwrap();
+        let mut scheduler = Scheduler::new(SchedulerSettings::default());
+        let schedules = vec![("hourly".into(), Some(text))];
+        scheduler.step(NOW, Input { schedules, ..Input::default() });
+        let next = scheduler.next_due().unwrap();
+        // Three times have passed when the engine is there again, ten minutes after the last.
+        scheduler.step(next + 2 * 3_600_000 + 600_000, Input::default());
+        assert_eq!(seen(&scheduler).len(), expected, "{missed}");
+        scheduler.step(next + 3 * 3_600_000, Input::default());
+        assert_eq!(seen(&scheduler).len(), expected + 1, "{missed}: the next time is as ever");
+    }
+}
+
+#[test]
+fn jobs_of_a_schedule_may_overlap_wait_or_be_left_out() {
+    for (overlap, expected) in
+        [("skip", vec!["waiting"]), ("allow", vec!["waiting"; 2]), ("queue", vec!["blocked", "waiting"])]
+    {
+        let definition = json!({"every": "1 h", "overlap": overlap, "job": {"queue": "q"}});
+        let text: ScheduleText = serde_json::from_value(definition).unwrap();
+        let mut scheduler = Scheduler::new(SchedulerSettings::default());
+        scheduler.step(NOW, Input { schedules: vec![("s".into(), Some(text))], ..Input::default() });
+        for _ in 0..2 {
+            let next = scheduler.next_due().unwrap();
+            scheduler.step(next, Input::default());
+        }
+        let mut phases: Vec<_> = seen(&scheduler).into_values().map(|job| job.phase).collect();
+        phases.sort_unstable();
+        assert_eq!(phases, expected, "{overlap}");
+    }
+}

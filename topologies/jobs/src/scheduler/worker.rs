@@ -24,7 +24,7 @@ pub(super) struct Worker {
     pub(super) until: i64,
     /// What it has, by slot.
     pub(super) taken: BTreeMap<u32, JobNo>,
-    /// When it was given a job last: a count that all workers share.
+    /// When it was given a job last, or was first heard of: a count that all workers share.
     pub(super) given: u64,
 }
 
