@@ -36,6 +36,14 @@ fn limited() -> SchedulerSettings {
     )
 }
 
+/// The same with leases that outlive the test: a restart lengthens them, which is told elsewhere.
+fn patient() -> SchedulerSettings {
+    let mut settings = limited();
+    let hour = headwater::config::Period::from_secs(3_600);
+    settings.queues.values_mut().for_each(|queue| queue.heartbeat_within = Some(hour));
+    settings
+}
+
 fn read(command: &Value, offset: i64, now: i64) -> (Command, RawRecord) {
     let origin = Origin { topic: "c".into(), partition: 0, offset, timestamp_ms: now, order_ms: now };
     let record = RawRecord { origin, value: Some(command.to_string().into_bytes()), ..RawRecord::default() };
@@ -192,9 +200,8 @@ proptest! {
 
     #[test]
     fn a_restart_changes_no_decision(steps in steps(), at in 0usize..30) {
-        // Long leases: a restart lengthens them, which is told elsewhere.
         let long = |command: &Value| command.get("heartbeatWithin").is_none();
-        let (mut scheduler, mut restarted) = (Scheduler::new(limited()), None);
+        let (mut scheduler, mut restarted) = (Scheduler::new(patient()), None);
         let (mut documents, mut now) = (Documents::default(), NOW);
         for (number, (pause, commands)) in steps.into_iter().enumerate() {
             now += pause.min(2_000);
@@ -206,7 +213,7 @@ proptest! {
                 }));
             }
             if number == at {
-                restarted = Some(documents.restart(limited()).0);
+                restarted = Some(documents.restart(patient()).0);
             }
             let changes = step(&mut scheduler, now, &commands);
             documents.write(&changes);
