@@ -11,7 +11,7 @@ use crate::Jobs;
 use crate::scheduler::{QueueSettings, Retention, SchedulerSettings};
 
 /// The topology's own keys.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// How queues work, by name; `"*"` holds for all.
@@ -20,6 +20,16 @@ pub struct Settings {
     pub retention: Retention,
     /// Whether jobs are served over HTTP, and to whom.
     pub serve: ServeConfig,
+}
+
+/// Where jobs are served unless the configuration says otherwise.
+const LISTEN: &str = "127.0.0.1:8084";
+
+impl Default for Settings {
+    fn default() -> Self {
+        let serve = ServeConfig { listen: LISTEN.to_owned(), ..ServeConfig::default() };
+        Self { queues: BTreeMap::new(), retention: Retention::default(), serve }
+    }
 }
 
 impl Settings {
