@@ -9,12 +9,14 @@
 //! Decisions are dataflow, effects are workers, and an effect's outcome comes back as a record. docs/jobs.md tells how
 //! to use it.
 
+pub mod bench;
 mod config;
 mod message;
 pub mod model;
 mod operator;
 pub mod scheduler;
 mod table;
+pub mod verify;
 
 use std::sync::Arc;
 
