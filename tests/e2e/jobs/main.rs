@@ -1,0 +1,8 @@
+//! Jobs from end to end: an engine that is killed at every step, workers that die, a log that is checked as a whole.
+#![cfg(unix)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod crash;
+#[path = "../../support/service.rs"]
+mod service;
+mod trial;
