@@ -18,12 +18,12 @@ use crate::api::problem::Problem;
 
 /// Where a request comes from. The server adds it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+pub struct Peer(pub SocketAddr);
 
 /// What counts a connection, and lets the server wait for it, for as long as it lasts. Who takes a connection over,
 /// as a WebSocket does, holds this.
 #[derive(Clone)]
-pub(crate) struct Held(#[expect(dead_code, reason = "it is held, not read")] pub(crate) Arc<dyn Any + Send + Sync>);
+pub struct Held(#[expect(dead_code, reason = "it is held, not read")] pub(crate) Arc<dyn Any + Send + Sync>);
 
 /// The header that holds a key, for programs that cannot set `Authorization`.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -45,7 +45,7 @@ const STREAMS: [&str; 2] = ["/api/events/live", SOCKET];
 
 /// Lets a request in: names and origins are right, a key that is shown is known, and the client has not asked too
 /// often. What it may do, [`allow`] says.
-pub(crate) async fn admit(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
+pub async fn admit(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
     if is_guessing(&access, &request) {
         return refuse(GUESS_AGAIN);
     }
@@ -85,7 +85,7 @@ fn is_guessing(access: &Access, request: &Request) -> bool {
 }
 
 /// Lets a request through whose client may do `scope`.
-pub(crate) async fn allow(scope: Scope, access: Arc<Access>, request: Request, next: Next) -> Response {
+pub async fn allow(scope: Scope, access: Arc<Access>, request: Request, next: Next) -> Response {
     let identity = request.extensions().get::<Identity>();
     match identity {
         Some(identity) if identity.may(scope) => next.run(request).await,
