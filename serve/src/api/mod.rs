@@ -37,7 +37,7 @@ pub mod parameters;
 mod pipeline;
 mod places;
 pub mod problem;
-mod query;
+pub mod query;
 mod request;
 pub mod session;
 mod socket;

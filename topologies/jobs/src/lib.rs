@@ -9,6 +9,7 @@
 //! Decisions are dataflow, effects are workers, and an effect's outcome comes back as a record. docs/jobs.md tells how
 //! to use it.
 
+pub mod api;
 mod config;
 mod message;
 pub mod model;
