@@ -116,7 +116,7 @@ impl Listening {
 pub type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What lets streams end once a server stops, since it waits for them.
-pub type OnStop = Box<dyn FnOnce() + Send>;
+pub type OnStop = Box<dyn FnOnce() + Send + Sync>;
 
 /// What a server is made of, but for connections.
 pub struct Application {

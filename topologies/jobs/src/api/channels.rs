@@ -102,7 +102,10 @@ impl Channels {
     fn forget_oldest(&mut self) {
         let Some((channel, offset)) = self.order.pop_front() else { return };
         let Some(kept) = self.by_channel.get_mut(&channel) else { return };
-        if let Some(oldest) = kept.pop_front_if(|oldest| oldest.offset <= offset) {
+        // It may be gone already: a channel keeps so many.
+        if kept.front().is_some_and(|oldest| oldest.offset <= offset)
+            && let Some(oldest) = kept.pop_front()
+        {
             self.bytes -= oldest.document.len();
         }
         if kept.is_empty() {

@@ -413,7 +413,8 @@ pub(super) mod tests {
                 let head = &state.job(&format!("j{id}")).unwrap().head;
                 prop_assert_eq!((head.number, &*head.queue, head.phase), (*number, &*format!("q{queue}"), *phase));
                 if let Some(worker) = worker {
-                    prop_assert!(state.leased_by(&format!("w{worker}")).any(|entry| entry.head.id == head.id));
+                    let has = state.leased_by(&format!("w{worker}")).any(|entry| entry.head.id == head.id);
+                    prop_assert!(has);
                 }
             }
             let leased = known.values().filter(|(_, _, phase, _)| *phase == Phase::Leased).count();
