@@ -40,8 +40,10 @@ pub(crate) const SOCKET: &str = "/api/ws";
 /// When somebody may show another token who has shown too many that are wrong.
 const GUESS_AGAIN: Duration = Duration::from_secs(1);
 
-/// Paths that a ticket opens.
-const STREAMS: [&str; 2] = ["/api/events/live", SOCKET];
+/// Whether a ticket opens a path: those of streams, of any topology.
+fn is_stream(path: &str) -> bool {
+    path == SOCKET || path.starts_with("/api/notifications/") || (path.starts_with("/api/") && path.ends_with("/live"))
+}
 
 /// Lets a request in: names and origins are right, a key that is shown is known, and the client has not asked too
 /// often. What it may do, [`allow`] says.
@@ -151,7 +153,7 @@ pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn ticket(uri: &Uri) -> Option<String> {
-    if !STREAMS.contains(&uri.path()) {
+    if !is_stream(uri.path()) {
         return None;
     }
     let mut pairs = url::form_urlencoded::parse(uri.query()?.as_bytes());
@@ -287,6 +289,9 @@ mod tests {
         assert_eq!(cookie(&headers(&[(header::COOKIE, "a=b; headwater_session=s=1")])), Some("s=1"));
         assert_eq!(cookie(&headers(&[(header::COOKIE, "xheadwater_session=s")])), None);
         assert_eq!(ticket(&Uri::from_static("/api/ws?a=1&ticket=t%20x")), Some("t x".to_owned()));
-        assert_eq!(ticket(&Uri::from_static("/api/events?ticket=t")), None);
+        assert_eq!(ticket(&Uri::from_static("/api/jobs/a/live?ticket=t")), Some("t".to_owned()));
+        for path in ["/api/events?ticket=t", "/api/jobs/live/cancel?ticket=t", "/live?ticket=t"] {
+            assert_eq!(ticket(&Uri::from_static(path)), None, "{path}");
+        }
     }
 }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use axum::extract::{FromRef, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Extension, Router};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::allowed;
 use super::body::{Small, fresh, json};
 use super::problem::Problem;
 use crate::access::guard::{COOKIE, Peer, cookie};
+use crate::access::keys::Scope;
 use crate::access::sessions::{SESSION_LASTS, TICKET_LASTS};
 use crate::access::{Access, Identity};
 
@@ -23,13 +25,15 @@ pub(super) struct SignIn {
     key: String,
 }
 
-/// Where browsers sign in and out: `/api/session`.
-pub fn routes<S>() -> Router<S>
+/// Where browsers sign in and out, and get tickets: `/api/session`, `/api/ticket`.
+pub fn routes<S>(access: &Arc<Access>) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
     Arc<Access>: FromRef<S>,
 {
-    Router::new().route("/api/session", get(who).post(sign_in).delete(sign_out))
+    Router::new()
+        .route("/api/session", get(who).post(sign_in).delete(sign_out))
+        .route("/api/ticket", allowed(Scope::Read, access, post(ticket)))
 }
 
 /// Who the client is, and what it may do.

@@ -818,6 +818,14 @@ fn a_key_opens_what_its_scopes_say() {
             assert_ne!(status, 401);
         }
     }
+    running.write("jobs", &[("a", Some(job("a", 1, "waiting")))]);
+    for path in ["/api/live", "/api/notifications/user:1", "/api/jobs/a/live"] {
+        let asked = running.client.post(running.url("/api/ticket")).bearer_auth(&keys[0].0).send().unwrap();
+        let (_, ticket) = answer(asked);
+        let path = format!("{path}?ticket={}", ticket["ticket"].as_str().unwrap());
+        drop(running.stream(&path, None));
+        assert_eq!(running.get(&path).0, 401, "a ticket is for once");
+    }
     assert_eq!(running.get("/api").0, 200);
     assert_eq!(running.get("/api/ready").0, 200);
     let (status, problem) = running.get("/api/nothing");

@@ -52,7 +52,8 @@ fn what_is_left_out_is_right_too() {
 fn what_is_wrong_has_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.toml");
-    let text = "[queues.mail]\nrate = 'often'\nconcurency = 3\n[queues.'a b']\nattempts = 0\n[retention]\ndone = '1 year'\n";
+    let text =
+        "[queues.mail]\nrate = 'often'\nconcurency = 3\n[queues.'a b']\nattempts = 0\n[retention]\ndone = '1 year'\n";
     std::fs::write(&file, text).unwrap();
     let errors = load::<Settings>(&Sources { file: Some(file), ..Sources::default() }).unwrap_err().to_string();
     let shown = errors.replace(&format!("{}/", folder.path().display()), "");

@@ -51,6 +51,9 @@ pub(super) enum Unreadable {
     /// It is no job.
     #[error("a record is no job: {0}")]
     NoJob(String),
+    /// It is a job, and its key is that of another one.
+    #[error("a record has the key of another job than it holds")]
+    OtherKey,
 }
 
 #[derive(Deserialize)]
@@ -110,10 +113,13 @@ struct ReadSettled {
 
 impl Head {
     /// The head of a job as its topic has it. Names that many jobs have are there once.
-    pub(super) fn read(document: &[u8], names: &mut Names) -> Result<Self, Unreadable> {
+    pub(super) fn read(key: &str, document: &[u8], names: &mut Names) -> Result<Self, Unreadable> {
         let read: Read<'_> = serde_json::from_slice(document).map_err(|error| Unreadable::NoJob(error.to_string()))?;
         if let Some(newer) = read.format.filter(|format| *format > FORMAT) {
             return Err(Unreadable::Newer(newer));
+        }
+        if read.id != key {
+            return Err(Unreadable::OtherKey);
         }
         let ReadLimits { heartbeat_within_ms } = read.limits;
         let lease = read.lease.map(|ReadLease { number, worker, until }| {
@@ -186,15 +192,16 @@ mod tests {
     #[test]
     fn a_head_has_what_the_job_has() {
         let mut names = Names::default();
-        let head = Head::read(JOB.as_bytes(), &mut names).unwrap();
+        let head = Head::read("a", JOB.as_bytes(), &mut names).unwrap();
         assert_eq!((&*head.id, head.number, &*head.queue, head.phase), ("a", 7, "mail", Phase::Leased));
         assert_eq!((head.kind, head.group.as_deref(), head.error.as_deref()), (None, Some("x"), Some("exit-1")));
         let lease = head.lease.unwrap();
         assert_eq!((lease.number, &*lease.worker, lease.heartbeat_within_ms, lease.cancelling), (2, "w", 30_000, true));
         assert!(without_format(JOB.as_bytes()).starts_with(br#"{"id":"a","queue""#));
         let newer = JOB.replacen(r#""format":1"#, r#""format":2"#, 1);
-        assert_eq!(Head::read(newer.as_bytes(), &mut names).unwrap_err(), Unreadable::Newer(2));
-        assert!(matches!(Head::read(b"[]", &mut names), Err(Unreadable::NoJob(_))));
+        assert_eq!(Head::read("a", newer.as_bytes(), &mut names).unwrap_err(), Unreadable::Newer(2));
+        assert!(matches!(Head::read("a", b"[]", &mut names), Err(Unreadable::NoJob(_))));
+        assert_eq!(Head::read("b", JOB.as_bytes(), &mut names).unwrap_err(), Unreadable::OtherKey);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::command::{Fields, of_job, unusable};
-use super::list::{Filter, Page, Text, list, scan};
+use super::list::{Filter, Found, Page, Text, list, scan};
 use super::site::Site;
 use super::store::Store;
 use super::submit::MOST;
@@ -244,7 +244,7 @@ async fn found(site: &Site, bulk: Bulk, wanted: Wanted) -> Result<(Vec<Arc<str>>
     let filter = Filter { queue, phases, group, kind, error, schedule: None, text };
     site.searching(move |store| {
         let (mut ids, mut more) = (Vec::new(), false);
-        scan(store, &filter, |_, id, _| {
+        scan(store, &filter, |Found { id, .. }| {
             more = ids.len() == MOST;
             if !more {
                 ids.push(Arc::clone(id));
@@ -274,40 +274,31 @@ pub(super) async fn errors(State(site): State<Site>, RawQuery(text): RawQuery) -
     let mut query = Query::new(&text, &[ERRORS])?;
     let queue = query.text("queue");
     query.finish()?;
-    let dead = site.searching(move |store| dead(store, queue.as_deref())).await?;
+    let dead = site.searching(move |store| dead(store, queue)).await?;
     fresh(&dead)
 }
 
-fn dead(store: &Store, queue: Option<&str>) -> Vec<Dead> {
-    let state = store.read();
-    let mut groups: BTreeMap<(Arc<str>, Option<Arc<str>>), Dead> = BTreeMap::new();
-    let wanted = state.by_phase().filter(|(name, _)| queue.is_none_or(|queue| ***name == *queue));
-    let heads = wanted.flat_map(|(_, phases)| &phases[Phase::Dead as usize]).filter_map(|place| state.entry(place.1));
-    for head in heads.map(|entry| &entry.head) {
-        let key = (Arc::clone(&head.queue), head.error.clone());
-        let group = groups.entry(key).or_insert_with(|| Dead {
-            queue: Arc::clone(&head.queue),
-            code: head.error.clone(),
-            count: 0,
-            first: head.settled_at,
-            last: None,
-            message: String::new(),
-            example: Arc::clone(&head.id),
+fn dead(store: &Store, queue: Option<String>) -> Vec<Dead> {
+    let filter = Filter { queue, phases: vec![Phase::Dead], ..Filter::default() };
+    let mut groups: BTreeMap<_, (Dead, Bytes)> = BTreeMap::new();
+    scan(store, &filter, |Found { id, queue, error, settled_at, document, .. }| {
+        let group = groups.entry((Arc::clone(queue), error.clone())).or_insert_with(|| {
+            let (queue, code, example) = (Arc::clone(queue), error.clone(), Arc::clone(id));
+            let (first, last, message) = (*settled_at, *settled_at, String::new());
+            (Dead { queue, code, count: 0, first, last, message, example }, document.clone())
         });
-        group.count += 1;
-        group.first = group.first.min(head.settled_at);
-        if head.settled_at >= group.last {
-            group.last = head.settled_at;
-            group.example = Arc::clone(&head.id);
+        let (dead, newest) = group;
+        dead.count += 1;
+        dead.first = dead.first.min(*settled_at);
+        if *settled_at > dead.last {
+            (dead.last, dead.example, *newest) = (*settled_at, Arc::clone(id), document.clone());
         }
-    }
-    let mut groups: Vec<Dead> = groups.into_values().collect();
-    for group in &mut groups {
-        let document = state.job(&group.example).map(|entry| &entry.document);
-        group.message = document.and_then(|document| message_of(document)).unwrap_or_default();
-    }
-    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-    groups
+        true
+    });
+    let told = |(dead, newest): (Dead, Bytes)| Dead { message: message_of(&newest).unwrap_or_default(), ..dead };
+    let mut dead: Vec<Dead> = groups.into_values().map(told).collect();
+    dead.sort_by_key(|dead| std::cmp::Reverse(dead.count));
+    dead
 }
 
 /// The message of a job's last error.

@@ -119,6 +119,8 @@ pub(super) async fn lease(
     loop {
         bell.mark_unchanged();
         let told = told(&site, store, &asked, began.elapsed() < BEHIND);
+        // While everything is read again nothing is lost, and who asks is to come back.
+        site.ready()?;
         let now = Instant::now();
         let to_stop =
             told.cancel.iter().chain(&told.lost).map(|of| (of.id.clone(), of.lease)).collect::<Vec<OfLease>>();

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -90,17 +91,16 @@ fn downwards<'s>(indexes: &[&'s Index], below: Option<Place>) -> impl Iterator<I
     })
 }
 
-/// The jobs that a filter lets through, the newest first: `each` is given the number, the id and the document, until it
-/// returns false.
-pub(super) fn scan(store: &Store, filter: &Filter, mut each: impl FnMut(u64, &Arc<str>, &Bytes) -> bool) {
+/// Hands the jobs that a filter lets through to `each`, the newest first, until it returns false.
+pub(super) fn scan(store: &Store, filter: &Filter, mut each: impl FnMut(&Found) -> bool) {
     let mut below = None;
     let mut scratch = Vec::new();
     loop {
         // Others are let in before texts are searched.
         let (found, last) = part(&store.read(), filter, below);
-        for (number, id, document) in found {
-            let has = filter.text.as_ref().is_none_or(|text| text.is_in(&document, &mut scratch));
-            if has && !each(number, &id, &document) {
+        for one in &found {
+            let has = filter.text.as_ref().is_none_or(|text| text.is_in(&one.document, &mut scratch));
+            if has && !each(one) {
                 return;
             }
         }
@@ -111,14 +111,31 @@ pub(super) fn scan(store: &Store, filter: &Filter, mut each: impl FnMut(u64, &Ar
     }
 }
 
-type Found = Vec<(u64, Arc<str>, Bytes)>;
+/// A job that was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) number: u64,
+    pub(super) id: Arc<str>,
+    pub(super) queue: Arc<str>,
+    /// The code of its last error.
+    pub(super) error: Option<Arc<str>>,
+    pub(super) settled_at: Option<Timestamp>,
+    pub(super) document: Bytes,
+}
 
 /// Those of the next few jobs that a filter lets through, but for its text, and where to go on.
-fn part(state: &State, filter: &Filter, below: Option<Place>) -> (Found, Option<Place>) {
+fn part(state: &State, filter: &Filter, below: Option<Place>) -> (Vec<Found>, Option<Place>) {
     let places: Vec<Place> = downwards(&filter.indexes(state), below).take(PART).collect();
     let last = places.last().copied().filter(|_| places.len() == PART);
     let entry = |place: Place| state.entry(place.1).filter(|entry| filter.lets(&entry.head));
-    let one = |Entry { head, document }: &Entry| (head.number, Arc::clone(&head.id), document.clone());
+    let one = |Entry { head, document }: &Entry| Found {
+        number: head.number,
+        id: Arc::clone(&head.id),
+        queue: Arc::clone(&head.queue),
+        error: head.error.clone(),
+        settled_at: head.settled_at,
+        document: document.clone(),
+    };
     (places.into_iter().filter_map(entry).map(one).collect(), last)
 }
 
@@ -146,12 +163,12 @@ fn page(store: &Store, filter: &Filter, before: Option<u64>, limit: usize) -> Pa
 fn page_of_scan(store: &Store, filter: &Filter, before: Option<u64>, limit: usize) -> Page {
     let mut page = Page::default();
     let mut last = None;
-    scan(store, filter, |number, _, document| {
+    scan(store, filter, |Found { number, document, .. }| {
         page.total += 1;
-        if before.is_none_or(|before| number < before) {
+        if before.is_none_or(|before| *number < before) {
             if page.jobs.len() < limit {
                 page.jobs.push(document.clone());
-                last = Some(number);
+                last = Some(*number);
             } else {
                 page.next = last;
             }

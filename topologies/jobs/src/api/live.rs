@@ -31,13 +31,19 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// So many jobs that have changed are named at a time.
 const MOST_NAMED: usize = 1_000;
 
-const LIVE: &[Parameter] = &[Parameter { name: "queue", kind: Kind::Text, about: "The queue." }];
+const TICKET: Parameter =
+    Parameter { name: "ticket", kind: Kind::Text, about: "A ticket of POST /api/ticket, for pages of other origins." };
 
-const CHANNEL: &[Parameter] = &[Parameter {
-    name: "lastEventId",
-    kind: Kind::Text,
-    about: "The id of the last event that is known, for who cannot send the header Last-Event-ID.",
-}];
+const LIVE: &[Parameter] = &[Parameter { name: "queue", kind: Kind::Text, about: "The queue." }, TICKET];
+
+const CHANNEL: &[Parameter] = &[
+    Parameter {
+        name: "lastEventId",
+        kind: Kind::Text,
+        about: "The id of the last event that is known, for who cannot send the header Last-Event-ID.",
+    },
+    TICKET,
+];
 
 /// `GET /api/jobs/{id}/live`.
 pub(super) async fn job(

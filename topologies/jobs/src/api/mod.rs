@@ -224,7 +224,7 @@ fn routes(access: &Arc<Access>) -> Routes<Site> {
         .route("/api/schedules/{name}", admin(delete(schedules::delete)))
         .route("/api/schedules/{name}/run", admin(post(schedules::run)))
         .route("/api/workers", read(get(lease::workers)))
-        .merge(session::routes())
+        .merge(session::routes(access))
         .merge(console::routes(TOPOLOGY));
     let streams = Router::new()
         .route("/api/jobs/{name}/live", read(get(live::job)))

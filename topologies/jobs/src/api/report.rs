@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::command::{Fields, of_job, unusable};
+use super::jobs;
 use super::lease::{Standing, heartbeat_of, standing};
 use super::site::Site;
 use super::workers::{Due, Holding};
@@ -37,8 +38,9 @@ fn lease_of(fields: &Fields) -> Result<u32, Problem> {
     serde_json::from_str(lease.get()).map_err(|error| unusable(format!("lease: {error}")))
 }
 
-fn unknown(id: &str) -> Problem {
-    Problem::not_found(format!("There is no job {id:?}."))
+/// There is no such job, unless everything is being read again just now.
+fn unknown(site: &Site, id: &str) -> Problem {
+    site.ready().err().unwrap_or_else(|| jobs::unknown(id))
 }
 
 fn stale(id: &str, lease: u32) -> Problem {
@@ -71,7 +73,7 @@ pub(super) async fn end(
         standing(entry, lease, None)
     };
     match stands {
-        Standing::Unknown => return Err(unknown(&id)),
+        Standing::Unknown => return Err(unknown(&site, &id)),
         Standing::Over => return Err(stale(&id, lease)),
         Standing::InForce { .. } | Standing::Ahead => {}
     }
@@ -115,7 +117,7 @@ pub(super) async fn heartbeat(
         (standing(entry, lease, None), entry.and_then(|entry| entry.head.lease.clone()))
     };
     let held = match (stands, held) {
-        (Standing::Unknown, _) => return Err(unknown(&id)),
+        (Standing::Unknown, _) => return Err(unknown(&site, &id)),
         (Standing::InForce { .. }, Some(held)) => held,
         (stands, _) => {
             let is_lost = stands != Standing::Ahead;

@@ -207,7 +207,7 @@ impl State {
     }
 
     fn take_job(&mut self, key: &str, value: Option<Vec<u8>>, told: &mut Told) -> Result<(), Unreadable> {
-        let head = match value.as_deref().map(|value| Head::read(value, &mut self.names)).transpose() {
+        let head = match value.as_deref().map(|value| Head::read(key, value, &mut self.names)).transpose() {
             Ok(head) => head,
             Err(newer @ Unreadable::Newer(_)) => return Err(newer),
             Err(error) => {

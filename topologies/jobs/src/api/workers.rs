@@ -45,7 +45,7 @@ pub(super) struct Holding {
 /// What this server has heard of workers.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
-    heard: Mutex<BTreeMap<String, Heard>>,
+    heard: Mutex<Kept<String, Heard>>,
     beats: Mutex<Kept<String, Beat>>,
     reported: Mutex<Kept<OfLease, Instant>>,
 }
@@ -114,8 +114,7 @@ impl Workers {
     pub(super) fn hear(&self, worker: &str, queues: &[String], slots: u32, wait: Duration, holds: Duration) -> bool {
         let now = Instant::now();
         let mut heard = lock(&self.heard);
-        heard.retain(|_, heard| now < heard.until + SHOWN);
-        let known = heard.get_mut(worker);
+        let known = heard.map.get_mut(worker);
         let is_known = known.as_ref().is_some_and(|known| {
             let same = known.queues == queues && known.slots == slots;
             same && now < known.written + HELLO_AGAIN && known.until >= now + wait
@@ -126,7 +125,8 @@ impl Workers {
             known => {
                 let told = known.map(|known| std::mem::take(&mut known.told)).unwrap_or_default();
                 let (queues, until) = (queues.to_vec(), now + holds);
-                heard.insert(worker.to_owned(), Heard { queues, slots, seen, written: now, until, told });
+                let hello = Heard { queues, slots, seen, written: now, until, told };
+                heard.insert(worker.to_owned(), hello, |heard| now < heard.until + SHOWN);
             }
         }
         !is_known
@@ -134,7 +134,7 @@ impl Workers {
 
     /// Forgets that the hello of a worker was written: it was not.
     pub(super) fn unhear(&self, worker: &str) {
-        if let Some(known) = lock(&self.heard).get_mut(worker) {
+        if let Some(known) = lock(&self.heard).map.get_mut(worker) {
             known.until = known.written;
         }
     }
@@ -142,18 +142,16 @@ impl Workers {
     /// All workers that were heard of.
     pub(super) fn all(&self) -> BTreeMap<String, Heard> {
         let now = Instant::now();
-        lock(&self.heard)
-            .iter()
-            .filter(|(_, heard)| now < heard.until + SHOWN)
-            .map(|(name, heard)| (name.clone(), heard.clone()))
-            .collect()
+        let heard = lock(&self.heard);
+        let shown = heard.map.iter().filter(|(_, heard)| now < heard.until + SHOWN);
+        shown.map(|(name, heard)| (name.clone(), heard.clone())).collect()
     }
 
     /// Of the jobs that a worker is to stop, whether one was not told a moment ago. Then all count as told.
     pub(super) fn tell(&self, worker: &str, stop: &[OfLease]) -> bool {
         let now = Instant::now();
         let mut heard = lock(&self.heard);
-        let Some(heard) = heard.get_mut(worker) else { return !stop.is_empty() };
+        let Some(heard) = heard.map.get_mut(worker) else { return !stop.is_empty() };
         heard.told.retain(|of, at| now < *at + TOLD_AGAIN && stop.contains(of));
         let is_news = stop.iter().any(|of| !heard.told.contains_key(of));
         if is_news {
