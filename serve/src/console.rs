@@ -6,15 +6,13 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 use crate::api::answer::is_known;
 use crate::api::problem::Problem;
-use crate::site::Site;
-use crate::stream::Hub;
 
 /// A file of the bundle.
 pub(crate) struct File {
@@ -39,22 +37,32 @@ const COMPONENT: &str = "headwater-events.js";
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The routes of the console.
-pub(crate) fn routes() -> Router<Site> {
+/// The routes of the console, to which `/` leads, and of what a page has to know of its server at first: `/api` names the
+/// topology.
+pub fn routes<S>(topology: &str) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let topology: Arc<str> = topology.into();
+    let named = Arc::clone(&topology);
     Router::new()
+        .route("/api", get(move || async move { told(&serde_json::json!({ "topology": *named })) }))
         .route("/", get(|| async { Redirect::temporary("/console/") }))
         .route("/console", get(|| async { Redirect::temporary("/console/") }))
         .route("/console/", get(|headers: HeaderMap| async move { file(PAGE, &headers) }))
-        .route("/console/about.json", get(about))
+        .route("/console/about.json", get(move || async move { about(&topology) }))
         .route("/console/{*path}", get(page_or_file))
         .route(&format!("/{COMPONENT}"), get(|headers: HeaderMap| async move { file(COMPONENT, &headers) }))
 }
 
 /// What a page cannot know otherwise.
-async fn about(State(hub): State<Arc<Hub>>) -> Response {
-    let about = serde_json::json!({ "topology": hub.topology(), "version": env!("CARGO_PKG_VERSION") });
+fn about(topology: &str) -> Response {
+    told(&serde_json::json!({ "topology": topology, "version": env!("CARGO_PKG_VERSION") }))
+}
+
+fn told(value: &serde_json::Value) -> Response {
     let headers = [(header::CACHE_CONTROL, "no-cache"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    (headers, axum::Json(about)).into_response()
+    (headers, axum::Json(value)).into_response()
 }
 
 /// A file, or the page whose script reads the rest of the address.

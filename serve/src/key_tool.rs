@@ -12,7 +12,8 @@ use crate::access::keys::{Scope, generate};
 #[command(after_help = "\
 The key is printed once and kept nowhere. The configuration holds its hash only, so that whoever reads it cannot use \
 the key. Scopes: read (events and streams), ops (how the topology is doing, topics, dead letters), produce (send \
-records), decide (decide on listings), replay (replay dead letters).
+records, submit jobs), work (lease jobs and report on them), decide (decide on listings), replay (replay dead letters), \
+admin (change gates, queues and schedules).
 
 Examples:
   headwater key web --scope read

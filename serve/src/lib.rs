@@ -17,7 +17,7 @@ pub mod api;
 pub mod bench;
 pub mod commit;
 pub mod config;
-mod console;
+pub mod console;
 pub mod decisions;
 mod docs;
 pub mod document;

@@ -31,11 +31,10 @@ use crate::access::guard::{Held, Peer};
 use crate::api::{Origins, router};
 use crate::config::{LimitsConfig, ServeConfig, TlsConfig};
 use crate::site::Site;
-use crate::stream::Hub;
 use crate::{console, docs};
 
 /// What the server is called.
-pub(crate) const SERVICE: Service = Service { name: "serve", key: "serve.listen" };
+pub const SERVICE: Service = Service { name: "serve", key: "serve.listen" };
 
 /// How long requests under way may take once the server is asked to stop.
 const GRACE: Duration = Duration::from_secs(1);
@@ -113,11 +112,41 @@ impl Listening {
     }
 }
 
+/// What a server does until it stops.
+pub type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What lets streams end once a server stops, since it waits for them.
+pub type OnStop = Box<dyn FnOnce() + Send + Sync>;
+
+/// What a server is made of, but for connections.
+pub struct Application {
+    /// What it answers: all of [`guarded`](crate::api::guarded), or what answers everybody.
+    pub routes: Router,
+    /// What it does beside answering.
+    pub background: Vec<Background>,
+    /// Ends streams.
+    pub on_stop: OnStop,
+}
+
+impl Application {
+    /// The API of events, the console and the documentation.
+    fn of(site: Site, origins: &Origins) -> Self {
+        let hub = Arc::clone(&site.hub);
+        let (pipeline, access) = (Arc::clone(&site.pipeline), Arc::clone(&site.access));
+        let pages = console::routes(hub.topology()).merge(docs::routes());
+        Self {
+            routes: router(site, origins, pages),
+            background: vec![Box::pin(pipeline.sample()), Box::pin(access.follow_files())],
+            on_stop: Box::new(move || hub.end()),
+        }
+    }
+}
+
 /// A running server. It ends when it is dropped.
 pub struct Server {
     address: SocketAddr,
     secure: bool,
-    hub: Arc<Hub>,
+    on_stop: Option<OnStop>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -128,14 +157,30 @@ impl Server {
     /// # Errors
     /// When the address cannot be listened on, the certificate cannot be used, or no thread can be started.
     pub fn start(listening: &Listening, site: Site) -> Result<Self, ServerError> {
+        Self::run(listening, Application::of(site, &listening.origins))
+    }
+
+    /// Listens, and answers as `application` says.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn run(listening: &Listening, application: Application) -> Result<Self, ServerError> {
         let tls = listening.tls.as_ref().map(acceptor).transpose()?;
-        Self::start_with(tls, listening, site)
+        Self::run_with(tls, listening, application)
     }
 
     /// As [`Server::start`], with a certificate that is in no file.
     pub(crate) fn start_with(tls: Option<SslAcceptor>, listening: &Listening, site: Site) -> Result<Self, ServerError> {
-        let Listening { address, ref origins, connections, connections_per_address, .. } = *listening;
-        let hub = Arc::clone(&site.hub);
+        Self::run_with(tls, listening, Application::of(site, &listening.origins))
+    }
+
+    fn run_with(
+        tls: Option<SslAcceptor>,
+        listening: &Listening,
+        application: Application,
+    ) -> Result<Self, ServerError> {
+        let Listening { address, connections, connections_per_address, .. } = *listening;
+        let Application { routes, background, on_stop } = application;
         let secure = tls.is_some();
         let listener = listener(address).map_err(|source| HttpError::Listen { service: SERVICE, address, source })?;
         let bound = listener.local_addr().map_err(|source| HttpError::Listen { service: SERVICE, address, source })?;
@@ -143,24 +188,24 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name(SERVICE.name).enable_all().build();
         let runtime = runtime.map_err(failed)?;
         let (stop, stopping) = watch::channel(false);
-        let (pipeline, access) = (Arc::clone(&site.pipeline), Arc::clone(&site.access));
         let connections = Connections {
-            routes: router(site, origins, console::routes().merge(docs::routes())),
+            routes,
             tls,
             most: Arc::new(Semaphore::new(within_files(connections))),
             of_addresses: Arc::new(Addresses { most: connections_per_address, open: Mutex::default() }),
             stopping,
         };
         let work = move || {
-            runtime.spawn(pipeline.sample());
-            runtime.spawn(access.follow_files());
+            for work in background {
+                runtime.spawn(work);
+            }
             if let Err(error) = runtime.block_on(connections.accept(listener)) {
                 tracing::error!(server = SERVICE.name, %error, "the server has ended");
             }
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name(SERVICE.name.to_owned()).spawn(work).map_err(failed)?;
-        Ok(Self { address: bound, secure, hub, stop, thread: Some(thread) })
+        Ok(Self { address: bound, secure, on_stop: Some(on_stop), stop, thread: Some(thread) })
     }
 
     /// The address that it listens on, with the port that was taken.
@@ -177,7 +222,9 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Streams go on until they are ended: the server waits for them.
-        self.hub.end();
+        if let Some(on_stop) = self.on_stop.take() {
+            on_stop();
+        }
         // Nobody listens any more when the server has ended by itself.
         let _ = self.stop.send(true);
         if let Some(thread) = self.thread.take()

@@ -6,7 +6,7 @@ import { ApiError, get, write } from "./api";
 import { forget } from "./data";
 import { feed } from "./feed";
 
-export type Scope = "read" | "ops" | "decide" | "replay" | "admin";
+export type Scope = "read" | "ops" | "produce" | "work" | "decide" | "replay" | "admin";
 
 interface Session {
   name: string | null;

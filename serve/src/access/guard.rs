@@ -18,12 +18,12 @@ use crate::api::problem::Problem;
 
 /// Where a request comes from. The server adds it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+pub struct Peer(pub SocketAddr);
 
 /// What counts a connection, and lets the server wait for it, for as long as it lasts. Who takes a connection over,
 /// as a WebSocket does, holds this.
 #[derive(Clone)]
-pub(crate) struct Held(#[expect(dead_code, reason = "it is held, not read")] pub(crate) Arc<dyn Any + Send + Sync>);
+pub struct Held(#[expect(dead_code, reason = "it is held, not read")] pub(crate) Arc<dyn Any + Send + Sync>);
 
 /// The header that holds a key, for programs that cannot set `Authorization`.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -40,12 +40,14 @@ pub(crate) const SOCKET: &str = "/api/ws";
 /// When somebody may show another token who has shown too many that are wrong.
 const GUESS_AGAIN: Duration = Duration::from_secs(1);
 
-/// Paths that a ticket opens.
-const STREAMS: [&str; 2] = ["/api/events/live", SOCKET];
+/// Whether a ticket opens a path: those of streams, of any topology.
+fn is_stream(path: &str) -> bool {
+    path == SOCKET || path.starts_with("/api/notifications/") || (path.starts_with("/api/") && path.ends_with("/live"))
+}
 
 /// Lets a request in: names and origins are right, a key that is shown is known, and the client has not asked too
 /// often. What it may do, [`allow`] says.
-pub(crate) async fn admit(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
+pub async fn admit(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
     if is_guessing(&access, &request) {
         return refuse(GUESS_AGAIN);
     }
@@ -85,7 +87,7 @@ fn is_guessing(access: &Access, request: &Request) -> bool {
 }
 
 /// Lets a request through whose client may do `scope`.
-pub(crate) async fn allow(scope: Scope, access: Arc<Access>, request: Request, next: Next) -> Response {
+pub async fn allow(scope: Scope, access: Arc<Access>, request: Request, next: Next) -> Response {
     let identity = request.extensions().get::<Identity>();
     match identity {
         Some(identity) if identity.may(scope) => next.run(request).await,
@@ -151,7 +153,7 @@ pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn ticket(uri: &Uri) -> Option<String> {
-    if !STREAMS.contains(&uri.path()) {
+    if !is_stream(uri.path()) {
         return None;
     }
     let mut pairs = url::form_urlencoded::parse(uri.query()?.as_bytes());
@@ -287,6 +289,9 @@ mod tests {
         assert_eq!(cookie(&headers(&[(header::COOKIE, "a=b; headwater_session=s=1")])), Some("s=1"));
         assert_eq!(cookie(&headers(&[(header::COOKIE, "xheadwater_session=s")])), None);
         assert_eq!(ticket(&Uri::from_static("/api/ws?a=1&ticket=t%20x")), Some("t x".to_owned()));
-        assert_eq!(ticket(&Uri::from_static("/api/events?ticket=t")), None);
+        assert_eq!(ticket(&Uri::from_static("/api/jobs/a/live?ticket=t")), Some("t".to_owned()));
+        for path in ["/api/events?ticket=t", "/api/jobs/live/cancel?ticket=t", "/live?ticket=t"] {
+            assert_eq!(ticket(&Uri::from_static(path)), None, "{path}");
+        }
     }
 }

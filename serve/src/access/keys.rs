@@ -27,23 +27,26 @@ const BYTES: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// Read events, places and streams.
+    /// Read events, places and streams; look at jobs and queues.
     Read,
     /// See how the topology is doing, its sources, topics and dead letters, and what records would give.
     Ops,
-    /// Send records of sources.
+    /// Send records of sources; submit jobs.
     Produce,
+    /// Lease jobs and report on them.
+    Work,
     /// Decide on listings.
     Decide,
     /// Replay dead letters.
     Replay,
-    /// Change how the topology works, such as its gates.
+    /// Change how the topology works, such as its gates; cancel and retry jobs, change queues and schedules.
     Admin,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Read, Self::Ops, Self::Produce, Self::Decide, Self::Replay, Self::Admin];
+    pub const ALL: [Self; 7] =
+        [Self::Read, Self::Ops, Self::Produce, Self::Work, Self::Decide, Self::Replay, Self::Admin];
 }
 
 impl fmt::Display for Scope {
@@ -52,6 +55,7 @@ impl fmt::Display for Scope {
             Self::Read => "read",
             Self::Ops => "ops",
             Self::Produce => "produce",
+            Self::Work => "work",
             Self::Decide => "decide",
             Self::Replay => "replay",
             Self::Admin => "admin",

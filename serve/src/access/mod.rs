@@ -17,7 +17,7 @@
 //! What an identity rests on may end while a stream is open: a session, a token, a key. [`Access::lasts`] says until
 //! when it holds, and [`Access::changes`] when to ask again.
 
-pub(crate) mod guard;
+pub mod guard;
 mod jwks;
 pub mod keys;
 pub(crate) mod limits;
@@ -171,7 +171,7 @@ impl Access {
     }
 
     /// Until when an identity holds, unless something changes; `None` where it does not hold any more.
-    pub(crate) fn lasts(&self, identity: &Identity) -> Option<Instant> {
+    pub fn lasts(&self, identity: &Identity) -> Option<Instant> {
         let now = Instant::now();
         match &identity.basis {
             Basis::Nothing => Some(now + FAR),
@@ -199,7 +199,7 @@ impl Access {
     }
 
     /// Reads files with keys again when they change, for ever.
-    pub(crate) async fn follow_files(self: Arc<Self>) {
+    pub async fn follow_files(self: Arc<Self>) {
         if self.tokens.is_none() && !self.keys.has_file() {
             return;
         }
@@ -223,7 +223,7 @@ impl Access {
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub struct Identity {
     /// The name of the key, or the subject of the token; none without one.
     pub(crate) name: Option<Arc<str>>,
     /// What it may do.
@@ -246,12 +246,13 @@ pub(crate) enum Basis {
 }
 
 impl Identity {
-    pub(crate) fn may(&self, scope: Scope) -> bool {
+    /// Whether it may do `scope`.
+    pub fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
     }
 
     /// The name, for people.
-    pub(crate) fn who(&self) -> &str {
+    pub fn who(&self) -> &str {
         self.name.as_deref().unwrap_or("anonymous")
     }
 }

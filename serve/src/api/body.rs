@@ -19,8 +19,8 @@ const MOST: usize = 1 << 20;
 /// How long a client may take to send a body.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The bytes of a body in JSON.
-pub(super) struct Small(pub(super) Bytes);
+/// The bytes of a body of at most 1 MiB.
+pub struct Small(pub Bytes);
 
 impl<S: Sync> FromRequest<S> for Small {
     type Rejection = Problem;
@@ -31,7 +31,10 @@ impl<S: Sync> FromRequest<S> for Small {
 }
 
 /// Reads a body of at most so many bytes.
-pub(super) async fn read(body: Body, most: usize) -> Result<Bytes, Problem> {
+///
+/// # Errors
+/// Where it has more, or comes too slowly.
+pub async fn read(body: Body, most: usize) -> Result<Bytes, Problem> {
     let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The body took more than 30 s.");
     let large = |_| {
         let detail = format!("The body is cut off, or has more than {most} bytes.");
@@ -41,7 +44,10 @@ pub(super) async fn read(body: Body, most: usize) -> Result<Bytes, Problem> {
 }
 
 /// Reads a body in JSON. Its content type has to say so: a form of another page cannot.
-pub(super) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {
+///
+/// # Errors
+/// Where it is something else.
+pub fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
@@ -52,12 +58,15 @@ pub(super) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Re
 }
 
 /// The body says something that cannot be.
-pub(super) fn invalid(detail: impl Into<String>) -> Problem {
+pub fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "invalid-body", detail)
 }
 
 /// An answer in JSON that is true now, and is not to be kept.
-pub(super) fn fresh(value: &impl Serialize) -> Result<Response, Problem> {
+///
+/// # Errors
+/// Where `value` has no form in JSON.
+pub fn fresh(value: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(value).map_err(|error| Problem::internal(&error))?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
@@ -67,7 +76,10 @@ pub(super) fn fresh(value: &impl Serialize) -> Result<Response, Problem> {
 }
 
 /// Does what blocks on a thread where that disturbs nobody.
-pub(super) async fn blocking<T: Send + 'static>(
+///
+/// # Errors
+/// What `work` gives, and where it panics.
+pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Problem::internal(&error))?

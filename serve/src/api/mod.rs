@@ -20,7 +20,7 @@
 //! | `operate`, `letters`, `decide`, `control` | what operators and editors do |
 
 pub(crate) mod answer;
-mod body;
+pub mod body;
 mod control;
 mod cursor;
 mod decide;
@@ -37,9 +37,9 @@ pub mod parameters;
 mod pipeline;
 mod places;
 pub mod problem;
-mod query;
+pub mod query;
 mod request;
-mod session;
+pub mod session;
 mod socket;
 mod suggest;
 
@@ -62,7 +62,8 @@ use self::event::Known;
 use self::format::Format;
 use self::problem::Problem;
 use self::query::Query;
-use crate::access::{Basis, Identity, guard};
+use crate::access::keys::Scope;
+use crate::access::{Access, Basis, Identity, guard};
 use crate::site::Site;
 use crate::stream::{Hub, Streaming, Subject};
 use headwater::dataflow::CommitId;
@@ -88,22 +89,51 @@ pub fn router(site: Site, origins: &Origins, pages: Router<Site>) -> Router {
     let route = |router: Router<Site>, one: &Endpoint| {
         let handler = handler(one);
         let Some(scope) = one.operation.scope() else { return router.route(&one.path, handler) };
-        let access = Arc::clone(&access);
-        let allowed = move |request, next| guard::allow(scope, Arc::clone(&access), request, next);
-        router.route(&one.path, handler.layer(middleware::from_fn(allowed)))
+        router.route(&one.path, allowed(scope, &access, handler))
     };
     // Streams are not compressed, and what could compress them is most of what they would hold.
     let (streams, others): (Vec<_>, Vec<_>) =
         endpoints().into_iter().partition(|one| matches!(one.operation, Operation::Live | Operation::Socket));
-    let router = others.iter().fold(Router::new(), route).merge(pages);
-    let router = router.layer(CompressionLayer::new());
-    let router = streams.iter().fold(router, route);
-    let router = router.fallback(nothing_here).method_not_allowed_fallback(not_so);
-    let router = router.with_state(site).layer(middleware::from_fn_with_state(access, guard::admit));
+    let compressed = others.iter().fold(Router::new(), route).merge(pages);
+    let streams = streams.iter().fold(Router::new(), route);
+    guarded(Routes { compressed, streams, described_at: "/openapi.json" }, site, access, origins)
+}
+
+/// What a server answers.
+pub struct Routes<S> {
+    /// Answers that end. They are compressed for clients that can read that.
+    pub compressed: Router<S>,
+    /// Answers that go on.
+    pub streams: Router<S>,
+    /// Where what there is is described: whoever asks for something else is told.
+    pub described_at: &'static str,
+}
+
+/// Routes behind the guard: names, origins, keys and limits are looked at before any of them, pages of other `origins`
+/// may read, and where there is nothing, a problem says so.
+pub fn guarded<S>(routes: Routes<S>, state: S, access: Arc<Access>, origins: &Origins) -> Router
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let Routes { compressed, streams, described_at } = routes;
+    let router = compressed.layer(CompressionLayer::new()).merge(streams);
+    let router = router.fallback(move |uri: Uri| nothing_here(uri, described_at));
+    let router = router.method_not_allowed_fallback(move |method: Method, uri: Uri| not_so(method, uri, described_at));
+    let router = router.with_state(state).layer(middleware::from_fn_with_state(access, guard::admit));
     match cors(origins) {
         Some(cors) => router.layer(cors),
         None => router,
     }
+}
+
+/// A route of a method for those who may do `scope`.
+pub fn allowed<S>(scope: Scope, access: &Arc<Access>, handler: MethodRouter<S>) -> MethodRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let access = Arc::clone(access);
+    let allow = move |request, next| guard::allow(scope, Arc::clone(&access), request, next);
+    handler.layer(middleware::from_fn(allow))
 }
 
 fn handler(endpoint: &Endpoint) -> MethodRouter<Site> {
@@ -155,8 +185,8 @@ fn cors(origins: &Origins) -> Option<CorsLayer> {
         Origins::Any => AllowOrigin::any(),
         Origins::Only(origins) => AllowOrigin::list(origins.iter().cloned()),
     };
-    let layer =
-        CorsLayer::new().allow_origin(allowed).allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE]);
+    let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
+    let layer = CorsLayer::new().allow_origin(allowed).allow_methods(methods);
     let asked = [
         header::ACCEPT,
         header::AUTHORIZATION,
@@ -173,12 +203,12 @@ fn cors(origins: &Origins) -> Option<CorsLayer> {
     )
 }
 
-async fn nothing_here(uri: Uri) -> Problem {
-    Problem::not_found(format!("There is nothing at {}. /openapi.json says what there is.", uri.path()))
+async fn nothing_here(uri: Uri, described_at: &'static str) -> Problem {
+    Problem::not_found(format!("There is nothing at {}. {described_at} says what there is.", uri.path()))
 }
 
-async fn not_so(method: Method, uri: Uri) -> Problem {
-    let detail = format!("{method} is not possible at {}. /openapi.json says what is.", uri.path());
+async fn not_so(method: Method, uri: Uri, described_at: &'static str) -> Problem {
+    let detail = format!("{method} is not possible at {}. {described_at} says what is.", uri.path());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
 }
 

@@ -82,9 +82,14 @@ pub const CODES: &[&str] = &[
 ];
 
 impl Problem {
-    /// A problem with this status.
+    /// A problem with this status, and one of the [`CODES`].
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         debug_assert!(CODES.contains(&code), "{code}");
+        Self::with_code(status, code, detail)
+    }
+
+    /// A problem with this status, and a code that only one topology has.
+    pub fn with_code(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or_default();
         Self { kind: "about:blank", title, status: status.as_u16(), code, detail: detail.into(), errors: Vec::new() }
     }

@@ -1,0 +1,281 @@
+//! Leases: what a worker gets to do, and what it is to stop.
+//!
+//! A worker asks, and says what it has. It is answered as soon as there is something for it; its bell wakes the
+//! request, so nothing is asked again and again.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use headwater_serve::api::body::{Small, fresh, json};
+use headwater_serve::api::problem::Problem;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::command::{command, of_job, set, unusable};
+use super::site::Site;
+use super::store::{Entry, Store};
+use super::workers::{Due, Holding, OfLease};
+use crate::model::{Job, check_id};
+
+/// How long a request waits unless it says something else, and at most.
+const WAIT: f64 = 20.0;
+const LONGEST_WAIT: f64 = 30.0;
+
+/// A hello holds so much longer than the request that it came with: until the next one.
+const HELLO_REST: Duration = Duration::from_secs(10);
+
+/// A request is answered at the latest when a heartbeat is due, but not sooner than this.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+
+/// So long a job may be held that this server does not know: it may be behind another one.
+const BEHIND: Duration = Duration::from_secs(2);
+
+/// The most jobs of a worker.
+const MOST_SLOTS: u32 = 10_000;
+
+/// What a worker asks.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Asked {
+    worker: String,
+    #[serde(default)]
+    queues: Vec<String>,
+    slots: u32,
+    #[serde(default)]
+    wait: Option<f64>,
+    #[serde(default)]
+    holding: Vec<Holding>,
+}
+
+/// What a worker is told.
+#[derive(Debug, Default, Serialize)]
+struct Told {
+    leases: Vec<Leased>,
+    cancel: Vec<Of>,
+    lost: Vec<Of>,
+}
+
+#[derive(Debug, Serialize)]
+struct Of {
+    id: String,
+    lease: u32,
+}
+
+/// A job that the worker is to do.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Leased {
+    id: std::sync::Arc<str>,
+    queue: std::sync::Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<std::sync::Arc<str>>,
+    lease: u32,
+    attempt: u32,
+    max_attempts: u32,
+    payload: Box<RawValue>,
+    until: Timestamp,
+    heartbeat_within_ms: i64,
+    finish_within_ms: Option<i64>,
+}
+
+impl Asked {
+    fn check(&self) -> Result<Duration, Problem> {
+        let wait = self.wait.unwrap_or(WAIT);
+        if !(0.0..=LONGEST_WAIT).contains(&wait) {
+            return Err(unusable(format!("wait is {wait}; 0 to {LONGEST_WAIT} seconds are possible")));
+        }
+        if self.slots > MOST_SLOTS || self.holding.len() > MOST_SLOTS as usize {
+            return Err(unusable(format!("a worker has at most {MOST_SLOTS} slots")));
+        }
+        self.holding.iter().try_for_each(|holding| check_id(&holding.id)).map_err(unusable)?;
+        Ok(Duration::from_secs_f64(wait))
+    }
+}
+
+/// `POST /api/jobs/lease`.
+pub(super) async fn lease(
+    State(site): State<Site>,
+    headers: HeaderMap,
+    Small(body): Small,
+) -> Result<Response, Problem> {
+    let asked: Asked = json(&headers, &body)?;
+    let wait = asked.check()?;
+    let store = site.ready()?;
+    let began = Instant::now();
+    // Listened to before anything is read, so that nothing is missed in between.
+    let mut bell = store.workers.listen(&asked.worker);
+    let due = tell_the_log(&site, &asked, wait).await?;
+    if asked.slots == 0 {
+        let told = told(&site, store, &asked, false);
+        return fresh(&Told { leases: Vec::new(), ..told });
+    }
+    let ends = began + due.map_or(wait, |due| due.max(SHORTEST_WAIT).min(wait));
+    let mut stopping = site.stopping();
+    loop {
+        bell.mark_unchanged();
+        let told = told(&site, store, &asked, began.elapsed() < BEHIND);
+        // While everything is read again nothing is lost, and who asks is to come back.
+        site.ready()?;
+        let now = Instant::now();
+        let to_stop =
+            told.cancel.iter().chain(&told.lost).map(|of| (of.id.clone(), of.lease)).collect::<Vec<OfLease>>();
+        let is_news = site.workers.tell(&asked.worker, &to_stop);
+        if !told.leases.is_empty() || is_news || now >= ends || *stopping.borrow() {
+            return fresh(&told);
+        }
+        let look = if asked.holding.is_empty() { ends } else { ends.min(now + BEHIND) };
+        tokio::select! {
+            _ = bell.changed() => {}
+            () = tokio::time::sleep_until(look.into()) => {}
+            _ = stopping.wait_for(|stop| *stop) => {}
+        }
+    }
+}
+
+/// Writes the hello and the heartbeats that are due; says when the next one is.
+async fn tell_the_log(site: &Site, asked: &Asked, wait: Duration) -> Result<Option<Duration>, Problem> {
+    let Asked { worker, queues, slots, holding, .. } = asked;
+    let hello = hello(site, asked, wait)?;
+    let mut records = Vec::new();
+    let (mut beaten, mut next) = (Vec::new(), None);
+    for one in holding {
+        match due(site, worker, one) {
+            Some(Due::Now) => {
+                records.push(heartbeat_of(site, one)?);
+                beaten.push(one.id.as_str());
+            }
+            Some(Due::After(wait)) => next = Some(next.map_or(wait, |next: Duration| next.min(wait))),
+            None => {}
+        }
+    }
+    let is_heard = site.workers.hear(worker, queues, *slots, wait, wait + HELLO_REST);
+    records.extend(is_heard.then_some(hello));
+    let written = site.writing.write(records).await;
+    if written.is_err() {
+        site.workers.unhear(worker);
+        beaten.into_iter().for_each(|id| site.workers.unbeat(id));
+    }
+    written?;
+    Ok(next)
+}
+
+fn hello(site: &Site, asked: &Asked, wait: Duration) -> Result<headwater::log::NewRecord, Problem> {
+    let mut fields = super::command::Fields::new();
+    set(&mut fields, "worker", &asked.worker)?;
+    set(&mut fields, "queues", &asked.queues)?;
+    set(&mut fields, "slots", &asked.slots)?;
+    set(&mut fields, "for", &format!("{} ms", (wait + HELLO_REST).as_millis()))?;
+    command(&site.writing, "hello", &format!("worker:{}", asked.worker), fields)
+}
+
+fn due(site: &Site, worker: &str, holding: &Holding) -> Option<Due> {
+    let state = site.store.read();
+    let lease = state.job(&holding.id)?.head.lease.as_deref()?;
+    let is_own = lease.number == holding.lease && &*lease.worker == worker;
+    is_own.then(|| site.workers.beat(holding, lease))
+}
+
+/// The record of a heartbeat.
+pub(super) fn heartbeat_of(site: &Site, holding: &Holding) -> Result<headwater::log::NewRecord, Problem> {
+    let mut fields = super::command::Fields::new();
+    set(&mut fields, "lease", &holding.lease)?;
+    if let Some(progress) = holding.progress {
+        set(&mut fields, "progress", &progress)?;
+    }
+    if let Some(message) = &holding.message {
+        set(&mut fields, "message", message)?;
+    }
+    of_job(&site.writing, "heartbeat", &holding.id, fields)
+}
+
+/// How a lease stands that somebody names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is in force; whether its worker is to stop.
+    InForce { cancelling: bool },
+    /// It is newer than what this server has read.
+    Ahead,
+    /// It is in force no more.
+    Over,
+    /// There is no such job.
+    Unknown,
+}
+
+/// How the lease `lease` of a job stands; of a worker, if one is named.
+pub(super) fn standing(entry: Option<&Entry>, lease: u32, worker: Option<&str>) -> Standing {
+    let Some(Entry { head, .. }) = entry else { return Standing::Unknown };
+    match &head.lease {
+        Some(held) if held.number == lease && worker.is_none_or(|worker| &*held.worker == worker) => {
+            Standing::InForce { cancelling: held.cancelling }
+        }
+        _ if head.lease_number < lease => Standing::Ahead,
+        _ => Standing::Over,
+    }
+}
+
+/// What there is for a worker now. A job that is not known may be known to another server: with `patient`, it is not
+/// told as lost.
+fn told(site: &Site, store: &Store, asked: &Asked, patient: bool) -> Told {
+    let state = store.read();
+    let held: HashSet<(&str, u32)> = asked.holding.iter().map(|one| (one.id.as_str(), one.lease)).collect();
+    let is_new = |entry: &&Entry| {
+        entry.head.lease.as_ref().is_some_and(|lease| {
+            !held.contains(&(&*entry.head.id, lease.number))
+                && !lease.cancelling
+                && !site.workers.has_reported(&entry.head.id, lease.number)
+        })
+    };
+    let mut told =
+        Told { leases: state.leased_by(&asked.worker).filter(is_new).filter_map(leased).collect(), ..Told::default() };
+    for Holding { id, lease, .. } in &asked.holding {
+        let of = || Of { id: id.clone(), lease: *lease };
+        match standing(state.job(id), *lease, Some(&asked.worker)) {
+            Standing::InForce { cancelling: false } | Standing::Ahead => {}
+            Standing::Unknown if patient => {}
+            // What was reported on is not held any more, whatever the worker has said at the same time.
+            _ if site.workers.has_reported(id, *lease) => {}
+            Standing::InForce { cancelling: true } => told.cancel.push(of()),
+            Standing::Over | Standing::Unknown => told.lost.push(of()),
+        }
+    }
+    told
+}
+
+fn leased(entry: &Entry) -> Option<Leased> {
+    let job: Job = serde_json::from_slice(&entry.document)
+        .inspect_err(|error| tracing::error!(job = &*entry.head.id, %error, "a leased job cannot be read"))
+        .ok()?;
+    let lease = job.lease?;
+    Some(Leased {
+        id: job.id,
+        queue: job.queue,
+        kind: job.kind,
+        lease: lease.number,
+        attempt: job.attempt,
+        max_attempts: job.limits.max_attempts,
+        payload: job.payload,
+        until: lease.until,
+        heartbeat_within_ms: job.limits.heartbeat_within_ms,
+        finish_within_ms: job.limits.finish_within_ms,
+    })
+}
+
+/// `GET /api/workers`.
+pub(super) async fn workers(State(site): State<Site>) -> Result<Response, Problem> {
+    let heard = site.workers.all();
+    let state = site.ready()?.read();
+    let names = heard.keys().map(String::as_str).chain(state.leasing_workers().map(|name| &**name));
+    let names: std::collections::BTreeSet<&str> = names.collect();
+    let one = |name: &&str| {
+        let known = heard.get(*name);
+        let leased: Vec<&str> = state.leased_by(name).map(|entry| &*entry.head.id).collect();
+        json!({"worker": name, "queues": known.map(|known| &known.queues), "slots": known.map(|known| known.slots),
+            "seen": known.map(|known| known.seen), "leased": leased})
+    };
+    fresh(&names.iter().map(one).collect::<Vec<_>>())
+}

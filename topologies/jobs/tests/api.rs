@@ -1,0 +1,854 @@
+//! The HTTP API over real sockets. Jobs are written on the topics by hand, as an engine would.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use headwater::log::embedded::EmbeddedLog;
+use headwater::log::{Cleanup, Log, NewRecord, TopicSpec, read_to_end};
+use headwater_serve::access::keys::{KeyConfig, Scope, generate};
+use headwater_serve::config::ServeConfig;
+use jiff::{SignedDuration, Timestamp};
+use jobs::api::Serving;
+use reqwest::blocking::{Client, Response};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const TOPICS: [&str; 6] = ["job-commands", "jobs", "queues", "schedules", "schedule-runs", "notifications"];
+
+/// How long something may take that happens at once.
+const SOON: Duration = Duration::from_secs(10);
+
+fn make_topics(log: &dyn Log) {
+    let spec = |name: &str| TopicSpec {
+        name: format!("t.{name}"),
+        partitions: 3,
+        replication: None,
+        cleanup: Cleanup::Compact,
+        max_record_bytes: 2 << 20,
+        properties: BTreeMap::new(),
+    };
+    log.ensure_topics(&TOPICS.map(spec)).unwrap();
+}
+
+/// A document as the engine writes it: the format is in front.
+fn versioned(value: &Value) -> String {
+    let mut value = value.clone();
+    let format = value.as_object_mut().and_then(|fields| fields.remove("format"));
+    match format {
+        Some(format) => value.to_string().replacen('{', &format!("{{\"format\":{format},"), 1),
+        None => value.to_string(),
+    }
+}
+
+/// A log, and a server of what is on it.
+struct Running {
+    log: Arc<dyn Log>,
+    serving: Serving,
+    client: Client,
+    config: ServeConfig,
+    _folder: TempDir,
+}
+
+fn client() -> Client {
+    Client::builder().timeout(Duration::from_secs(30)).build().unwrap()
+}
+
+fn local() -> ServeConfig {
+    ServeConfig { listen: "127.0.0.1:0".to_owned(), ..ServeConfig::default() }
+}
+
+impl Running {
+    fn start() -> Self {
+        Self::start_as(local())
+    }
+
+    fn start_as(config: ServeConfig) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(&folder.path().join("log.db")).unwrap());
+        make_topics(&*log);
+        let serving = Serving::start(Arc::clone(&log), "t.", &config).unwrap();
+        let running = Self { log, serving, client: client(), config, _folder: folder };
+        running.wait_until_ready();
+        running
+    }
+
+    fn wait_until_ready(&self) {
+        let began = Instant::now();
+        while !self.serving.is_ready() {
+            assert!(began.elapsed() < SOON);
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Another server in place of this one.
+    fn restart(&mut self) {
+        self.serving = Serving::start(Arc::clone(&self.log), "t.", &self.config).unwrap();
+        self.wait_until_ready();
+    }
+
+    fn write(&self, topic: &str, records: &[(&str, Option<Value>)]) {
+        let mut producer = self.log.producer().unwrap();
+        for (key, value) in records {
+            let record = NewRecord {
+                topic: format!("t.{topic}").into(),
+                key: Some((*key).to_owned().into()),
+                value: value.as_ref().map(|value| versioned(value).into()),
+                headers: Vec::new(),
+                timestamp_ms: None,
+            };
+            producer.send(record).unwrap();
+        }
+        producer.flush().unwrap();
+    }
+
+    /// Writes jobs, and waits until the server has them.
+    fn jobs(&self, jobs: &[Value]) {
+        let id = |job: &Value| job["id"].as_str().unwrap().to_owned();
+        let ids: Vec<String> = jobs.iter().map(id).collect();
+        let records: Vec<_> = ids.iter().zip(jobs).map(|(id, job)| (id.as_str(), Some(job.clone()))).collect();
+        self.write("jobs", &records);
+        for (id, job) in ids.iter().zip(jobs) {
+            self.wait_for(|| self.get(&format!("/api/jobs/{id}")).1["phase"] == job["phase"]);
+        }
+    }
+
+    fn wait_for(&self, is_so: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !is_so() {
+            assert!(began.elapsed() < SOON, "it did not come");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.serving.address())
+    }
+
+    fn get(&self, path: &str) -> (u16, Value) {
+        answer(self.client.get(self.url(path)).send().unwrap())
+    }
+
+    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        answer(self.client.post(self.url(path)).json(body).send().unwrap())
+    }
+
+    fn send(&self, method: &str, path: &str, content_type: &str, body: &str) -> (u16, Value) {
+        let request = self.client.request(method.parse().unwrap(), self.url(path)).header("content-type", content_type);
+        answer(request.body(body.to_owned()).send().unwrap())
+    }
+
+    /// The commands on the log, with their keys, in the order of the log.
+    fn commands(&self) -> Vec<(String, Value)> {
+        self.records("job-commands").into_iter().map(|(key, value)| (key, value.unwrap())).collect()
+    }
+
+    fn records(&self, topic: &str) -> Vec<(String, Option<Value>)> {
+        let mut found = Vec::new();
+        read_to_end::<headwater::log::LogError>(&*self.log, &format!("t.{topic}"), |record| {
+            let value = record.value.map(|value| serde_json::from_slice(&value).unwrap());
+            found.push((String::from_utf8(record.key.unwrap()).unwrap(), value));
+            Ok(())
+        })
+        .unwrap();
+        found
+    }
+
+    fn commands_of(&self, kind: &str) -> Vec<(String, Value)> {
+        self.commands().into_iter().filter(|(_, command)| command["type"] == kind).collect()
+    }
+
+    fn stream(&self, path: &str, last_id: Option<&str>) -> Stream {
+        let mut request = Client::builder().timeout(None).build().unwrap().get(self.url(path));
+        if let Some(id) = last_id {
+            request = request.header("last-event-id", id);
+        }
+        let response = request.send().unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Stream { lines: BufReader::new(response), id: String::new() }
+    }
+}
+
+fn answer(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let text = response.text().unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+/// A stream that is read.
+struct Stream {
+    lines: BufReader<Response>,
+    /// What a browser would come back with.
+    id: String,
+}
+
+impl Stream {
+    /// The next event; `None` at the end.
+    fn next(&mut self) -> Option<(String, Value)> {
+        let (mut name, mut data, mut line) = (String::new(), String::new(), String::new());
+        loop {
+            line.clear();
+            if self.lines.read_line(&mut line).unwrap_or(0) == 0 {
+                return None;
+            }
+            match line.trim_end_matches('\n').split_once(": ") {
+                Some(("id", id)) => id.clone_into(&mut self.id),
+                Some(("event", event)) => event.clone_into(&mut name),
+                Some(("data", json)) => json.clone_into(&mut data),
+                _ if line == "\n" && !data.is_empty() => return Some((name, serde_json::from_str(&data).unwrap())),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads until a position has come.
+    fn until_position(&mut self) {
+        let mut line = String::new();
+        while self.id.is_empty() {
+            line.clear();
+            assert!(self.lines.read_line(&mut line).unwrap() > 0);
+            if let Some(("id", id)) = line.trim_end().split_once(": ") {
+                id.clone_into(&mut self.id);
+            }
+        }
+    }
+}
+
+fn job(id: &str, number: u64, phase: &str) -> Value {
+    let at = "2026-12-01T10:00:00Z";
+    json!({"format": 1, "id": id, "queue": "mail", "number": number, "priority": 0, "phase": phase,
+        "payload": {"to": format!("{id}@example.org")}, "submittedAt": at, "readyAt": at, "attempt": 0,
+        "limits": {"maxAttempts": 3, "backoff": {"initialMs": 1000, "maxMs": 9000}, "heartbeatWithinMs": 30_000}})
+}
+
+/// A job that a worker has, whose lease was renewed just now.
+fn leased(id: &str, number: u64, lease: u32, worker: &str) -> Value {
+    let now = Timestamp::now();
+    let mut job = job(id, number, "leased");
+    (job["leaseNumber"], job["attempt"]) = (lease.into(), 1.into());
+    job["lease"] = json!({"number": lease, "worker": worker, "slot": 0, "since": now, "until": now + SignedDuration::from_secs(30)});
+    job
+}
+
+fn ids(answer: &Value) -> Vec<&str> {
+    answer["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn nothing_is_answered_before_the_topics_were_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(&folder.path().join("log.db")).unwrap());
+    let serving = Serving::start(Arc::clone(&log), "t.", &local()).unwrap();
+    let url = |path: &str| format!("http://{}{path}", serving.address());
+    let client = client();
+    for path in ["/api/ready", "/api/jobs", "/api/jobs/a", "/api/queues", "/api/stats", "/api/live", "/api/workers"] {
+        let response = client.get(url(path)).send().unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["retry-after"]),
+            (503, &"2".parse().unwrap()),
+            "{path}"
+        );
+        assert_eq!(answer(response).1["code"], "not-ready");
+    }
+    assert_eq!(answer(client.post(url("/api/jobs/mail")).json(&json!({})).send().unwrap()).0, 503);
+    make_topics(&*log);
+    let began = Instant::now();
+    while client.get(url("/api/ready")).send().unwrap().status() != 200 {
+        assert!(began.elapsed() < SOON);
+    }
+    assert_eq!(answer(client.get(url("/api")).send().unwrap()).1, json!({"topology": "jobs"}));
+    let page = client.get(url("/")).send().unwrap();
+    assert!(page.url().path() == "/console/" && page.text().unwrap().contains("<!doctype html>"));
+    assert_eq!(answer(client.get(url("/api/session")).send().unwrap()).1["keysNeeded"], false);
+    serving.end().unwrap();
+}
+
+#[test]
+fn jobs_are_submitted_as_they_were_written() {
+    let running = Running::start();
+    let (status, one) =
+        running.send("POST", "/api/jobs/mail", "application/json", r#"{"payload":{"n":1.10},"delay":"10 s"}"#);
+    let id = one["id"].as_str().unwrap();
+    assert!(status == 202 && id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit()), "{one}");
+    let mut raw = Vec::new();
+    read_to_end::<headwater::log::LogError>(&*running.log, "t.job-commands", |record| {
+        raw.push(String::from_utf8(record.value.unwrap()).unwrap());
+        Ok(())
+    })
+    .unwrap();
+    assert!(raw.len() == 1 && raw[0].contains(r#"{"n":1.10}"#), "{raw:?}");
+    let command = running.commands().remove(0);
+    assert_eq!(command.0, id);
+    let fields = (&command.1["type"], &command.1["queue"], &command.1["id"], &command.1["delay"]);
+    assert_eq!(fields, (&json!("submit"), &json!("mail"), &json!(id), &json!("10 s")));
+
+    running.jobs(&[job("known", 1, "waiting")]);
+    let (status, known) = running.post("/api/jobs/mail", &json!({"id": "known"}));
+    assert_eq!((status, &known["id"], &known["phase"]), (200, &json!("known"), &json!("waiting")));
+    let (status, many) = running.post("/api/jobs/mail", &json!([{"id": "a"}, {"id": "known"}, {"id": "b"}]));
+    assert_eq!((status, many), (202, json!({"ids": ["a", "known", "b"]})));
+    let (status, lines) =
+        running.send("POST", "/api/jobs/mail", "application/x-ndjson", "{\"id\":\"c\"}\n\n{\"id\":\"d\"}\n");
+    assert_eq!((status, lines), (202, json!({"ids": ["c", "d"]})));
+    let keys: BTreeSet<String> = running.commands().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, [id, "a", "b", "c", "d"].map(str::to_owned).into());
+
+    for (path, body, status) in [
+        ("/api/jobs/mail", json!({"id": "a/b"}), 422),
+        ("/api/jobs/mail", json!({"queue": "other"}), 422),
+        ("/api/jobs/mail", json!({"type": "cancel"}), 422),
+        ("/api/jobs/mail", json!({"priority": 5000}), 422),
+        ("/api/jobs/mail", json!({"prio": 5}), 422),
+        ("/api/jobs/a%20b", json!({}), 422),
+        ("/api/jobs/mail", json!([{"id": "x"}, {"attempts": 0}]), 422),
+        ("/api/jobs/mail", json!("text"), 400),
+        ("/api/jobs/mail?wait=5", json!([]), 400),
+        ("/api/jobs/mail?wait=99", json!({}), 400),
+    ] {
+        let (got, problem) = running.post(path, &body);
+        assert!(got == status && problem["detail"].is_string(), "{path} {body}: {problem}");
+    }
+    assert_eq!(running.send("POST", "/api/jobs/mail", "text/plain", "{}").0, 415);
+    let large = format!(r#"{{"payload":"{}"}}"#, "x".repeat(1 << 20));
+    assert_eq!(running.send("POST", "/api/jobs/mail", "application/json", &large).0, 413);
+    assert_eq!(running.commands().len(), 5, "what is wrong writes nothing");
+}
+
+#[test]
+fn a_submission_is_answered_with_the_job_once_it_is_known() {
+    let running = Running::start();
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| running.post("/api/jobs/mail?wait=20", &json!({"id": "a"})));
+        running.wait_for(|| !running.commands().is_empty());
+        running.write("jobs", &[("a", Some(job("a", 1, "waiting")))]);
+        let (status, known) = asked.join().unwrap();
+        assert_eq!((status, &known["number"], &known["format"]), (201, &json!(1), &Value::Null));
+    });
+    assert_eq!(running.post("/api/jobs/mail?wait=0.05", &json!({"id": "b"})), (202, json!({"id": "b"})));
+}
+
+#[test]
+fn lists_are_filtered_searched_and_paged() {
+    let running = Running::start();
+    let mut jobs: Vec<Value> = (0..30).map(|number| job(&format!("j{number:02}"), number, "waiting")).collect();
+    for (number, job) in jobs.iter_mut().enumerate() {
+        job["phase"] = ["waiting", "done", "dead"][number % 3].into();
+        job["queue"] = ["mail", "print"][number % 2].into();
+        if number % 5 == 0 {
+            (job["group"], job["kind"]) = ("acme".into(), "send".into());
+        }
+        if number % 3 == 2 {
+            job["error"] = json!({"code": "exit-1", "message": format!("No Paper {number}")});
+        }
+    }
+    running.jobs(&jobs);
+    let naive = |lets: &dyn Fn(usize) -> bool| -> Vec<String> {
+        (0..30).rev().filter(|number| lets(*number)).map(|number| format!("j{number:02}")).collect()
+    };
+    type Lets = Box<dyn Fn(usize) -> bool>;
+    let cases: Vec<(&str, Lets)> = vec![
+        ("", Box::new(|_| true)),
+        ("queue=mail", Box::new(|n| n % 2 == 0)),
+        ("phase=dead", Box::new(|n| n % 3 == 2)),
+        ("phase=dead,done&queue=print", Box::new(|n| n % 3 != 0 && n % 2 == 1)),
+        ("group=acme&kind=send", Box::new(|n| n % 5 == 0)),
+        ("error=exit-1&queue=mail", Box::new(|n| n % 3 == 2 && n % 2 == 0)),
+        ("q=NO%20paper", Box::new(|n| n % 3 == 2)),
+        ("q=J07%40example", Box::new(|n| n == 7)),
+        ("q=submittedAt", Box::new(|_| false)),
+        ("schedule=none", Box::new(|_| false)),
+    ];
+    for (query, lets) in cases {
+        let expected = naive(&*lets);
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let (status, page) = running.get(&format!("/api/jobs?{query}&limit=4{cursor}"));
+            assert_eq!((status, page["total"].as_u64()), (200, Some(expected.len() as u64)), "{query} {page}");
+            found.extend(ids(&page).into_iter().map(str::to_owned));
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(found, expected, "{query}");
+    }
+    assert_eq!(running.get("/api/jobs?phase=gone").0, 400);
+    assert_eq!(running.get("/api/jobs?cursor=x").0, 400);
+    assert_eq!(running.get("/api/jobs/none").0, 404);
+    running.write("jobs", &[("j29", None)]);
+    running.wait_for(|| running.get("/api/jobs?limit=1").1["total"] == 29);
+
+    let (_, errors) = running.get("/api/jobs/errors");
+    let group = &errors.as_array().unwrap()[0];
+    assert_eq!((errors.as_array().unwrap().len(), &group["code"], &group["count"]), (2, &json!("exit-1"), &json!(5)));
+    assert!(group["message"].as_str().unwrap().starts_with("No Paper"));
+    assert_eq!(running.get("/api/jobs/errors?queue=mail").1.as_array().unwrap().len(), 1);
+    let (_, stats) = running.get("/api/stats");
+    let totals = (&stats["totals"]["waiting"], &stats["totals"]["completed"], &stats["totals"]["failed"]);
+    assert_eq!(totals, (&json!(10), &json!(10), &json!(9)));
+    assert_eq!(stats["queues"]["mail"]["failed"], 5);
+}
+
+#[test]
+fn a_worker_is_woken_by_its_lease_and_not_by_those_of_others() {
+    let running = Running::start();
+    let ask = json!({"worker": "w1", "queues": ["mail"], "slots": 2, "wait": 20});
+    let mut took = Vec::new();
+    for number in 1..=7u64 {
+        let id = format!("j{number}");
+        thread::scope(|scope| {
+            let holding: Vec<Value> =
+                (1..number).map(|number| json!({"id": format!("j{number}"), "lease": 1})).collect();
+            let mut ask = ask.clone();
+            ask["holding"] = holding.into();
+            let running = &running;
+            let asked = scope.spawn(move || (running.post("/api/jobs/lease", &ask), Instant::now()));
+            thread::sleep(Duration::from_millis(60));
+            running.write("jobs", &[("other", Some(leased("other", 100, 1, "w2")))]);
+            thread::sleep(Duration::from_millis(30));
+            assert!(!asked.is_finished(), "a lease of another worker is none of its business");
+            let began = Instant::now();
+            running.write("jobs", &[(id.as_str(), Some(leased(&id, number, 1, "w1")))]);
+            let ((status, told), at) = asked.join().unwrap();
+            took.push(at - began);
+            let lease = &told["leases"][0];
+            assert_eq!((status, told["leases"].as_array().unwrap().len()), (200, 1), "{told}");
+            assert_eq!((&lease["id"], &lease["lease"], &lease["queue"]), (&json!(id), &json!(1), &json!("mail")));
+            assert_eq!(
+                (&lease["payload"]["to"], &lease["maxAttempts"]),
+                (&json!(format!("{id}@example.org")), &json!(3))
+            );
+            assert_eq!((&lease["attempt"], &lease["heartbeatWithinMs"]), (&json!(1), &json!(30_000)));
+        });
+    }
+    took.sort_unstable();
+    assert!(took[took.len() / 2] < Duration::from_millis(50), "{took:?}");
+    let hellos = running.commands_of("hello");
+    assert_eq!(hellos.len(), 1, "the same is not written again: {hellos:?}");
+    let hello = json!({"type": "hello", "worker": "w1", "queues": ["mail"], "slots": 2, "for": "30000 ms"});
+    assert_eq!(hellos[0], ("worker:w1".to_owned(), hello));
+    let (_, workers) = running.get("/api/workers");
+    assert_eq!((&workers[0]["worker"], &workers[0]["slots"]), (&json!("w1"), &json!(2)));
+    assert_eq!(workers[0]["leased"].as_array().unwrap().len(), 7);
+    assert_eq!((&workers[1]["worker"], &workers[1]["leased"]), (&json!("w2"), &json!(["other"])));
+}
+
+#[test]
+fn a_worker_is_told_what_to_stop_and_what_it_has_lost() {
+    let running = Running::start();
+    running.jobs(&[leased("a", 1, 1, "w"), leased("b", 2, 3, "w"), leased("c", 3, 1, "w")]);
+    let holding = json!([{"id": "a", "lease": 1}, {"id": "b", "lease": 3, "progress": 0.5, "message": "half"}]);
+    let ask = |wait: f64, holding: &Value| json!({"worker": "w", "queues": ["mail"], "slots": 3, "wait": wait, "holding": holding});
+    let lease = |wait: f64, holding: &Value| running.post("/api/jobs/lease", &ask(wait, holding)).1;
+    assert_eq!(lease(5.0, &holding)["leases"][0]["id"], "c");
+    let beats = running.commands_of("heartbeat");
+    let beat = json!({"type": "heartbeat", "id": "b", "lease": 3, "progress": 0.5, "message": "half"});
+    assert_eq!(beats, [("b".to_owned(), beat)], "the others are fresh");
+
+    let mut holding = holding;
+    holding.as_array_mut().unwrap().push(json!({"id": "c", "lease": 1}));
+    let began = Instant::now();
+    assert_eq!(lease(0.2, &holding), json!({"leases": [], "cancel": [], "lost": []}));
+    assert!(began.elapsed() >= Duration::from_millis(200));
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| lease(20.0, &holding));
+        thread::sleep(Duration::from_millis(50));
+        let mut cancelled = leased("a", 1, 1, "w");
+        cancelled["cancelling"] = true.into();
+        running.write("jobs", &[("a", Some(cancelled))]);
+        assert_eq!(asked.join().unwrap(), json!({"leases": [], "cancel": [{"id": "a", "lease": 1}], "lost": []}));
+    });
+    let began = Instant::now();
+    assert_eq!(lease(0.3, &holding)["cancel"][0]["id"], "a");
+    assert!(began.elapsed() > Duration::from_millis(250), "what it was told a moment ago does not answer at once");
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| lease(20.0, &holding));
+        thread::sleep(Duration::from_millis(50));
+        let mut other = leased("b", 2, 4, "w2");
+        other["leaseNumber"] = 4.into();
+        running.write("jobs", &[("b", Some(other))]);
+        let told = asked.join().unwrap();
+        assert_eq!(told["lost"], json!([{"id": "b", "lease": 3}]));
+    });
+    // A job that is not known may be known to another server: for a while it is not lost.
+    let began = Instant::now();
+    let told = lease(10.0, &json!([{"id": "a", "lease": 1}, {"id": "c", "lease": 2}, {"id": "gone", "lease": 1}]));
+    assert_eq!(told["leases"][0]["id"], "c", "a lease that it does not name is new to it");
+    assert_eq!((&told["lost"], began.elapsed() < Duration::from_secs(1)), (&json!([]), true));
+    let told = lease(10.0, &json!([{"id": "c", "lease": 1}, {"id": "gone", "lease": 1}]));
+    assert_eq!(told["lost"], json!([{"id": "gone", "lease": 1}]));
+
+    let began = Instant::now();
+    let farewell = json!({"worker": "w", "queues": [], "slots": 0, "wait": 20});
+    assert_eq!(running.post("/api/jobs/lease", &farewell).1["leases"], json!([]));
+    assert!(began.elapsed() < Duration::from_secs(2));
+    assert_eq!(running.commands_of("hello").last().unwrap().1["slots"], 0);
+    for wrong in
+        [json!({"worker": "a b", "slots": 1}), json!({"worker": "w", "slots": 1, "wait": 31}), json!({"slots": 1})]
+    {
+        assert!(matches!(running.post("/api/jobs/lease", &wrong).0, 400 | 422), "{wrong}");
+    }
+}
+
+#[test]
+fn reports_count_under_the_lease_in_force_only() {
+    let running = Running::start();
+    running.jobs(&[leased("a", 1, 2, "w"), leased("b", 2, 1, "w"), leased("c", 3, 1, "w")]);
+    for (path, lease) in [("complete", 1), ("fail", 1), ("release", 1)] {
+        let body = json!({"lease": lease, "error": {"message": "x"}});
+        let (status, problem) = running.post(&format!("/api/jobs/a/{path}"), &body);
+        assert_eq!((status, &problem["code"]), (409, &json!("stale-lease")), "{path}");
+    }
+    assert_eq!(running.post("/api/jobs/none/complete", &json!({"lease": 1})).0, 404);
+    assert_eq!(running.post("/api/jobs/a/complete", &json!({})).0, 422);
+    assert_eq!(running.post("/api/jobs/a/fail", &json!({"lease": 2})).0, 422, "a failure has an error");
+    assert!(running.commands().is_empty());
+
+    assert_eq!(running.post("/api/jobs/a/complete", &json!({"lease": 2, "result": {"pages": 3}})).0, 202);
+    assert_eq!(running.post("/api/jobs/a/complete", &json!({"lease": 2, "result": {"pages": 3}})).0, 202);
+    let failure = json!({"lease": 1, "error": {"code": "exit-1", "message": "no"}, "retry": false});
+    assert_eq!(running.post("/api/jobs/b/fail", &failure).0, 202);
+    // This server may be behind another one.
+    assert_eq!(running.post("/api/jobs/c/release", &json!({"lease": 2})).0, 202);
+    let commands: BTreeMap<String, Value> = running.commands().into_iter().collect();
+    assert_eq!(running.commands().len(), 3, "what was said before is not written again");
+    assert_eq!(commands["a"], json!({"type": "complete", "id": "a", "lease": 2, "result": {"pages": 3}}));
+    assert_eq!(
+        commands["b"],
+        json!({"type": "fail", "id": "b", "lease": 1, "error": {"code": "exit-1", "message": "no"}, "retry": false})
+    );
+    assert_eq!(commands["c"], json!({"type": "release", "id": "c", "lease": 2}));
+
+    // What was reported on is not given out again, though the log shows it still.
+    let ask = json!({"worker": "w", "queues": ["mail"], "slots": 3, "wait": 0});
+    let told = running.post("/api/jobs/lease", &ask).1;
+    let told: Vec<&Value> = told["leases"].as_array().unwrap().iter().map(|lease| &lease["id"]).collect();
+    assert_eq!(told, ["c"]);
+    running.jobs(&[leased("a", 1, 3, "w")]);
+    running.wait_for(|| running.post("/api/jobs/lease", &ask).1["leases"].as_array().unwrap().len() == 2);
+
+    let mut done = job("b", 2, "done");
+    done["leaseNumber"] = 1.into();
+    running.jobs(&[done]);
+    assert_eq!(running.post("/api/jobs/b/complete", &json!({"lease": 1})).0, 200, "it is done");
+}
+
+#[test]
+fn heartbeats_renew_and_tell() {
+    let running = Running::start();
+    let mut cancelling = leased("b", 2, 1, "w");
+    cancelling["cancelling"] = true.into();
+    let mut old = leased("c", 3, 1, "w");
+    old["lease"]["until"] = json!(Timestamp::now() + SignedDuration::from_secs(15));
+    running.jobs(&[leased("a", 1, 2, "w"), cancelling, old]);
+    let beat = |id: &str, body: Value| running.post(&format!("/api/jobs/{id}/heartbeat"), &body);
+    let (status, told) = beat("a", json!({"lease": 2}));
+    assert_eq!((status, &told["cancel"], &told["lost"]), (200, &json!(false), &json!(false)));
+    assert!(told["until"].is_string() && running.commands().is_empty(), "it is fresh");
+    assert_eq!(beat("b", json!({"lease": 1, "progress": 0.1})).1["cancel"], true);
+    beat("b", json!({"lease": 1, "progress": 0.2}));
+    beat("c", json!({"lease": 1}));
+    let beats = running.commands_of("heartbeat");
+    let said: BTreeSet<String> = beats.iter().map(|(key, value)| format!("{key} {}", value["progress"])).collect();
+    assert_eq!(said, ["b 0.1", "c null"].map(str::to_owned).into(), "progress at most once a second");
+    assert_eq!(beat("a", json!({"lease": 1})).1["lost"], true);
+    assert_eq!(beat("a", json!({"lease": 3})).1["lost"], false, "this server may be behind");
+    assert_eq!(beat("none", json!({"lease": 1})).0, 404);
+    assert_eq!(beat("a", json!({"lease": 2, "progress": 7})).0, 422);
+}
+
+#[test]
+fn jobs_are_cancelled_and_retried_one_or_many() {
+    let running = Running::start();
+    let mut jobs: Vec<Value> = (0..20).map(|number| job(&format!("w{number}"), number, "waiting")).collect();
+    for number in 0..10 {
+        let mut dead = job(&format!("d{number}"), 100 + number, "dead");
+        dead["error"] = json!({"code": if number < 6 { "exit-1" } else { "exit-2" }, "message": "no"});
+        jobs.push(dead);
+    }
+    jobs.extend([job("done", 200, "done"), leased("l", 201, 1, "w")]);
+    running.jobs(&jobs);
+    let delete = |id: &str| running.send("DELETE", &format!("/api/jobs/{id}"), "text/plain", "");
+    assert_eq!(delete("w0"), (202, json!({"id": "w0"})));
+    assert_eq!(running.post("/api/jobs/l/cancel", &json!({})).0, 202);
+    assert_eq!(delete("done"), (200, json!({"id": "done", "phase": "done"})));
+    assert_eq!(delete("none").0, 404);
+    assert_eq!(running.commands_of("cancel").len(), 2);
+
+    assert_eq!(running.send("POST", "/api/jobs/d0/retry", "text/plain", "").0, 202);
+    assert_eq!(running.post("/api/jobs/d1/retry", &json!({"payload": [1]})).0, 202);
+    assert_eq!(running.post("/api/jobs/done/retry", &json!({})).0, 409);
+    assert_eq!(running.post("/api/jobs/l/retry", &json!({})).0, 409);
+    assert_eq!(running.post("/api/jobs/d1/retry", &json!({"queue": "x"})).0, 422);
+    let retries: BTreeMap<String, Value> = running.commands_of("retry").into_iter().collect();
+    assert_eq!((retries.len(), &retries["d1"]["payload"]), (2, &json!([1])));
+
+    let bulk = |what: &str, body: Value| running.post(&format!("/api/jobs/{what}"), &body);
+    assert_eq!(bulk("retry", json!({"error": "exit-1"})).1["count"], 6);
+    assert_eq!(bulk("retry", json!({"queue": "mail"})).1["count"], 10, "those that wait are not meant");
+    assert_eq!(bulk("retry", json!({"ids": ["d0", "d0", "done", "none", "w1"]})).1["count"], 2);
+    assert_eq!(bulk("cancel", json!({"queue": "mail", "phase": "waiting", "q": "w1"})).1["count"], 11);
+    assert_eq!(bulk("cancel", json!({"phase": "dead"})).1["count"], 0);
+    assert_eq!(running.commands_of("cancel").len(), 13);
+    for wrong in [json!({}), json!({"ids": ["a"], "queue": "x"}), json!({"ids": ["a/b"]}), json!({"q": 1})] {
+        assert!(matches!(bulk("cancel", wrong.clone()).0, 400 | 422), "{wrong}");
+    }
+}
+
+#[test]
+fn queues_are_told_and_changed() {
+    let running = Running::start();
+    let row = json!({"format": 1, "queue": "mail", "paused": false, "counts": {"waiting": 3, "dead": 1},
+        "oldestWaiting": "2026-12-01T10:00:00Z", "waitMs": {"p50": 5, "p95": 50}, "runMs": null});
+    running.write("queues", &[("mail", Some(row))]);
+    let mut done = job("a", 1, "done");
+    done["settled"] = json!({"at": Timestamp::now(), "leavesAt": Timestamp::now()});
+    running.jobs(&[done]);
+    running.wait_for(|| running.get("/api/queues/mail").0 == 200);
+    let (_, queue) = running.get("/api/queues/mail");
+    assert_eq!((&queue["counts"], &queue["waitMs"]["p95"]), (&json!({"waiting": 3, "dead": 1}), &json!(50)));
+    assert_eq!((&queue["donePerMinute"], &queue["paused"]), (&json!(1), &json!(false)));
+    assert_eq!(running.get("/api/queues").1.as_array().unwrap(), &[queue]);
+    assert_eq!(running.get("/api/queues/none").0, 404);
+    for what in ["pause", "resume", "drain"] {
+        assert_eq!(running.post(&format!("/api/queues/mail/{what}"), &json!({})).0, 202);
+    }
+    let commands: Vec<(String, Value)> = running.commands();
+    let expected = [json!({"paused": true}), json!({"paused": false}), json!({"drain": true})].map(|mut command| {
+        (command["type"], command["queue"]) = ("queue".into(), "mail".into());
+        ("queue:mail".to_owned(), command)
+    });
+    assert_eq!(commands, expected);
+    assert_eq!(running.post("/api/queues/a%20b/pause", &json!({})).0, 422);
+}
+
+#[test]
+fn schedules_are_written_told_and_run() {
+    let running = Running::start();
+    let definition =
+        json!({"cron": "0 7 * * *", "zone": "Europe/Berlin", "job": {"queue": "reports", "payload": {"a": 1}}});
+    let put = |name: &str, body: &Value| {
+        running.send("PUT", &format!("/api/schedules/{name}"), "application/json", &body.to_string())
+    };
+    let (status, told) = put("morning", &definition);
+    assert!(status == 202 && told["next"].is_string(), "{told}");
+    running.wait_for(|| running.get("/api/schedules/morning").0 == 200);
+    let row = json!({"format": 1, "schedule": "morning", "decided": "2026-12-01T10:00:00Z", "next": "2026-12-02T06:00:00Z",
+        "lastJob": "morning@x", "submitted": 4, "skipped": 1});
+    running.write("schedule-runs", &[("morning", Some(row))]);
+    running.wait_for(|| running.get("/api/schedules").1[0]["submitted"] == 4);
+    let (_, told) = running.get("/api/schedules/morning");
+    let fields = (&told["definition"], &told["next"], &told["lastJob"], &told["skipped"]);
+    assert_eq!(fields, (&definition, &json!("2026-12-02T06:00:00Z"), &json!("morning@x"), &json!(1)));
+
+    let (status, run) = running.post("/api/schedules/morning/run", &json!({}));
+    let id = run["id"].as_str().unwrap();
+    assert!(status == 202 && id.starts_with("morning@") && id.contains('.'), "{run}");
+    let expected = json!({"type": "submit", "id": id, "queue": "reports", "payload": {"a": 1}});
+    assert_eq!(running.commands(), [(id.to_owned(), expected)]);
+
+    for wrong in [
+        json!({"cron": "0 7 * *", "job": {"queue": "reports"}}),
+        json!({"every": "10 ms", "job": {"queue": "reports"}}),
+        json!({"cron": "0 7 * * *", "zone": "Mars/Base", "job": {"queue": "reports"}}),
+        json!({"cron": "0 7 * * *", "job": {"queue": "a b"}}),
+        json!({"cron": "0 7 * * *"}),
+    ] {
+        let (status, problem) = put("wrong", &wrong);
+        assert_eq!((status, &problem["code"]), (422, &json!("invalid-schedule")), "{wrong}");
+    }
+    assert_eq!(put("a%20b", &definition).0, 422);
+    assert_eq!(running.send("DELETE", "/api/schedules/morning", "text/plain", "").0, 202);
+    running.wait_for(|| running.get("/api/schedules/morning").0 == 404);
+    assert_eq!(running.send("DELETE", "/api/schedules/morning", "text/plain", "").0, 404);
+    assert_eq!(running.post("/api/schedules/morning/run", &json!({})).0, 404);
+    assert_eq!(running.records("schedules").last().unwrap(), &("morning".to_owned(), None));
+}
+
+#[test]
+fn a_job_is_watched_until_it_is_settled() {
+    let running = Running::start();
+    running.jobs(&[job("a", 1, "waiting")]);
+    assert_eq!(running.get("/api/jobs/none/live").0, 404);
+    let mut stream = running.stream("/api/jobs/a/live", None);
+    assert_eq!(stream.next().unwrap().1["phase"], "waiting");
+    let mut progress = leased("a", 1, 1, "w");
+    progress["progress"] = json!({"fraction": 0.4, "message": "page 4", "at": "2026-12-01T10:00:01Z"});
+    running.write("jobs", &[("a", Some(progress)), ("b", Some(job("b", 2, "waiting")))]);
+    let (name, told) = stream.next().unwrap();
+    assert_eq!((name.as_str(), &told["progress"]["message"], stream.id.as_str()), ("job", &json!("page 4"), "2"));
+    running.write("jobs", &[("a", Some(job("a", 1, "done")))]);
+    assert_eq!(stream.next().unwrap().1["phase"], "done");
+    assert_eq!(stream.next(), Some(("settled".to_owned(), json!({"id": "a", "phase": "done"}))));
+    assert_eq!(stream.next(), None);
+}
+
+#[test]
+fn notifications_are_resumed_also_at_another_server() {
+    let mut running = Running::start();
+    let notify = |running: &Running, bodies: &[u32]| {
+        let one = |body: &u32| {
+            ("user:1", Some(json!({"format": 1, "channel": "user:1", "at": "2026-12-01T10:00:00Z", "body": body})))
+        };
+        running.write(
+            "notifications",
+            &[&[("user:2", Some(json!({"body": "other"})))][..], &bodies.iter().map(one).collect::<Vec<_>>()].concat(),
+        );
+    };
+    notify(&running, &[1]);
+    thread::sleep(Duration::from_millis(100));
+    let mut stream = running.stream("/api/notifications/user:1", None);
+    stream.until_position();
+    let before_any = stream.id.clone();
+    notify(&running, &[2, 3]);
+    assert_eq!(stream.next().unwrap().1["body"], 2);
+    let after_two = stream.id.clone();
+    let (name, told) = stream.next().unwrap();
+    assert_eq!(
+        (name.as_str(), told),
+        ("notification", json!({"channel": "user:1", "at": "2026-12-01T10:00:00Z", "body": 3}))
+    );
+    drop(stream);
+    notify(&running, &[4]);
+    running.restart();
+    let read = |id: &str, count: usize| -> Vec<Value> {
+        let mut stream = running.stream("/api/notifications/user:1", Some(id));
+        (0..count).map(|_| stream.next().unwrap().1["body"].clone()).collect()
+    };
+    assert_eq!(read(&after_two, 2), [3, 4]);
+    assert_eq!(read(&before_any, 3), [2, 3, 4]);
+    assert_eq!(read("0", 4), [1, 2, 3, 4]);
+    assert_eq!(running.get("/api/notifications/user:1?lastEventId=x").0, 400);
+    assert_eq!(running.get("/api/notifications/a%20b").0, 422);
+    assert_eq!(running.post("/api/notifications/user:1", &json!({"hello": [1]})).0, 202);
+    let notify = json!({"type": "notify", "channel": "user:1", "body": {"hello": [1]}});
+    assert_eq!(running.commands(), [("channel:user:1".to_owned(), notify)]);
+}
+
+#[test]
+fn all_that_changes_is_told_now_and_then() {
+    let running = Running::start();
+    let row = |queue: &str, waiting: u64| json!({"queue": queue, "paused": false, "counts": {"waiting": waiting}, "oldestWaiting": null, "waitMs": null, "runMs": null});
+    running.write("queues", &[("mail", Some(row("mail", 1)))]);
+    running.wait_for(|| running.get("/api/queues/mail").0 == 200);
+    let mut stream = running.stream("/api/live?queue=mail", None);
+    assert_eq!(stream.next().unwrap().1[0]["counts"]["waiting"], 1);
+    let mut other = job("other", 9, "waiting");
+    other["queue"] = "print".into();
+    let began = Instant::now();
+    for number in 0..20 {
+        running.write("queues", &[("mail", Some(row("mail", number + 2)))]);
+        let id = format!("j{number}");
+        running.write("jobs", &[(id.as_str(), Some(job(&id, number, "waiting"))), ("other", Some(other.clone()))]);
+    }
+    let (mut named, mut queues, mut last) = (BTreeSet::new(), 0, Value::Null);
+    while named.len() < 20 || last != 21 {
+        let (name, told) = stream.next().unwrap();
+        match name.as_str() {
+            "jobs" => named.extend(told["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned())),
+            _ => {
+                queues += 1;
+                last = told[0]["counts"]["waiting"].clone();
+            }
+        }
+    }
+    assert!(queues as u128 <= 2 + began.elapsed().as_millis() / 500, "{queues} in {:?}", began.elapsed());
+    assert!(!named.contains("other") && named.len() == 20);
+}
+
+#[test]
+fn a_key_opens_what_its_scopes_say() {
+    let scopes = [Scope::Read, Scope::Produce, Scope::Work, Scope::Admin];
+    let keys: Vec<(String, String)> = scopes.iter().map(|_| generate().unwrap()).collect();
+    let configured = scopes.iter().zip(&keys).map(|(scope, (_, hash))| KeyConfig {
+        name: scope.to_string(),
+        hash: hash.clone(),
+        scopes: vec![*scope],
+    });
+    let running = Running::start_as(ServeConfig { keys: configured.collect(), ..local() });
+    let cases: &[(&str, &str, Scope)] = &[
+        ("GET", "/api/jobs", Scope::Read),
+        ("GET", "/api/jobs/a", Scope::Read),
+        ("GET", "/api/jobs/errors", Scope::Read),
+        ("GET", "/api/jobs/a/live", Scope::Read),
+        ("GET", "/api/queues", Scope::Read),
+        ("GET", "/api/queues/mail", Scope::Read),
+        ("GET", "/api/stats", Scope::Read),
+        ("GET", "/api/schedules", Scope::Read),
+        ("GET", "/api/schedules/a", Scope::Read),
+        ("GET", "/api/workers", Scope::Read),
+        ("GET", "/api/notifications/a%20b", Scope::Read),
+        ("GET", "/api/live?x=1", Scope::Read),
+        ("POST", "/api/jobs/mail", Scope::Produce),
+        ("POST", "/api/notifications/a", Scope::Produce),
+        ("POST", "/api/jobs/lease", Scope::Work),
+        ("POST", "/api/jobs/a/heartbeat", Scope::Work),
+        ("POST", "/api/jobs/a/complete", Scope::Work),
+        ("POST", "/api/jobs/a/fail", Scope::Work),
+        ("POST", "/api/jobs/a/release", Scope::Work),
+        ("DELETE", "/api/jobs/a", Scope::Admin),
+        ("POST", "/api/jobs/a/cancel", Scope::Admin),
+        ("POST", "/api/jobs/a/retry", Scope::Admin),
+        ("POST", "/api/jobs/cancel", Scope::Admin),
+        ("POST", "/api/jobs/retry", Scope::Admin),
+        ("POST", "/api/queues/mail/pause", Scope::Admin),
+        ("POST", "/api/queues/mail/resume", Scope::Admin),
+        ("POST", "/api/queues/mail/drain", Scope::Admin),
+        ("PUT", "/api/schedules/a", Scope::Admin),
+        ("DELETE", "/api/schedules/a", Scope::Admin),
+        ("POST", "/api/schedules/a/run", Scope::Admin),
+    ];
+    for (method, path, needed) in cases {
+        let ask = |key: Option<&str>| {
+            let mut request = running.client.request(method.parse().unwrap(), running.url(path));
+            if let Some(key) = key {
+                request = request.bearer_auth(key);
+            }
+            request.send().unwrap().status().as_u16()
+        };
+        assert_eq!(ask(None), 401, "{method} {path}");
+        for (scope, (key, _)) in scopes.iter().zip(&keys) {
+            let status = ask(Some(key));
+            assert_eq!(status == 403, scope != needed, "{method} {path} with {scope}: {status}");
+            assert_ne!(status, 401);
+        }
+    }
+    running.write("jobs", &[("a", Some(job("a", 1, "waiting")))]);
+    for path in ["/api/live", "/api/notifications/user:1", "/api/jobs/a/live"] {
+        let asked = running.client.post(running.url("/api/ticket")).bearer_auth(&keys[0].0).send().unwrap();
+        let (_, ticket) = answer(asked);
+        let path = format!("{path}?ticket={}", ticket["ticket"].as_str().unwrap());
+        drop(running.stream(&path, None));
+        assert_eq!(running.get(&path).0, 401, "a ticket is for once");
+    }
+    assert_eq!(running.get("/api").0, 200);
+    assert_eq!(running.get("/api/ready").0, 200);
+    let (status, problem) = running.get("/api/nothing");
+    assert!(status == 404 && problem["code"] == "not-found");
+    assert_eq!(running.send("PATCH", "/api/jobs", "text/plain", "").0, 405);
+}
+
+#[test]
+fn a_server_ends_at_once_though_clients_wait() {
+    let running = Running::start();
+    running.jobs(&[job("a", 1, "waiting")]);
+    let mut stream = running.stream("/api/jobs/a/live", None);
+    stream.next().unwrap();
+    let url = running.url("/api/jobs/lease");
+    let asked = thread::spawn(move || {
+        let ask = json!({"worker": "w", "queues": ["mail"], "slots": 1, "wait": 30});
+        answer(client().post(url).json(&ask).send().unwrap())
+    });
+    running.wait_for(|| !running.commands().is_empty());
+    let began = Instant::now();
+    let Running { serving, .. } = running;
+    serving.end().unwrap();
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert_eq!(stream.next(), None);
+    assert_eq!(asked.join().unwrap().1["leases"], json!([]));
+}
