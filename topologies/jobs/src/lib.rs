@@ -10,6 +10,7 @@
 //! to use it.
 
 pub mod bench;
+pub mod client;
 mod config;
 mod message;
 pub mod model;
