@@ -18,6 +18,7 @@ mod operator;
 pub mod scheduler;
 mod table;
 pub mod verify;
+pub mod worker;
 
 use std::sync::Arc;
 

@@ -205,10 +205,7 @@ mod tests {
     fn what_stands_in_a_path_is_quoted_and_goes_behind_the_path_of_the_address() {
         let client = Client::new("http://localhost:1/x/", None).unwrap();
         assert_eq!(client.at(&["api", "jobs", "a/b c"]).as_str(), "http://localhost:1/x/api/jobs/a%2Fb%20c");
-        assert_eq!(
-            Client::new("http://h", None).unwrap().at(&["api", "queues"]).as_str(),
-            "http://h/api/queues"
-        );
+        assert_eq!(Client::new("http://h", None).unwrap().at(&["api", "queues"]).as_str(), "http://h/api/queues");
     }
 
     #[test]

@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn events_are_read_as_the_standard_says() {
-        let read = all(": hello\n\nevent: job\nid: 7\ndata: {\"a\":\ndata:1}\n\nretry: 5\n\nevent:settled\r\ndata\r\n\r\n");
+        let read =
+            all(": hello\n\nevent: job\nid: 7\ndata: {\"a\":\ndata:1}\n\nretry: 5\n\nevent:settled\r\ndata\r\n\r\n");
         let job = LiveEvent { event: "job".to_owned(), data: "{\"a\":\n1}".to_owned(), id: Some("7".to_owned()) };
         let settled = LiveEvent { event: "settled".to_owned(), ..LiveEvent::default() };
         assert_eq!(read, [job, settled]);

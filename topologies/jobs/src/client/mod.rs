@@ -30,6 +30,7 @@ pub use filter::JobFilter;
 pub use http::Client;
 pub use lease::{Ask, Given, Held, LeaseRef, LeasedJob, Report, Taken};
 pub use live::{Live, LiveEvent};
+pub(crate) use new_job::random_hex;
 pub use new_job::{NewJob, random_id};
 pub use seen::{
     Counted, Document, ErrorGroup, HeartbeatAnswer, Page, QueueStatus, ScheduleStatus, Submitted, WorkerStatus,
