@@ -18,6 +18,8 @@ mod operator;
 pub mod scheduler;
 mod table;
 pub mod verify;
+pub mod tools;
+pub mod trace;
 pub mod worker;
 
 use std::sync::Arc;
@@ -31,7 +33,7 @@ use headwater::program::Fingerprints;
 use headwater::schema::{
     Codec, Fact, Facts, Gauge, Reader, Rows, Schema, Spec, State, Table, read_json, text_codec, versioned,
 };
-use headwater::topology::{NoTools, Showcase, Topology};
+use headwater::topology::{Showcase, Topology};
 use headwater::view::ViewSpec;
 use headwater_flow::{Positioned, ReadRecords};
 use timely::dataflow::operators::Concatenate;
@@ -85,7 +87,7 @@ failed, 4 another instance has taken over, 70 a defect.";
         highlight: None,
     };
     type Config = Settings;
-    type Tools = NoTools;
+    type Tools = tools::JobsTools;
 
     fn declare(config: &Config<Settings>, schema: &mut Schema) -> Result<Self, Vec<Invalid>> {
         Ok(Self::of(&config.topology, schema))

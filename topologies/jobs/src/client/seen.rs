@@ -127,9 +127,9 @@ impl QueueStatus {
 pub struct ScheduleStatus {
     /// Its name.
     pub name: String,
-    /// As it was set: [`Schedule`](crate::model::Schedule) in JSON.
+    /// As it was set: a [`Schedule`](crate::model::Schedule) in JSON.
     #[serde(default)]
-    pub schedule: Option<Box<RawValue>>,
+    pub definition: Option<Box<RawValue>>,
     /// When it is due next; `None` where it is paused or never due again.
     #[serde(default)]
     pub next: Option<Timestamp>,

@@ -59,7 +59,7 @@ impl JobContext {
             return;
         }
         let fraction = fraction.clamp(0.0, 1.0);
-        let message = Some(shortened(message.into())).filter(|message| !message.is_empty());
+        let message = Some(shortened(message.into(), LONGEST_MESSAGE)).filter(|message| !message.is_empty());
         let mut state = self.state();
         if state.progress == Some(fraction) && state.message == message {
             return;
@@ -126,9 +126,11 @@ impl std::fmt::Debug for JobContext {
     }
 }
 
-fn shortened(mut message: String) -> String {
-    message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
-    message
+/// A text of at most `longest` bytes.
+pub(super) fn shortened(mut text: String, longest: usize) -> String {
+    let end = (0..=longest.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.truncate(end.unwrap_or(0));
+    text
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use headwater::error::{Backoff, Fault};
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 
-use super::context::{Cancellation, JobContext};
+use super::context::{Cancellation, JobContext, shortened};
 use super::exchange::Exchange;
 use super::handler::{Handler, HandlerError};
 use crate::client::{ClientError, LeasedJob, Report, Taken};
@@ -84,8 +84,8 @@ fn completed(result: &Value) -> Report {
 }
 
 fn failed(error: HandlerError) -> Report {
-    let HandlerError { code, mut message, retry, retry_in } = error;
-    message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
+    let HandlerError { code, message, retry, retry_in } = error;
+    let message = shortened(message, LONGEST_MESSAGE);
     let retry_in = retry_in.map(|pause| Period::from_millis(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)));
     Report::Fail { error: Failure { code, message }, retry, retry_in }
 }
