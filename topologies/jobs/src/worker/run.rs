@@ -26,6 +26,15 @@ const WITHOUT_NEWS: Duration = Duration::from_millis(100);
 /// How long outcomes are reported that come after the worker was told to end at once.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// How long jobs that are to stop at once are left alone, so that the server learns first that the worker takes no more.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// So long after that a lease may come that was decided on before: a few epochs.
+const LAST_LEASE: Duration = Duration::from_millis(300);
+
+/// A worker that takes no more jobs and has some asks so often whether they are to stop.
+const BETWEEN_FAREWELLS: Duration = Duration::from_secs(1);
+
 /// How often things are put in order when nothing happens.
 const TIDY: Duration = Duration::from_secs(10);
 
@@ -164,7 +173,11 @@ impl Worker {
             pulse_at: now,
             known: false,
             stopping: false,
-            farewell: false,
+            farewell_at: now,
+            saying_farewell: false,
+            said_farewell: false,
+            last_lease_until: None,
+            stop_jobs_at: None,
             worker: self,
         };
         running.run()
@@ -187,37 +200,58 @@ struct Running {
     known: bool,
     /// Whether it takes no more jobs.
     stopping: bool,
-    /// Whether the server is to be told so.
-    farewell: bool,
+    /// Of a worker that takes no more jobs: when the server is told so next.
+    farewell_at: Instant,
+    /// Whether the pulse is on its way with a farewell.
+    saying_farewell: bool,
+    /// Whether the server has been told.
+    said_farewell: bool,
+    /// Of a worker that takes no more jobs: until when a lease may come all the same.
+    last_lease_until: Option<Instant>,
+    /// Its jobs are to stop, once the server has been told, or then.
+    stop_jobs_at: Option<Instant>,
 }
 
 impl Running {
     fn run(mut self) -> Result<Summary, WorkerError> {
-        while !(self.stopping && self.held.is_idle()) {
+        while !self.has_ended() {
             self.send();
             match self.worker.events.recv_timeout(self.pause()) {
                 Ok(event) => self.see(event)?,
                 Err(RecvTimeoutError::Timeout) => self.held.tidy(Instant::now()),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            self.stop_jobs();
         }
-        self.say_farewell();
+        if !self.said_farewell && !self.pulse.busy {
+            self.say_farewell();
+        }
         Ok(self.summary)
+    }
+
+    /// Whether there is nothing left to do. A lease may be on its way that was given before the server knew that the
+    /// worker takes no more: it is waited for, to be given back.
+    fn has_ended(&self) -> bool {
+        let waits = self.poll.busy && self.last_lease_until.is_some_and(|until| Instant::now() < until);
+        self.stopping && self.held.is_idle() && !waits
     }
 
     /// Sends what is due.
     fn send(&mut self) {
         let now = Instant::now();
-        if !self.poll.busy && now >= self.poll_at {
-            let ask = self.ask(self.worker.options.wait);
+        if !self.poll.busy && !self.stopping && now >= self.poll_at {
+            let ask = self.ask(self.worker.options.slots, self.worker.options.wait);
             self.poll.send(Message::Ask(ask));
         }
         if self.pulse.busy || now < self.pulse_at {
             return;
         }
-        if std::mem::take(&mut self.farewell) {
-            let ask = self.ask(0);
+        if self.stopping && now >= self.farewell_at {
+            // Without slots, it is answered at once, also with what is to stop.
+            let ask = self.ask(0, 0);
             self.pulse.send(Message::Ask(ask));
+            self.saying_farewell = true;
+            self.farewell_at = now + BETWEEN_FAREWELLS;
             return;
         }
         let due = self.held.to_tell(now);
@@ -226,22 +260,19 @@ impl Running {
         }
     }
 
-    /// A worker that takes no more jobs offers no slots but those that are taken.
-    fn ask(&self, wait: u32) -> Ask {
-        let WorkerOptions { name, queues, slots, .. } = &self.worker.options;
-        let holding = self.held.holding();
-        let taken = u32::try_from(holding.len()).unwrap_or(u32::MAX);
-        let slots = if self.stopping { taken } else { *slots };
-        Ask { worker: name.clone(), queues: queues.clone(), slots, wait, holding }
+    fn ask(&self, slots: u32, wait: u32) -> Ask {
+        let WorkerOptions { name, queues, .. } = &self.worker.options;
+        Ask { worker: name.clone(), queues: queues.clone(), slots, wait, holding: self.held.holding() }
     }
 
     /// Until something is due.
     fn pause(&self) -> Duration {
-        let poll = (!self.poll.busy).then_some(self.poll_at);
-        let farewell = self.farewell.then_some(self.pulse_at);
-        let told = farewell.or_else(|| self.held.next_to_tell()).filter(|_| !self.pulse.busy);
-        let told = told.map(|due| due.max(self.pulse_at));
-        let due = poll.into_iter().chain(told).min();
+        let poll = (!self.poll.busy && !self.stopping).then_some(self.poll_at);
+        let farewell = self.stopping.then_some(self.farewell_at);
+        let told = farewell.into_iter().chain(self.held.next_to_tell()).min();
+        let told = told.filter(|_| !self.pulse.busy).map(|due| due.max(self.pulse_at));
+        let last = self.last_lease_until.filter(|_| self.held.is_idle());
+        let due = poll.into_iter().chain(told).chain(self.stop_jobs_at).chain(last).min();
         due.map_or(TIDY, |due| due.saturating_duration_since(Instant::now()).min(TIDY))
     }
 
@@ -259,16 +290,28 @@ impl Running {
             Event::Stop => self.stop(),
             Event::StopNow => {
                 self.stop();
-                self.patience.end_at(Instant::now() + LAST_WORDS);
-                self.held.stop();
+                self.stop_jobs_at = Some(Instant::now() + FAREWELL);
             }
         }
         Ok(())
     }
 
     fn stop(&mut self) {
-        self.farewell |= !self.stopping;
-        self.stopping = true;
+        if !std::mem::replace(&mut self.stopping, true) {
+            self.farewell_at = Instant::now();
+            self.last_lease_until = Some(self.farewell_at + FAREWELL);
+        }
+    }
+
+    /// Stops its jobs when it is time. A job that is given back before the server knows that this worker takes no more
+    /// might come back to it.
+    fn stop_jobs(&mut self) {
+        let now = Instant::now();
+        if self.stop_jobs_at.is_some_and(|at| self.said_farewell || at <= now) {
+            self.stop_jobs_at = None;
+            self.patience.end_at(now + LAST_WORDS);
+            self.held.stop();
+        }
     }
 
     fn reply(&mut self, reply: Reply) -> Result<(), WorkerError> {
@@ -277,7 +320,11 @@ impl Running {
             Post::Poll => self.poll.busy = false,
             Post::Pulse => self.pulse.busy = false,
         }
+        let was_farewell = from == Post::Pulse && std::mem::take(&mut self.saying_farewell);
         let now = Instant::now();
+        if was_farewell && answer.is_ok() && !std::mem::replace(&mut self.said_farewell, true) {
+            self.last_lease_until = Some(now + LAST_LEASE);
+        }
         match answer {
             Ok(given) => {
                 if self.backoff.reset() {
@@ -347,9 +394,7 @@ impl Running {
 
     /// The server need not wait until what it was told last is over.
     fn say_farewell(&self) {
-        let WorkerOptions { name, queues, .. } = &self.worker.options;
-        let ask = Ask { worker: name.clone(), queues: queues.clone(), slots: 0, wait: 0, holding: Vec::new() };
-        if let Err(error) = self.worker.exchange.lease(&ask) {
+        if let Err(error) = self.worker.exchange.lease(&self.ask(0, 0)) {
             tracing::debug!(%error, "no farewell");
         }
     }
