@@ -9,15 +9,19 @@
 //! Decisions are dataflow, effects are workers, and an effect's outcome comes back as a record. docs/jobs.md tells how
 //! to use it.
 
-pub mod bench;
 pub mod api;
+pub mod bench;
+pub mod client;
 mod config;
 mod message;
 pub mod model;
 mod operator;
 pub mod scheduler;
 mod table;
+pub mod tools;
+pub mod trace;
 pub mod verify;
+pub mod worker;
 
 use std::sync::Arc;
 
@@ -26,11 +30,13 @@ use differential_dataflow::AsCollection;
 use headwater::config::{Config, Invalid};
 use headwater::dataflow::Flow;
 use headwater::dataflow::buffer::{json, text};
+use headwater::error::Fault;
 use headwater::program::Fingerprints;
 use headwater::schema::{
     Codec, Fact, Facts, Gauge, Reader, Rows, Schema, Spec, State, Table, read_json, text_codec, versioned,
 };
-use headwater::topology::{NoTools, Showcase, Topology};
+use headwater::tools::open_log;
+use headwater::topology::{Beside, Companion, Showcase, Topology};
 use headwater::view::ViewSpec;
 use headwater_flow::{Positioned, ReadRecords};
 use timely::dataflow::operators::Concatenate;
@@ -84,7 +90,7 @@ failed, 4 another instance has taken over, 70 a defect.";
         highlight: None,
     };
     type Config = Settings;
-    type Tools = NoTools;
+    type Tools = tools::JobsTools;
 
     fn declare(config: &Config<Settings>, schema: &mut Schema) -> Result<Self, Vec<Invalid>> {
         Ok(Self::of(&config.topology, schema))
@@ -125,6 +131,18 @@ failed, 4 another instance has taken over, 70 a defect.";
         flow.write_facts(&self.notifications, notifications);
         flow.dead_letters(flow.scope().concatenate([unusable, letters]));
         self.count(flow, phases.map(|(phase, diff)| (phase, 0, diff as isize)).as_collection());
+    }
+
+    /// Jobs over HTTP, on a connection to the log of its own.
+    fn companions(config: &Config<Settings>, _beside: &Beside<'_>) -> Result<Vec<Box<dyn Companion>>, Box<dyn Fault>> {
+        let serve = &config.topology.serve;
+        if serve.address().is_none() {
+            return Ok(Vec::new());
+        }
+        let serving = api::Serving::start(open_log(&config.runtime)?, &config.runtime.prefix, serve)?;
+        let url = serving.url();
+        eprintln!("  console {url}\n  api     {url}api/jobs   (docs/jobs.md)");
+        Ok(vec![Box::new(serving)])
     }
 
     fn views() -> ViewSpec {

@@ -9,10 +9,12 @@
 //! 4. within a queue and a group, the job that is first in order is leased first.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use headwater::log::{Log, LogError, LogRecord, read_to_end};
 use headwater::schema::read_json;
+use headwater::words::grouped;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{AttemptOutcome, Job, Phase, RunFact};
@@ -37,6 +39,22 @@ pub struct Report {
     pub letters: u64,
     /// What may not be.
     pub violations: Vec<String>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phases = self.phases.iter().map(|(phase, count)| format!("{} {}", grouped(*count), phase.name()));
+        let left = (self.left > 0).then(|| format!("{} left", grouped(self.left)));
+        let phases: Vec<String> = phases.chain(left).collect();
+        writeln!(f, "{} jobs were submitted: {}", grouped(self.submitted), phases.join(", "))?;
+        let attempts = grouped(self.attempts.values().sum());
+        writeln!(f, "{attempts} attempts; {} late reports were refused", grouped(self.stale))?;
+        if self.violations.is_empty() {
+            return f.write_str("no job is lost, doubled, leased twice at once, or leased out of order");
+        }
+        let wrong: Vec<String> = self.violations.iter().map(|violation| format!("wrong: {violation}")).collect();
+        f.write_str(&wrong.join("\n"))
+    }
 }
 
 /// So many violations are told.

@@ -1,0 +1,82 @@
+//! `headwater jobs watch`: a job as it goes.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use headwater::error::Fault;
+use headwater::tools::print_line;
+
+use super::submit::NOT_DONE;
+use crate::client::{Client, ClientError};
+use crate::model::{Job, Phase};
+use crate::tools::Ended;
+use crate::tools::api::ApiArgs;
+use crate::tools::show::one_line;
+
+/// So much of a message or a result is shown.
+const SHOWN: usize = 200;
+
+/// `headwater jobs watch`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  headwater jobs watch JOB
+  headwater jobs watch JOB --json
+
+Exit codes: 0 done, 1 dead or cancelled, 2 there is no such job, 3 something outside failed.")]
+pub struct WatchArgs {
+    /// Id of the job
+    pub id: String,
+    /// Where the API is, and how the job is printed.
+    #[command(flatten)]
+    pub api: ApiArgs,
+}
+
+impl WatchArgs {
+    pub(super) fn run(self) -> Ended {
+        let done = follow(&self.api.client()?, &self.id, self.api.json, false)?;
+        Ok(if done { ExitCode::SUCCESS } else { ExitCode::from(NOT_DONE) })
+    }
+}
+
+/// Prints a job at each change, or with `end_only` when it is settled. Whether it is done then.
+pub(super) fn follow(client: &Client, id: &str, json: bool, end_only: bool) -> Result<bool, Box<dyn Fault>> {
+    let mut live = client.follow(id)?;
+    let (mut done, mut said) = (false, String::new());
+    while let Some(document) = live.next_document()? {
+        let unreadable =
+            |error: serde_json::Error| ClientError::Answer { url: client.url().to_owned(), reason: error.to_string() };
+        let job = document.job().map_err(unreadable)?;
+        done = job.phase == Phase::Done;
+        let line = if json { document.text().to_owned() } else { line_of(&job) };
+        if line != said && (!end_only || job.phase.is_settled()) {
+            print_line(&line)?;
+        }
+        said = line;
+    }
+    Ok(done)
+}
+
+/// A job on a line.
+fn line_of(job: &Job) -> String {
+    let head = format!("{}  {}", job.id, job.phase.name());
+    let more = match job.phase {
+        Phase::Leased => progress_of(job),
+        Phase::Done => job.result.as_ref().map(|result| one_line(result.get(), SHOWN)),
+        Phase::Failed | Phase::Dead => {
+            job.error.as_ref().map(|error| format!("{}: {}", error.code, one_line(&error.message, SHOWN)))
+        }
+        Phase::Blocked | Phase::Delayed | Phase::Waiting | Phase::Cancelled => None,
+    };
+    more.map_or_else(|| head.clone(), |more| format!("{head}  {more}"))
+}
+
+fn progress_of(job: &Job) -> Option<String> {
+    let stops = if job.cancelling { "  is asked to stop" } else { "" };
+    let progress = job.progress.as_ref().map(|progress| {
+        let message = progress.message.as_deref().unwrap_or_default();
+        format!("{:.0} %  {}", progress.fraction * 100.0, one_line(message, SHOWN)).trim_end().to_owned()
+    });
+    let text = progress.unwrap_or_default() + stops;
+    Some(text).filter(|text| !text.is_empty())
+}
