@@ -5,11 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use headwater::log::embedded::EmbeddedLog;
-use headwater::log::{Cleanup, Log, NewRecord, TopicSpec, read_to_end};
+use headwater::log::{
+    Cleanup, Log, LogError, NewRecord, Polled, Producer, Reader, Start, TopicInfo, TopicPartition, TopicSpec,
+    Transactional, Watermarks, read_to_end,
+};
 use headwater_serve::access::keys::{KeyConfig, Scope, generate};
 use headwater_serve::config::ServeConfig;
 use jiff::{SignedDuration, Timestamp};
@@ -54,6 +58,65 @@ struct Running {
     _folder: TempDir,
 }
 
+/// A log whose readers fail when they are told to, and wait before they read again.
+struct Failing {
+    log: EmbeddedLog,
+    fails: Arc<AtomicBool>,
+}
+
+struct FailingReader {
+    reader: Box<dyn Reader>,
+    fails: Arc<AtomicBool>,
+}
+
+impl Reader for FailingReader {
+    fn poll(&mut self, into: &mut Vec<Polled>, max_bytes: usize, wait: Duration) -> Result<(), LogError> {
+        if self.fails.swap(false, Ordering::Relaxed) {
+            return Err(LogError::Failed { doing: "reading", reason: "the disk is gone".to_owned() });
+        }
+        self.reader.poll(into, max_bytes, wait)
+    }
+
+    fn assign(&mut self, partition: TopicPartition, start: Start) -> Result<(), LogError> {
+        self.reader.assign(partition, start)
+    }
+}
+
+impl Log for Failing {
+    fn describe(&self) -> String {
+        self.log.describe()
+    }
+
+    fn check(&self, timeout: Duration) -> Result<(), LogError> {
+        self.log.check(timeout)
+    }
+
+    fn ensure_topics(&self, specs: &[TopicSpec]) -> Result<(), LogError> {
+        self.log.ensure_topics(specs)
+    }
+
+    fn topics(&self, prefix: &str) -> Result<Vec<TopicInfo>, LogError> {
+        self.log.topics(prefix)
+    }
+
+    fn watermarks(&self, topic: &str) -> Result<Option<Vec<Watermarks>>, LogError> {
+        self.log.watermarks(topic)
+    }
+
+    fn reader(&self, partitions: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError> {
+        let reader = self.log.reader(partitions)?;
+        Ok(Box::new(FailingReader { reader, fails: Arc::clone(&self.fails) }))
+    }
+
+    fn producer(&self) -> Result<Box<dyn Producer>, LogError> {
+        self.log.producer()
+    }
+
+    fn transactional(&self, id: &str, group: &str) -> Result<Box<dyn Transactional>, LogError> {
+        self.log.transactional(id, group)
+    }
+}
+
 fn client() -> Client {
     Client::builder().timeout(Duration::from_secs(30)).build().unwrap()
 }
@@ -68,8 +131,14 @@ impl Running {
     }
 
     fn start_as(config: ServeConfig) -> Self {
+        Self::start_failing(config, Arc::default())
+    }
+
+    /// Its log fails once `fails` is set.
+    fn start_failing(config: ServeConfig, fails: Arc<AtomicBool>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(&folder.path().join("log.db")).unwrap());
+        let log = EmbeddedLog::open(&folder.path().join("log.db")).unwrap();
+        let log: Arc<dyn Log> = Arc::new(Failing { log, fails });
         make_topics(&*log);
         let serving = Serving::start(Arc::clone(&log), "t.", &config).unwrap();
         let running = Self { log, serving, client: client(), config, _folder: folder };
@@ -149,7 +218,7 @@ impl Running {
 
     fn records(&self, topic: &str) -> Vec<(String, Option<Value>)> {
         let mut found = Vec::new();
-        read_to_end::<headwater::log::LogError>(&*self.log, &format!("t.{topic}"), |record| {
+        read_to_end::<LogError>(&*self.log, &format!("t.{topic}"), |record| {
             let value = record.value.map(|value| serde_json::from_slice(&value).unwrap());
             found.push((String::from_utf8(record.key.unwrap()).unwrap(), value));
             Ok(())
@@ -163,7 +232,7 @@ impl Running {
     }
 
     fn stream(&self, path: &str, last_id: Option<&str>) -> Stream {
-        let mut request = Client::builder().timeout(None).build().unwrap().get(self.url(path));
+        let mut request = client().get(self.url(path));
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }
@@ -276,7 +345,7 @@ fn jobs_are_submitted_as_they_were_written() {
     let id = one["id"].as_str().unwrap();
     assert!(status == 202 && id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit()), "{one}");
     let mut raw = Vec::new();
-    read_to_end::<headwater::log::LogError>(&*running.log, "t.job-commands", |record| {
+    read_to_end::<LogError>(&*running.log, "t.job-commands", |record| {
         raw.push(String::from_utf8(record.value.unwrap()).unwrap());
         Ok(())
     })
@@ -831,6 +900,37 @@ fn a_key_opens_what_its_scopes_say() {
     let (status, problem) = running.get("/api/nothing");
     assert!(status == 404 && problem["code"] == "not-found");
     assert_eq!(running.send("PATCH", "/api/jobs", "text/plain", "").0, 405);
+}
+
+#[test]
+fn a_log_that_fails_is_read_again_and_nobody_loses_anything() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let running = Running::start_failing(local(), Arc::clone(&fails));
+    running.jobs(&[job("a", 1, "waiting"), job("gone", 2, "waiting"), leased("l", 3, 1, "w")]);
+    running.jobs(&[leased("a", 1, 1, "w2")]);
+    let mut watched = running.stream("/api/jobs/a/live", None);
+    assert_eq!(watched.next().unwrap().1["phase"], "leased");
+    let mut channel = running.stream("/api/notifications/user:1", None);
+    channel.until_position();
+    let ask = json!({"worker": "w", "queues": ["mail"], "slots": 1, "wait": 20, "holding": [{"id": "l", "lease": 1}]});
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| running.post("/api/jobs/lease", &ask));
+        running.wait_for(|| !running.commands_of("hello").is_empty());
+        fails.store(true, Ordering::Relaxed);
+        running.wait_for(|| running.get("/api/ready").0 == 503);
+        running.write("jobs", &[("gone", None)]);
+        running.write("notifications", &[("user:1", Some(json!({"channel": "user:1", "body": 1})))]);
+        assert_eq!(running.get("/api/jobs/l").0, 503);
+        running.wait_until_ready();
+        let (status, told) = asked.join().unwrap();
+        assert!(status == 503 || told["lost"] == json!([]), "{told}");
+    });
+    assert_eq!(running.get("/api/jobs/gone").0, 404);
+    assert_eq!(running.get("/api/jobs/l").1["phase"], "leased");
+    assert_eq!(channel.next().unwrap().1["body"], 1);
+    running.write("jobs", &[("a", Some(job("a", 1, "dead")))]);
+    assert_eq!(watched.next().unwrap().1["phase"], "dead", "what it was before is not told again");
+    assert_eq!(watched.next().unwrap().0, "settled");
 }
 
 #[test]

@@ -56,6 +56,10 @@ impl FromStr for Read {
 
 impl fmt::Display for Read {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An empty id would be none to a browser.
+        if self.0.is_empty() {
+            return f.write_str("0");
+        }
         for (number, offset) in self.0.iter().enumerate() {
             write!(f, "{}{offset}", if number == 0 { "" } else { "-" })?;
         }
@@ -148,6 +152,7 @@ mod tests {
     #[test]
     fn a_client_reads_on_where_it_was() {
         let mut channels = Channels::default();
+        assert_eq!(channels.now().to_string(), "0");
         let mut take = |channel: &str, partition, offset, body: &str| {
             channels.take(channel, partition, offset, Some(body.as_bytes().to_vec()));
         };

@@ -72,7 +72,9 @@ impl FollowError {
     /// Whether it helps to read the log from its beginning.
     fn wants_new_reader(&self) -> bool {
         match self {
-            Self::Log(error) => error.domain() != Domain::User || matches!(error, LogError::Damaged { .. }),
+            // What retention has removed, and topics that were made anew, are no fault of the configuration.
+            Self::Log(LogError::Damaged { .. } | LogError::OffsetGone { .. } | LogError::UnknownTopic { .. }) => true,
+            Self::Log(error) => error.domain() != Domain::User,
             Self::Newer { .. } => false,
         }
     }

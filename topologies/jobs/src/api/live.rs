@@ -23,7 +23,7 @@ use super::queues::rows;
 use super::site::Site;
 use super::store::Store;
 use super::stream::{Gone, Out, stream};
-use crate::model::check_channel;
+use crate::model::{Phase, check_channel};
 
 /// All that changes is told at most so often.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -64,6 +64,11 @@ async fn follow_job(store: Arc<Store>, id: String, out: Out) -> Result<(), Gone>
     let mut events = 0;
     loop {
         bell.mark_unchanged();
+        // While everything is read again, what a job was passes by; once it is read, all bells ring.
+        if !store.is_ready() {
+            bell.changed().await.map_err(|_| Gone)?;
+            continue;
+        }
         let document = document(&store, &id);
         let phase = store.read().job(&id).map(|entry| entry.head.phase);
         if let Some(document) = document.filter(|document| sent.as_ref() != Some(document)) {
@@ -71,17 +76,13 @@ async fn follow_job(store: Arc<Store>, id: String, out: Out) -> Result<(), Gone>
             out.event("job", events, &document).await?;
             sent = Some(document);
         }
-        // While everything is read again, the job is away for a moment only.
-        let is_over = phase.is_none_or(|phase| phase.is_settled()) && store.is_ready() && !has_changed(&bell);
-        if is_over {
+        // What was changed in between is looked at first.
+        let has_changed = bell.has_changed().unwrap_or(false) || !store.is_ready();
+        if phase.is_none_or(Phase::is_settled) && !has_changed {
             return out.event("settled", events + 1, json!({"id": id, "phase": phase}).to_string().as_bytes()).await;
         }
         bell.changed().await.map_err(|_| Gone)?;
     }
-}
-
-fn has_changed(bell: &tokio::sync::watch::Receiver<()>) -> bool {
-    bell.has_changed().unwrap_or(false)
 }
 
 /// `GET /api/notifications/{channel}`.

@@ -4,6 +4,7 @@
 //! waits, and then sends what is so by then: no queue grows.
 
 use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,8 +25,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Frames on their way to a connection.
 const FRAMES: usize = 2;
 
-/// How long clients wait before they come back.
-const RETRY: &str = "retry: 1500\n\n";
+/// Clients come back after one to three seconds, not all at once.
+const RETRY_MS: (u64, u64) = (1_000, 2_000);
 
 /// Where a stream sends to.
 #[derive(Clone)]
@@ -64,7 +65,8 @@ where
     let work = work(out.clone());
     let (site, mut stopping) = (site.clone(), site.stopping());
     tokio::spawn(async move {
-        if out.send(Bytes::from_static(RETRY.as_bytes())).await.is_err() {
+        let retry = RETRY_MS.0 + RandomState::new().hash_one(0) % RETRY_MS.1;
+        if out.send(format!("retry: {retry}\n\n").into()).await.is_err() {
             return;
         }
         // Whatever ends first ends the stream.
