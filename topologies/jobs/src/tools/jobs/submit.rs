@@ -13,7 +13,7 @@ use headwater::words::counted;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::watch::follow;
+use super::watch::{Following, follow};
 use crate::client::{Client, ClientError, MOST_IN_A_REQUEST, NewJob};
 use crate::model::{OnParentFailure, check_queue};
 use crate::tools::Ended;
@@ -214,9 +214,10 @@ impl SubmitArgs {
 
     /// Follows jobs, one after the other, until all are settled.
     fn follow(&self, client: &Client, ids: &[String]) -> Ended {
+        let following = Following { json: self.api.json, end_only: ids.len() > 1, is_new: true };
         let mut all_done = true;
         for id in ids {
-            let followed = follow(client, id, self.api.json, ids.len() > 1)?;
+            let followed = follow(client, id, &following)?;
             all_done &= followed;
         }
         Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(NOT_DONE) })
