@@ -36,7 +36,7 @@ Examples:
   headwater jobs submit reports --file report.json --id report-2026-12 --attempts 3 --backoff '1 min'
   headwater jobs submit mail '{\"to\": \"kim\"}' --delay '10 min' --priority 5 --group acme
   headwater jobs submit video '\"intro.mp4\"' --finish-within '2 h' --wait
-  headwater jobs submit thumbnails - --json < pictures.ndjson
+  cat pictures.ndjson | headwater jobs submit thumbnails - --json
 
 Exit codes: 0 submitted, and with --wait done; 1 with --wait: dead or cancelled; 2 something to mend in usage; \
 3 something outside failed.")]
