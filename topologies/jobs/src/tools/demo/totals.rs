@@ -207,7 +207,7 @@ mod tests {
             partition: 0,
             offset: 0,
             timestamp_ms: 0,
-            key: Some(key.as_bytes().to_vec().into()),
+            key: Some(key.as_bytes().to_vec()),
             value,
             headers: Vec::new(),
         };
