@@ -8,13 +8,15 @@ use headwater::error::Fault;
 use headwater::tools::{ToolArgs, ensure_topic, open_log};
 use headwater::topology::Tools;
 use headwater::words::grouped;
+use jobs::tools::JobsTools;
 
 use crate::bench::BenchArgs;
 use crate::config::Sections;
 use crate::generate::{GenerateArgs, GenerateSummary, run_generate};
 use crate::tools::{DiscoveryTools, Examiner};
 
-/// Work beside a topology: check sources, produce, consume, replay dead letters, decide, explain, evaluate, benchmark
+/// Work beside a topology: check sources, produce, consume, replay dead letters, decide, explain, evaluate, submit and do
+/// jobs, benchmark
 #[derive(Parser)]
 #[command(
     name = "headwater",
@@ -24,7 +26,8 @@ Examples:
   headwater generate --records 1000 --to-topic raw.events
   headwater consume events --exit-at-end
   headwater dead-letters summary
-  headwater explain library/17 paper/a-3"
+  headwater explain library/17 paper/a-3
+  headwater work --queue reports -- ./report.sh"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -37,6 +40,8 @@ enum Command {
     Tool(ToolArgs),
     #[command(flatten)]
     Discovery(DiscoveryTools),
+    #[command(flatten)]
+    Jobs(JobsTools),
     /// Generate realistic listings of several sources, with the truth about what is one event
     #[command(after_help = "\
 Examples:
@@ -77,6 +82,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Tool(tool) => tool.run(Examiner::of),
         Command::Discovery(tool) => tool.run(),
+        Command::Jobs(tool) => tool.run(),
         Command::Bench(bench) => bench.run(),
         Command::Generate(args) => match generate(&args) {
             Ok(()) => ExitCode::SUCCESS,

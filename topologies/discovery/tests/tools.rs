@@ -144,10 +144,30 @@ fn every_help_has_examples_of_its_own_binary() {
         "serve",
         "key",
     ];
-    for (binary, name, more) in [
-        (HEADWATER, "headwater", &["generate", "bench", "bench pipeline", "bench serve"][..]),
-        (DISCOVERY, "discovery", &["check"]),
-    ] {
+    let of_jobs = [
+        "work",
+        "jobs",
+        "jobs submit",
+        "jobs list",
+        "jobs show",
+        "jobs watch",
+        "jobs cancel",
+        "jobs retry",
+        "queues",
+        "queues pause",
+        "queues resume",
+        "queues drain",
+        "schedules",
+        "schedules list",
+        "schedules show",
+        "schedules set",
+        "schedules remove",
+        "schedules run",
+        "demo",
+        "demo jobs",
+    ];
+    let of_headwater = [&["generate", "bench", "bench pipeline", "bench serve"][..], &of_jobs].concat();
+    for (binary, name, more) in [(HEADWATER, "headwater", &of_headwater[..]), (DISCOVERY, "discovery", &["check"])] {
         let helps = helps(binary, &[]);
         let mut listed: Vec<&str> = helps.iter().map(|(command, _)| command.as_str()).collect();
         let mut wanted = [&tools[..], more].concat();

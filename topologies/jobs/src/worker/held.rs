@@ -131,7 +131,7 @@ impl HeldJobs {
     }
 
     /// The jobs whose heartbeat is due or whose progress is to be told; they count as told.
-    pub fn to_tell(&mut self, now: Instant) -> Vec<Held> {
+    pub fn due_now(&mut self, now: Instant) -> Vec<Held> {
         let mut due = Vec::new();
         for ((id, lease), entry) in &mut self.entries {
             if entry.is_due(now) {
@@ -228,11 +228,11 @@ mod tests {
         held.take(&job("a", 1), context.clone(), now);
         let after = |ms| now + Duration::from_millis(ms);
         assert_eq!(held.next_to_tell(), Some(after(10_000)));
-        assert_eq!(held.to_tell(after(9_999)), []);
-        assert_eq!(held.to_tell(after(10_000)).len(), 1);
+        assert_eq!(held.due_now(after(9_999)), []);
+        assert_eq!(held.due_now(after(10_000)).len(), 1);
         context.progress(0.5, "");
-        assert_eq!(held.to_tell(after(10_999)), []);
-        assert_eq!(held.to_tell(after(11_000))[0].progress, Some(0.5));
+        assert_eq!(held.due_now(after(10_999)), []);
+        assert_eq!(held.due_now(after(11_000))[0].progress, Some(0.5));
         assert_eq!(held.next_to_tell(), Some(after(21_000)));
         held.end(&key("a", 1), true, after(12_000));
         assert_eq!(held.next_to_tell(), None);

@@ -254,7 +254,7 @@ impl Running {
             self.farewell_at = now + BETWEEN_FAREWELLS;
             return;
         }
-        let due = self.held.to_tell(now);
+        let due = self.held.due_now(now);
         if !due.is_empty() {
             self.pulse.send(Message::Heartbeats(due));
         }

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headwater::error::{Domain, Fault};
-use headwater::log::{Log, LogError, LogRecord};
+use headwater::log::{Log, LogError, LogRecord, read_to_end};
 use headwater::words::grouped;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::{AttemptOutcome, Job, Phase, RunFact};
 use crate::tools::show::millis;
-use headwater::log::read_to_end;
+use crate::verify::verify;
+
+/// How long a job waits for one more point of priority, where the configuration does not say.
+const AGEING_MS: i64 = 60_000;
 
 /// Why a log cannot be summed up.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +62,10 @@ pub struct Totals {
     pub attempts: u64,
     /// Attempts of workers that were not heard of any more.
     pub lease_expired: u64,
+    /// Reports under leases that had ended, which were refused.
+    pub stale: u64,
+    /// What may not be, of all that the log holds: [`verify`] tells.
+    pub violations: Vec<String>,
     /// How long the attempts that are done had waited.
     pub wait_ms: Option<Waits>,
     /// Workers that were killed.
@@ -105,6 +112,8 @@ impl Totals {
             *counter += 1;
         }
         totals.read_runs(log, &format!("{prefix}job-runs"))?;
+        let report = verify(log, prefix, AGEING_MS)?;
+        (totals.stale, totals.violations) = (report.stale, report.violations);
         Ok(totals)
     }
 
@@ -132,7 +141,7 @@ impl Totals {
     /// Whether each job that was submitted is done, and once.
     pub fn is_right(&self) -> bool {
         let wrong = self.missing + self.unsettled + self.given_up + self.done_twice;
-        wrong == 0 && self.done == self.submitted
+        wrong == 0 && self.done == self.submitted && self.violations.is_empty()
     }
 }
 
@@ -167,13 +176,18 @@ impl std::fmt::Display for Totals {
             ("done twice", self.done_twice),
             ("attempts", self.attempts),
             ("lease expired", self.lease_expired),
+            ("refused as stale", self.stale),
             ("workers killed", self.killed),
+            ("violations", self.violations.len() as u64),
         ];
         for (name, count) in rows {
             writeln!(f, "{name:18}{:>9}", grouped(count))?;
         }
         if let Some(Waits { p50, p95, p99 }) = self.wait_ms {
             writeln!(f, "waits             p50 {}, p95 {}, p99 {}", millis(p50), millis(p95), millis(p99))?;
+        }
+        for violation in &self.violations {
+            writeln!(f, "  {violation}")?;
         }
         write!(f, "took              {}", millis(i64::try_from(self.took_ms).unwrap_or(i64::MAX)))
     }
@@ -193,7 +207,7 @@ mod tests {
             partition: 0,
             offset: 0,
             timestamp_ms: 0,
-            key: Some(key.as_bytes().to_vec().into()),
+            key: Some(key.as_bytes().to_vec()),
             value,
             headers: Vec::new(),
         };
@@ -230,7 +244,9 @@ mod tests {
             put(&log, "jobs.job-runs", "a", Some(run("a", lease, waited, outcome)));
         }
         let submitted = ["a", "b", "c", "gone"].map(str::to_owned).into();
-        let totals = Totals::read(&log, "jobs.", &submitted).unwrap();
+        let mut totals = Totals::read(&log, "jobs.", &submitted).unwrap();
+        // That it was done twice, and dead without having been submitted.
+        assert!(!std::mem::take(&mut totals.violations).is_empty());
         let expected = Totals {
             submitted: 4,
             jobs: 3,
@@ -248,7 +264,13 @@ mod tests {
         assert!(!totals.is_right());
         let right = Totals { submitted: 2, jobs: 2, done: 2, ..Totals::default() };
         assert!(right.is_right());
-        assert!(!Totals { done_twice: 1, ..right.clone() }.is_right() && !Totals { missing: 1, ..right }.is_right());
+        for wrong in [
+            Totals { done_twice: 1, ..right.clone() },
+            Totals { missing: 1, ..right.clone() },
+            Totals { violations: vec!["a lease twice".to_owned()], ..right },
+        ] {
+            assert!(!wrong.is_right(), "{wrong:?}");
+        }
     }
 
     #[test]

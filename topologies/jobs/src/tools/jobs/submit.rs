@@ -13,7 +13,7 @@ use headwater::words::counted;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::watch::follow;
+use super::watch::{Following, follow};
 use crate::client::{Client, ClientError, MOST_IN_A_REQUEST, NewJob};
 use crate::model::{OnParentFailure, check_queue};
 use crate::tools::Ended;
@@ -36,7 +36,7 @@ Examples:
   headwater jobs submit reports --file report.json --id report-2026-12 --attempts 3 --backoff '1 min'
   headwater jobs submit mail '{\"to\": \"kim\"}' --delay '10 min' --priority 5 --group acme
   headwater jobs submit video '\"intro.mp4\"' --finish-within '2 h' --wait
-  headwater jobs submit thumbnails - --json < pictures.ndjson
+  cat pictures.ndjson | headwater jobs submit thumbnails - --json
 
 Exit codes: 0 submitted, and with --wait done; 1 with --wait: dead or cancelled; 2 something to mend in usage; \
 3 something outside failed.")]
@@ -214,9 +214,10 @@ impl SubmitArgs {
 
     /// Follows jobs, one after the other, until all are settled.
     fn follow(&self, client: &Client, ids: &[String]) -> Ended {
+        let following = Following { json: self.api.json, end_only: ids.len() > 1, is_new: true };
         let mut all_done = true;
         for id in ids {
-            let followed = follow(client, id, self.api.json, ids.len() > 1)?;
+            let followed = follow(client, id, &following)?;
             all_done &= followed;
         }
         Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(NOT_DONE) })

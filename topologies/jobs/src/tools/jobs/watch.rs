@@ -1,13 +1,14 @@
 //! `headwater jobs watch`: a job as it goes.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use headwater::error::Fault;
+use headwater::error::{Backoff, Fault};
 use headwater::tools::print_line;
 
 use super::submit::NOT_DONE;
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, Live};
 use crate::model::{Job, Phase};
 use crate::tools::Ended;
 use crate::tools::api::ApiArgs;
@@ -15,6 +16,9 @@ use crate::tools::show::one_line;
 
 /// So much of a message or a result is shown.
 const SHOWN: usize = 200;
+
+/// So long a server may be away, or not know a job that was submitted.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `headwater jobs watch`.
 #[derive(Debug, Clone, Args)]
@@ -34,14 +38,26 @@ pub struct WatchArgs {
 
 impl WatchArgs {
     pub(super) fn run(self) -> Ended {
-        let done = follow(&self.api.client()?, &self.id, self.api.json, false)?;
+        let done = follow(&self.api.client()?, &self.id, &Following { json: self.api.json, ..Following::default() })?;
         Ok(if done { ExitCode::SUCCESS } else { ExitCode::from(NOT_DONE) })
     }
 }
 
-/// Prints a job at each change, or with `end_only` when it is settled. Whether it is done then.
-pub(super) fn follow(client: &Client, id: &str, json: bool, end_only: bool) -> Result<bool, Box<dyn Fault>> {
-    let mut live = client.follow(id)?;
+/// How a job is followed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Following {
+    /// It is printed as JSON.
+    pub json: bool,
+    /// It is printed only when it is settled.
+    pub end_only: bool,
+    /// It was submitted just now: the server may not know it yet.
+    pub is_new: bool,
+}
+
+/// Prints a job at each change. Whether it is done in the end.
+pub(super) fn follow(client: &Client, id: &str, following: &Following) -> Result<bool, Box<dyn Fault>> {
+    let Following { json, end_only, is_new } = *following;
+    let mut live = opened(client, id, is_new)?;
     let (mut done, mut said) = (false, String::new());
     while let Some(document) = live.next_document()? {
         let unreadable =
@@ -55,6 +71,20 @@ pub(super) fn follow(client: &Client, id: &str, json: bool, end_only: bool) -> R
         said = line;
     }
     Ok(done)
+}
+
+/// The stream of a job, once it can be opened.
+fn opened(client: &Client, id: &str, is_new: bool) -> Result<Live, ClientError> {
+    let until = Instant::now() + PATIENCE;
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+    loop {
+        match client.follow(id) {
+            Err(error) if Instant::now() < until && (error.may_pass() || is_new && error.is_status(404)) => {
+                std::thread::sleep(backoff.pause());
+            }
+            ended => return ended,
+        }
+    }
 }
 
 /// A job on a line.
