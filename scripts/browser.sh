@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Tries the console in a real browser, over a real engine on free ports with a generated feed.
 #
-#   scripts/browser.sh                 builds the engine, and tries it
-#   scripts/browser.sh all             and tries the pages over made-up data, in every state
+#   scripts/browser.sh                 builds the engine, and tries it; the pages of jobs over made-up ones
+#   scripts/browser.sh all             and tries all pages over made-up data, in every state
+#   scripts/browser.sh jobs            tries only the pages of jobs, without an engine
 #   scripts/browser.sh screenshots     takes the pictures in docs/images
 #
 # Node 18 or newer and Chromium are needed; as root they are installed from Debian where they are missing.
@@ -18,7 +19,7 @@ fail() {
 }
 
 case "${1:-}" in
-"" | all | screenshots) ;;
+"" | all | jobs | screenshots) ;;
 *)
     sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2
     exit 2
@@ -41,6 +42,11 @@ if [ -z "${CHROMIUM:-}" ] && ! command -v chromium chromium-browser google-chrom
 fi
 scripts/console.sh --packages
 
+if [ "${1:-}" = jobs ]; then
+    node serve/console/test/jobs.mjs </dev/null
+    exit
+fi
+
 binary="${HEADWATER_BINARY:-}"
 if [ -z "$binary" ]; then
     cargo build --locked --bin discovery </dev/null
@@ -54,6 +60,7 @@ screenshots)
 *)
     scripts/console.sh --check
     node serve/console/test/browser.mjs "$binary" </dev/null
+    node serve/console/test/jobs.mjs </dev/null
     node serve/console/test/pages.mjs $([ "${1:-}" = all ] || echo --real) "$binary" </dev/null
     ;;
 esac

@@ -1,20 +1,19 @@
 // Serves dist/ at http://127.0.0.1:9190/console/ and passes the rest on to a running engine, for work on the console.
 //
 //   node build.mjs && node dev.mjs [http://127.0.0.1:8081]
-//   node build.mjs && node dev.mjs --mock [--key KEY] [--replica] [--empty]      over made-up data, without an engine
+//   node build.mjs && node dev.mjs --mock [--key KEY] [--replica] [--empty]      over made-up events, without an engine
+//   node build.mjs && node dev.mjs --jobs [--key KEY] [--empty]                  over made-up jobs that move
 
 import { readFile } from "node:fs/promises";
 import { createServer, request } from "node:http";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { JobsMock } from "./test/jobs-mock.mjs";
 import { Mock, options } from "./test/mock.mjs";
+import { kinds, policy } from "./test/server.mjs";
 
 const dist = join(dirname(fileURLToPath(import.meta.url)), "dist");
 const port = Number(process.env.PORT ?? 9190);
-const kinds = { js: "text/javascript", css: "text/css", html: "text/html; charset=utf-8", json: "application/json", svg: "image/svg+xml" };
-const policy =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
 function over(engine) {
   return createServer(async (asked, answer) => {
     const { pathname } = new URL(asked.url, "http://x");
@@ -43,6 +42,7 @@ function over(engine) {
   }).listen(port, "127.0.0.1");
 }
 
-if (process.argv.includes("--mock")) await new Mock(options(process.argv)).listen(port);
+if (process.argv.includes("--jobs")) await new JobsMock({ ...options(process.argv), moving: true }).listen(port);
+else if (process.argv.includes("--mock")) await new Mock(options(process.argv)).listen(port);
 else over(new URL(process.argv[2] ?? "http://127.0.0.1:8081"));
 console.log(`http://127.0.0.1:${port}/console/`);

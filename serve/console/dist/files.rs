@@ -1,11 +1,11 @@
 // Written by build.mjs.
 &[
     File {
-        name: "app-b86d230da9.js",
+        name: "app-291de787f8.js",
         content_type: "text/javascript",
-        hash: "b86d230da9",
+        hash: "291de787f8",
         immutable: true,
-        bytes: include_bytes!("app-b86d230da9.js"),
+        bytes: include_bytes!("app-291de787f8.js"),
     },
     File {
         name: "docs-de55740954.js",
@@ -31,7 +31,7 @@
     File {
         name: "index.html",
         content_type: "text/html; charset=utf-8",
-        hash: "96600fd54b",
+        hash: "7a2c5dcd17",
         immutable: false,
         bytes: include_bytes!("index.html"),
     },
@@ -50,11 +50,11 @@
         bytes: include_bytes!("licences.txt"),
     },
     File {
-        name: "style-c1ccd9bb84.css",
+        name: "style-e611d55186.css",
         content_type: "text/css",
-        hash: "c1ccd9bb84",
+        hash: "e611d55186",
         immutable: true,
-        bytes: include_bytes!("style-c1ccd9bb84.css"),
+        bytes: include_bytes!("style-e611d55186.css"),
     },
     File {
         name: "theme-1b056d27fd.js",

@@ -3,8 +3,8 @@
 import { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, get, write } from "./api";
+import { connection } from "./connection";
 import { forget } from "./data";
-import { feed } from "./feed";
 
 export type Scope = "read" | "ops" | "produce" | "work" | "decide" | "replay" | "admin";
 
@@ -75,7 +75,7 @@ class Access {
     this.round += 1;
     forget();
     this.tell();
-    feed.again();
+    connection.again();
   }
 
   watch(watcher: () => void): () => void {

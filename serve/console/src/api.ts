@@ -353,9 +353,10 @@ export function get(path: string, signal?: AbortSignal): Promise<Response> {
 }
 
 /** Something that changes what the server has. */
-export async function write<T>(method: "POST" | "DELETE", path: string, body?: unknown): Promise<T> {
+export async function write<T>(method: "POST" | "PUT" | "DELETE", path: string, body?: unknown): Promise<T> {
   const headers = { accept: "application/json", "content-type": "application/json" };
-  return (await send(path, { method, headers, body: JSON.stringify(body ?? {}) })).json();
+  const said = await (await send(path, { method, headers, body: JSON.stringify(body ?? {}) })).text();
+  return (said ? JSON.parse(said) : {}) as T;
 }
 
 export async function listEvents(query: URLSearchParams, signal?: AbortSignal): Promise<EventList> {

@@ -1,64 +1,34 @@
-// The frame: the rail, the top line, the search, the keys.
+// The frame: the rail, the top line, the search, the keys. What it frames, the server says.
 
-import { ComponentType, render } from "preact";
+import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { access, SignIn, useAccess, Who } from "./access";
-import { about, LetterGroup, Status, suggest, Suggestions } from "./api";
+import { about, ApiError, get } from "./api";
+import { connection, useConnection } from "./connection";
 import { useData } from "./data";
-import { feed, useFeedState } from "./feed";
-import { escapeValue } from "./filters";
+import { discovery } from "./discovery";
 import { clockTime, precise, span } from "./format";
-import { EventsPage } from "./pages/events";
-import { LettersPage, SUMMARY } from "./pages/letters";
-import { LogPage } from "./pages/log";
-import { MapPage } from "./pages/map";
-import { NowPage, STATUS_PATH } from "./pages/now";
-import { ReviewPage } from "./pages/review";
-import { SourcesPage } from "./pages/sources";
-import { followLinks, go, here, href, Place, usePlace } from "./route";
-import { Empty, isTyping, useTick } from "./ui";
+import { jobs } from "./jobs";
+import { followLinks, go, href, usePlace } from "./route";
+import { Choice, Page, Search as Searching, Topology } from "./topology";
+import { Empty, isTyping, Trouble, useTick } from "./ui";
 
-interface Page {
-  page: string;
-  name: string;
-  /** The letter after `g`. */
-  key: string;
-  icon: string;
-  component: ComponentType<{ place: Place }>;
-  /** How much there waits for a person. */
-  waiting?: { path: string; count(answer: never): number; what: string };
-  /** The part of the name that a telephone has no room for. */
-  long?: string;
-}
-
-/** The words of the rail. A page is added by a line here. */
-const PAGES: Page[] = [
-  { page: "", name: "Now", key: "n", icon: "M1.5 8.5h3l2-5 3.5 9 2-4h2.5", component: NowPage },
-  { page: "events", name: "Events", key: "e", icon: "M2 4h12M2 8h12M2 12h8", component: EventsPage },
-  { page: "map", name: "Map", key: "m", icon: "M8 14s4.5-4.2 4.5-7.6a4.5 4.5 0 0 0-9 0C3.5 9.8 8 14 8 14zM8 8a1.7 1.7 0 1 0 0-3.400A1.7 1.7 0 0 0 8 8z", component: MapPage },
-  {
-    page: "review", name: "Review", key: "r", icon: "M2 3.5h5v9H2zM9 3.5h5v9H9z", component: ReviewPage,
-    waiting: { path: "/api/admin/review?limit=1", count: ({ total }: { total: number }) => total, what: "to review" },
-  },
-  { page: "sources", name: "Sources", key: "s", icon: "M3 3v3.5c0 2 5 2 5 4V13M8 3v10M13 3v3.5c0 2-5 2-5 4", component: SourcesPage },
-  {
-    page: "dead-letters", name: "Dead letters", long: "Dead ", key: "d", icon: "M2 4h12v8.5H2zM2 4.5l6 4.5 6-4.5", component: LettersPage,
-    waiting: { path: SUMMARY, count: ({ groups }: { groups: LetterGroup[] }) => groups.reduce((all, group) => all + group.new, 0), what: "new" },
-  },
-  { page: "log", name: "Log", key: "l", icon: "M2.5 3.5h2M6.5 3.5h7M2.5 8h2M6.5 8h7M2.5 12.5h2M6.5 12.5h7", component: LogPage },
-];
-
-function App() {
+function App({ topology }: { topology: Topology }) {
   const place = usePlace();
   const [keys, setKeys] = useState(false);
-  const page = PAGES.find((page) => page.page === place.page);
-  useKeys(() => setKeys(true));
+  const { pages } = topology;
+  const [first] = pages;
+  const page = pages.find((page) => page.page === place.page) ?? (place.page === "" ? first : undefined);
+  useKeys(pages, () => setKeys(true));
+  useEffect(() => {
+    if (page && page.page !== place.page) go(href(page.page, place.query), true);
+  }, [page, place]);
   useEffect(() => {
     document.title = `${page?.name ?? "Nothing here"} · Headwater`;
   }, [page]);
   const Shown = page?.component;
   const { round, session } = useAccess();
-  const state = useFeedState();
+  const state = useConnection();
   useEffect(() => {
     if (!session && state !== "lost") void access.load();
   }, [state]);
@@ -66,14 +36,14 @@ function App() {
     <div class="frame">
       <a class="skip" href="#content">Skip to the page</a>
       <nav class="rail" aria-label="Pages">
-        <a class="brand" href={href("")} aria-label="Headwater, Now">
+        <a class="brand" href={href(first.page)} aria-label={`Headwater, ${first.name}`}>
           <svg viewBox="0 0 20 20" aria-hidden="true"><path d="M2 6c2.7 0 2.7 2.4 5.3 2.400S10 6 12.7 6s2.6 2.4 5.3 2.400M2 11.600c2.7 0 2.7 2.4 5.3 2.400s2.7-2.4 5.4-2.4 2.6 2.4 5.3 2.4" /></svg>
           <span>Headwater</span>
         </a>
         <ul>
-          {PAGES.map(({ page, name, long, icon, waiting }) => (
-            <li key={page}>
-              <a href={href(page)} aria-current={page === place.page ? "page" : undefined}>
+          {pages.map(({ page: to, name, long, icon, waiting }) => (
+            <li key={to}>
+              <a href={href(to)} aria-current={to === page?.page ? "page" : undefined}>
                 <svg viewBox="0 0 16 16" aria-hidden="true"><path d={icon} /></svg>
                 <span class="rail-name">{long && <span class="rail-long">{long}</span>}{long ? name.slice(long.length) : name}</span>
                 {waiting && <Waiting {...waiting} />}
@@ -84,8 +54,8 @@ function App() {
         <a class="rail-foot" href="/docs">The API</a>
       </nav>
       <header class="top">
-        <Freshness />
-        <Search />
+        <Freshness topology={topology} />
+        <Search search={topology.search} />
         <div class="top-actions">
           <Who />
           <Theme />
@@ -94,14 +64,14 @@ function App() {
       </header>
       <main id="content" tabIndex={-1}>
         {Shown ? (
-          <Shown key={`${place.page} ${round}`} place={place} />
+          <Shown key={`${page?.page} ${round}`} place={place} />
         ) : (
           <Empty title="There is no such page">
-            <p><a href={href("")}>Go to Now</a></p>
+            <p><a href={href(first.page)}>Go to {first.name}</a></p>
           </Empty>
         )}
       </main>
-      {keys && <Keys close={() => setKeys(false)} />}
+      {keys && <Keys more={topology.keys} close={() => setKeys(false)} />}
       <SignIn />
     </div>
   );
@@ -117,20 +87,14 @@ function Waiting({ path, count, what }: NonNullable<Page["waiting"]>) {
   return <span class="waiting-count" title={`${precise(n)} ${what}`}>{n > 99 ? "99+" : n}<span class="sr"> {what}</span></span>;
 }
 
-/** The log in a few words: its kind, and where it is. */
-function logName(log: string): string {
-  const [kind, rest] = log.split("://");
-  return rest ? `${kind} ${kind === "embedded" ? (rest.split("/").at(-1) ?? "") : rest.split(",")[0]}` : log;
-}
-
 /** `/` to search, `?` for help, `g` and a letter to go to a page. */
-function useKeys(help: () => void): void {
+function useKeys(pages: Page[], help: () => void): void {
   useEffect(() => {
     let going = 0;
     const key = (event: KeyboardEvent) => {
       if (event.metaKey || event.ctrlKey || event.altKey || isTyping(event.target)) return;
       if (going && Date.now() - going < 1_500) {
-        const page = PAGES.find((page) => page.key === event.key);
+        const page = pages.find((page) => page.key === event.key);
         going = 0;
         if (!page) return;
         go(href(page.page));
@@ -152,34 +116,29 @@ function useKeys(help: () => void): void {
 }
 
 /** Which topology, how far it is, and how old what is shown. */
-function Freshness() {
-  const state = useFeedState();
+function Freshness({ topology: { about: About, age: ageOf, came: cameAt } }: { topology: Topology }) {
+  const state = useConnection();
   const [topology, setTopology] = useState("");
   useTick(state === "live" ? 200 : 1_000);
   useEffect(() => {
     if (!topology && state !== "lost") about().then((about) => setTopology(about.topology), () => {});
   }, [state]);
-  const { data: status } = useData<Status>(STATUS_PATH, 10_000);
-  const age = feed.age();
+  const age = ageOf();
+  const came = cameAt();
   const fresh = age === null ? "" : age > 30_000 ? ` · nothing new for ${span(age)}` : ` · ${span(age)}`;
   const words = {
     connecting: ["waiting", "connecting"],
     starting: ["waiting", "reading the log"],
     locked: ["waiting", "not signed in"],
-    lost: ["bad", `lost since ${clockTime(feed.since)}, trying again`],
+    lost: ["bad", `lost since ${clockTime(connection.since)}, trying again`],
     live: ["good", `live${fresh}`],
   }[state];
   const told = { connecting: "Connecting", starting: "The server is reading the log", locked: "Not signed in", lost: "The connection is lost", live: "Live" }[state];
   return (
     <div class="freshness">
       {topology && <strong class="topology" title="The topology">{topology}</strong>}
-      {status?.log && <span class="log-name faint" title={`The log: ${status.log}`}>{logName(status.log)}</span>}
-      {feed.position && (
-        <span class="position faint" title={`The commit that is shown: position ${feed.position}`}>
-          commit {precise(feed.commit)}
-        </span>
-      )}
-      <span class={`state state-${words[0]}`} title={feed.came === null ? undefined : `The newest commit came at ${clockTime(feed.came)}`}>
+      {About && <About />}
+      <span class={`state state-${words[0]}`} title={came === null ? undefined : `The newest commit came at ${clockTime(came)}`}>
         <span class="beacon" aria-hidden="true" />
         <span class="state-words">{words[1]}</span>
       </span>
@@ -188,26 +147,7 @@ function Freshness() {
   );
 }
 
-interface Choice {
-  kind: string;
-  text: string;
-  count?: number;
-  to: string;
-}
-
-function choices(found: Suggestions): Choice[] {
-  const filter = (key: string, value: string) => href("events", new URLSearchParams([[key, value]]));
-  return [
-    ...found.events.map(({ id, title }) => ({ kind: "Event", text: title, to: href("events", new URLSearchParams({ when: "all", event: id })) })),
-    ...found.cities.map(({ text, count }) => ({ kind: "City", text, count, to: filter("city", escapeValue(text)) })),
-    ...found.categories.map(({ text, count }) => ({ kind: "Category", text, count, to: filter("category", escapeValue(text)) })),
-    ...found.tags.map(({ text, count }) => ({ kind: "Tag", text, count, to: filter("tag", escapeValue(text)) })),
-  ].slice(0, 12);
-}
-
-const EVENT_ID = /^[0-9a-f]{32}$/;
-
-function Search() {
+function Search({ search }: { search: Searching }) {
   const place = usePlace();
   const input = useRef<HTMLInputElement>(null);
   const [typed, setTyped] = useState(place.query.get("q") ?? "");
@@ -220,7 +160,7 @@ function Search() {
     if (!open || !/[\p{L}\p{N}]/u.test(typed)) return setFound([]);
     const abort = new AbortController();
     const timer = setTimeout(() => {
-      suggest(typed, abort.signal).then((found) => setFound(choices(found)), () => {});
+      search.find(typed, abort.signal).then(setFound, () => {});
     }, 120);
     return () => {
       clearTimeout(timer);
@@ -230,17 +170,7 @@ function Search() {
 
   const submit = () => {
     const text = typed.trim();
-    if (at >= 0 && found[at]) go(found[at].to);
-    else if (EVENT_ID.test(text)) go(href("events", new URLSearchParams({ when: "all", event: text })));
-    else {
-      // The filters of the list and the map stay.
-      const onto = place.page === "map" ? "map" : "events";
-      const query = place.page === onto ? new URLSearchParams(here().query) : new URLSearchParams();
-      query.delete("event");
-      if (text) query.set("q", text);
-      else query.delete("q");
-      go(href(onto, query));
-    }
+    go(found[at]?.to ?? search.all(text, place));
     setOpen(false);
     input.current?.blur();
   };
@@ -267,8 +197,8 @@ function Search() {
         role="combobox"
         autocomplete="off"
         spellcheck={false}
-        placeholder="Search events, places, tags, ids"
-        aria-label="Search events, places, tags and event ids"
+        placeholder={search.placeholder}
+        aria-label={search.label}
         aria-expanded={shown}
         aria-controls="suggestions"
         aria-autocomplete="list"
@@ -343,15 +273,10 @@ const KEYS: [string, string][] = [
   ["j  k", "Next and previous row of a list"],
   ["Enter", "Open the row"],
   ["Esc", "Close what is open"],
-  ["s  d", "Review: the same, different"],
-  ["space  u", "Review: skip, undo"],
-  ["g then n, e, m", "Go to Now, Events, Map"],
-  ["g then r, s, d, l", "Go to Review, Sources, Dead letters, Log"],
-  ["arrows, +  −", "Move and zoom the map, when it has the focus"],
-  ["?", "These keys"],
 ];
+const LAST_KEY: [string, string] = ["?", "These keys"];
 
-function Keys({ close }: { close: () => void }) {
+function Keys({ more, close }: { more: [string, string][]; close: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);
   return (
@@ -362,7 +287,7 @@ function Keys({ close }: { close: () => void }) {
           <button type="button" class="close" aria-label="Close" onClick={() => dialog.current?.close()}>×</button>
         </header>
         <dl>
-          {KEYS.map(([key, what]) => (
+          {[...KEYS, ...more, LAST_KEY].map(([key, what]) => (
             <div key={key}>
               <dt><kbd>{key}</kbd></dt>
               <dd>{what}</dd>
@@ -378,7 +303,29 @@ function Keys({ close }: { close: () => void }) {
   );
 }
 
+/** What the server serves. One that does not say is of events. */
+async function served(): Promise<Topology> {
+  const { topology } = (await (await get("/api")).json()) as { topology: string };
+  return topology === "jobs" ? jobs : discovery;
+}
+
+const AGAIN_MS = 1_000;
+
+async function begin(root: HTMLElement): Promise<void> {
+  for (;;) {
+    const topology = await served().catch((error: unknown) => {
+      if (error instanceof ApiError && error.status >= 400 && error.status < 500) return discovery;
+      render(<main><Trouble error={error} /></main>, root);
+      return null;
+    });
+    if (topology) {
+      topology.start();
+      return render(<App topology={topology} />, root);
+    }
+    await new Promise((done) => setTimeout(done, AGAIN_MS));
+  }
+}
+
 followLinks();
-feed.start();
 const root = document.getElementById("root");
-if (root) render(<App />, root);
+if (root) void begin(root);

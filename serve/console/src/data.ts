@@ -35,9 +35,7 @@ class Watched {
     try {
       const data = await (await get(this.path, asking.signal)).json();
       if (this.asking !== asking) return;
-      this.data = data;
-      this.error = null;
-      this.at = Date.now();
+      this.take(data, false);
     } catch (error) {
       if (this.asking !== asking) return;
       this.error = error;
@@ -45,6 +43,13 @@ class Watched {
     this.asking = null;
     this.shown.forEach((_, tell) => tell());
     this.plan();
+  }
+
+  take(data: unknown, tell = true): void {
+    this.data = data;
+    this.error = null;
+    this.at = Date.now();
+    if (tell) this.shown.forEach((_, draw) => draw());
   }
 
   private plan(): void {
@@ -83,6 +88,11 @@ export function outdated(prefix: string): void {
     if (one.shown.size > 0) void one.load();
     else all.delete(path);
   }
+}
+
+/** A stream has told what is under a path now. */
+export function told(path: string, data: unknown): void {
+  watched(path).take(data);
 }
 
 /** Another reader may see other things. */

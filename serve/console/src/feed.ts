@@ -1,8 +1,8 @@
 // The one stream of everything that the frame holds: how fresh the page is, and what has just changed.
 
-import { useEffect, useState } from "preact/hooks";
 import { ROW_FIELDS } from "./api";
-import { Change, Stream, StreamState } from "./stream";
+import { connection } from "./connection";
+import { Change, Stream } from "./stream";
 
 /** What of the last minute is counted, a slot a second. */
 export interface Second {
@@ -15,9 +15,6 @@ export interface Second {
 const SECONDS = 60;
 
 class Feed {
-  state: StreamState = "connecting";
-  /** Since when the state is what it is. */
-  since = Date.now();
   position = "";
   /** When the newest commit came; `null` where it was there before this page. */
   came: number | null = null;
@@ -28,7 +25,6 @@ class Feed {
   private stream: Stream | null = null;
   private readonly listeners = new Set<(change: Change) => void>();
   private readonly resets = new Set<() => void>();
-  private readonly watchers = new Set<() => void>();
 
   start(): void {
     if (this.stream) return;
@@ -41,16 +37,9 @@ class Feed {
         this.countedSince = Date.now();
         this.seconds = [];
       },
-      state: (state) => {
-        if (state !== this.state) this.since = Date.now();
-        this.state = state;
-        this.tell();
-      },
+      state: (state) => connection.set(state),
     });
-  }
-
-  again(): void {
-    this.stream?.again();
+    connection.of(() => this.stream?.again());
   }
 
   /** A position is a lineage and the number of a commit. */
@@ -91,11 +80,6 @@ class Feed {
     return () => this.resets.delete(listener);
   }
 
-  onState(watcher: () => void): () => void {
-    this.watchers.add(watcher);
-    return () => this.watchers.delete(watcher);
-  }
-
   private take(change: Change): void {
     if (!change.catchUp) {
       const at = Math.floor(Date.now() / 1000);
@@ -109,10 +93,6 @@ class Feed {
     }
     this.listeners.forEach((tell) => tell(change));
   }
-
-  private tell(): void {
-    this.watchers.forEach((tell) => tell());
-  }
 }
 
 function split(position: string): [string, number] {
@@ -121,14 +101,3 @@ function split(position: string): [string, number] {
 }
 
 export const feed = new Feed();
-
-/** Draws anew when the state of the stream changes. */
-export function useFeedState(): StreamState {
-  const [state, setState] = useState(feed.state);
-  useEffect(() => {
-    // It may have changed between the first drawing and now.
-    setState(feed.state);
-    return feed.onState(() => setState(feed.state));
-  }, []);
-  return state;
-}

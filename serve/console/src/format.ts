@@ -127,3 +127,18 @@ export function addDays(iso: string, days: number): string {
 }
 
 export const sourcesOf = (event: EventRow): string[] => [...new Set(event.listings.map((listing) => listing.source))];
+
+/** 12 ms, 1.2 s, 34 s, 5 min 10 s, 2 h 5 min, 3 d 4 h. */
+export function duration(ms: number): string {
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  if (ms < 9_950) return `${(ms / 1_000).toFixed(1).replace(/\.0$/, "")} s`;
+  const s = Math.round(ms / 1_000);
+  if (s < 60) return `${s} s`;
+  const parts = (big: number, bigName: string, small: number, smallName: string) => `${big} ${bigName}${small ? ` ${small} ${smallName}` : ""}`;
+  if (s < 3_600) return parts(Math.floor(s / 60), "min", s < 600 ? s % 60 : 0, "s");
+  if (s < 86_400) return parts(Math.floor(s / 3_600), "h", Math.floor(s / 60) % 60, "min");
+  return parts(Math.floor(s / 86_400), "d", Math.floor(s / 3_600) % 24, "h");
+}
+
+/** As `duration`, in one unit: 12 ms, 1.2 s, 34 s, 5 min. */
+export const roughly = (ms: number): string => (ms < 999.5 ? `${Math.round(ms)} ms` : span(ms).replace(".0 s", " s"));

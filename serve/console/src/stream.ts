@@ -1,9 +1,7 @@
-// Server-sent events, read by fetch: unlike EventSource it shows heartbeats, which move the position, and
-// says why a stream cannot be had.
+// The stream of events that match a filter: what enters, changes and leaves.
 
-import { ApiError, EventRow, problem } from "./api";
-
-export type StreamState = "connecting" | "live" | "starting" | "locked" | "lost";
+import { EventRow } from "./api";
+import { ServerEvents, StreamState } from "./sse";
 
 export type Change =
   | { kind: "enter" | "update"; event: EventRow; catchUp: boolean }
@@ -20,126 +18,26 @@ export interface Handlers {
   state?(state: StreamState): void;
 }
 
-/** Hidden pages give their connection back: a browser has but six for a server. */
-const HIDDEN_MS = 5_000;
-/** The server sends at least a heartbeat every 15 s. */
-const SILENT_MS = 35_000;
-const RETRY_MS = 1_000;
-
 export class Stream {
-  private abort: AbortController | null = null;
-  private closed = false;
-  private lastId: string;
-  private failures = 0;
-  private retry = 0;
-  private hidden = 0;
-  private watchdog = 0;
+  private readonly events: ServerEvents;
   private catchUp = true;
 
-  constructor(
-    private readonly query: URLSearchParams,
-    private readonly handlers: Handlers,
-    after = "",
-  ) {
-    this.lastId = after;
-    document.addEventListener("visibilitychange", this.visibility);
-    addEventListener("pagehide", this.leave);
-    addEventListener("pageshow", this.visibility);
-    void this.run();
+  constructor(query: URLSearchParams, private readonly handlers: Handlers, after = "") {
+    const open = () => (this.catchUp = true);
+    const event = (name: string, data: string, id: string) => this.take(name, data, id);
+    this.events = new ServerEvents(`/api/events/live?${query}`, { open, event, state: handlers.state }, after);
   }
 
   close(): void {
-    this.closed = true;
-    document.removeEventListener("visibilitychange", this.visibility);
-    removeEventListener("pagehide", this.leave);
-    removeEventListener("pageshow", this.visibility);
-    this.stop();
+    this.events.close();
   }
 
   /** Tries at once what it waits to try. */
   again(): void {
-    if (!this.closed && !this.abort) {
-      clearTimeout(this.retry);
-      void this.run();
-    }
+    this.events.again();
   }
 
-  private stop(): void {
-    clearTimeout(this.retry);
-    clearTimeout(this.hidden);
-    clearTimeout(this.watchdog);
-    this.abort?.abort();
-    this.abort = null;
-  }
-
-  /** A page that the browser keeps for the button Back would keep its connection. */
-  private readonly leave = (): void => this.stop();
-
-  private readonly visibility = (): void => {
-    clearTimeout(this.hidden);
-    if (document.hidden) {
-      this.hidden = window.setTimeout(() => this.stop(), HIDDEN_MS);
-    } else {
-      this.again();
-    }
-  };
-
-  private async run(): Promise<void> {
-    const abort = new AbortController();
-    this.abort = abort;
-    try {
-      const headers: Record<string, string> = { accept: "text/event-stream" };
-      if (this.lastId) headers["last-event-id"] = this.lastId;
-      const response = await fetch(`/api/events/live?${this.query}`, { headers, signal: abort.signal, cache: "no-store" });
-      if (!response.ok || !response.body) {
-        const error = await problem(response);
-        if (response.status === 401) this.handlers.state?.("locked");
-        if (error.code === "not-ready") this.handlers.state?.("starting");
-        throw error;
-      }
-      this.catchUp = true;
-      await this.read(response.body, abort);
-      throw new Error("the stream has ended");
-    } catch (error) {
-      if (this.abort !== abort) return;
-      this.abort = null;
-      clearTimeout(this.watchdog);
-      if (this.closed) return;
-      if (!(error instanceof ApiError && (error.code === "not-ready" || error.status === 401))) this.handlers.state?.("lost");
-      this.failures += 1;
-      const wait = Math.min(RETRY_MS * 1.5 ** Math.min(this.failures - 1, 5), 5_000) * (0.8 + Math.random() * 0.4);
-      this.retry = window.setTimeout(() => void this.run(), wait);
-    }
-  }
-
-  private watch(abort: AbortController): void {
-    clearTimeout(this.watchdog);
-    this.watchdog = window.setTimeout(() => abort.abort(new Error("silent")), SILENT_MS);
-  }
-
-  private async read(body: ReadableStream<Uint8Array>, abort: AbortController): Promise<void> {
-    const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
-    let rest = "";
-    for (;;) {
-      this.watch(abort);
-      const { done, value } = await reader.read();
-      if (done) return;
-      rest += value;
-      const blocks = rest.split("\n\n");
-      rest = blocks.pop() ?? "";
-      for (const block of blocks) this.take(block);
-    }
-  }
-
-  private take(block: string): void {
-    let name = "";
-    let data = "";
-    let id = "";
-    for (const line of block.split("\n")) {
-      if (line.startsWith("event: ")) name = line.slice(7);
-      else if (line.startsWith("data: ")) data = line.slice(6);
-      else if (line.startsWith("id: ")) id = line.slice(4);
-    }
+  private take(name: string, data: string, id: string): void {
     const { catchUp, handlers } = this;
     switch (name) {
       case "enter":
@@ -154,14 +52,10 @@ export class Stream {
         break;
       case "live":
         this.catchUp = false;
-        this.failures = 0;
         handlers.live?.(JSON.parse(data).total);
         handlers.state?.("live");
         break;
     }
-    if (id) {
-      this.lastId = id;
-      handlers.position?.(id);
-    }
+    if (id) handlers.position?.(id);
   }
 }

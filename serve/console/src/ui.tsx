@@ -95,13 +95,9 @@ export function Trouble({ error, retry, what = "This could not be shown" }: { er
   let advice = <>The browser's console may say more. If it happens again, please report it.</>;
   if (known?.code === "unreachable") {
     title = "The server does not answer";
-    advice = (
-      <>
-        Is it running? <code>cargo run --release</code> starts it. This page goes on by itself when it is back.
-      </>
-    );
+    advice = <>Is it running? This page goes on by itself when it is back.</>;
   } else if (known?.code === "not-ready") {
-    title = "The events are still being read from the log";
+    title = "The log is still being read";
     advice = <>This takes seconds, or minutes for a long log. The page goes on by itself.</>;
   } else if (locked) {
     title = "Sign in to see this";

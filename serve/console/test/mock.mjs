@@ -2,15 +2,9 @@
 // tests. It always begins the same, and changes as the real one would when it is written to. With an engine it passes
 // what it does not make up on to that: /api/events* and the rest.
 
-import { readFile } from "node:fs/promises";
-import { createServer, request } from "node:http";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { request } from "node:http";
+import { MadeUp } from "./server.mjs";
 
-const dist = join(dirname(fileURLToPath(import.meta.url)), "../dist");
-const kinds = { js: "text/javascript", css: "text/css", html: "text/html; charset=utf-8", json: "application/json", svg: "image/svg+xml" };
-const policy =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const HOUR = 3_600_000;
 
 const CITIES = [
@@ -40,9 +34,10 @@ const id = (n, of) => {
 const nameOf = (listing) => `${listing.source}/${listing.externalId}`;
 const pairOf = (a, b) => [a, b].sort().join(" ");
 
-export class Mock {
+export class Mock extends MadeUp {
   constructor({ key = null, replica = false, empty = false, engine = null, now = Date.now() } = {}) {
-    Object.assign(this, { key, replica, empty, engine, began: now, commit: 4711, signedIn: false, writes: [] });
+    super("discovery", key);
+    Object.assign(this, { replica, empty, engine, began: now, commit: 4711, scopes: ["read", "ops", "decide", "replay", "admin"], guests: ["read"] });
     this.streams = new Set();
     this.decisions = new Map();
     /** What editors said, by event. */
@@ -390,29 +385,9 @@ export class Mock {
     const json = (body, status = 200, headers = {}) =>
       answer.writeHead(status, { "content-type": status < 400 ? "application/json" : "application/problem+json", "headwater-position": this.position(), ...headers }).end(JSON.stringify(body));
     const problem = (status, code, detail) => json({ type: "about:blank", title: code, status, code, detail }, status);
-    if (pathname === "/") return answer.writeHead(307, { location: "/console/" }).end();
-    if (pathname === "/console/about.json") return json({ topology: "quickstart", version: "mock" });
-    if (pathname.startsWith("/console/")) {
-      const name = pathname.slice("/console/".length);
-      const file = name.includes(".") ? name : "index.html";
-      const bytes = await readFile(join(dist, file)).catch(() => null);
-      if (!bytes) return answer.writeHead(404).end();
-      return answer.writeHead(200, { "content-type": kinds[file.split(".").at(-1)], "content-security-policy": policy }).end(bytes);
-    }
-    let body = "";
-    const written = asked.method !== "GET";
-    if (written) for await (const part of asked) body += part;
-    const sent = body ? JSON.parse(body) : {};
-    if (written) this.writes.push({ method: asked.method, pathname, sent });
-
-    if (pathname === "/api/session") {
-      if (asked.method === "POST" && sent.key !== this.key) return problem(401, "unauthorized", "No such key.");
-      if (asked.method !== "GET") this.signedIn = asked.method === "POST";
-      const open = this.key === null || this.signedIn;
-      return json({ name: this.signedIn ? "kim" : null, scopes: open ? ["read", "ops", "decide", "replay", "admin"] : ["read"], keysNeeded: this.key !== null });
-    }
-    const closed = this.key !== null && !this.signedIn;
-    if (closed && pathname.startsWith("/api/admin/")) return problem(401, "unauthorized", "Sign in first.");
+    const sent = await this.sent(asked, pathname);
+    if (await this.common(asked, answer, pathname, sent)) return;
+    if (this.closed && pathname.startsWith("/api/admin/")) return problem(401, "unauthorized", "Sign in first.");
     if (this.engine && /^\/(api\/events|api\/suggest|openapi)/.test(pathname)) return this.pass(asked, answer);
 
     if (pathname === "/api/pipeline/status") return json(this.status());
@@ -496,21 +471,6 @@ export class Mock {
     passed.on("error", () => answer.destroy());
     answer.on("close", () => passed.destroy());
     passed.end();
-  }
-
-  async listen(port = 0) {
-    this.server = createServer((asked, answer) => this.answer(asked, answer).catch((error) => {
-      console.error(error);
-      answer.destroy();
-    }));
-    await new Promise((done) => this.server.listen(port, "127.0.0.1", done));
-    this.url = `http://127.0.0.1:${this.server.address().port}`;
-    return this;
-  }
-
-  async close() {
-    this.server.closeAllConnections();
-    this.server.close();
   }
 }
 

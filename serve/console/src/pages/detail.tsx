@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, EventDetail, EventRow, getEvent, Link, Listing, ListingName, Member, Moderation, Report, write } from "../api";
 import { access, Action, Lacking, useAccess } from "../access";
 import { comparable, Field, FIELDS } from "../compare";
+import { connection } from "../connection";
 import { decide, nameOf, Outcome, pairOf, said, Told, useMade, words } from "../decisions";
 import { feed } from "../feed";
 import { count, letters, place, price, when, whenHint } from "../format";
@@ -37,7 +38,7 @@ export function Detail({ id, close, known }: { id: string; close: string; known?
       const changed = change.kind === "leave" ? change.id : change.event.id;
       if (changed === id && !timer) timer = window.setTimeout(load, 300);
     });
-    const stopState = feed.onState(() => feed.state === "live" && load());
+    const stopState = connection.onState(() => connection.state === "live" && load());
     return () => {
       abort.abort();
       clearTimeout(timer);

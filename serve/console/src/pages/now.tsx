@@ -4,7 +4,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { EventDetail, EventList, EventRow, FacetValue, getEvent, listEvents, ROW_FIELDS, serverNow, Status } from "../api";
 import { agreement, GLANCE } from "../compare";
 import { useData } from "../data";
-import { feed, useFeedState } from "../feed";
+import { connection, useConnection } from "../connection";
+import { feed } from "../feed";
 import { clockTime, count, letters, place, precise, rounded, sourcesOf, span, when, whenHint } from "../format";
 import { escapeValue } from "../filters";
 import { href, Place } from "../route";
@@ -25,7 +26,7 @@ export function NowPage({ place }: { place: Place }) {
   const status = useData<Status>(STATUS_PATH, 2_000);
   const [summary, setSummary] = useState<EventList | null>(null);
   const [error, setError] = useState<unknown>(null);
-  const state = useFeedState();
+  const state = useConnection();
   const load = () => {
     const query = new URLSearchParams({ limit: "1", fields: "id", facets: "source,city,category" });
     listEvents(query).then(
@@ -40,7 +41,7 @@ export function NowPage({ place }: { place: Place }) {
   useEffect(load, [state]);
   // Counted anew now and then; between, the stream moves the total.
   useEffect(() => {
-    const timer = setInterval(() => !document.hidden && feed.state === "live" && load(), 5_000);
+    const timer = setInterval(() => !document.hidden && connection.state === "live" && load(), 5_000);
     return () => clearInterval(timer);
   }, []);
   if (!summary && error) return <Trouble error={error} retry={load} />;
@@ -84,7 +85,7 @@ const WORDS = ["No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eig
 
 function Sentence({ summary, status }: { summary: EventList | null; status: Status | null }) {
   useTick(1_000);
-  const state = useFeedState();
+  const state = useConnection();
   if (!summary) return <h1 class="sentence placeholder">Counting events…</h1>;
   const sources = summary.facets?.source?.length ?? 0;
   const cities = summary.facets?.city?.length ?? 0;
