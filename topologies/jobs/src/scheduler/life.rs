@@ -226,8 +226,12 @@ pub(super) fn come_due(state: &mut State, no: JobNo, now: i64) {
         Phase::Leased => {
             let Some(lease) = &job.lease else { return };
             let failed = if lease.until.as_millisecond() <= now {
+                // Nothing more is given to it until it says hello again.
+                let silent = Arc::clone(&lease.worker);
                 let message =
                     format!("nothing was heard of {} for {} ms", lease.worker, job.limits.heartbeat_within_ms);
+                let silent = state.worker_no(&silent);
+                state.change_worker(silent, |worker| worker.slots = 0);
                 Failed::by(AttemptOutcome::LeaseExpired, "lease-expired", message)
             } else {
                 let message = format!("it took longer than {} ms", job.limits.finish_within_ms.unwrap_or(0));
