@@ -18,6 +18,9 @@ use super::settings::SchedulerSettings;
 use super::worker::{JobNo, QueueNo, Worker, WorkerNo};
 use crate::model::{AttemptOutcome, Job, LeaseRow, Notification, Phase, QueueRow};
 
+/// A larger result is not told to channels: whoever needs it asks for the job.
+const LARGEST_TOLD: usize = 16 << 10;
+
 /// A time in ms since the Unix epoch.
 pub(super) fn at(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(if ms < 0 { Timestamp::MIN } else { Timestamp::MAX })
@@ -367,7 +370,7 @@ impl State {
             at: at(now),
             job: Some(Arc::clone(&job.id)),
             phase: Some(job.phase),
-            body: job.result.clone(),
+            body: job.result.clone().filter(|result| result.get().len() <= LARGEST_TOLD),
         };
         let told: Vec<_> = job.notify.iter().map(notification).collect();
         self.out.notifications.extend(told);
