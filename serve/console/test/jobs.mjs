@@ -1,12 +1,16 @@
-// The pages of jobs in a real browser, over test/jobs-mock.mjs.
+// The pages of jobs in a real browser: over test/jobs-mock.mjs, which tries every state of them, and over the real server.
 //
-//   node test/jobs.mjs
+//   node test/jobs.mjs                            over made-up jobs
+//   node test/jobs.mjs BINARY                     and over a real server
+//   node test/jobs.mjs --real BINARY [--dist]     over a real server alone; with the bundle of dist/ in place of its own
 
 import assert from "node:assert/strict";
-import { launch, sleep, until, within } from "./harness.mjs";
+import { Jobs, launch, sleep, until, within } from "./harness.mjs";
 import { JobsMock } from "./jobs-mock.mjs";
 import { Mock } from "./mock.mjs";
 import { driver } from "./pages.mjs";
+import { realJobs } from "./real-jobs.mjs";
+import { over } from "./server.mjs";
 
 const began = Date.now();
 const said = (what) => console.log(`${((Date.now() - began) / 1000).toFixed(1).padStart(5)} s  ${what}`);
@@ -494,9 +498,7 @@ async function otherServers(browser, atEnd) {
   said("jobs that move");
 }
 
-await within(async (atEnd) => {
-  const browser = await launch();
-  atEnd(() => browser.close());
+async function madeUp(browser, atEnd) {
   const mock = await new JobsMock().listen();
   atEnd(() => mock.close());
   const drive = await driver(browser, mock.url);
@@ -508,4 +510,22 @@ await within(async (atEnd) => {
   await forms(mock, drive);
   assert.deepEqual(drive.wrong.filter((one) => !(one.includes("job=nobody") || /status of (404|422)/.test(one))), [], "errors in the console, or requests to others");
   await otherServers(browser, atEnd);
+}
+
+async function real(browser, atEnd, binary, ofDist) {
+  const jobs = await Jobs.start(binary);
+  atEnd(() => jobs.end());
+  const console = ofDist ? await over(jobs.url) : { url: jobs.url, close: () => {} };
+  atEnd(async () => console.close());
+  await realJobs(jobs, browser, console.url, said);
+  said("all of it over a real server");
+}
+
+const flags = process.argv.slice(2).filter((argument) => argument.startsWith("--"));
+const [binary] = process.argv.slice(2).filter((argument) => !argument.startsWith("--"));
+await within(async (atEnd) => {
+  const browser = await launch();
+  atEnd(() => browser.close());
+  if (!flags.includes("--real")) await madeUp(browser, atEnd);
+  if (binary) await real(browser, atEnd, binary, flags.includes("--dist"));
 });
