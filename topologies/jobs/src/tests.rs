@@ -110,6 +110,33 @@ fn a_restart_gives_every_lease_a_full_period() {
 }
 
 #[test]
+fn the_last_word_on_a_schedule_holds_also_after_a_restart() {
+    let mut driver = driver("");
+    driver.advance_to(NOW);
+    let each = |paused: bool| json!({"every": "1 s", "paused": paused, "job": {"queue": "q"}});
+    for name in ["paused", "removed"] {
+        driver.put("schedules", name, each(false));
+    }
+    driver.advance_to(NOW + 100);
+    driver.put("schedules", "paused", each(true));
+    driver.remove("schedules", "removed");
+    // Three words in one epoch.
+    for paused in [true, false, true] {
+        driver.put("schedules", "at-once", each(paused));
+    }
+    driver.advance_to(NOW + 200);
+    let rows = driver.rows("schedule-runs");
+    assert_eq!(rows.keys().collect::<Vec<_>>(), ["at-once", "paused"]);
+    assert!(rows.values().all(|row| row["next"].is_null()), "{rows:?}");
+    let jobs = phases(&driver);
+    driver.restart(Recovery::Trust).unwrap();
+    driver.advance_to(NOW + 300);
+    driver.advance_to(NOW + 5_000);
+    assert_eq!(driver.rows("schedule-runs"), rows);
+    assert_eq!(phases(&driver), jobs);
+}
+
+#[test]
 fn what_cannot_be_read_is_a_dead_letter() {
     let mut driver = driver("");
     driver.advance_to(NOW);
