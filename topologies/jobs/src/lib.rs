@@ -53,6 +53,9 @@ pub use table::{JOB_RUNS, JOBS, QUEUES};
 /// Changes whenever the same configuration and input would give other outputs than before.
 const VERSION: u64 = 1;
 
+/// Where epochs take longer, in ms, the engine could not hear workers: its log was away, or its machine slept.
+const AWAY_AFTER_MS: u64 = 5_000;
+
 /// Rows that the scheduler has written out.
 type Written = Rows<Arc<str>, Bytes>;
 
@@ -69,6 +72,8 @@ pub struct Jobs {
     runs: Facts<RunFact>,
     notifications: Facts<Notification>,
     gauges: [(Phase, Gauge); 4],
+    /// So long may epochs take, in ms, until nothing could be heard meanwhile.
+    away_after: u64,
     fingerprints: Fingerprints,
 }
 
@@ -93,7 +98,8 @@ failed, 4 another instance has taken over, 70 a defect.";
     type Tools = tools::JobsTools;
 
     fn declare(config: &Config<Settings>, schema: &mut Schema) -> Result<Self, Vec<Invalid>> {
-        Ok(Self::of(&config.topology, schema))
+        let epoch_ms = config.runtime.engine.epoch_interval.as_millis_i64().unsigned_abs();
+        Ok(Self { away_after: AWAY_AFTER_MS.max(4 * epoch_ms), ..Self::of(&config.topology, schema) })
     }
 
     fn fingerprints(&self) -> Fingerprints {
@@ -120,7 +126,7 @@ failed, 4 another instance has taken over, 70 a defect.";
         let rows = flow.restored(&self.schedule_runs).map(move |row| at_restored(Message::ScheduleRow(AsJson(row))));
         let messages = flow.scope().concatenate([commands, definitions, jobs, told, rows]);
 
-        let scheduled = schedule(messages, self.settings.clone(), restored_epoch);
+        let scheduled = schedule(messages, self.settings.clone(), restored_epoch, self.away_after);
         let Scheduled { jobs, leases, queues, settings, schedules, runs, notifications, letters, phases } = scheduled;
         flow.write_changes(&self.jobs, jobs);
         flow.write_changes(&self.leases, leases);
@@ -190,6 +196,7 @@ impl Jobs {
             runs: schema.facts("job-runs", run_fact, Spec::default()),
             notifications: schema.facts("notifications", notification_fact, Spec::default()),
             gauges,
+            away_after: AWAY_AFTER_MS,
             fingerprints: Fingerprints { results, extraction: 0 },
         }
     }

@@ -100,11 +100,13 @@ fn restore(scheduler: &mut Scheduler, batch: Batch) -> Changes {
     scheduler.restored()
 }
 
-/// Lets a scheduler decide on `messages`. What comes at `restored_epoch` is what was there before.
+/// Lets a scheduler decide on `messages`. What comes at `restored_epoch` is what was there before. Where epochs do not go
+/// on for longer than `away_after`, in ms, nothing could be heard meanwhile.
 pub(crate) fn schedule<'s>(
     messages: StreamVec<'s, Epoch, (Message, Epoch)>,
     settings: SchedulerSettings,
     restored_epoch: Epoch,
+    away_after: Epoch,
 ) -> Scheduled<'s> {
     let scope = messages.scope();
     let works_here = scope.index() == 0;
@@ -150,6 +152,7 @@ pub(crate) fn schedule<'s>(
         };
         let mut epochs: CompleteEpochs<Batch> = CompleteEpochs::new(OUTPUTS);
         let mut scheduler = Scheduler::new(settings);
+        let mut seen: Option<Epoch> = None;
         // Held at the frontier, so that something may happen although no record arrives.
         let mut held = if works_here { capabilities } else { Vec::new() };
         move |frontiers| {
@@ -157,6 +160,12 @@ pub(crate) fn schedule<'s>(
                 data.drain(..).for_each(|(message, epoch)| epochs.at(&capability, epoch).push(message));
             });
             let now = frontiers.first().and_then(|frontier| least(frontier.frontier()));
+            if let (Some(seen), Some(now)) = (seen.filter(|seen| *seen > restored_epoch), now)
+                && now - seen > away_after
+            {
+                scheduler.was_away();
+            }
+            seen = now.or(seen);
             let quiet = held.first().map(|held| *held.time()).filter(|held| *held > restored_epoch);
             let mut quiet = quiet.filter(|held| now.is_none_or(|now| *held < now));
             let mut step_quiet =

@@ -282,6 +282,10 @@ impl Command {
 
     fn hello(hello: WorkerHello) -> Result<Self, Unusable> {
         valid(check_worker(&hello.worker))?;
+        if hello.slots > MOST_SLOTS {
+            let reason = format!("{} slots; {MOST_SLOTS} are possible", hello.slots);
+            return Err(Unusable::new(DeadLetterCode::INVALID_FIELD, reason));
+        }
         if hello.queues.len() > MOST_QUEUES {
             let reason = format!("{} queues; {MOST_QUEUES} are possible", hello.queues.len());
             return Err(Unusable::new(DeadLetterCode::INVALID_FIELD, reason));
@@ -327,6 +331,12 @@ const LONGEST_MESSAGE: usize = 16 << 10;
 const LONGEST_CODE: usize = 100;
 const LONGEST_PROGRESS: usize = 1 << 10;
 
+/// The most jobs that a worker has at once.
+pub const MOST_SLOTS: u32 = 10_000;
+
+/// The shortest time within which a worker has to be heard of.
+const SHORTEST_HEARTBEAT: Period = Period::from_secs(1);
+
 /// The most queues of a worker.
 const MOST_QUEUES: usize = 100;
 
@@ -360,6 +370,15 @@ impl Submit {
             return Err(format!("{} channels; {MOST_CHANNELS} are possible", self.notify.len()));
         }
         self.parents.iter().try_for_each(|id| check_id(id))?;
+        if self.parents.iter().any(|parent| Some(parent) == self.id.as_ref()) {
+            return Err("a job cannot wait for itself".to_owned());
+        }
+        if self.heartbeat_within.is_some_and(|period| period < SHORTEST_HEARTBEAT) {
+            return Err(format!("heartbeatWithin must be {SHORTEST_HEARTBEAT} or longer"));
+        }
+        if self.payload.as_ref().is_some_and(|payload| payload.get().len() > LARGEST) {
+            return Err(format!("the payload has more than {LARGEST} bytes: hand over where it is kept instead"));
+        }
         self.kind.iter().try_for_each(|kind| check_label("kind", kind))?;
         self.group.iter().try_for_each(|group| check_label("group", group))?;
         self.notify.iter().try_for_each(|channel| check_channel(channel))?;

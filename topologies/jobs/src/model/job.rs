@@ -69,7 +69,7 @@ pub struct Job {
     pub id: Arc<str>,
     /// Its queue.
     pub queue: Arc<str>,
-    /// How many jobs were submitted before it: the order where all else is equal.
+    /// The order of submission, among the jobs that are there: it decides where all else is equal.
     pub number: u64,
     /// What kind of work it is, such as `send-mail`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,13 +95,17 @@ pub struct Job {
     /// The jobs that it waits for, settled or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<Arc<str>>,
+    /// Those of its parents that have not been settled since it was submitted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open_parents: Vec<Arc<str>>,
     /// What becomes of it when a parent is dead or cancelled.
     #[serde(default)]
     pub on_parent_failure: OnParentFailure,
     /// Channels that are told when it is settled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notify: Vec<Arc<str>>,
-    /// The number of its last lease: each lease has one more than the one before.
+    /// The number of its last lease, 0 before the first: each lease has a higher one than those before, also of a job that
+    /// had the same id and has left.
     #[serde(default)]
     pub lease_number: u32,
     /// Of a leased job: who has it.

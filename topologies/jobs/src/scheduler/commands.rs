@@ -56,8 +56,13 @@ pub(super) fn follow(state: &mut State, command: Command, record: RawRecord, now
 /// Submits a job, unless there is one with its id.
 pub(super) fn submit_job(state: &mut State, submit: Submit, submitted_ms: i64, now: i64) -> Option<JobNo> {
     let id: Arc<str> = submit.id.as_deref()?.into();
-    if state.find(&id).is_some() {
-        return None;
+    if let Some(known) = state.find(&id) {
+        // One whose time is over leaves at this step anyway.
+        let leaves = state.job(known).settled.is_some_and(|settled| settled.leaves_at <= at(now));
+        if !leaves {
+            return None;
+        }
+        state.remove(known, now);
     }
     let limits = state.settings.job_limits(&submit);
     let delayed = submit.delay.map(|delay| at(submitted_ms.saturating_add(delay.as_millis_i64())));
@@ -67,10 +72,10 @@ pub(super) fn submit_job(state: &mut State, submit: Submit, submitted_ms: i64, n
         let phase = state.find(parent).map(|no| state.job(no).phase);
         phase.is_some_and(|phase| phase.is_settled() && phase != Phase::Done)
     });
-    let is_blocked = parents.iter().any(|parent| !state.is_settled(parent));
+    let open_parents: Vec<_> = parents.iter().filter(|parent| !state.is_settled(parent)).cloned().collect();
     let on_parent_failure = submit.on_parent_failure;
     let phase = match () {
-        () if is_blocked => Phase::Blocked,
+        () if !open_parents.is_empty() => Phase::Blocked,
         () if ready_at > at(now) => Phase::Delayed,
         () => Phase::Waiting,
     };
@@ -90,6 +95,7 @@ pub(super) fn submit_job(state: &mut State, submit: Submit, submitted_ms: i64, n
         attempt: 0,
         limits,
         parents,
+        open_parents,
         on_parent_failure,
         notify: submit.notify.into_iter().map(Into::into).collect(),
         lease_number: 0,
@@ -159,6 +165,7 @@ fn take_hello(state: &mut State, hello: WorkerHello, now: i64) {
     state.change_worker(worker, |worker| {
         worker.queues = queues;
         worker.slots = hello.slots;
+        worker.heard = now;
         worker.until = now.saturating_add(hello.holds.as_millis_i64().min(LONGEST_HELLO_MS));
     });
 }
@@ -166,6 +173,10 @@ fn take_hello(state: &mut State, hello: WorkerHello, now: i64) {
 /// A heartbeat of a lease that has ended is nothing: its worker is told when it asks.
 fn heartbeat(state: &mut State, id: &str, lease: u32, progress: Option<f64>, message: Option<String>, now: i64) {
     let Some(no) = state.find(id).filter(|no| holds(state.job(*no), lease)) else { return };
+    hear(state, no, now);
+    if progress.is_none() && message.is_none() && !needs_renewal(state.job(no), now) {
+        return;
+    }
     state.change(no, now, |job| {
         life::renew(job, now);
         if progress.is_some() || message.is_some() {
@@ -173,6 +184,19 @@ fn heartbeat(state: &mut State, id: &str, lease: u32, progress: Option<f64>, mes
             job.progress = Some(Progress { fraction, message, at: at(now) });
         }
     });
+}
+
+/// The worker of a job was heard of.
+fn hear(state: &mut State, no: JobNo, now: i64) {
+    if let Some(worker) = state.job(no).lease.as_ref().map(|lease| Arc::clone(&lease.worker)) {
+        state.hear(&worker, now);
+    }
+}
+
+/// Whether a good part of a lease is over. To renew it sooner would write its row for nothing.
+fn needs_renewal(job: &Job, now: i64) -> bool {
+    let within = job.limits.heartbeat_within_ms;
+    job.lease.as_ref().is_some_and(|lease| lease.until.as_millisecond().saturating_sub(now) < within - within / 5)
 }
 
 /// Whether this is the lease of a job now.
@@ -194,6 +218,7 @@ fn end(state: &mut State, id: &str, lease: u32, outcome: Outcome, record: RawRec
         }
         return;
     }
+    hear(state, no, now);
     match outcome {
         Outcome::Complete(result) => life::complete(state, no, result, now),
         Outcome::Release => life::release(state, no, now),

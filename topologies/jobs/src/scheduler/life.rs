@@ -131,12 +131,18 @@ pub(super) fn release(state: &mut State, no: JobNo, now: i64) {
 
 /// A job that has not begun is settled.
 pub(super) fn settle_unbegun(state: &mut State, no: JobNo, phase: Phase, error: Option<Failure>, now: i64) {
+    mark_settled(state, no, phase, error, now);
+    was_settled(state, no, now);
+}
+
+fn mark_settled(state: &mut State, no: JobNo, phase: Phase, error: Option<Failure>, now: i64) {
     let settled = settled(state, no, phase, now);
+    state.forget_parents(no);
     state.change(no, now, |job| {
-        job.error = error;
+        // Why its last attempt failed stays, where nothing else is to be said.
+        job.error = error.or(job.error.take());
         settle(job, phase, settled);
     });
-    was_settled(state, no, now);
 }
 
 /// Cancels a job: one that runs is asked to stop.
@@ -150,8 +156,11 @@ pub(super) fn cancel(state: &mut State, no: JobNo, now: i64) {
 
 /// Cancels a job whose parent has failed.
 pub(super) fn cancel_for_parent(state: &mut State, no: JobNo, now: i64) {
-    let error = Failure { code: PARENT_FAILED.to_owned(), message: "a parent is dead or cancelled".to_owned() };
-    settle_unbegun(state, no, Phase::Cancelled, Some(error), now);
+    settle_unbegun(state, no, Phase::Cancelled, Some(parent_failed()), now);
+}
+
+fn parent_failed() -> Failure {
+    Failure { code: PARENT_FAILED.to_owned(), message: "a parent is dead or cancelled".to_owned() }
 }
 
 /// A job may be leased from now on.
@@ -181,19 +190,22 @@ fn settled(state: &State, no: JobNo, phase: Phase, now: i64) -> Settled {
     Settled { at: at(now), leaves_at }
 }
 
-/// Tells those who wait for a job that was settled.
+/// Tells those who wait for a job that was settled, and those who wait for them: as a list, since families may be deep.
 fn was_settled(state: &mut State, no: JobNo, now: i64) {
-    state.tell(no, now);
-    let (id, ended_well) = (Arc::clone(&state.job(no).id), state.job(no).phase == Phase::Done);
-    for child in state.take_children(&id) {
-        let job = state.job(child);
-        if job.phase != Phase::Blocked {
-            continue;
-        }
-        if !ended_well && job.on_parent_failure == OnParentFailure::Cancel {
-            cancel_for_parent(state, child, now);
-        } else if job.parents.iter().all(|parent| state.is_settled(parent)) {
-            unblock(state, child, now);
+    let mut settled = vec![no];
+    while let Some(parent) = settled.pop() {
+        state.tell(parent, now);
+        let id = Arc::clone(&state.job(parent).id);
+        let has_failed = state.job(parent).phase != Phase::Done;
+        for child in state.take_children(&id) {
+            let cancels = has_failed && state.job(child).on_parent_failure == OnParentFailure::Cancel;
+            state.change(child, now, |job| job.open_parents.retain(|open| *open != id));
+            if cancels {
+                mark_settled(state, child, Phase::Cancelled, Some(parent_failed()), now);
+                settled.push(child);
+            } else if state.job(child).open_parents.is_empty() {
+                unblock(state, child, now);
+            }
         }
     }
 }
@@ -220,7 +232,7 @@ pub(super) fn come_due(state: &mut State, no: JobNo, now: i64) {
     let job = state.job(no);
     match job.phase {
         Phase::Delayed | Phase::Failed => make_ready(state, no, now),
-        Phase::Waiting => {
+        Phase::Blocked | Phase::Waiting => {
             let message =
                 format!("no worker of {:?} has begun within {} ms", job.queue, job.limits.start_within_ms.unwrap_or(0));
             let error = Failure { code: "not-started".to_owned(), message };
@@ -229,12 +241,11 @@ pub(super) fn come_due(state: &mut State, no: JobNo, now: i64) {
         Phase::Leased => {
             let Some(lease) = &job.lease else { return };
             let failed = if lease.until.as_millisecond() <= now {
-                // Nothing more is given to it until it says hello again.
                 let silent = Arc::clone(&lease.worker);
+                let since = lease.until.as_millisecond().saturating_sub(job.limits.heartbeat_within_ms);
                 let message =
                     format!("nothing was heard of {} for {} ms", lease.worker, job.limits.heartbeat_within_ms);
-                let silent = state.worker_no(&silent);
-                state.change_worker(silent, |worker| worker.slots = 0);
+                state.distrust(&silent, since);
                 Failed::by(AttemptOutcome::LeaseExpired, "lease-expired", message)
             } else {
                 let message = format!("it took longer than {} ms", job.limits.finish_within_ms.unwrap_or(0));
@@ -243,7 +254,6 @@ pub(super) fn come_due(state: &mut State, no: JobNo, now: i64) {
             fail(state, no, failed, now);
         }
         Phase::Done | Phase::Dead | Phase::Cancelled => state.remove(no, now),
-        Phase::Blocked => {}
     }
 }
 

@@ -15,7 +15,7 @@
 //! 2. A job is settled once: only a person's retry takes it out of `dead` or `cancelled`, nothing out of `done`.
 //! 3. What can be leased at the end of a step is leased: no job waits where a worker has room and no limit holds it.
 //! 4. Everything that is kept follows from the jobs, so a restart at any time changes nothing but that leases get a
-//!    full period.
+//!    full period, groups stand in another line, and rates forget what was leased of jobs that have left.
 //!
 //! `tests` compares it with a scheduler that looks at all jobs for each decision.
 
@@ -47,6 +47,9 @@ use state::State;
 
 use crate::model::{Command, Job, Phase, ScheduleRow, ScheduleText};
 
+/// The most alarms of a step: what is left is done in the next one.
+const MOST_ALARMS: usize = 10_000;
+
 /// Decides what happens to jobs.
 pub struct Scheduler {
     state: State,
@@ -55,6 +58,8 @@ pub struct Scheduler {
     definitions: Vec<(Arc<str>, ScheduleText)>,
     /// Whether the first step after a restart has been made.
     begun: bool,
+    /// Whether the engine was away since the last step.
+    was_away: bool,
 }
 
 /// What comes in at a step.
@@ -69,7 +74,13 @@ pub struct Input {
 impl Scheduler {
     /// A scheduler without jobs.
     pub fn new(settings: SchedulerSettings) -> Self {
-        Self { state: State::new(settings), schedules: Schedules::default(), definitions: Vec::new(), begun: false }
+        Self {
+            state: State::new(settings),
+            schedules: Schedules::default(),
+            definitions: Vec::new(),
+            begun: false,
+            was_away: false,
+        }
     }
 
     /// Takes in a job of before a restart.
@@ -105,9 +116,15 @@ impl Scheduler {
 
     /// Everything that happens at `now`, in ms since the Unix epoch; times never go back.
     pub fn step(&mut self, now: i64, mut input: Input) -> Changes {
+        if std::mem::take(&mut self.was_away) {
+            self.renew_leases(now);
+        }
         if !std::mem::replace(&mut self.begun, true) {
             self.begin(now);
         }
+        self.wake(now);
+        // What was due comes before what changes it.
+        self.schedules.fire(&mut self.state, now);
         input.commands.sort_by_cached_key(|(_, record)| LogPosition::of(&record.origin));
         for (command, record) in input.commands {
             commands::follow(&mut self.state, command, record, now);
@@ -117,6 +134,7 @@ impl Scheduler {
         }
         self.come_due(now);
         dispatch::dispatch(&mut self.state, now);
+        self.state.forget_queues(now);
         let mut changes = self.state.take_changes();
         changes.schedules = self.schedules.take_changes();
         changes
@@ -126,38 +144,54 @@ impl Scheduler {
     pub fn next_due(&self) -> Option<i64> {
         let State { alarms, worker_alarms, wakes, .. } = &self.state;
         let due = [alarms.next_due(), worker_alarms.next_due(), wakes.next_due(), self.schedules.next_due()];
-        let has_begun = self.begun || (self.definitions.is_empty() && !self.state.has_leases());
+        let has_begun = (self.begun && !self.was_away) || (self.definitions.is_empty() && !self.state.has_leases());
         let first = (!has_begun).then_some(0);
-        due.into_iter().chain([first]).flatten().min()
+        // What one step had no room for.
+        let left = (self.begun && !self.state.stirred.is_empty()).then_some(0);
+        due.into_iter().chain([first, left]).flatten().min()
     }
 
-    /// Heartbeats could not be heard while the engine was away: every lease gets a full period.
-    fn begin(&mut self, now: i64) {
+    /// The engine was away, or could not read or write for a while: no heartbeat could be heard, and the next step gives
+    /// every lease a full period.
+    pub fn was_away(&mut self) {
+        self.was_away = true;
+    }
+
+    fn renew_leases(&mut self, now: i64) {
         let leased: Vec<_> =
             self.state.jobs().filter(|(_, job)| job.phase == Phase::Leased).map(|(no, _)| no).collect();
         for no in leased {
             self.state.change(no, now, |job| life::renew(job, now));
         }
+    }
+
+    fn begin(&mut self, now: i64) {
+        self.renew_leases(now);
         for (name, text) in std::mem::take(&mut self.definitions) {
             self.schedules.change(&name, Some(&text), now);
         }
         self.schedules.begin();
     }
 
+    /// Queues and groups that a rate held back may go on.
+    fn wake(&mut self, now: i64) {
+        while let Some((_, (queue, group))) = self.state.wakes.pop(now) {
+            match group {
+                Some(group) => self.state.stir(queue, &group, now),
+                None => self.state.wake(queue),
+            }
+        }
+    }
+
     fn come_due(&mut self, now: i64) {
         while let Some((_, worker)) = self.state.worker_alarms.pop(now) {
             self.state.change_worker(worker, |worker| worker.slots = 0);
         }
-        while let Some((_, (queue, group))) = self.state.wakes.pop(now) {
-            match group {
-                Some(group) => self.state.stir(queue, &group, now),
-                None => drop(self.state.stirred.insert(queue)),
-            }
-        }
         self.schedules.fire(&mut self.state, now);
-        while let Some((due, no)) = self.state.alarms.pop(now) {
+        for _ in 0..MOST_ALARMS {
+            let Some((due, (number, no))) = self.state.alarms.pop(now) else { break };
             // The alarm is put back, so that the change finds it where it was.
-            self.state.alarms.set(due, no);
+            self.state.alarms.set(due, (number, no));
             life::come_due(&mut self.state, no, now);
         }
     }

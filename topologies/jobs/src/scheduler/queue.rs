@@ -1,9 +1,9 @@
 //! A queue: which of its jobs is next.
 //!
-//! Groups take turns. Each group has a *turn*, a number that grows by one with each job of it that is leased; the
-//! group with the smallest turn is next (start-time fair queueing, Goyal, Vin and Cheng 1996, with jobs of cost
-//! one). A group that had nothing to do comes back at the turn of the queue: it does not save up turns. Within a group, the job with the smallest
-//! [`order`](Ordered::order_ms) is next: the time at which it became ready, moved ahead by its priority.
+//! Groups take turns (round robin): a group that may be given a lease stands in line, at the end when it comes, and again
+//! when it was served. So it waits for one lease of each group before it at most, however many jobs others have. Within a
+//! group, the job with the smallest [`order`](Ordered::order_ms) is next: the time at which it became ready, moved ahead
+//! by its priority.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use headwater_flow::Timers;
 use super::histogram::Histogram;
 use super::rate::Gcra;
 use super::settings::QueueLimits;
-use super::worker::{JobNo, WorkerNo};
+use super::worker::{JobNo, QueueNo, WorkerNo};
 use crate::model::Phase;
 
 /// The name of a group; jobs without one are a group of their own.
@@ -40,16 +40,18 @@ pub(super) struct Queue {
     pub(super) runs: Histogram,
     /// Since when jobs wait, and their numbers.
     pub(super) waiting_since: BTreeSet<(i64, u64)>,
+    /// How many workers take jobs of it.
+    pub(super) workers: u32,
     /// Workers that take one more, the one first that was given one the longest ago.
     pub(super) free: BTreeSet<(u64, WorkerNo)>,
     pub(super) rate: Gcra,
     groups: HashMap<GroupName, Group>,
-    /// Groups that may be given a lease, by turn.
-    turns: BTreeSet<(u64, GroupName)>,
-    /// The turn of the group that was served last.
-    turn: u64,
-    /// Groups without jobs that are ahead of their turn, by turn: what they were given is not forgotten.
-    ahead: BTreeSet<(u64, GroupName)>,
+    /// Groups that may be given a lease, in line.
+    line: BTreeMap<u64, GroupName>,
+    /// The end of the line.
+    next_place: u64,
+    /// When it was served last: a count that all queues share.
+    pub(super) served: u64,
 }
 
 /// The jobs of a queue that take turns with others.
@@ -57,16 +59,9 @@ pub(super) struct Queue {
 struct Group {
     waiting: BTreeMap<Ordered, JobNo>,
     leased: u32,
-    turn: u64,
-    /// Whether it stands among the turns.
-    stands: bool,
+    /// Where it stands in line.
+    place: Option<u64>,
     rate: Gcra,
-}
-
-impl Group {
-    fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.leased == 0
-    }
 }
 
 impl Queue {
@@ -79,12 +74,13 @@ impl Queue {
             waits: Histogram::default(),
             runs: Histogram::default(),
             waiting_since: BTreeSet::new(),
+            workers: 0,
             free: BTreeSet::new(),
             rate: Gcra::default(),
             groups: HashMap::default(),
-            turns: BTreeSet::new(),
-            turn: 0,
-            ahead: BTreeSet::new(),
+            line: BTreeMap::new(),
+            next_place: 0,
+            served: 0,
         }
     }
 
@@ -97,9 +93,17 @@ impl Queue {
         !self.paused && self.counts.iter().all(|count| *count == 0)
     }
 
+    /// From when on its rates hold nothing back that has not come yet.
+    pub(super) fn rests_from(&self, now: i64) -> i64 {
+        let own = self.limits.pace.map(|_| self.rate.rests_at());
+        let rests_at = |_| self.groups.values().map(|group| group.rate.rests_at()).max();
+        let of_groups = self.limits.group_pace.and_then(rests_at);
+        own.max(of_groups).unwrap_or(now)
+    }
+
     /// When it may lease a job as far as its own limits say; `None` where only another event lets it.
     pub(super) fn may_lease_at(&self, now: i64) -> Option<i64> {
-        if self.paused || self.count(Phase::Leased) >= u64::from(self.limits.concurrency) || self.turns.is_empty() {
+        if self.paused || self.count(Phase::Leased) >= u64::from(self.limits.concurrency) || self.line.is_empty() {
             return None;
         }
         Some(self.limits.pace.map_or(now, |pace| self.rate.allowed_at(pace).max(now)))
@@ -107,7 +111,7 @@ impl Queue {
 
     /// The job that is next.
     pub(super) fn next(&self) -> Option<JobNo> {
-        let (_, name) = self.turns.first()?;
+        let (_, name) = self.line.first_key_value()?;
         self.groups.get(name)?.waiting.values().next().copied()
     }
 
@@ -123,23 +127,12 @@ impl Queue {
 
     /// A job is leased from `now` on, and its group has had its turn. NB: not for leases of before a restart.
     pub(super) fn serve(&mut self, group: &GroupName, now: i64) {
-        let (pace, group_pace) = (self.limits.pace, self.limits.group_pace);
-        if let Some(pace) = pace {
+        if let Some(pace) = self.limits.pace {
             self.rate.take(pace, now);
         }
         self.stand_back(group);
-        let served = self.group(group);
-        let turn = served.turn;
-        served.turn += 1;
-        if let Some(pace) = group_pace {
-            served.rate.take(pace, now);
-        }
-        self.turn = self.turn.max(turn);
-        while self.ahead.first().is_some_and(|(turn, _)| *turn <= self.turn) {
-            let Some((_, name)) = self.ahead.pop_first() else { break };
-            if self.groups.get(&name).is_some_and(Group::is_idle) {
-                self.groups.remove(&name);
-            }
+        if let Some(pace) = self.limits.group_pace {
+            self.group(group).rate.take(pace, now);
         }
     }
 
@@ -161,36 +154,35 @@ impl Queue {
         self.group(group).leased -= 1;
     }
 
-    /// Lets a group stand among the turns, or not, as it is now. Returns when it may stand there again, where only
-    /// time is to pass.
+    /// Lets a group stand in line, or not, as it is now. Returns when to look again, where only time is to pass.
     pub(super) fn settle(&mut self, name: &GroupName, now: i64) -> Option<i64> {
-        let (limits, turn) = (self.limits, self.turn);
+        let (limits, end) = (self.limits, self.next_place);
         let group = self.group(name);
         let allowed_at = limits.group_pace.map_or(now, |pace| group.rate.allowed_at(pace));
         let wants = !group.waiting.is_empty() && group.leased < limits.group_concurrency;
-        let stands = wants && allowed_at <= now;
-        if stands && !group.stands {
-            group.turn = group.turn.max(turn);
-            group.stands = true;
-            let key = (group.turn, name.clone());
-            self.turns.insert(key);
-        } else if !stands {
-            let (is_idle, own_turn) = (group.is_idle() && allowed_at <= now, group.turn);
-            self.stand_back(name);
-            match is_idle {
-                true if own_turn > turn => drop(self.ahead.insert((own_turn, name.clone()))),
-                true => drop(self.groups.remove(name)),
-                false => {}
+        if wants && allowed_at <= now {
+            if group.place.is_none() {
+                group.place = Some(end);
+                self.next_place += 1;
+                self.line.insert(end, name.clone());
             }
+            return None;
         }
-        (!stands && allowed_at > now).then_some(allowed_at)
+        let is_idle = group.waiting.is_empty() && group.leased == 0;
+        let rests_at = limits.group_pace.map_or(now, |_| group.rate.rests_at());
+        self.stand_back(name);
+        if is_idle && rests_at <= now {
+            self.groups.remove(name);
+        }
+        let again = if is_idle { rests_at } else { allowed_at };
+        (again > now).then_some(again)
     }
 
     fn stand_back(&mut self, name: &GroupName) {
-        let Some(group) = self.groups.get_mut(name).filter(|group| group.stands) else { return };
-        group.stands = false;
-        let key = (group.turn, name.clone());
-        self.turns.remove(&key);
+        let place = self.groups.get_mut(name).and_then(|group| group.place.take());
+        if let Some(place) = place {
+            self.line.remove(&place);
+        }
     }
 
     fn group(&mut self, name: &GroupName) -> &mut Group {
@@ -199,4 +191,4 @@ impl Queue {
 }
 
 /// Alarms of queues and groups whose rate holds them back.
-pub(super) type Wakes = Timers<(u32, Option<GroupName>)>;
+pub(super) type Wakes = Timers<(QueueNo, Option<GroupName>)>;

@@ -77,12 +77,29 @@ pub(super) struct Pace {
     pub(super) burst: u32,
 }
 
+/// Leases are given in steps: a burst holds what comes in so long, unless it is configured, in µs.
+const STEP_US: i64 = 250_000;
+
+impl Pace {
+    /// A rate with its burst.
+    pub(super) fn new(rate: Rate, burst: Option<u32>) -> Self {
+        let interval_us = rate.interval_us();
+        let of_a_step = u32::try_from(1 + STEP_US / interval_us).unwrap_or(u32::MAX);
+        Self { interval_us, burst: burst.unwrap_or(of_a_step) }
+    }
+}
+
 impl Gcra {
     /// From when on the next may come, in ms since the Unix epoch.
     pub(super) fn allowed_at(self, pace: Pace) -> i64 {
         let tolerance = pace.interval_us.saturating_mul(i64::from(pace.burst.max(1) - 1));
         let allowed_us = self.arrival_us.saturating_sub(tolerance);
         allowed_us.div_euclid(1_000) + i64::from(allowed_us.rem_euclid(1_000) != 0)
+    }
+
+    /// From when on it is as if none had come, in ms since the Unix epoch.
+    pub(super) fn rests_at(self) -> i64 {
+        self.arrival_us.div_euclid(1_000) + i64::from(self.arrival_us.rem_euclid(1_000) != 0)
     }
 
     /// One comes.
@@ -104,6 +121,21 @@ mod tests {
         for wrong in ["", "5", "0 / s", "-1 / s", "1 / month", "1 / 0 s", "x / s"] {
             assert!(interval(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_quick_rate_is_reached_in_steps() {
+        let pace = Pace::new("50 / s".parse().unwrap(), None);
+        let (mut gcra, mut taken) = (Gcra::default(), 0);
+        for now in (1_000_000..1_010_000).step_by(100) {
+            while gcra.allowed_at(pace) <= now {
+                gcra.take(pace, now);
+                taken += 1;
+            }
+        }
+        assert!((490..=513).contains(&taken), "{taken} in ten seconds");
+        assert_eq!(Pace::new("1 / 2 s".parse().unwrap(), None).burst, 1);
+        assert_eq!(Pace::new("50 / s".parse().unwrap(), Some(1)).burst, 1);
     }
 
     #[test]

@@ -101,8 +101,10 @@ impl Schedules {
 
 impl Entry {
     fn fire(&mut self, state: &mut State, now: i64) {
-        let times = self.calendar.due_between(self.row.decided, at(now), MOST_MISSED);
+        let most = if self.schedule.missed == Missed::All { MOST_MISSED } else { 2 };
+        let times = self.calendar.due_between(self.row.decided, at(now), most);
         let Some(last) = times.last().copied() else {
+            self.row.decided = at(now);
             self.row.next = next(&self.schedule, &self.calendar, self.row.decided);
             return;
         };

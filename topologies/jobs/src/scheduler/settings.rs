@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::rate::{Pace, Rate};
 use crate::model::{Backoff, Limits, Submit};
 
+/// A settled job stays so long at least, so that it can be seen.
+const SHORTEST_KEEP_MS: i64 = 1_000;
+
 /// The key of what holds for all queues.
 pub const EVERY_QUEUE: &str = "*";
 
@@ -21,7 +24,7 @@ pub struct QueueSettings {
     pub group_concurrency: Option<u32>,
     /// How many are leased in how long, such as `"100 / min"`. Default: any number.
     pub rate: Option<Rate>,
-    /// How many of them may come at once. Default: 1.
+    /// How many of them may come at once. Default: what comes in a quarter of a second, 1 at least.
     pub burst: Option<u32>,
     /// As `rate`, of one group.
     pub group_rate: Option<Rate>,
@@ -92,9 +95,7 @@ impl SchedulerSettings {
     }
 
     pub(super) fn queue_limits(&self, queue: &str) -> QueueLimits {
-        let pace = |rate: Option<Rate>, burst: Option<u32>| {
-            rate.map(|rate| Pace { interval_us: rate.interval_us(), burst: burst.unwrap_or(1) })
-        };
+        let pace = |rate: Option<Rate>, burst: Option<u32>| rate.map(|rate| Pace::new(rate, burst));
         QueueLimits {
             concurrency: self.of(queue, |own| own.concurrency).unwrap_or(u32::MAX),
             group_concurrency: self.of(queue, |own| own.group_concurrency).unwrap_or(u32::MAX),
@@ -118,7 +119,7 @@ impl SchedulerSettings {
             heartbeat_within_ms: or(submit.heartbeat_within, |own| own.heartbeat_within).unwrap_or(30_000),
             start_within_ms: or(submit.start_within, |own| own.start_within),
             finish_within_ms: or(submit.finish_within, |own| own.finish_within),
-            keep_ms: submit.keep.map(Period::as_millis_i64),
+            keep_ms: submit.keep.map(|keep| keep.as_millis_i64().max(SHORTEST_KEEP_MS)),
         }
     }
 
@@ -145,6 +146,9 @@ impl QueueSettings {
             (".attempts", self.attempts),
         ];
         counts.iter().filter(|(_, count)| *count == Some(0)).for_each(|(key, _)| wrong(key, "must be 1 or more"));
+        let periods = [(".finish_within", self.finish_within), (".start_within", self.start_within)];
+        let none = |(_, period): &&(&str, Option<Period>)| period.is_some_and(|period| period == Period::default());
+        periods.iter().filter(none).for_each(|(key, _)| wrong(key, "must be longer than nothing"));
         if self.heartbeat_within.is_some_and(|period| period < Period::from_secs(1)) {
             wrong(".heartbeat_within", "must be 1 s or longer");
         }

@@ -3,7 +3,7 @@
 //! A job changes only in [`State::change`], which compares where it stood in every index with where it stands
 //! now. So the indexes are right whatever a change does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
@@ -42,12 +42,14 @@ pub(super) struct State {
     by_id: HashMap<Arc<str>, JobNo>,
     /// Blocked jobs by the parents that they wait for.
     children: HashMap<Arc<str>, Vec<Arc<str>>>,
-    pub(super) queues: Vec<Queue>,
+    queues: BTreeMap<QueueNo, Queue>,
+    next_queue: QueueNo,
     queue_numbers: HashMap<Arc<str>, QueueNo>,
     pub(super) workers: Vec<Worker>,
     vacant_workers: Vec<WorkerNo>,
     worker_numbers: HashMap<Arc<str>, WorkerNo>,
-    pub(super) alarms: Timers<JobNo>,
+    /// By number, so that what is due together happens in the order of submission.
+    pub(super) alarms: Timers<(u64, JobNo)>,
     pub(super) worker_alarms: Timers<WorkerNo>,
     pub(super) wakes: Wakes,
     /// Queues in which something may be leased that could not before.
@@ -65,7 +67,9 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 struct Touched {
     jobs: HashSet<Arc<str>>,
-    queues: HashSet<QueueNo>,
+    queues: HashSet<Arc<str>>,
+    /// Queues that may have to be forgotten.
+    idle: BTreeSet<QueueNo>,
     leases: HashSet<(Arc<str>, u32)>,
 }
 
@@ -87,7 +91,8 @@ impl State {
             vacant: Vec::new(),
             by_id: HashMap::default(),
             children: HashMap::default(),
-            queues: Vec::new(),
+            queues: BTreeMap::new(),
+            next_queue: 0,
             queue_numbers: HashMap::default(),
             workers: Vec::new(),
             vacant_workers: Vec::new(),
@@ -127,14 +132,13 @@ impl State {
         self.by_id.insert(Arc::clone(&job.id), no);
         self.touched.jobs.insert(Arc::clone(&job.id));
         if job.phase == Phase::Blocked {
-            let open: Vec<_> = job.parents.iter().filter(|parent| !self.is_settled(parent)).cloned().collect();
-            for parent in open {
-                self.children.entry(parent).or_default().push(Arc::clone(&job.id));
+            for parent in &job.open_parents {
+                self.children.entry(Arc::clone(parent)).or_default().push(Arc::clone(&job.id));
             }
         }
         let queue = self.queue_no(&job.queue);
         let (place, group) = (self.place(&job), job.group.clone());
-        self.alarms.set(alarm(&job), no);
+        self.alarms.set(alarm(&job), (job.number, no));
         self.jobs[no as usize] = Some(job);
         self.enter(no, queue, &group, &place, now);
         no
@@ -145,7 +149,7 @@ impl State {
         let place = self.place(self.job(no));
         let Some(job) = self.jobs.get_mut(no as usize).and_then(Option::take) else { return };
         let queue = self.queue_no(&job.queue);
-        self.alarms.remove(alarm(&job), no);
+        self.alarms.remove(alarm(&job), (job.number, no));
         self.leave(queue, &job.group, &place, now);
         self.by_id.remove(&job.id);
         self.vacant.push(no);
@@ -158,7 +162,7 @@ impl State {
         let Some(job) = self.jobs.get_mut(no as usize).and_then(Option::as_mut) else { return };
         let due = alarm(job);
         change(job);
-        self.alarms.move_to(no, due, alarm(job));
+        self.alarms.move_to((job.number, no), due, alarm(job));
         let (id, queue, group) = (Arc::clone(&job.id), Arc::clone(&job.queue), job.group.clone());
         let after = self.place(self.job(no));
         self.touched.jobs.insert(id);
@@ -173,7 +177,7 @@ impl State {
     }
 
     fn place(&self, job: &Job) -> Place {
-        let queue = self.queue_numbers.get(&job.queue).and_then(|no| self.queues.get(*no as usize));
+        let queue = self.queue_numbers.get(&job.queue).and_then(|no| self.queues.get(no));
         let ageing = queue.map_or(0, |queue| queue.limits.ageing_ms);
         let ready = job.ready_at.as_millisecond();
         let ordered = Ordered {
@@ -192,9 +196,9 @@ impl State {
 
     fn enter(&mut self, no: JobNo, queue_no: QueueNo, group: &GroupName, place: &Place, now: i64) {
         let worker = place.lease.as_ref().map(|(worker, slot)| (self.worker_no(worker), *slot));
-        let queue = &mut self.queues[queue_no as usize];
-        queue.counts[place.phase as usize] += 1;
         self.phases[place.phase as usize] += 1;
+        let queue = self.queue_mut(queue_no);
+        queue.counts[place.phase as usize] += 1;
         if let Some((ordered, since)) = place.waits {
             queue.wait(group, ordered, no);
             queue.waiting_since.insert((since, ordered.number));
@@ -212,9 +216,9 @@ impl State {
 
     fn leave(&mut self, queue_no: QueueNo, group: &GroupName, place: &Place, now: i64) {
         let worker = place.lease.as_ref().map(|(worker, slot)| (self.worker_no(worker), *slot));
-        let queue = &mut self.queues[queue_no as usize];
-        queue.counts[place.phase as usize] -= 1;
         self.phases[place.phase as usize] -= 1;
+        let queue = self.queue_mut(queue_no);
+        queue.counts[place.phase as usize] -= 1;
         if let Some((ordered, since)) = place.waits {
             queue.wait_no_more(group, ordered);
             queue.waiting_since.remove(&(since, ordered.number));
@@ -232,11 +236,15 @@ impl State {
 
     /// Something may be leased now that could not before.
     pub(super) fn stir(&mut self, queue_no: QueueNo, group: &GroupName, now: i64) {
-        if let Some(wake) = self.queues[queue_no as usize].settle(group, now) {
+        // An alarm may be of a queue that was forgotten since.
+        let Some(queue) = self.queues.get_mut(&queue_no) else { return };
+        let (wake, name) = (queue.settle(group, now), Arc::clone(&queue.name));
+        if let Some(wake) = wake {
             self.wakes.set(wake, (queue_no, Some(group.clone())));
         }
         self.stirred.insert(queue_no);
-        self.touched.queues.insert(queue_no);
+        self.touched.queues.insert(name);
+        self.touched.idle.insert(queue_no);
     }
 
     fn set_slot(&mut self, worker_no: WorkerNo, slot: u32, job: Option<JobNo>) {
@@ -254,7 +262,7 @@ impl State {
         let Self { workers, queues, stirred, .. } = self;
         let worker = &workers[worker_no as usize];
         for queue_no in &worker.queues {
-            let queue = &mut queues[*queue_no as usize];
+            let Some(queue) = queues.get_mut(queue_no) else { continue };
             if worker.is_free() {
                 queue.free.insert((worker.given, worker_no));
                 stirred.insert(*queue_no);
@@ -263,6 +271,10 @@ impl State {
             }
         }
         if worker.is_gone() && self.worker_numbers.get(&worker.name) == Some(&worker_no) {
+            self.touched.idle.extend(&worker.queues);
+            for queue_no in &worker.queues {
+                queues.entry(*queue_no).and_modify(|queue| queue.workers -= 1);
+            }
             self.worker_alarms.remove(worker.until, worker_no);
             self.worker_numbers.remove(&worker.name);
             self.vacant_workers.push(worker_no);
@@ -271,16 +283,39 @@ impl State {
 
     /// Changes what a worker takes.
     pub(super) fn change_worker(&mut self, worker_no: WorkerNo, change: impl FnOnce(&mut Worker)) {
-        let Self { workers, queues, .. } = self;
+        let Self { workers, queues, touched, .. } = self;
         let worker = &mut workers[worker_no as usize];
         for queue_no in &worker.queues {
-            queues[*queue_no as usize].free.remove(&(worker.given, worker_no));
+            queues.entry(*queue_no).and_modify(|queue| {
+                queue.free.remove(&(worker.given, worker_no));
+                queue.workers -= 1;
+            });
         }
+        touched.idle.extend(&worker.queues);
         let before = worker.until;
         change(worker);
+        for queue_no in &worker.queues {
+            queues.entry(*queue_no).and_modify(|queue| queue.workers += 1);
+        }
         let after = worker.until;
         self.worker_alarms.move_to(worker_no, before, after);
         self.settle_worker(worker_no);
+    }
+
+    /// A worker was heard of.
+    pub(super) fn hear(&mut self, name: &str, now: i64) {
+        let no = self.worker_numbers.get(name);
+        if let Some(worker) = no.and_then(|no| self.workers.get_mut(*no as usize)) {
+            worker.heard = now;
+        }
+    }
+
+    /// A worker that was not heard of after `since` is given nothing more until it says hello again.
+    pub(super) fn distrust(&mut self, name: &str, since: i64) {
+        let Some(no) = self.worker_numbers.get(name).copied() else { return };
+        if self.workers.get(no as usize).is_some_and(|worker| worker.heard <= since) {
+            self.change_worker(no, |worker| worker.slots = 0);
+        }
     }
 
     pub(super) fn worker_no(&mut self, name: &Arc<str>) -> WorkerNo {
@@ -303,25 +338,72 @@ impl State {
         no
     }
 
+    pub(super) fn has_queue(&self, no: QueueNo) -> bool {
+        self.queues.contains_key(&no)
+    }
+
+    /// NB: `no` is of a queue that is there.
+    pub(super) fn queue(&self, no: QueueNo) -> &Queue {
+        self.queues.get(&no).unwrap_or_else(|| unreachable!("queue {no} is in an index and not there"))
+    }
+
+    /// NB: `no` is of a queue that is there.
+    pub(super) fn queue_mut(&mut self, no: QueueNo) -> &mut Queue {
+        self.queues.get_mut(&no).unwrap_or_else(|| unreachable!("queue {no} is in an index and not there"))
+    }
+
+    #[cfg(test)]
+    pub(super) fn queue_names(&self) -> Vec<&str> {
+        self.queues.values().map(|queue| &*queue.name).collect()
+    }
+
+    /// Forgets queues that nothing is known of any more.
+    pub(super) fn forget_queues(&mut self, now: i64) {
+        for no in std::mem::take(&mut self.touched.idle) {
+            let Some(queue) = self.queues.get(&no).filter(|queue| queue.is_empty() && queue.workers == 0) else {
+                continue;
+            };
+            let forgotten_at = queue.rests_from(now);
+            if forgotten_at > now {
+                self.wakes.set(forgotten_at, (no, None));
+                continue;
+            }
+            self.queue_numbers.remove(&queue.name);
+            self.queues.remove(&no);
+        }
+    }
+
+    /// A queue may go on after its rate has held it back.
+    pub(super) fn wake(&mut self, no: QueueNo) {
+        if self.has_queue(no) {
+            self.stirred.insert(no);
+            self.touched.idle.insert(no);
+        }
+    }
+
     pub(super) fn queue_no(&mut self, name: &Arc<str>) -> QueueNo {
         if let Some(no) = self.queue_numbers.get(name) {
             return *no;
         }
-        let no = self.queues.len() as QueueNo;
-        self.queues.push(Queue::new(Arc::clone(name), self.settings.queue_limits(name)));
+        let no = self.next_queue;
+        self.next_queue += 1;
+        self.queues.insert(no, Queue::new(Arc::clone(name), self.settings.queue_limits(name)));
+        self.touched.idle.insert(no);
         self.queue_numbers.insert(Arc::clone(name), no);
         no
     }
 
     /// Pauses a queue, or lets it go on.
     pub(super) fn pause(&mut self, queue_no: QueueNo, paused: bool) {
-        let queue = &mut self.queues[queue_no as usize];
+        let queue = self.queue_mut(queue_no);
         queue.paused = paused;
-        let row = (Arc::clone(&queue.name), paused.then(|| versioned(&QueueTold { paused })));
+        let name = Arc::clone(&queue.name);
+        let row = (Arc::clone(&name), paused.then(|| versioned(&QueueTold { paused })));
         self.out.settings.retain(|(name, _)| *name != row.0);
         self.out.settings.push(row);
         self.stirred.insert(queue_no);
-        self.touched.queues.insert(queue_no);
+        self.touched.queues.insert(name);
+        self.touched.idle.insert(queue_no);
     }
 
     pub(super) fn is_settled(&self, id: &str) -> bool {
@@ -330,13 +412,13 @@ impl State {
 
     /// Whether a worker has a job.
     pub(super) fn has_leases(&self) -> bool {
-        self.queues.iter().any(|queue| queue.count(Phase::Leased) > 0)
+        self.queues.values().any(|queue| queue.count(Phase::Leased) > 0)
     }
 
     /// After a restart, rates are as if all leases that are known had been given by this process.
     pub(super) fn remember_leases(&mut self) {
         let rated = |queue: &Queue| queue.limits.pace.is_some() || queue.limits.group_pace.is_some();
-        if !self.queues.iter().any(rated) {
+        if !self.queues.values().any(rated) {
             return;
         }
         let mut leases: Vec<(i64, Arc<str>, GroupName)> = Vec::new();
@@ -347,7 +429,7 @@ impl State {
         leases.sort_unstable();
         for (since, queue, group) in leases {
             let queue_no = self.queue_no(&queue);
-            self.queues[queue_no as usize].remember_lease(&group, since);
+            self.queue_mut(queue_no).remember_lease(&group, since);
             self.stir(queue_no, &group, since);
         }
     }
@@ -355,7 +437,24 @@ impl State {
     /// Takes out the blocked jobs that wait for a parent.
     pub(super) fn take_children(&mut self, parent: &str) -> Vec<JobNo> {
         let children = self.children.remove(parent).unwrap_or_default();
-        children.iter().filter_map(|child| self.find(child)).collect()
+        let blocked = |no: &JobNo| self.job(*no).phase == Phase::Blocked;
+        children.iter().filter_map(|child| self.find(child)).filter(blocked).collect()
+    }
+
+    /// A job is not blocked any more: its parents need not know of it.
+    pub(super) fn forget_parents(&mut self, no: JobNo) {
+        let job = self.job(no);
+        let (id, open) = (Arc::clone(&job.id), job.open_parents.clone());
+        for parent in open {
+            let children = self.children.get_mut(&parent);
+            let is_left = children.is_some_and(|children| {
+                children.retain(|child| *child != id);
+                children.is_empty()
+            });
+            if is_left {
+                self.children.remove(&parent);
+            }
+        }
     }
 
     pub(super) fn letter(&mut self, record: RawRecord, code: DeadLetterCode, reason: String) {
@@ -392,7 +491,7 @@ impl State {
         };
         changes.jobs = touched.jobs.into_iter().map(row).collect();
         changes.leases = touched.leases.into_iter().map(|(worker, slot)| self.lease_row(&worker, slot)).collect();
-        changes.queues = touched.queues.into_iter().map(|no| self.queue_row(no)).collect();
+        changes.queues = touched.queues.into_iter().map(|name| self.queue_row(name)).collect();
         changes.phases = Phase::ALL.into_iter().zip(phases).filter(|(_, diff)| *diff != 0).collect();
         changes.jobs.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         changes.leases.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
@@ -420,10 +519,10 @@ impl State {
         (key, row)
     }
 
-    fn queue_row(&self, no: QueueNo) -> (Arc<str>, Option<bytes::Bytes>) {
-        let queue = &self.queues[no as usize];
-        let counts = Phase::ALL.into_iter().map(|phase| (phase, queue.count(phase)));
-        let row = (!queue.is_empty()).then(|| {
+    fn queue_row(&self, name: Arc<str>) -> (Arc<str>, Option<bytes::Bytes>) {
+        let queue = self.queue_numbers.get(&name).map(|no| self.queue(*no));
+        let row = queue.filter(|queue| !queue.is_empty()).map(|queue| {
+            let counts = Phase::ALL.into_iter().map(|phase| (phase, queue.count(phase)));
             versioned(&QueueRow {
                 queue: Arc::clone(&queue.name),
                 paused: queue.paused,
@@ -433,7 +532,7 @@ impl State {
                 run_ms: queue.runs.quantiles(),
             })
         });
-        (Arc::clone(&queue.name), row)
+        (name, row)
     }
 }
 
@@ -442,10 +541,10 @@ fn alarm(job: &Job) -> i64 {
     let never = Timers::<JobNo>::NEVER;
     let ready = job.ready_at.as_millisecond();
     match job.phase {
-        Phase::Blocked => never,
         Phase::Delayed | Phase::Failed => ready,
-        Phase::Waiting => match job.limits.start_within_ms {
-            Some(within) if job.attempt == 0 => ready.saturating_add(within),
+        // A job that was leased before has been begun.
+        Phase::Blocked | Phase::Waiting => match job.limits.start_within_ms {
+            Some(within) if job.lease_number == 0 => ready.saturating_add(within),
             _ => never,
         },
         Phase::Leased => job.lease.as_ref().map_or(never, |lease| {

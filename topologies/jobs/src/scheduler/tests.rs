@@ -32,7 +32,7 @@ fn limited() -> SchedulerSettings {
     settings(
         "[queues.'*']\nbackoff = '4 s'\nattempts = 2\nageing = '3 s'\n\
          [queues.p]\nconcurrency = 2\ngroup_concurrency = 1\n\
-         [queues.r]\nrate = '1 / 2 s'\nburst = 2\ngroup_rate = '1 / 5 s'\n",
+         [queues.r]\nrate = '1 / 2 s'\nburst = 2\ngroup_rate = '1 / 5 s'\ngroup_burst = 2\n",
     )
 }
 
@@ -50,7 +50,27 @@ fn read(command: &Value, offset: i64, now: i64) -> (Command, RawRecord) {
     (Command::read(&record).unwrap_or_else(|wrong| panic!("{command}: {}", wrong.reason)), record)
 }
 
+/// The commands with the numbers of leases that they mean: 1 is the last lease of the job, 2 the one before, 3 the next.
+fn with_leases(scheduler: &Scheduler, commands: &[Value]) -> Vec<Value> {
+    let with_lease = |command: &Value| {
+        let mut command = command.clone();
+        let id = command["id"].as_str().unwrap_or_default();
+        let last = scheduler.state.find(id).map_or(1, |no| scheduler.state.job(no).lease_number);
+        let meant = command["lease"].as_u64().map(|meant| match meant {
+            1 => last,
+            2 => last.saturating_sub(1),
+            _ => last + 1,
+        });
+        if let Some(meant) = meant {
+            command["lease"] = json!(meant);
+        }
+        command
+    };
+    commands.iter().map(with_lease).collect()
+}
+
 fn step(scheduler: &mut Scheduler, now: i64, commands: &[Value]) -> Changes {
+    let commands = &with_leases(scheduler, commands);
     let commands = (0..).zip(commands).map(|(offset, command)| read(command, offset, now)).collect();
     scheduler.step(now, Input { commands, ..Input::default() })
 }
@@ -132,24 +152,28 @@ fn command() -> impl Strategy<Value = Value> {
     let id = || prop::sample::select(vec!["a", "b", "c", "d", "e", "f"]);
     let queue = || prop::sample::select(vec!["p", "q", "r"]);
     let worker = || prop::sample::select(vec!["v", "w"]);
-    let submit = (id(), queue(), prop::option::of(prop::sample::select(vec!["x", "y"])), -2i16..3, 0u8..8, id())
-        .prop_map(|(id, queue, group, priority, kind, parent)| {
+    let parents = prop::sample::subsequence(vec!["a", "b", "c", "d", "e", "f"], 1..3);
+    let group = prop::option::of(prop::sample::select(vec!["x", "y"]));
+    let submit = (id(), queue(), group, -2i16..3, 0u8..8, parents).prop_map(
+        |(id, queue, group, priority, kind, mut parents)| {
+            parents.retain(|parent| *parent != id);
             let mut submit = json!({"type": "submit", "id": id, "queue": queue, "group": group, "priority": priority});
             match kind {
                 0 => submit["delay"] = json!("3 s"),
                 1 => submit["startWithin"] = json!("6 s"),
                 2 => submit["finishWithin"] = json!("7 s"),
                 3 => submit["heartbeatWithin"] = json!("2 s"),
-                4 if parent != id => submit["parents"] = json!([parent]),
-                5 if parent != id => {
-                    submit["parents"] = json!([parent]);
+                4 => submit["parents"] = json!(parents),
+                5 => {
+                    submit["parents"] = json!(parents);
                     submit["onParentFailure"] = json!("run");
                 }
                 6 => submit["keep"] = json!("5 s"),
                 _ => {}
             }
             submit
-        });
+        },
+    );
     let hello = (worker(), prop::sample::subsequence(vec!["p", "q", "r"], 0..4), 0u32..3, 1u8..30)
         .prop_map(|(worker, queues, slots, seconds)| {
             json!({"type": "hello", "worker": worker, "queues": queues, "slots": slots, "for": format!("{seconds} s")})
@@ -183,7 +207,9 @@ proptest! {
         let (mut documents, mut now) = (Documents::default(), NOW);
         for (pause, commands) in steps {
             now += pause;
-            let changes = step(&mut scheduler, now, &commands);
+            let commands = with_leases(&scheduler, &commands);
+            let commands_read = (0..).zip(&commands).map(|(offset, command)| read(command, offset, now)).collect();
+            let changes = scheduler.step(now, Input { commands: commands_read, ..Input::default() });
             let letters = naive.step(now, &commands);
             let codes: Vec<_> = changes.letters.iter().map(|letter| letter.code.as_str()).collect();
             prop_assert_eq!(codes, letters);
@@ -264,6 +290,132 @@ fn a_worker_that_is_not_heard_of_is_given_nothing_until_it_says_hello() {
     assert_eq!(leased(&scheduler), Vec::<String>::new());
     step(&mut scheduler, NOW + 6_000, &[hello]);
     assert_eq!(leased(&scheduler), ["b"]);
+}
+
+#[test]
+fn queues_that_nobody_names_are_forgotten() {
+    let mut scheduler = Scheduler::new(settings("[queues.r]\nrate = '1 / 5 s'\n"));
+    let names =
+        |scheduler: &Scheduler| scheduler.state.queue_names().into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let queues: Vec<_> = (0..100).map(|n| format!("q{n}")).collect();
+    let hello = |slots: u32| json!({"type": "hello", "worker": "w", "queues": queues, "slots": slots, "for": "1 h"});
+    step(&mut scheduler, NOW, &[hello(1)]);
+    assert_eq!(names(&scheduler).len(), 100);
+    step(&mut scheduler, NOW + 1, &[hello(0), json!({"type": "queue", "queue": "q7", "paused": true})]);
+    assert_eq!(names(&scheduler), ["q7"]);
+    let other = json!({"type": "hello", "worker": "v", "queues": ["r"], "slots": 1, "for": "1 s"});
+    let submit = json!({"type": "submit", "id": "a", "queue": "r", "keep": "1 ms"});
+    step(&mut scheduler, NOW + 2, &[other, submit]);
+    step(&mut scheduler, NOW + 3, &[json!({"type": "complete", "id": "a", "lease": 1})]);
+    step(&mut scheduler, NOW + 2_000, &[json!({"type": "queue", "queue": "q7", "paused": false})]);
+    assert_eq!(names(&scheduler), ["r"], "its rate is not forgotten");
+    step(&mut scheduler, NOW + 5_002, &[]);
+    assert!(names(&scheduler).is_empty());
+}
+
+fn hello(queues: &[&str], slots: u32) -> Value {
+    json!({"type": "hello", "worker": "w", "queues": queues, "slots": slots, "for": "1 h"})
+}
+
+#[test]
+fn a_deep_family_is_cancelled_as_a_whole() {
+    let mut scheduler = Scheduler::new(SchedulerSettings::default());
+    let generations = 100_000;
+    let child = |n: usize| match n {
+        0 => json!({"type": "submit", "id": "0", "queue": "q"}),
+        n => json!({"type": "submit", "id": n.to_string(), "queue": "q", "parents": [(n - 1).to_string()]}),
+    };
+    step(&mut scheduler, NOW, &(0..generations).map(child).collect::<Vec<_>>());
+    step(&mut scheduler, NOW + 1, &[json!({"type": "cancel", "id": "0"})]);
+    let cancelled = seen(&scheduler).into_values().filter(|job| job.phase == "cancelled").count();
+    assert_eq!(cancelled, generations);
+}
+
+#[test]
+fn queues_take_turns_where_a_worker_has_one_slot() {
+    let mut scheduler = Scheduler::new(SchedulerSettings::default());
+    let submit =
+        |n: usize| json!({"type": "submit", "id": format!("{n}"), "queue": if n % 2 == 0 { "p" } else { "q" }});
+    let jobs: Vec<_> = (0..20).map(submit).collect();
+    step(&mut scheduler, NOW, &[&jobs[..], &[hello(&["p", "q"], 1)]].concat());
+    let mut order = Vec::new();
+    for turn in 1..=10 {
+        let [job] = leased(&scheduler).try_into().unwrap();
+        order.push(job.parse::<usize>().unwrap() % 2);
+        step(&mut scheduler, NOW + turn, &[json!({"type": "complete", "id": job, "lease": 1})]);
+    }
+    assert_eq!(order, [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
+}
+
+#[test]
+fn a_group_with_a_second_job_has_its_turn_although_new_groups_come() {
+    let mut scheduler = Scheduler::new(SchedulerSettings::default());
+    let submit = |id: String, group: String| json!({"type": "submit", "id": id, "queue": "q", "group": group});
+    let old = (0..2).map(|n| submit(format!("old-{n}"), "old".to_owned()));
+    step(&mut scheduler, NOW, &[&old.collect::<Vec<_>>()[..], &[hello(&["q"], 1)]].concat());
+    let mut done = Vec::new();
+    for turn in 1..=10 {
+        let [job] = leased(&scheduler).try_into().unwrap();
+        done.push(job.clone());
+        let new = (0..2).map(|n| submit(format!("new-{turn}-{n}"), format!("group-{turn}-{n}")));
+        let commands: Vec<_> = new.chain([json!({"type": "complete", "id": job, "lease": 1})]).collect();
+        step(&mut scheduler, NOW + turn, &commands);
+    }
+    assert!(done[..5].contains(&"old-1".to_owned()), "{done:?}");
+}
+
+#[test]
+fn a_job_that_is_given_back_is_not_late() {
+    let mut scheduler = Scheduler::new(SchedulerSettings::default());
+    let submit = json!({"type": "submit", "id": "a", "queue": "q", "startWithin": "1 s"});
+    step(&mut scheduler, NOW, &[submit, hello(&["q"], 1)]);
+    step(&mut scheduler, NOW + 5_000, &[hello(&["q"], 0), json!({"type": "release", "id": "a", "lease": 1})]);
+    step(&mut scheduler, NOW + 5_001, &[]);
+    assert_eq!(seen(&scheduler)["a"].phase, "waiting");
+}
+
+#[test]
+fn an_id_may_be_used_again_and_old_reports_do_not_fit() {
+    let mut scheduler = Scheduler::new(SchedulerSettings::default());
+    let submit = json!({"type": "submit", "id": "a", "queue": "q", "keep": "1 s"});
+    step(&mut scheduler, NOW, &[submit.clone(), hello(&["q"], 1)]);
+    let lease = seen(&scheduler)["a"].lease.clone().unwrap().0;
+    step(&mut scheduler, NOW + 1, &[json!({"type": "complete", "id": "a", "lease": 1})]);
+    // The job that is over leaves at the step in which the id is submitted again.
+    step(&mut scheduler, NOW + 2_000, &[submit]);
+    let again = seen(&scheduler)["a"].lease.clone().unwrap().0;
+    assert!(again > lease, "{again} {lease}");
+    let late = json!({"type": "complete", "id": "a", "lease": lease});
+    let input = Input { commands: vec![read(&late, 0, NOW)], ..Input::default() };
+    let letters = scheduler.step(NOW + 2_001, input).letters;
+    assert_eq!(letters[0].code, STALE_LEASE);
+    assert_eq!(seen(&scheduler)["a"].phase, "leased");
+}
+
+#[test]
+fn nothing_expires_while_nothing_could_be_heard() {
+    for away in [false, true] {
+        let mut scheduler = Scheduler::new(SchedulerSettings::default());
+        step(&mut scheduler, NOW, &[json!({"type": "submit", "id": "a", "queue": "q"}), hello(&["q"], 1)]);
+        if away {
+            scheduler.was_away();
+            assert!(scheduler.next_due().is_some_and(|due| due <= NOW));
+        }
+        step(&mut scheduler, NOW + 60_000, &[]);
+        assert_eq!(seen(&scheduler)["a"].phase, if away { "leased" } else { "failed" });
+    }
+}
+
+#[test]
+fn a_change_of_a_schedule_does_not_swallow_what_was_due() {
+    let text = |definition: Value| serde_json::from_value::<ScheduleText>(definition).unwrap();
+    let mut scheduler = Scheduler::new(SchedulerSettings::default());
+    let first = text(json!({"every": "1 h", "missed": "all", "job": {"queue": "q"}}));
+    scheduler.step(NOW, Input { schedules: vec![("s".into(), Some(first))], ..Input::default() });
+    let due = scheduler.next_due().unwrap();
+    let changed = text(json!({"every": "2 h", "missed": "all", "job": {"queue": "q"}}));
+    scheduler.step(due + 1_000, Input { schedules: vec![("s".into(), Some(changed))], ..Input::default() });
+    assert_eq!(seen(&scheduler).len(), 1);
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 /// A job in memory.
 pub(super) type JobNo = u32;
 
-/// A queue in memory.
-pub(super) type QueueNo = u32;
+/// A queue in memory: the order in which they were first named.
+pub(super) type QueueNo = u64;
 
 /// A worker in memory.
 pub(super) type WorkerNo = u32;
@@ -22,6 +22,8 @@ pub(super) struct Worker {
     pub(super) slots: u32,
     /// What it said holds until then, in ms.
     pub(super) until: i64,
+    /// When it was heard of last, in ms.
+    pub(super) heard: i64,
     /// What it has, by slot.
     taken: BTreeMap<u32, JobNo>,
     /// Slots that are free below one that is taken.
@@ -32,7 +34,16 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(name: Arc<str>, given: u64) -> Self {
-        Self { name, queues: Vec::new(), slots: 0, until: 0, taken: BTreeMap::new(), gaps: BTreeSet::new(), given }
+        Self {
+            name,
+            queues: Vec::new(),
+            slots: 0,
+            until: 0,
+            heard: 0,
+            taken: BTreeMap::new(),
+            gaps: BTreeSet::new(),
+            given,
+        }
     }
 
     /// Whether it takes one more.

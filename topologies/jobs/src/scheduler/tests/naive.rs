@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::super::life::pause;
+use super::super::rate::Pace;
 use super::super::settings::SchedulerSettings;
 use super::{Seen, read};
 use crate::model::{Command, Limits, Outcome, Submit};
@@ -20,7 +21,8 @@ struct NaiveJob {
     ready: i64,
     attempt: u32,
     limits: Limits,
-    parents: Vec<String>,
+    /// Parents that have not been settled.
+    open: Vec<String>,
     runs_on_failure: bool,
     leases: u32,
     /// Number, worker, slot, since, until.
@@ -37,6 +39,7 @@ struct NaiveWorker {
     slots: u32,
     until: i64,
     given: u64,
+    heard: i64,
 }
 
 pub(super) struct Naive {
@@ -46,9 +49,10 @@ pub(super) struct Naive {
     /// In the order in which they were first named.
     queues: Vec<String>,
     paused: BTreeMap<String, bool>,
-    /// Turns of groups, and which of them stand.
-    turns: BTreeMap<(String, Option<String>), (u64, bool)>,
-    queue_turns: BTreeMap<String, u64>,
+    /// Groups that may be given a lease, in line.
+    line: Vec<(String, Option<String>)>,
+    /// When queues were served last.
+    served: BTreeMap<String, u64>,
     /// When leases were given, of queues and of groups.
     leased: Vec<(i64, String, Option<String>)>,
     number: u64,
@@ -66,8 +70,8 @@ impl Naive {
             workers: BTreeMap::new(),
             queues: Vec::new(),
             paused: BTreeMap::new(),
-            turns: BTreeMap::new(),
-            queue_turns: BTreeMap::new(),
+            line: Vec::new(),
+            served: BTreeMap::new(),
             leased: Vec::new(),
             number: 0,
             given: 0,
@@ -93,17 +97,46 @@ impl Naive {
     }
 
     pub(super) fn step(&mut self, now: i64, commands: &[Value]) -> Vec<&'static str> {
+        self.let_groups_stand(now);
         for command in commands {
             self.follow(read(command, 0, now).0, now);
             self.forget_workers();
+            self.let_groups_stand(now);
         }
         self.workers.values_mut().filter(|worker| worker.until <= now).for_each(|worker| worker.slots = 0);
         self.forget_workers();
         while self.one_comes_due(now) {
             self.forget_workers();
+            self.let_groups_stand(now);
         }
         self.dispatch(now);
+        self.forget_queues(now);
         std::mem::take(&mut self.letters)
+    }
+
+    /// A queue that nobody names and that has no jobs is forgotten, once its rates hold nothing back.
+    fn forget_queues(&mut self, now: i64) {
+        let is_forgotten = |queue: &String| {
+            let limits = self.settings.queue_limits(queue);
+            let given = |group: Option<&Option<String>>| {
+                let of = |lease: &&(i64, String, Option<String>)| {
+                    lease.1 == *queue && group.is_none_or(|group| lease.2 == *group)
+                };
+                self.leased.iter().filter(of).map(|lease| lease.0).collect::<Vec<_>>()
+            };
+            let mut groups = self.leased.iter().filter(|lease| lease.1 == *queue).map(|lease| &lease.2);
+            !self.jobs.iter().any(|job| job.queue == *queue)
+                && !self.paused.get(queue).copied().unwrap_or(false)
+                && !self.workers.values().any(|worker| worker.queues.contains(queue))
+                && rests_at(limits.pace, given(None).into_iter()) <= now
+                && groups.all(|group| rests_at(limits.group_pace, given(Some(group)).into_iter()) <= now)
+        };
+        let forgotten: Vec<_> = self.queues.iter().filter(|queue| is_forgotten(queue)).cloned().collect();
+        for queue in forgotten {
+            self.queues.retain(|known| *known != queue);
+            self.served.remove(&queue);
+            self.leased.retain(|lease| lease.1 != queue);
+        }
     }
 
     /// A worker that takes nothing and has nothing is forgotten.
@@ -139,14 +172,17 @@ impl Naive {
                     self.given += 1;
                     self.given
                 });
-                let worker = NaiveWorker { queues: hello.queues, slots: hello.slots, until, given };
+                let worker = NaiveWorker { queues: hello.queues, slots: hello.slots, until, given, heard: now };
                 self.workers.insert(hello.worker, worker);
             }
             Command::Heartbeat { id, lease, .. } => {
                 let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) else { return };
                 let within = job.limits.heartbeat_within_ms;
                 if let Some(held) = job.lease.as_mut().filter(|held| held.0 == lease) {
-                    held.4 = held.4.max(now + within);
+                    if held.4 - now < within - within / 5 {
+                        held.4 = held.4.max(now + within);
+                    }
+                    self.workers.entry(held.1.clone()).and_modify(|worker| worker.heard = now);
                 }
             }
             Command::End { id, lease, outcome } => self.end(&id, lease, &outcome, now),
@@ -170,16 +206,20 @@ impl Naive {
 
     fn submit(&mut self, submit: Submit, now: i64) {
         let id = submit.id.clone().unwrap();
-        if self.at(&id).is_some() {
-            return;
+        if let Some(at) = self.at(&id) {
+            if self.jobs[at].leaves > now {
+                return;
+            }
+            self.jobs.remove(at);
         }
         self.name_queue(&submit.queue);
         let phase_of = |id: &String| self.at(id).map(|at| self.jobs[at].phase);
-        let open = submit.parents.iter().any(|parent| !phase_of(parent).is_some_and(|phase| SETTLED.contains(&phase)));
+        let is_open = |parent: &&String| !phase_of(parent).is_some_and(|phase| SETTLED.contains(&phase));
+        let open: Vec<String> = submit.parents.iter().filter(is_open).cloned().collect();
         let failed = submit.parents.iter().any(|parent| matches!(phase_of(parent), Some("dead" | "cancelled")));
         let ready = now + submit.delay.map_or(0, |delay| delay.as_millis_i64());
         let phase = match () {
-            () if open => "blocked",
+            () if !open.is_empty() => "blocked",
             () if ready > now => "delayed",
             () => "waiting",
         };
@@ -194,7 +234,7 @@ impl Naive {
             phase,
             ready,
             attempt: 0,
-            parents: submit.parents,
+            open,
             runs_on_failure,
             leases: 0,
             lease: None,
@@ -251,6 +291,9 @@ impl Naive {
             }
             return;
         }
+        let worker = job.lease.as_ref().map(|held| held.1.clone()).unwrap();
+        self.workers.entry(worker).and_modify(|worker| worker.heard = now);
+        let job = &self.jobs[at];
         match outcome {
             Outcome::Complete(_) => {
                 self.end_lease(at, "done");
@@ -296,7 +339,8 @@ impl Naive {
     fn settle(&mut self, at: usize, phase: &'static str, error: Option<&str>, now: i64) {
         let day = 86_400_000;
         let job = &mut self.jobs[at];
-        (job.phase, job.cancelling, job.error) = (phase, false, error.map(str::to_owned));
+        let error = error.map(str::to_owned).or(job.error.take());
+        (job.phase, job.cancelling, job.error) = (phase, false, error);
         job.leaves = now
             + match phase {
                 "done" => job.limits.keep_ms.unwrap_or(day),
@@ -304,21 +348,23 @@ impl Naive {
                 _ => day,
             };
         let id = job.id.clone();
-        let waits = |job: &&NaiveJob| job.phase == "blocked" && job.parents.contains(&id);
+        // One change after the other: a group whose only job leaves loses its place.
+        self.let_groups_stand(now);
+        let waits = |job: &&NaiveJob| job.phase == "blocked" && job.open.contains(&id);
         let children: Vec<_> = self.jobs.iter().filter(waits).map(|job| job.id.clone()).collect();
         for child in children {
             let at = self.at(&child).unwrap();
-            let job = &self.jobs[at];
+            let job = &mut self.jobs[at];
             if job.phase != "blocked" {
                 continue;
             }
-            let is_settled = |id: &String| self.at(id).is_some_and(|at| SETTLED.contains(&self.jobs[at].phase));
+            job.open.retain(|open| *open != id);
             if phase != "done" && !job.runs_on_failure {
                 self.settle(at, "cancelled", Some("parent-failed"), now);
-            } else if job.parents.iter().all(is_settled) {
-                let job = &mut self.jobs[at];
+            } else if job.open.is_empty() {
                 job.phase = if job.ready > now { "delayed" } else { "waiting" };
                 job.ready = job.ready.max(now);
+                self.let_groups_stand(now);
             }
         }
     }
@@ -327,22 +373,37 @@ impl Naive {
     fn one_comes_due(&mut self, now: i64) -> bool {
         let due = |job: &NaiveJob| match job.phase {
             "delayed" | "failed" => job.ready <= now,
-            "waiting" => job.attempt == 0 && job.limits.start_within_ms.is_some_and(|within| job.ready + within <= now),
+            "waiting" | "blocked" => {
+                job.leases == 0 && job.limits.start_within_ms.is_some_and(|within| job.ready + within <= now)
+            }
             "leased" => {
                 let (_, _, _, since, until) = job.lease.clone().unwrap();
                 until <= now || job.limits.finish_within_ms.is_some_and(|within| since + within <= now)
             }
-            "blocked" => false,
             _ => job.leaves <= now,
         };
-        let Some(at) = self.jobs.iter().position(due) else { return false };
+        let when = |job: &NaiveJob| match job.phase {
+            "delayed" | "failed" => job.ready,
+            "waiting" | "blocked" => job.ready + job.limits.start_within_ms.unwrap(),
+            "leased" => {
+                let (_, _, _, since, until) = job.lease.clone().unwrap();
+                until.min(since + job.limits.finish_within_ms.unwrap_or(i64::MAX - since))
+            }
+            _ => job.leaves,
+        };
+        let first =
+            self.jobs.iter().enumerate().filter(|(_, job)| due(job)).min_by_key(|(_, job)| (when(job), job.number));
+        let Some((at, _)) = first else { return false };
         let job = &mut self.jobs[at];
         match job.phase {
             "delayed" | "failed" => job.phase = "waiting",
-            "waiting" => self.settle(at, "dead", Some("not-started"), now),
+            "waiting" | "blocked" => self.settle(at, "dead", Some("not-started"), now),
             "leased" if job.lease.as_ref().unwrap().4 <= now => {
-                let silent = job.lease.as_ref().unwrap().1.clone();
-                self.workers.entry(silent).and_modify(|worker| worker.slots = 0);
+                let (_, silent, _, _, until) = job.lease.clone().unwrap();
+                let since = until - job.limits.heartbeat_within_ms;
+                let distrust =
+                    |worker: &mut NaiveWorker| worker.slots = if worker.heard <= since { 0 } else { worker.slots };
+                self.workers.entry(silent).and_modify(distrust);
                 self.fail(at, "lease-expired", "lease-expired", true, now)
             }
             "leased" => self.fail(at, "timed-out", "timed-out", true, now),
@@ -352,8 +413,9 @@ impl Naive {
     }
 
     fn dispatch(&mut self, now: i64) {
-        let mut queues: std::collections::VecDeque<_> = self.queues.clone().into();
-        self.let_groups_stand(now);
+        let mut queues = self.queues.clone();
+        queues.sort_by_key(|queue| self.served.get(queue).copied().unwrap_or(0));
+        let mut queues: std::collections::VecDeque<_> = queues.into();
         while let Some(queue) = queues.pop_front() {
             if self.lease_next(&queue, now) {
                 queues.push_back(queue);
@@ -362,19 +424,22 @@ impl Naive {
         }
     }
 
-    /// A group that may be given a lease, and could not before, comes at the turn of its queue.
+    /// Groups that may be given a lease and could not before come to the end of the line; where they come together, the one
+    /// first whose rate has allowed it first.
     fn let_groups_stand(&mut self, now: i64) {
-        let named = self.jobs.iter().map(|job| (job.queue.clone(), job.group.clone()));
-        let groups: std::collections::BTreeSet<_> = named.chain(self.turns.keys().cloned()).collect();
-        for (queue, group) in groups {
-            let stands = self.may_stand(&queue, &group, now);
-            let queue_turn = self.queue_turns.get(&queue).copied().unwrap_or(0);
-            let (turn, stood) = self.turns.entry((queue, group)).or_default();
-            if stands && !*stood {
-                *turn = (*turn).max(queue_turn);
-            }
-            *stood = stands;
-        }
+        let groups: std::collections::BTreeSet<_> =
+            self.jobs.iter().map(|job| (job.queue.clone(), job.group.clone())).collect();
+        let standing = std::mem::take(&mut self.line);
+        self.line = standing.into_iter().filter(|(queue, group)| self.may_stand(queue, group, now)).collect();
+        let comes = |of: &&(String, Option<String>)| !self.line.contains(of) && self.may_stand(&of.0, &of.1, now);
+        let allowed = |(queue, group): &(String, Option<String>)| {
+            let given = self.leased.iter().filter(|(_, of, by)| of == queue && by == group).map(|(at, ..)| *at);
+            let place = self.queues.iter().position(|known| known == queue);
+            (allowed_at(self.settings.queue_limits(queue).group_pace, given), place, group.clone())
+        };
+        let mut come: Vec<_> = groups.iter().filter(comes).cloned().collect();
+        come.sort_by_key(allowed);
+        self.line.extend(come);
     }
 
     fn may_stand(&self, queue: &str, group: &Option<String>, now: i64) -> bool {
@@ -394,10 +459,8 @@ impl Naive {
         if is_paused || leased >= limits.concurrency as usize || !allows(limits.pace, given, now) {
             return false;
         }
-        let standing = self.turns.iter().filter(|((of, _), (_, stands))| of == queue && *stands);
-        let Some((_, group)) = standing.map(|((_, group), (turn, _))| (*turn, group.clone())).min() else {
-            return false;
-        };
+        let standing = self.line.iter().find(|(of, _)| of == queue);
+        let Some(group) = standing.map(|(_, group)| group.clone()) else { return false };
         let slots = |name: &str| -> Vec<u32> {
             let held = self.jobs.iter().filter_map(|job| job.lease.as_ref()).filter(|lease| lease.1 == *name);
             held.map(|lease| lease.2).collect()
@@ -411,16 +474,15 @@ impl Naive {
         let waiting =
             self.jobs.iter_mut().filter(|job| job.queue == queue && job.group == group && job.phase == "waiting");
         let job = waiting.min_by_key(|job| (job.ready - job.priority * limits.ageing_ms, job.number)).unwrap();
-        (job.phase, job.attempt, job.leases, job.error) = ("leased", job.attempt + 1, job.leases + 1, None);
+        job.leases = (job.leases + 1).max(((now - 1_767_225_600_000) / 1_000) as u32);
+        (job.phase, job.attempt, job.error) = ("leased", job.attempt + 1, None);
         job.lease = Some((job.leases, name.clone(), slot, now, now + job.limits.heartbeat_within_ms));
         self.given += 1;
         self.workers.get_mut(&name).unwrap().given = self.given;
         self.leased.push((now, queue.to_owned(), group.clone()));
-        let (turn, stands) = self.turns.get_mut(&(queue.to_owned(), group)).unwrap();
-        let queue_turn = self.queue_turns.entry(queue.to_owned()).or_default();
-        *queue_turn = (*queue_turn).max(*turn);
-        *turn += 1;
-        *stands = false;
+        self.served.insert(queue.to_owned(), self.given);
+        // It comes to the end of the line, where it may be given more.
+        self.line.retain(|of| *of != (queue.to_owned(), group.clone()));
         true
     }
 }
@@ -430,8 +492,20 @@ fn is_over(job: &NaiveJob) -> bool {
 }
 
 /// Whether another may come at `now`, after those that came at `given`.
-fn allows(pace: Option<super::super::rate::Pace>, given: impl Iterator<Item = i64>, now: i64) -> bool {
-    let Some(pace) = pace else { return true };
-    let arrival = given.fold(0i64, |arrival, at| arrival.max(at * 1_000) + pace.interval_us);
-    arrival - pace.interval_us * i64::from(pace.burst - 1) <= now * 1_000
+fn allows(pace: Option<Pace>, given: impl Iterator<Item = i64>, now: i64) -> bool {
+    allowed_at(pace, given) <= now * 1_000
+}
+
+/// When another may come, after those that came at `given`, in µs.
+fn allowed_at(pace: Option<Pace>, given: impl Iterator<Item = i64>) -> i64 {
+    pace.map_or(0, |pace| arrival(pace, given) - pace.interval_us * i64::from(pace.burst - 1))
+}
+
+/// When it is as if none had come, in ms.
+fn rests_at(pace: Option<Pace>, given: impl Iterator<Item = i64>) -> i64 {
+    pace.map_or(0, |pace| (arrival(pace, given) + 999).div_euclid(1_000))
+}
+
+fn arrival(pace: Pace, given: impl Iterator<Item = i64>) -> i64 {
+    given.fold(0i64, |arrival, at| arrival.max(at * 1_000) + pace.interval_us)
 }
