@@ -627,6 +627,9 @@ fn a_worker_is_told_what_to_stop_and_what_it_has_lost() {
     assert_eq!((&told["lost"], began.elapsed() < Duration::from_secs(1)), (&json!([]), true));
     let told = lease(10.0, &json!([{"id": "c", "lease": 1}, {"id": "gone", "lease": 1}]));
     assert_eq!(told["lost"], json!([{"id": "gone", "lease": 1}]));
+    let hellos = slots(&running).len();
+    lease(0.0, &json!([{"id": "c", "lease": 1}]));
+    assert_eq!(slots(&running).len(), hellos + 1, "the engine gives nothing to a worker whose lease has expired");
 
     let began = Instant::now();
     let farewell = json!({"worker": "w", "queues": [], "slots": 0, "wait": 20});

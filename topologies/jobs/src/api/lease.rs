@@ -176,6 +176,10 @@ async fn answer(site: &Site, asked: &Asked, wait: Duration, poll: &Poll<'_>) -> 
             told.cancel.iter().chain(&told.lost).map(|of| (of.id.clone(), of.lease)).collect::<Vec<OfLease>>();
         let is_news = site.workers.tell(&asked.worker, &to_stop);
         if !told.leases.is_empty() || is_news || now >= ends || *stopping.borrow() {
+            if !told.lost.is_empty() {
+                // A worker whose lease has expired is given nothing more until it says hello.
+                site.workers.unhear(&asked.worker);
+            }
             return fresh(&told);
         }
         let look = if asked.holding.is_empty() { ends } else { ends.min(now + BEHIND) };
