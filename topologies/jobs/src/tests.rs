@@ -65,6 +65,8 @@ fn a_late_report_is_a_dead_letter_and_a_repeat_is_nothing() {
     driver.advance_to(NOW + 5_200);
     assert_eq!(phase(&driver, "a"), "failed");
     assert_eq!(driver.rows("jobs")["a"]["error"]["code"], "lease-expired");
+    // Nothing was heard of it.
+    send(&mut driver, json!({"type": "hello", "worker": "w", "queues": ["q"], "slots": 1, "for": "1 h"}));
     driver.advance_to(NOW + 7_000);
     assert_eq!(driver.rows("jobs")["a"]["lease"]["number"], 2);
     send(&mut driver, json!({"type": "complete", "id": "a", "lease": 1}));
