@@ -3,6 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod crash;
+mod served;
 #[path = "../../support/service.rs"]
 mod service;
 mod trial;
+mod work;

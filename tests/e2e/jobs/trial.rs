@@ -42,7 +42,13 @@ fn unique_name() -> String {
 }
 
 impl Trial {
+    /// With an engine that does not serve.
     pub fn new(place: Place, sections: &str) -> Self {
+        Self::listening(place, "", sections)
+    }
+
+    /// With an engine that serves at `listen`.
+    pub fn listening(place: Place, listen: &str, sections: &str) -> Self {
         let (folder, name) = (tempfile::tempdir().unwrap(), unique_name());
         let path = |file: &str| folder.path().join(file).display().to_string();
         let log = match &place {
@@ -51,7 +57,7 @@ impl Trial {
         };
         let text = format!(
             "name = '{name}'\nprefix = '{name}.'\n{log}[engine]\nepoch_interval = '25 ms'\n[admin]\nlisten = ''\n\
-             [serve]\nlisten = ''\n{sections}"
+             [serve]\nlisten = '{listen}'\n{sections}"
         );
         let file = path("jobs.toml");
         std::fs::write(&file, text).unwrap();
@@ -65,8 +71,7 @@ impl Trial {
 
     /// Starts the engine, which ends at a fail point where one is named.
     pub fn engine(&self, fail_point: Option<&str>) -> Engine {
-        let output =
-            || std::fs::File::options().create(true).append(true).open(self.folder.path().join("engine.txt")).unwrap();
+        let output = || std::fs::File::options().create(true).append(true).open(self.file("engine.txt")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_jobs"));
         command.args(&self.arguments).stdin(Stdio::null()).stdout(output()).stderr(output());
         match fail_point {
@@ -77,9 +82,14 @@ impl Trial {
         Engine(command.spawn().unwrap())
     }
 
+    /// A file that goes with the trial.
+    pub fn file(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// What engines have said.
     pub fn said(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("engine.txt")).unwrap_or_default()
+        std::fs::read_to_string(self.file("engine.txt")).unwrap_or_default()
     }
 
     pub fn client(&self) -> Client {

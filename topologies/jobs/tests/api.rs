@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -32,7 +32,7 @@ fn make_topics(log: &dyn Log) {
         name: format!("t.{name}"),
         partitions: 3,
         replication: None,
-        cleanup: Cleanup::Compact,
+        cleanup: if name == "job-commands" { Cleanup::Delete { retention_ms: None } } else { Cleanup::Compact },
         max_record_bytes: 2 << 20,
         properties: BTreeMap::new(),
     };
@@ -499,12 +499,88 @@ fn a_worker_is_woken_by_its_lease_and_not_by_those_of_others() {
     assert!(took[took.len() / 2] < Duration::from_millis(50), "{took:?}");
     let hellos = running.commands_of("hello");
     assert_eq!(hellos.len(), 1, "the same is not written again: {hellos:?}");
-    let hello = json!({"type": "hello", "worker": "w1", "queues": ["mail"], "slots": 2, "for": "30000 ms"});
+    let hello = json!({"type": "hello", "worker": "w1", "queues": ["mail"], "slots": 2, "for": "10000 ms"});
     assert_eq!(hellos[0], ("worker:w1".to_owned(), hello));
     let (_, workers) = running.get("/api/workers");
     assert_eq!((&workers[0]["worker"], &workers[0]["slots"]), (&json!("w1"), &json!(2)));
     assert_eq!(workers[0]["leased"].as_array().unwrap().len(), 7);
     assert_eq!((&workers[1]["worker"], &workers[1]["leased"]), (&json!("w2"), &json!(["other"])));
+}
+
+/// A worker that polls with two slots, and dies when it is dropped.
+struct Dying(std::net::TcpStream);
+
+impl Dying {
+    fn poll(running: &Running, wait: u32) -> Self {
+        let body = json!({"worker": "w", "queues": ["mail"], "slots": 2, "wait": wait}).to_string();
+        let mut socket = std::net::TcpStream::connect(running.serving.address()).unwrap();
+        let (address, length) = (running.serving.address(), body.len());
+        let head = format!(
+            "POST /api/jobs/lease HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {length}"
+        );
+        socket.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
+        Self(socket)
+    }
+
+    fn answer(&mut self) -> String {
+        let mut bytes = [0; 4_096];
+        let read = self.0.read(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..read]).into_owned()
+    }
+}
+
+/// The slots of each hello.
+fn slots(running: &Running) -> Vec<u64> {
+    running.commands_of("hello").iter().map(|(_, hello)| hello["slots"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_worker_that_dies_while_it_waits_is_given_nothing_more() {
+    let running = Running::start();
+    let worker = Dying::poll(&running, 30);
+    running.wait_for(|| slots(&running) == [2]);
+    let began = Instant::now();
+    drop(worker);
+    running.wait_for(|| slots(&running) == [2, 0]);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    let farewell = json!({"type": "hello", "worker": "w", "queues": [], "slots": 0, "for": "10000 ms"});
+    assert_eq!(running.commands_of("hello")[1], ("worker:w".to_owned(), farewell));
+    assert_eq!(running.get("/api/workers").1[0]["slots"], 0);
+
+    // It was only its connection: a poll that comes first is not undone by the end of the one before.
+    let first = Dying::poll(&running, 30);
+    running.wait_for(|| slots(&running) == [2, 0, 2]);
+    let mut second = Dying::poll(&running, 1);
+    thread::sleep(Duration::from_millis(200));
+    drop(first);
+    assert!(second.answer().starts_with("HTTP/1.1 200"));
+    drop(second);
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(slots(&running), [2, 0, 2], "who was answered may come again");
+    let last = Dying::poll(&running, 30);
+    thread::sleep(Duration::from_millis(200));
+    drop(last);
+    running.wait_for(|| slots(&running) == [2, 0, 2, 0]);
+}
+
+#[test]
+fn a_worker_that_waits_says_hello_again_and_again() {
+    let running = Running::start();
+    let ask = |slots: u32, wait: u32| {
+        let ask = json!({"worker": "w", "queues": ["mail"], "slots": slots, "wait": wait});
+        running.post("/api/jobs/lease", &ask)
+    };
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| ask(2, 9));
+        let began = Instant::now();
+        running.wait_for(|| slots(&running).len() == 2);
+        let after = began.elapsed();
+        assert!(after > Duration::from_millis(3_500) && after < Duration::from_secs(6), "{after:?}");
+        // One that takes no more jobs has said so, and what it said before is not said again.
+        assert_eq!(ask(0, 0).0, 200);
+        assert_eq!(asked.join().unwrap().0, 200);
+    });
+    assert_eq!(slots(&running), [2, 2, 0]);
 }
 
 #[test]
@@ -551,6 +627,9 @@ fn a_worker_is_told_what_to_stop_and_what_it_has_lost() {
     assert_eq!((&told["lost"], began.elapsed() < Duration::from_secs(1)), (&json!([]), true));
     let told = lease(10.0, &json!([{"id": "c", "lease": 1}, {"id": "gone", "lease": 1}]));
     assert_eq!(told["lost"], json!([{"id": "gone", "lease": 1}]));
+    let hellos = slots(&running).len();
+    lease(0.0, &json!([{"id": "c", "lease": 1}]));
+    assert_eq!(slots(&running).len(), hellos + 1, "the engine gives nothing to a worker whose lease has expired");
 
     let began = Instant::now();
     let farewell = json!({"worker": "w", "queues": [], "slots": 0, "wait": 20});

@@ -1,7 +1,10 @@
 //! Leases: what a worker gets to do, and what it is to stop.
 //!
-//! A worker asks, and says what it has. It is answered as soon as there is something for it; its bell wakes the
+//! A worker polls, and says what it has. It is answered as soon as there is something for it; its bell wakes the
 //! request, so nothing is asked again and again.
+//!
+//! With its poll it says hello, which lets it be given jobs. A hello holds for a short time, and is said again while the
+//! poll waits. Where the client goes while it waits, its worker is given nothing more until it polls again.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -9,6 +12,7 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use headwater::log::NewRecord;
 use headwater_serve::api::body::{Small, fresh, json};
 use headwater_serve::api::problem::Problem;
 use jiff::Timestamp;
@@ -19,15 +23,12 @@ use serde_json::value::RawValue;
 use super::command::{command, of_job, set, unusable};
 use super::site::Site;
 use super::store::{Entry, Store};
-use super::workers::{Due, Holding, OfLease};
+use super::workers::{Due, HELLO_HOLDS, Holding, OfLease};
 use crate::model::{Job, check_id};
 
 /// How long a request waits unless it says something else, and at most.
 const WAIT: f64 = 20.0;
 const LONGEST_WAIT: f64 = 30.0;
-
-/// A hello holds so much longer than the request that it came with: until the next one.
-const HELLO_REST: Duration = Duration::from_secs(10);
 
 /// A request is answered at the latest when a heartbeat is due, but not sooner than this.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
@@ -105,20 +106,69 @@ pub(super) async fn lease(
 ) -> Result<Response, Problem> {
     let asked: Asked = json(&headers, &body)?;
     let wait = asked.check()?;
+    site.ready()?;
+    let mut poll = Poll::begin(&site, &asked)?;
+    let answer = answer(&site, &asked, wait, &poll).await;
+    if answer.is_err() {
+        // It is not known what of it was written.
+        site.workers.unhear(&asked.worker);
+    }
+    poll.is_answered = true;
+    answer
+}
+
+/// A poll of a worker. Dropped without an answer, its client has gone.
+struct Poll<'p> {
+    site: &'p Site,
+    worker: &'p str,
+    number: u64,
+    hello: NewRecord,
+    /// Whether its hello is to be written at first.
+    says_hello: bool,
+    is_answered: bool,
+}
+
+impl<'p> Poll<'p> {
+    fn begin(site: &'p Site, asked: &'p Asked) -> Result<Self, Problem> {
+        let Asked { worker, queues, slots, .. } = asked;
+        let hello = hello(site, worker, queues, *slots)?;
+        let (number, says_hello) = site.workers.hear(worker, queues, *slots);
+        Ok(Self { site, worker, number, hello, says_hello, is_answered: false })
+    }
+
+    /// Says hello again when it is time. How long it may wait until the next time.
+    fn stay(&self) -> Duration {
+        self.site.workers.stay(self.worker, self.number, || self.site.writing.post(self.hello.clone()))
+    }
+}
+
+impl Drop for Poll<'_> {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        let Self { site, worker, number, .. } = *self;
+        tracing::debug!(worker, "a worker has gone while it waited");
+        let say = || hello(site, worker, &[], 0).is_ok_and(|farewell| site.writing.post(farewell));
+        site.workers.leave(worker, number, say);
+    }
+}
+
+async fn answer(site: &Site, asked: &Asked, wait: Duration, poll: &Poll<'_>) -> Result<Response, Problem> {
     let store = site.ready()?;
     let began = Instant::now();
     // Listened to before anything is read, so that nothing is missed in between.
     let mut bell = store.workers.listen(&asked.worker);
-    let due = tell_the_log(&site, &asked, wait).await?;
+    let due = tell_the_log(site, asked, poll).await?;
     if asked.slots == 0 {
-        let told = told(&site, store, &asked, false);
+        let told = told(site, store, asked, false);
         return fresh(&Told { leases: Vec::new(), ..told });
     }
     let ends = began + due.map_or(wait, |due| due.max(SHORTEST_WAIT).min(wait));
     let mut stopping = site.stopping();
     loop {
         bell.mark_unchanged();
-        let told = told(&site, store, &asked, began.elapsed() < BEHIND);
+        let told = told(site, store, asked, began.elapsed() < BEHIND);
         // While everything is read again nothing is lost, and who asks is to come back.
         site.ready()?;
         let now = Instant::now();
@@ -126,9 +176,14 @@ pub(super) async fn lease(
             told.cancel.iter().chain(&told.lost).map(|of| (of.id.clone(), of.lease)).collect::<Vec<OfLease>>();
         let is_news = site.workers.tell(&asked.worker, &to_stop);
         if !told.leases.is_empty() || is_news || now >= ends || *stopping.borrow() {
+            if !told.lost.is_empty() {
+                // A worker whose lease has expired is given nothing more until it says hello.
+                site.workers.unhear(&asked.worker);
+            }
             return fresh(&told);
         }
         let look = if asked.holding.is_empty() { ends } else { ends.min(now + BEHIND) };
+        let look = look.min(now + poll.stay());
         tokio::select! {
             _ = bell.changed() => {}
             () = tokio::time::sleep_until(look.into()) => {}
@@ -137,14 +192,12 @@ pub(super) async fn lease(
     }
 }
 
-/// Writes the hello and the heartbeats that are due; says when the next one is.
-async fn tell_the_log(site: &Site, asked: &Asked, wait: Duration) -> Result<Option<Duration>, Problem> {
-    let Asked { worker, queues, slots, holding, .. } = asked;
-    let hello = hello(site, asked, wait)?;
+/// Writes the hello and the heartbeats that are due; says when the next heartbeat is.
+async fn tell_the_log(site: &Site, asked: &Asked, poll: &Poll<'_>) -> Result<Option<Duration>, Problem> {
     let mut records = Vec::new();
     let (mut beaten, mut next) = (Vec::new(), None);
-    for one in holding {
-        match due(site, worker, one) {
+    for one in &asked.holding {
+        match due(site, &asked.worker, one) {
             Some(Due::Now) => {
                 records.push(heartbeat_of(site, one)?);
                 beaten.push(one.id.as_str());
@@ -153,24 +206,22 @@ async fn tell_the_log(site: &Site, asked: &Asked, wait: Duration) -> Result<Opti
             None => {}
         }
     }
-    let is_heard = site.workers.hear(worker, queues, *slots, wait, wait + HELLO_REST);
-    records.extend(is_heard.then_some(hello));
+    records.extend(poll.says_hello.then(|| poll.hello.clone()));
     let written = site.writing.write(records).await;
     if written.is_err() {
-        site.workers.unhear(worker);
         beaten.into_iter().for_each(|id| site.workers.unbeat(id));
     }
     written?;
     Ok(next)
 }
 
-fn hello(site: &Site, asked: &Asked, wait: Duration) -> Result<headwater::log::NewRecord, Problem> {
+fn hello(site: &Site, worker: &str, queues: &[String], slots: u32) -> Result<NewRecord, Problem> {
     let mut fields = super::command::Fields::new();
-    set(&mut fields, "worker", &asked.worker)?;
-    set(&mut fields, "queues", &asked.queues)?;
-    set(&mut fields, "slots", &asked.slots)?;
-    set(&mut fields, "for", &format!("{} ms", (wait + HELLO_REST).as_millis()))?;
-    command(&site.writing, "hello", &format!("worker:{}", asked.worker), fields)
+    set(&mut fields, "worker", &worker)?;
+    set(&mut fields, "queues", &queues)?;
+    set(&mut fields, "slots", &slots)?;
+    set(&mut fields, "for", &format!("{} ms", HELLO_HOLDS.as_millis()))?;
+    command(&site.writing, "hello", &format!("worker:{worker}"), fields)
 }
 
 fn due(site: &Site, worker: &str, holding: &Holding) -> Option<Due> {
@@ -181,7 +232,7 @@ fn due(site: &Site, worker: &str, holding: &Holding) -> Option<Due> {
 }
 
 /// The record of a heartbeat.
-pub(super) fn heartbeat_of(site: &Site, holding: &Holding) -> Result<headwater::log::NewRecord, Problem> {
+pub(super) fn heartbeat_of(site: &Site, holding: &Holding) -> Result<NewRecord, Problem> {
     let mut fields = super::command::Fields::new();
     set(&mut fields, "lease", &holding.lease)?;
     if let Some(progress) = holding.progress {

@@ -1,6 +1,7 @@
 //! What this server has heard of workers: enough not to write the same again and again.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,14 @@ use serde::Deserialize;
 
 use super::head::LeaseHead;
 
-/// A hello is not written again before this has passed, unless it says something else.
-const HELLO_AGAIN: Duration = Duration::from_secs(5);
+/// How long a hello holds. A worker that has died without a word is given jobs for so long at most.
+pub(super) const HELLO_HOLDS: Duration = Duration::from_secs(10);
+
+/// A poll does not write a hello where one that says the same holds for so long still.
+const HELLO_ENOUGH: Duration = Duration::from_secs(5);
+
+/// While a poll waits, its hello is written again after this.
+const HELLO_AGAIN: Duration = Duration::from_secs(4);
 
 /// A worker that was not heard of is shown for so long after its last hello holds.
 const SHOWN: Duration = Duration::from_secs(600);
@@ -46,6 +53,7 @@ pub(super) struct Holding {
 #[derive(Debug, Default)]
 pub(super) struct Workers {
     heard: Mutex<Kept<String, Heard>>,
+    polls: AtomicU64,
     beats: Mutex<Kept<String, Beat>>,
     reported: Mutex<Kept<OfLease, Instant>>,
 }
@@ -56,11 +64,24 @@ pub(super) struct Heard {
     pub(super) queues: Vec<String>,
     pub(super) slots: u32,
     pub(super) seen: Timestamp,
-    /// When its last hello was written, and until when that holds.
-    written: Instant,
-    until: Instant,
+    /// When its last hello was written; `None` where that has failed.
+    written: Option<Instant>,
+    /// Its newest poll. An older one speaks for it no more.
+    poll: u64,
     /// Which of its jobs it was told to stop, and when.
     told: HashMap<OfLease, Instant>,
+}
+
+impl Heard {
+    /// How long its last hello holds still.
+    fn holds(&self, now: Instant) -> Duration {
+        let age = self.written.map_or(HELLO_HOLDS, |written| now.duration_since(written));
+        HELLO_HOLDS.saturating_sub(age)
+    }
+
+    fn is_shown(&self) -> bool {
+        Timestamp::now().duration_since(self.seen).unsigned_abs() < HELLO_HOLDS + SHOWN
+    }
 }
 
 /// The last heartbeat of a job.
@@ -109,41 +130,63 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Workers {
-    /// Notes that a worker is there, and whether its hello is to be written, which holds for `holds`. One that says
-    /// the same as one a moment ago is not, unless that holds too short for a poll of `wait`.
-    pub(super) fn hear(&self, worker: &str, queues: &[String], slots: u32, wait: Duration, holds: Duration) -> bool {
+    /// Notes that a worker polls. The number of its poll, and whether its hello is to be written: one that says the
+    /// same as the last one is not, while that holds long enough.
+    pub(super) fn hear(&self, worker: &str, queues: &[String], slots: u32) -> (u64, bool) {
+        let (now, seen) = (Instant::now(), Timestamp::now());
+        let mut heard = lock(&self.heard);
+        // Under the lock, so that the newest poll has the highest number.
+        let poll = self.polls.fetch_add(1, Ordering::Relaxed);
+        if let Some(known) = heard.map.get_mut(worker) {
+            let is_same = known.queues == queues && known.slots == slots;
+            let is_known = is_same && known.holds(now) >= HELLO_ENOUGH;
+            (known.seen, known.poll) = (seen, poll);
+            if !is_known {
+                (known.queues, known.slots, known.written) = (queues.to_vec(), slots, Some(now));
+            }
+            return (poll, !is_known);
+        }
+        let new = Heard { queues: queues.to_vec(), slots, seen, written: Some(now), poll, told: HashMap::new() };
+        heard.insert(worker.to_owned(), new, Heard::is_shown);
+        (poll, true)
+    }
+
+    /// A poll of a worker still waits. Says its hello again when it is time, unless there is a newer poll; how long
+    /// that may wait.
+    pub(super) fn stay(&self, worker: &str, poll: u64, say: impl FnOnce() -> bool) -> Duration {
         let now = Instant::now();
         let mut heard = lock(&self.heard);
-        let known = heard.map.get_mut(worker);
-        let is_known = known.as_ref().is_some_and(|known| {
-            let same = known.queues == queues && known.slots == slots;
-            same && now < known.written + HELLO_AGAIN && known.until >= now + wait
-        });
-        let seen = Timestamp::now();
-        match known {
-            Some(known) if is_known => known.seen = seen,
-            known => {
-                let told = known.map(|known| std::mem::take(&mut known.told)).unwrap_or_default();
-                let (queues, until) = (queues.to_vec(), now + holds);
-                let hello = Heard { queues, slots, seen, written: now, until, told };
-                heard.insert(worker.to_owned(), hello, |heard| now < heard.until + SHOWN);
-            }
+        let Some(known) = heard.map.get_mut(worker).filter(|known| known.poll == poll) else { return HELLO_AGAIN };
+        known.seen = Timestamp::now();
+        let left = known.holds(now).saturating_sub(HELLO_HOLDS - HELLO_AGAIN);
+        if !left.is_zero() {
+            return left;
         }
-        !is_known
+        known.written = say().then_some(now);
+        HELLO_AGAIN
+    }
+
+    /// The client of a poll has gone. Unless there is a newer one, the worker is to be given nothing new: `say` is to say
+    /// so. Nobody else says anything of the worker meanwhile, so that what is said last counts.
+    pub(super) fn leave(&self, worker: &str, poll: u64, say: impl FnOnce() -> bool) {
+        let mut heard = lock(&self.heard);
+        let newest = heard.map.get_mut(worker).filter(|known| known.poll == poll && known.slots > 0);
+        if let Some(known) = newest {
+            (known.slots, known.written) = (0, say().then(Instant::now));
+        }
     }
 
     /// Forgets that the hello of a worker was written: it was not.
     pub(super) fn unhear(&self, worker: &str) {
         if let Some(known) = lock(&self.heard).map.get_mut(worker) {
-            known.until = known.written;
+            known.written = None;
         }
     }
 
     /// All workers that were heard of.
     pub(super) fn all(&self) -> BTreeMap<String, Heard> {
-        let now = Instant::now();
         let heard = lock(&self.heard);
-        let shown = heard.map.iter().filter(|(_, heard)| now < heard.until + SHOWN);
+        let shown = heard.map.iter().filter(|(_, heard)| heard.is_shown());
         shown.map(|(name, heard)| (name.clone(), heard.clone())).collect()
     }
 
@@ -219,19 +262,72 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// As if the last hello of `w` had been written so long ago.
+    fn age(workers: &Workers, by: Duration) {
+        let mut heard = lock(&workers.heard);
+        let known = heard.map.get_mut("w").unwrap();
+        known.written = known.written.and_then(|written| written.checked_sub(by));
+    }
+
     #[test]
-    fn a_hello_is_written_again_when_it_says_something_else_or_ends() {
+    fn a_hello_is_written_when_it_says_something_else_or_soon_ends() {
         let workers = Workers::default();
         let queues = ["a".to_owned()];
-        let hear = |slots, wait: u32| workers.hear("w", &queues, slots, SECOND * wait, SECOND * (wait + 10));
-        assert!(hear(2, 5) && !hear(2, 5) && !hear(2, 14));
-        assert!(hear(2, 30), "the first one ends before that");
-        assert!(
-            hear(3, 5) && workers.hear("w", &[], 3, SECOND, SECOND) && workers.hear("x", &queues, 3, SECOND, SECOND)
-        );
+        let hear = |slots| workers.hear("w", &queues, slots).1;
+        assert!(hear(2) && !hear(2));
+        age(&workers, SECOND * 4);
+        assert!(!hear(2), "it holds for almost six seconds");
+        age(&workers, SECOND);
+        assert!(hear(2) && !hear(2));
+        assert!(hear(3) && workers.hear("w", &[], 3).1 && workers.hear("x", &queues, 3).1);
         workers.unhear("x");
-        assert!(workers.hear("x", &queues, 3, SECOND, SECOND));
+        assert!(workers.hear("x", &queues, 3).1);
         assert_eq!(workers.all().keys().collect::<Vec<_>>(), ["w", "x"]);
+    }
+
+    #[test]
+    fn a_poll_that_waits_says_hello_again_unless_there_is_a_newer_one() {
+        let workers = Workers::default();
+        let (first, _) = workers.hear("w", &[], 2);
+        let stay = |poll| {
+            let mut said = false;
+            let again = workers.stay("w", poll, || {
+                said = true;
+                true
+            });
+            (said, again)
+        };
+        let (said, again) = stay(first);
+        assert!(!said && again <= HELLO_AGAIN && again > HELLO_AGAIN - SECOND, "{again:?}");
+        age(&workers, HELLO_AGAIN);
+        assert_eq!(stay(first), (true, HELLO_AGAIN));
+        assert!(!stay(first).0);
+        let (second, _) = workers.hear("w", &[], 2);
+        age(&workers, HELLO_AGAIN);
+        assert_eq!(stay(first), (false, HELLO_AGAIN));
+        assert!(stay(second).0);
+        workers.unhear("w");
+        assert!(stay(second).0, "what was not written is said at once");
+    }
+
+    #[test]
+    fn who_goes_is_given_nothing_unless_it_has_come_again() {
+        let workers = Workers::default();
+        let (first, _) = workers.hear("w", &[], 2);
+        let leave = |poll| {
+            let mut said = false;
+            workers.leave("w", poll, || {
+                said = true;
+                true
+            });
+            said
+        };
+        let (second, _) = workers.hear("w", &[], 2);
+        assert!(!leave(first));
+        assert!(leave(second) && !leave(second), "once");
+        assert_eq!(workers.all()["w"].slots, 0);
+        let (third, says_hello) = workers.hear("w", &[], 2);
+        assert!(says_hello && !leave(second) && leave(third));
     }
 
     #[test]
@@ -255,7 +351,7 @@ mod tests {
     #[test]
     fn what_is_to_stop_is_told_once_a_second() {
         let workers = Workers::default();
-        workers.hear("w", &[], 1, SECOND, SECOND);
+        workers.hear("w", &[], 1);
         let of = |id: &str| (id.to_owned(), 1);
         assert!(!workers.tell("w", &[]));
         assert!(workers.tell("w", &[of("a")]) && !workers.tell("w", &[of("a")]));

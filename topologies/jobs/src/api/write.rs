@@ -86,6 +86,12 @@ impl Writing {
         answered.await.map_err(|_| WriteError::Unknown)?
     }
 
+    /// Writes a small record soon, without waiting for the log. Whether it is on its way.
+    pub(super) fn post(&self, record: NewRecord) -> bool {
+        let (answer, _) = oneshot::channel();
+        self.sender().is_some_and(|sender| sender.try_send((vec![record], answer)).is_ok())
+    }
+
     /// To the thread that writes, which is started with the first record.
     fn sender(&self) -> Option<mpsc::Sender<Request>> {
         let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
