@@ -46,6 +46,8 @@ fn how(example: &str) -> Run {
         _ if example.contains(" bench ") => Run::Not,
         // They need a server of jobs: topologies/jobs/tests/tools.rs has one.
         _ if ["work", "jobs", "queues", "schedules", "demo"].iter().any(|tool| is_of(example, tool)) => Run::Not,
+        // It needs a server of events: tests/e2e/with_jobs.rs has one.
+        _ if example.starts_with("headwater export") => Run::Not,
         _ if example.contains("2/1042") => Run::Names("there is no dead letter"),
         _ => Run::Works,
     }
