@@ -22,3 +22,5 @@ mod subject;
 mod suites;
 #[allow(dead_code, reason = "shared with the tests of other topologies")]
 mod support;
+#[cfg(unix)]
+mod with_jobs;

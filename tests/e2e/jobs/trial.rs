@@ -128,7 +128,7 @@ impl Trial {
 
     /// What the program finds that checks the whole log.
     pub fn verify(&self) -> Report {
-        verify(&*self.log, &self.prefix, 60_000).unwrap()
+        verify(&*self.log, &self.prefix, &jobs::scheduler::SchedulerSettings::default()).unwrap()
     }
 }
 

@@ -17,6 +17,7 @@ use headwater_serve::config::ServeConfig;
 use serde::Deserialize;
 
 use crate::discovery::topics::Topics;
+use crate::place_jobs::JobsSection;
 
 /// The configuration of discovery.
 pub type Config = headwater::config::Config<Sections>;
@@ -47,6 +48,8 @@ pub struct Sections {
     pub window: WindowConfig,
     /// The API for people and programs; it is served from memory.
     pub serve: ServeConfig,
+    /// Place requests become jobs of the topology `jobs`; not without this section.
+    pub jobs: Option<JobsSection>,
     /// A generated feed that arrives live in the first of the inputs; none without this section.
     pub generate: Option<FeedConfig>,
 }
@@ -92,6 +95,7 @@ impl Section for Sections {
         found.extend(self.ranges());
         found.extend(self.relations());
         found.extend(self.serve.validate());
+        found.extend(self.jobs.iter().flat_map(JobsSection::validate));
         let generate = self.generate.as_ref().and_then(|feed| feed.generate.check().err());
         found.extend(generate.map(|error| match &error {
             GenerateError::Config { name, .. } => Invalid::new(format!("generate.generate.{name}"), error.to_string()),

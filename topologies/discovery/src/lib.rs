@@ -10,6 +10,7 @@ pub mod config;
 pub mod discovery;
 pub mod figures;
 pub mod generate;
+pub mod place_jobs;
 pub mod tables;
 pub mod tools;
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use discovery::config::{Config, Sections};
+use discovery::place_jobs::JobsSection;
 use headwater::config::{LogKind, Sources, load};
 use headwater::view::PostgresConfig;
 
@@ -66,6 +67,7 @@ fn what_discovery_leaves_out_is_right_too() {
     assert!(config.topology.sources.contains_key("city") && config.topology.sources.contains_key("town-hall"));
     assert_eq!(config.topology.taxonomy.categories.len(), 2);
     assert!(config.runtime.views.sqlite.is_some() && config.topology.generate.is_some());
+    assert_eq!(config.topology.jobs, Some(JobsSection::default()));
 }
 
 /// The configuration in the ConfigMap, which is a text in a YAML file.

@@ -163,7 +163,7 @@ pub(crate) fn schedule<'s>(
             if let (Some(seen), Some(now)) = (seen.filter(|seen| *seen > restored_epoch), now)
                 && now - seen > away_after
             {
-                scheduler.was_away();
+                scheduler.was_away(now as i64);
             }
             seen = now.or(seen);
             let quiet = held.first().map(|held| *held.time()).filter(|held| *held > restored_epoch);

@@ -1,23 +1,29 @@
 //! Whether what is on the log is what may be there: the invariants, checked over the whole log.
 //!
-//! It shares no code with the scheduler. It reads what was asked for (`job-commands`), what became of it (`jobs`), and
+//! It shares no code with the scheduler but the settings. It reads what was asked for (`job-commands`), what became of it (`jobs`), and
 //! every attempt (`job-runs`), and checks that
 //!
 //! 1. no job is lost: each that was submitted is there, or has left after it was settled;
-//! 2. a job has one lease at a time, and each has a number of its own, without gaps;
+//! 2. a job has one lease at a time, each with a higher number than the one before, and `job-leases` has just these;
 //! 3. a job is done at most once, and nothing happens to it afterwards;
 //! 4. within a queue and a group, the job that is first in order is leased first.
+//!
+//! Beside a running engine it looks at what was committed when it began. What retention has removed cannot be checked: it
+//! says nothing of jobs that have left, and of submits and attempts that are older than what is kept of their traces.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use headwater::dataflow::epoch_of;
+use headwater::engine::recovery::{last_progress_record, progress_of};
 use headwater::log::{Log, LogError, LogRecord, read_to_end};
 use headwater::schema::read_json;
 use headwater::words::grouped;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptOutcome, Job, Phase, RunFact};
+use crate::model::{AttemptOutcome, Job, LeaseRow, Phase, RunFact};
+use crate::scheduler::SchedulerSettings;
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -70,6 +76,15 @@ struct Seen {
     refused: BTreeSet<(String, i32, i64)>,
     jobs: HashMap<Arc<str>, Option<Job>>,
     runs: HashMap<Arc<str>, Vec<RunFact>>,
+    leases: BTreeMap<String, LeaseRow>,
+    /// Jobs that have changed since the epoch that is looked at.
+    moved: BTreeSet<Arc<str>>,
+    /// Jobs that have left at least once: another one may have their id.
+    left: BTreeSet<Arc<str>>,
+    /// The last epoch that is looked at.
+    until: u64,
+    /// How far commands were read by then.
+    positions: Option<BTreeMap<(String, i32), i64>>,
     report: Report,
 }
 
@@ -80,19 +95,30 @@ struct Submitted {
     id: Option<String>,
 }
 
-/// Reads the topics that begin with `prefix`, and checks them. `ageing_ms` is as the scheduler has it.
+/// A job that has left is told by its tombstone for so long at least, in ms: half a day.
+const TOMBSTONES_STAY_MS: i64 = 43_200_000;
+
+/// Reads the topics that begin with `prefix`, and checks them by the settings of the scheduler.
 ///
 /// # Errors
 /// When the log cannot be read.
-pub fn verify(log: &dyn Log, prefix: &str, ageing_ms: i64) -> Result<Report, LogError> {
-    let mut seen = Seen::default();
+pub fn verify(log: &dyn Log, prefix: &str, settings: &SchedulerSettings) -> Result<Report, LogError> {
     let topic = |name: &str| format!("{prefix}{name}");
-    // Commands last: what was decided of them is there then.
+    let mut seen = Seen::default();
+    let progress = last_progress_record(log, &topic("progress"))?.as_ref().and_then(progress_of);
+    // Without one, nothing moves on meanwhile.
+    seen.until = u64::MAX;
+    if let Some(Ok(progress)) = progress {
+        seen.until = progress.epoch;
+        let next = progress.positions.iter().map(|at| ((at.topic.to_string(), at.partition), at.next));
+        seen.positions = Some(next.collect());
+    }
     read_to_end(log, &topic("dead-letters"), |record| seen.letter(&record))?;
     read_to_end(log, &topic("job-runs"), |record| seen.run(&record))?;
     read_to_end(log, &topic("jobs"), |record| seen.job(record))?;
+    read_to_end(log, &topic("job-leases"), |record| seen.lease(&record))?;
     read_to_end(log, &topic("job-commands"), |record| seen.command(record))?;
-    Ok(seen.check(ageing_ms))
+    Ok(seen.check(settings))
 }
 
 impl Seen {
@@ -104,7 +130,15 @@ impl Seen {
         }
     }
 
+    /// Whether a record was committed after the epoch that is looked at.
+    fn is_later(&self, record: &LogRecord) -> bool {
+        epoch_of(record).is_some_and(|epoch| epoch > self.until)
+    }
+
     fn letter(&mut self, record: &LogRecord) -> Result<(), LogError> {
+        if self.is_later(record) {
+            return Ok(());
+        }
         let text = |name: &str| {
             let value = record.header(&format!("dead-letter-{name}"));
             value.map(|value| String::from_utf8_lossy(value).into_owned())
@@ -122,6 +156,9 @@ impl Seen {
     }
 
     fn run(&mut self, record: &LogRecord) -> Result<(), LogError> {
+        if self.is_later(record) {
+            return Ok(());
+        }
         match read_json::<RunFact>(record.value.as_deref().unwrap_or_default()) {
             Ok(fact) => self.runs.entry(Arc::clone(&fact.job)).or_default().push(fact),
             Err(error) => self.violated(format!("job-runs {}/{}: {error}", record.partition, record.offset)),
@@ -131,13 +168,33 @@ impl Seen {
 
     fn job(&mut self, record: LogRecord) -> Result<(), LogError> {
         let id = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
+        if self.is_later(&record) {
+            self.moved.insert(id.into());
+            return Ok(());
+        }
         let job = record.value.as_deref().map(read_json::<Job>).transpose();
         match job {
             Ok(job) => {
                 self.check_step(&id, job.as_ref());
+                if job.is_none() {
+                    self.left.insert(id.as_str().into());
+                }
                 self.jobs.insert(id.into(), job);
             }
             Err(error) => self.violated(format!("jobs {}/{}: {error}", record.partition, record.offset)),
+        }
+        Ok(())
+    }
+
+    fn lease(&mut self, record: &LogRecord) -> Result<(), LogError> {
+        if self.is_later(record) {
+            return Ok(());
+        }
+        let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
+        match record.value.as_deref().map(read_json::<LeaseRow>).transpose() {
+            Ok(Some(row)) => drop(self.leases.insert(key, row)),
+            Ok(None) => drop(self.leases.remove(&key)),
+            Err(error) => self.violated(format!("job-leases {}/{}: {error}", record.partition, record.offset)),
         }
         Ok(())
     }
@@ -163,6 +220,14 @@ impl Seen {
 
     fn command(&mut self, record: LogRecord) -> Result<(), LogError> {
         let refused = self.refused.contains(&(record.topic.to_string(), record.partition, record.offset));
+        let at = (record.topic.to_string(), record.partition);
+        let is_read =
+            self.positions.as_ref().is_none_or(|next| next.get(&at).is_some_and(|next| record.offset < *next));
+        // What has left since then may have left without a trace.
+        let is_old = self.positions.is_some() && record.timestamp_ms < self.until as i64 - TOMBSTONES_STAY_MS;
+        if !is_read || is_old {
+            return Ok(());
+        }
         let submitted = record.value.as_deref().and_then(|value| serde_json::from_slice::<Submitted>(value).ok());
         let Some(submitted) = submitted.filter(|submitted| submitted.kind == "submit" && !refused) else {
             return Ok(());
@@ -174,10 +239,15 @@ impl Seen {
         Ok(())
     }
 
-    fn check(mut self, ageing_ms: i64) -> Report {
+    fn check(mut self, settings: &SchedulerSettings) -> Report {
         self.check_submits();
+        // What is known of jobs that moved on is of two times.
+        let moved = std::mem::take(&mut self.moved);
+        self.jobs.retain(|id, _| !moved.contains(id));
+        self.leases.retain(|_, row| !moved.contains(&row.job));
         self.check_runs();
-        self.check_order(ageing_ms);
+        self.check_leases();
+        self.check_order(settings);
         for job in self.jobs.values() {
             match job {
                 Some(job) => *self.report.phases.entry(job.phase).or_default() += 1,
@@ -190,7 +260,8 @@ impl Seen {
     fn check_submits(&mut self) {
         self.report.submitted = self.submits.len() as u64;
         self.report.repeated = self.submits.values().map(|count| count - 1).sum();
-        let mut lost: Vec<_> = self.submits.keys().filter(|id| !self.jobs.contains_key(id.as_str())).cloned().collect();
+        let known = |id: &str| self.jobs.contains_key(id) || self.moved.contains(id);
+        let mut lost: Vec<_> = self.submits.keys().filter(|id| !known(id.as_str())).cloned().collect();
         lost.sort_unstable();
         lost.into_iter().for_each(|id| self.violated(format!("job {id} was submitted and is not there")));
     }
@@ -204,25 +275,31 @@ impl Seen {
             }
             for pair in runs.windows(2) {
                 let [one, next] = pair else { continue };
-                if next.run.lease != one.run.lease + 1 {
+                if next.run.lease <= one.run.lease {
                     wrong.push(format!("job {id}: lease {} follows {}", next.run.lease, one.run.lease));
                 }
                 if next.run.began < one.run.ended {
                     wrong.push(format!("job {id}: leases {} and {} overlap", one.run.lease, next.run.lease));
                 }
-                if one.run.outcome == AttemptOutcome::Done {
+                if one.run.outcome == AttemptOutcome::Done && !self.left.contains(id) {
                     wrong.push(format!("job {id} was done, and leased again"));
                 }
             }
-            let Some(Some(job)) = self.jobs.get(id) else { continue };
+            let Some(Some(job)) = self.jobs.get(id).filter(|_| !self.left.contains(id)) else { continue };
             let done = runs.iter().filter(|fact| fact.run.outcome == AttemptOutcome::Done).count();
             if (job.phase == Phase::Done) != (done == 1) || done > 1 {
                 wrong.push(format!("job {id} is {} and was done {done} times", job.phase.name()));
             }
-            let ended = runs.last().map_or(0, |fact| fact.run.lease);
-            let held = u32::from(job.lease.is_some());
-            if ended + held != job.lease_number {
-                wrong.push(format!("job {id} has had {} leases, and {ended} have ended", job.lease_number));
+            let last = runs.last().map(|fact| (fact.run.lease, fact.run.ended));
+            let held = job.lease.as_ref().map(|lease| (lease.number, lease.since));
+            match (last, held) {
+                (Some((ended, at)), Some((number, since))) if number <= ended || since < at => {
+                    wrong.push(format!("job {id}: lease {number} is held, and {ended} has ended"));
+                }
+                (Some((ended, _)), None) if ended != job.lease_number => {
+                    wrong.push(format!("job {id}: lease {} has no end", job.lease_number));
+                }
+                _ => {}
             }
         }
         wrong.sort_unstable();
@@ -238,12 +315,37 @@ impl Seen {
         done_without.into_iter().for_each(|id| self.violated(format!("job {id} is done without an attempt")));
     }
 
+    /// The slots of workers have just the leases that jobs have.
+    fn check_leases(&mut self) {
+        let leases = std::mem::take(&mut self.leases);
+        let mut wrong = Vec::new();
+        for (id, job) in &self.jobs {
+            let Some(lease) = job.as_ref().and_then(|job| job.lease.as_ref()) else { continue };
+            let row = leases.get(&format!("{}/{}", lease.worker, lease.slot));
+            if row.is_none_or(|row| row.job != *id || row.lease != lease.number) {
+                wrong.push(format!("job {id}: the slot {}/{} does not have its lease", lease.worker, lease.slot));
+            }
+        }
+        for (slot, row) in &leases {
+            let job = self.jobs.get(&row.job).and_then(Option::as_ref);
+            if job.and_then(|job| job.lease.as_ref()).is_none_or(|lease| lease.number != row.lease) {
+                wrong.push(format!("slot {slot} has lease {} of job {}, which has not", row.lease, row.job));
+            }
+        }
+        wrong.sort_unstable();
+        wrong.into_iter().for_each(|wrong| self.violated(wrong));
+    }
+
     /// A job that waited when another of its queue and group was leased was not before it in order.
-    fn check_order(&mut self, ageing_ms: i64) {
+    fn check_order(&mut self, settings: &SchedulerSettings) {
         let mut groups: BTreeMap<GroupOf, Vec<Wait>> = BTreeMap::new();
         for (id, job) in &self.jobs {
             let Some(job) = job else { continue };
-            let head_start = i64::from(job.priority) * ageing_ms;
+            // Attempts of a job that had its id before are not told apart.
+            if self.left.contains(id) {
+                continue;
+            }
+            let head_start = i64::from(job.priority).saturating_mul(settings.ageing_ms(&job.queue));
             let waits = groups.entry((Arc::clone(&job.queue), job.group.clone())).or_default();
             let mut free = i64::MIN;
             for fact in self.runs.get(id).into_iter().flatten() {

@@ -53,6 +53,7 @@ pub use register::{Emitted, Register};
 
 use crate::config::{Config, Sections};
 use crate::generate::LiveFeed;
+use crate::place_jobs::PlaceJobs;
 use crate::tables::view_spec;
 use crate::tools::{DiscoveryTools, Examiner, knowledge};
 use gates::gates_in_force;
@@ -169,7 +170,7 @@ failed, 4 another instance has taken over, 70 a defect.";
         view_spec()
     }
 
-    /// The generated feed of `[generate]`, into the first of the inputs.
+    /// The API of `[serve]`, the jobs of `[jobs]`, and the generated feed of `[generate]` into the first of the inputs.
     fn companions(config: &Config, beside: &Beside<'_>) -> Result<Vec<Box<dyn Companion>>, Box<dyn Fault>> {
         let mut companions: Vec<Box<dyn Companion>> = Vec::new();
         let serve = &config.topology.serve;
@@ -185,6 +186,9 @@ failed, 4 another instance has taken over, 70 a defect.";
             let serving = Serving::start(means, serve, beside.metrics.clone().map(engine))?;
             greet(&serving.url());
             companions.push(Box::new(serving));
+        }
+        if let Some(jobs) = &config.topology.jobs {
+            companions.push(Box::new(PlaceJobs::start(open_log(&config.runtime)?, &config.runtime, jobs)?));
         }
         if let Some(feed) = config.topology.generate.clone() {
             let input = config.runtime.inputs.first().map_or(Sections::INPUT, |input| input.topic.as_str());

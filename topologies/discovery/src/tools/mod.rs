@@ -16,6 +16,7 @@ pub mod decide;
 pub mod evaluate;
 mod examine;
 pub mod explain;
+pub mod export;
 mod preview;
 pub mod train;
 
@@ -39,6 +40,8 @@ pub enum DiscoveryTools {
     Serve(ServeArgs),
     /// Make a key for the API: what may be done with it, and the hash to be configured
     Key(KeyArgs),
+    /// Write the events of a server to a file: CSV, NDJSON, iCalendar or GeoJSON
+    Export(export::ExportArgs),
     /// Print the listings that files would give and everything that is wrong with them, without any log
     CheckSource(check_source::CheckSourceArgs),
 }
@@ -57,6 +60,7 @@ impl Tools for DiscoveryTools {
             Self::Explain(args) => args.run(),
             Self::Serve(args) => args.run::<Sections>(|sections| &sections.serve, knowledge),
             Self::Key(args) => args.run(),
+            Self::Export(args) => return args.run(),
             Self::CheckSource(args) => args.run(),
         };
         match outcome {

@@ -117,7 +117,8 @@ impl Client {
         self.send(request)
     }
 
-    fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+    /// Sends a request, and gives the answer of one that was not refused.
+    pub(super) fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let response = request.send().map_err(|error| self.away(&error))?;
         if response.status().is_success() {
             return Ok(response);

@@ -23,6 +23,7 @@ mod lease;
 mod live;
 mod new_job;
 mod seen;
+mod text;
 
 pub use calls::MOST_IN_A_REQUEST;
 pub use error::ClientError;
@@ -35,6 +36,7 @@ pub use new_job::{NewJob, random_id};
 pub use seen::{
     Counted, Document, ErrorGroup, HeartbeatAnswer, Page, QueueStatus, ScheduleStatus, Submitted, WorkerStatus,
 };
+pub use text::TextPage;
 
 /// Where the API is unless told otherwise.
 pub const USUAL_URL: &str = "http://127.0.0.1:8084";

@@ -58,8 +58,8 @@ pub struct Scheduler {
     definitions: Vec<(Arc<str>, ScheduleText)>,
     /// Whether the first step after a restart has been made.
     begun: bool,
-    /// Whether the engine was away since the last step.
-    was_away: bool,
+    /// When the engine was there again after it had been away, until the next step.
+    back_at: Option<i64>,
 }
 
 /// What comes in at a step.
@@ -79,7 +79,7 @@ impl Scheduler {
             schedules: Schedules::default(),
             definitions: Vec::new(),
             begun: false,
-            was_away: false,
+            back_at: None,
         }
     }
 
@@ -116,7 +116,7 @@ impl Scheduler {
 
     /// Everything that happens at `now`, in ms since the Unix epoch; times never go back.
     pub fn step(&mut self, now: i64, mut input: Input) -> Changes {
-        if std::mem::take(&mut self.was_away) {
+        if self.back_at.take_if(|back_at| *back_at <= now).is_some() {
             self.renew_leases(now);
         }
         if !std::mem::replace(&mut self.begun, true) {
@@ -144,17 +144,17 @@ impl Scheduler {
     pub fn next_due(&self) -> Option<i64> {
         let State { alarms, worker_alarms, wakes, .. } = &self.state;
         let due = [alarms.next_due(), worker_alarms.next_due(), wakes.next_due(), self.schedules.next_due()];
-        let has_begun = (self.begun && !self.was_away) || (self.definitions.is_empty() && !self.state.has_leases());
+        let has_begun = self.begun || (self.definitions.is_empty() && !self.state.has_leases());
         let first = (!has_begun).then_some(0);
         // What one step had no room for.
         let left = (self.begun && !self.state.stirred.is_empty()).then_some(0);
-        due.into_iter().chain([first, left]).flatten().min()
+        due.into_iter().chain([first, left, self.back_at]).flatten().min()
     }
 
-    /// The engine was away, or could not read or write for a while: no heartbeat could be heard, and the next step gives
-    /// every lease a full period.
-    pub fn was_away(&mut self) {
-        self.was_away = true;
+    /// The engine was away until `back_at`, or could not read or write: no heartbeat could be heard, and the first step
+    /// from then on gives every lease a full period.
+    pub fn was_away(&mut self, back_at: i64) {
+        self.back_at = Some(back_at);
     }
 
     fn renew_leases(&mut self, now: i64) {

@@ -94,6 +94,11 @@ impl SchedulerSettings {
         named.or_else(|| self.queues.get(EVERY_QUEUE).and_then(&key))
     }
 
+    /// The head start that a priority higher by 1 gives in a queue, in ms.
+    pub fn ageing_ms(&self, queue: &str) -> i64 {
+        self.of(queue, |own| own.ageing).unwrap_or(Period::from_secs(60)).as_millis_i64()
+    }
+
     pub(super) fn queue_limits(&self, queue: &str) -> QueueLimits {
         let pace = |rate: Option<Rate>, burst: Option<u32>| rate.map(|rate| Pace::new(rate, burst));
         QueueLimits {
@@ -101,7 +106,7 @@ impl SchedulerSettings {
             group_concurrency: self.of(queue, |own| own.group_concurrency).unwrap_or(u32::MAX),
             pace: pace(self.of(queue, |own| own.rate), self.of(queue, |own| own.burst)),
             group_pace: pace(self.of(queue, |own| own.group_rate), self.of(queue, |own| own.group_burst)),
-            ageing_ms: self.of(queue, |own| own.ageing).unwrap_or(Period::from_secs(60)).as_millis_i64(),
+            ageing_ms: self.ageing_ms(queue),
         }
     }
 

@@ -334,8 +334,7 @@ fn a_deep_family_is_cancelled_as_a_whole() {
 #[test]
 fn queues_take_turns_where_a_worker_has_one_slot() {
     let mut scheduler = Scheduler::new(SchedulerSettings::default());
-    let submit =
-        |n: usize| json!({"type": "submit", "id": format!("{n}"), "queue": if n % 2 == 0 { "p" } else { "q" }});
+    let submit = |n: usize| json!({"type": "submit", "id": format!("{n}"), "queue": if n.is_multiple_of(2) { "p" } else { "q" }});
     let jobs: Vec<_> = (0..20).map(submit).collect();
     step(&mut scheduler, NOW, &[&jobs[..], &[hello(&["p", "q"], 1)]].concat());
     let mut order = Vec::new();
@@ -398,8 +397,8 @@ fn nothing_expires_while_nothing_could_be_heard() {
         let mut scheduler = Scheduler::new(SchedulerSettings::default());
         step(&mut scheduler, NOW, &[json!({"type": "submit", "id": "a", "queue": "q"}), hello(&["q"], 1)]);
         if away {
-            scheduler.was_away();
-            assert!(scheduler.next_due().is_some_and(|due| due <= NOW));
+            scheduler.was_away(NOW + 60_000);
+            assert!(scheduler.next_due().is_some_and(|due| due <= NOW + 60_000));
         }
         step(&mut scheduler, NOW + 60_000, &[]);
         assert_eq!(seen(&scheduler)["a"].phase, if away { "leased" } else { "failed" });

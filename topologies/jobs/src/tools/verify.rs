@@ -4,12 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use headwater::cli::ConfigArgs;
-use headwater::config::Period;
 use headwater::tools::{open_log, print_result};
 
 use super::Ended;
 use crate::Settings;
-use crate::scheduler::EVERY_QUEUE;
 use crate::verify::verify;
 
 /// `jobs verify`.
@@ -39,10 +37,8 @@ impl VerifyArgs {
     pub fn run(&self) -> Ended {
         self.config.start_logging("warn")?;
         let config = self.config.load::<Settings>()?.config;
-        let ageing = config.topology.queues.get(EVERY_QUEUE).and_then(|queue| queue.ageing);
-        let ageing_ms = ageing.unwrap_or(Period::from_secs(60)).as_millis_i64();
         let log = open_log(&config.runtime)?;
-        let report = verify(&*log, &config.runtime.prefix, ageing_ms)?;
+        let report = verify(&*log, &config.runtime.prefix, &config.topology.scheduler())?;
         print_result(&report, self.json)?;
         Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -9,11 +9,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::{AttemptOutcome, Job, Phase, RunFact};
+use crate::scheduler::SchedulerSettings;
 use crate::tools::show::millis;
 use crate::verify::verify;
-
-/// How long a job waits for one more point of priority, where the configuration does not say.
-const AGEING_MS: i64 = 60_000;
 
 /// Why a log cannot be summed up.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +110,7 @@ impl Totals {
             *counter += 1;
         }
         totals.read_runs(log, &format!("{prefix}job-runs"))?;
-        let report = verify(log, prefix, AGEING_MS)?;
+        let report = verify(log, prefix, &SchedulerSettings::default())?;
         (totals.stale, totals.violations) = (report.stale, report.violations);
         Ok(totals)
     }
