@@ -3,6 +3,7 @@
 //! Files are in the Standard Workload Format: a line a job with 18 columns, `;` before comments, -1 for what is not
 //! known. Where there is no file, a trace of a like shape is made up.
 
+use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
@@ -12,6 +13,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Columns of a line.
 const COLUMNS: usize = 18;
+
+/// The status of lines that are of a part of a job alone. Another line of the same number is of the whole job.
+const OF_A_PART: std::ops::RangeInclusive<i64> = 2..=4;
 
 /// What a file in gzip begins with.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -65,10 +69,11 @@ impl Fault for TraceError {
     }
 }
 
-/// Reads a trace, as text or in gzip. The jobs are in the order of their submission.
+/// Reads a trace, as text or in gzip. The jobs are in the order of their submission. Lines of parts of jobs, between
+/// two checkpoints for instance, are left out.
 ///
 /// # Errors
-/// When a line is wrong, or `source` fails.
+/// When a line is wrong, a number is that of two jobs, or `source` fails.
 ///
 /// ```
 /// let text = "; MaxJobs: 1\n 1 30 -1 600 8 -1 -1 -1 -1 -1 -1 4 1 -1 -1 -1 -1 -1\n";
@@ -88,17 +93,25 @@ pub fn read_trace(source: impl Read) -> Result<Vec<TraceJob>, TraceError> {
 
 fn read_lines(source: impl BufRead) -> Result<Vec<TraceJob>, TraceError> {
     let mut jobs = Vec::new();
+    let mut lines = HashMap::new();
     for (number, line) in (1..).zip(source.lines()) {
         let line = line?;
         let text = line.split(';').next().unwrap_or_default().trim();
-        if !text.is_empty() {
-            jobs.push(job_of(text).map_err(|reason| TraceError::Line { line: number, reason })?);
+        if text.is_empty() {
+            continue;
         }
+        let wrong = |reason| TraceError::Line { line: number, reason };
+        let Some(job) = job_of(text).map_err(wrong)? else { continue };
+        if let Some(before) = lines.insert(job.number, number) {
+            return Err(wrong(format!("the number of the job {} stands in line {before} too", job.number)));
+        }
+        jobs.push(job);
     }
     Ok(jobs)
 }
 
-fn job_of(text: &str) -> Result<TraceJob, String> {
+/// The job of a line, unless it is of a part of one.
+fn job_of(text: &str) -> Result<Option<TraceJob>, String> {
     let columns: Vec<&str> = text.split_whitespace().collect();
     if columns.len() != COLUMNS {
         return Err(format!("it has {} columns, not {COLUMNS}", columns.len()));
@@ -111,8 +124,9 @@ fn job_of(text: &str) -> Result<TraceJob, String> {
         let number = number_of(name, column)?;
         u64::try_from(number).map_err(|_| format!("the {name} {number} in column {} is negative", column + 1))
     };
+    let status = number_of("status", 10)?;
     let perhaps = |name: &str, column: usize| number_of(name, column).map(|number| u32::try_from(number).ok());
-    Ok(TraceJob {
+    let job = TraceJob {
         number: known("number of the job", 0)?,
         submit: known("time of submission", 1)?,
         run: u64::try_from(number_of("run time", 3)?).unwrap_or(0),
@@ -120,7 +134,8 @@ fn job_of(text: &str) -> Result<TraceJob, String> {
         user: perhaps("user", 11)?,
         group: perhaps("group", 12)?,
         queue: perhaps("queue", 14)?,
-    })
+    };
+    Ok(Some(job).filter(|_| !OF_A_PART.contains(&status)))
 }
 
 /// A class of times in seconds, and how many of a thousand are in it.
@@ -245,6 +260,16 @@ mod tests {
             "line 1 of the trace: the time of submission \"soon\" in column 2 is no number"
         );
         assert_eq!(told(&line("-1")), "line 1 of the trace: the time of submission -1 in column 2 is negative");
+    }
+
+    #[test]
+    fn a_number_is_of_one_job_and_parts_of_jobs_are_left_out() {
+        let line = |number: u32, status: i32| format!("{number} 5 -1 12 4 -1 -1 -1 -1 -1 {status} 3 1 -1 1 -1 -1 -1\n");
+        let error = read_trace((line(1, 1) + "\n" + &line(2, 0) + &line(1, 5)).as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), "line 4 of the trace: the number of the job 1 stands in line 1 too");
+        let parts = line(1, 1) + &line(1, 2) + &line(1, 3) + &line(2, -1) + &line(3, 4);
+        let numbers: Vec<u64> = read_trace(parts.as_bytes()).unwrap().iter().map(|job| job.number).collect();
+        assert_eq!(numbers, [1, 2]);
     }
 
     #[test]

@@ -89,7 +89,9 @@ fn payloads_come_from_a_file_or_line_by_line() {
     assert_eq!(fake.job("f").payload, json!([1, 2]));
     let lines: String = (0..2_500).map(|number| format!("{{\"n\": {number}}}\n\n")).collect();
     let output = run_at(&fake.url(), &["jobs", "submit", "many", "-", "--group", "g"], &lines);
-    assert_eq!(text(&output.stdout), "submitted 2,500 jobs\n", "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "submitted 2,500 jobs\n");
+    let ids: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
+    assert!(ids.len() == 2_500 && ids.iter().all(|id| fake.job(id).queue == "many"));
     let known = fake.known();
     let mut numbers: Vec<u64> =
         known.jobs.values().filter(|job| job.queue == "many").map(|job| job.payload["n"].as_u64().unwrap()).collect();
@@ -97,6 +99,23 @@ fn payloads_come_from_a_file_or_line_by_line() {
     assert_eq!(numbers, (0..2_500).collect::<Vec<_>>());
     assert!(known.jobs.values().filter(|job| job.queue == "many").all(|job| job.submitted["group"] == "g"));
     assert_eq!(known.requests.iter().filter(|line| line.ends_with("/many")).count(), 3);
+}
+
+#[test]
+fn ids_of_jobs_that_were_taken_are_printed_though_later_ones_are_refused() {
+    let fake = Fake::start();
+    let lines: String = (0..1_500).map(|number| format!("{number}\n")).collect();
+    for more in [&[][..], &["--json"], &["--wait"]] {
+        fake.known().submits_left = Some(1);
+        let output = run_at(&fake.url(), &[&["jobs", "submit", "many", "-"], more].concat(), &lines);
+        let (said, ids) = (text(&output.stderr), text(&output.stdout));
+        assert!(output.status.code() == Some(2) && said.contains("No more of these."), "{said}");
+        let id = |line: &str| match more {
+            ["--json"] => serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned(),
+            _ => line.to_owned(),
+        };
+        assert_eq!(ids.lines().map(id).filter(|id| fake.job(id).queue == "many").count(), 1_000, "{more:?}");
+    }
 }
 
 #[test]
@@ -114,7 +133,8 @@ fn what_cannot_be_submitted_is_told_before() {
         (&["jobs", "cancel", "a", "--queue", "q"], "", "not both"),
         (&["jobs", "retry", "a", "b", "--payload", "1"], "", "--payload is of one job"),
         (&["jobs", "list", "--phase", "asleep"], "", "blocked, delayed"),
-        (&["queues", "--url", "localhost:8084"], "", "is no address of the API"),
+        (&["queues", "--url", "localhost:8084"], "", "is not a valid API URL"),
+        (&["queues", "--url", "http://kim:pass@localhost"], "", "a user name and a password have no place in it"),
         (&["schedules", "set", "s", "{\"cron\": \"x\", \"job\": {\"queue\": \"q\"}}"], "", "the cron pattern"),
         (&["work", "--queue", "q", "--", "no-such-command-here"], "", "there is no command"),
         (&["work", "--queue", "lease", "--", "true"], "", "has the name of a path"),
@@ -176,15 +196,43 @@ fn jobs_are_listed_page_by_page_and_shown() {
 fn jobs_are_cancelled_and_retried_one_or_many() {
     let fake = Fake::start();
     ["a", "b", "c"].iter().for_each(|id| fake.add(id, "q", json!(1)));
-    assert_eq!(printed(&fake, &["jobs", "cancel", "a"], 0), "cancellation of 1 job\n");
+    assert_eq!(printed(&fake, &["jobs", "cancel", "a"], 0), "cancel requested for 1 job\n");
     assert_eq!(fake.job("a").phase, "cancelled");
-    assert_eq!(printed(&fake, &["jobs", "retry", "a", "--payload", "[7]"], 0), "retry of 1 job\n");
+    assert_eq!(printed(&fake, &["jobs", "retry", "a", "--payload", "[7]"], 0), "retry requested for 1 job\n");
     assert_eq!((fake.job("a").phase, fake.job("a").payload), ("waiting", json!([7])));
     fake.change("b", |job| job.phase = "done");
     assert!(refused(&fake, &["jobs", "retry", "b"], 2).contains("It cannot run again."));
     let told = printed(&fake, &["jobs", "cancel", "--queue", "q", "--phase", "waiting", "--json"], 0);
-    assert_eq!(told, "{\"count\":2}\n");
-    assert_eq!(printed(&fake, &["jobs", "retry", "a", "b"], 0), "retry of 2 jobs\n");
+    assert_eq!(told, "{\"count\":2,\"more\":false}\n");
+    assert_eq!(printed(&fake, &["jobs", "retry", "a", "b"], 0), "retry requested for 2 jobs\n");
+}
+
+#[test]
+fn jobs_that_one_request_cannot_hold_are_told() {
+    let fake = Fake::start();
+    ["a", "b", "c"].iter().for_each(|id| fake.add(id, "q", json!(1)));
+    fake.known().most_in_bulk = Some(2);
+    for verb in ["cancel", "retry"] {
+        let output = run(&fake, &["jobs", verb, "--queue", "q"]);
+        assert_eq!(text(&output.stdout), format!("{verb} requested for 2 jobs\n"));
+        assert!(output.status.code() == Some(1) && text(&output.stderr).contains("run the same command again"));
+    }
+    let told = printed(&fake, &["jobs", "cancel", "--queue", "q", "--json"], 1);
+    assert_eq!(told, "{\"count\":2,\"more\":true}\n");
+}
+
+#[test]
+fn what_jobs_say_does_not_speak_to_the_terminal() {
+    let fake = Fake::start();
+    fake.add("a", "q", json!(1));
+    fake.change("a", |job| {
+        job.phase = "dead";
+        job.error = Some(json!({"code": "x\u{1b}[2J", "message": "no\u{7}\nanswer"}));
+    });
+    for arguments in [&["jobs", "list"][..], &["jobs", "show", "a"]] {
+        let shown = printed(&fake, arguments, 0);
+        assert!(shown.contains("answer") && !shown.contains(['\u{1b}', '\u{7}']), "{shown:?}");
+    }
 }
 
 #[test]
@@ -192,7 +240,7 @@ fn queues_and_schedules_are_shown_and_changed() {
     let fake = Fake::start();
     assert!(refused(&fake, &["queues"], 0).contains("no queues"));
     fake.add("a", "mail", json!(1));
-    printed(&fake, &["queues", "pause", "mail"], 0);
+    assert_eq!(printed(&fake, &["queues", "pause", "mail"], 0), "pause requested for queue mail\n");
     let table = printed(&fake, &["queues"], 0);
     assert!(table.contains("mail   paused  1  ") && table.contains("20ms 1.5s"), "{table}");
     let row: Value = serde_json::from_str(&printed(&fake, &["queues", "--json"], 0)).unwrap();
@@ -299,7 +347,8 @@ fn the_first_ctrl_c_waits_for_running_jobs_and_takes_no_more() {
 fn a_second_ctrl_c_stops_jobs_and_gives_them_back() {
     let fake = Fake::start();
     fake.add("a", "q", json!(1));
-    let child = worker(&fake, "trap 'exit 3' TERM; echo progress 0.1; while :; do sleep 0.05; done", &[]);
+    // Many programs end with 0 on SIGTERM: the job is not done all the same.
+    let child = worker(&fake, "trap 'exit 0' TERM; echo progress 0.1; while :; do sleep 0.05; done", &[]);
     fake.wait("running", |known| known.jobs["a"].progress.is_some());
     signal(&child, "INT");
     fake.wait("told", |known| known.slots.values().next().unwrap().last() == Some(&0));
@@ -310,6 +359,42 @@ fn a_second_ctrl_c_stops_jobs_and_gives_them_back() {
     assert_eq!((code, &summary["released"]), (Some(130), &json!(1)), "{said}");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!((fake.job("a").phase, fake.known().reports.clone()), ("waiting", vec!["a/1 release".to_owned()]));
+}
+
+#[test]
+fn a_third_signal_kills_and_a_closed_terminal_is_a_signal_too() {
+    let fake = Fake::start();
+    fake.add("a", "q", json!(1));
+    let script = "trap '' TERM; echo progress 0.1 $$; while :; do sleep 0.05; done";
+    let child = worker(&fake, script, &["--grace", "10min"]);
+    fake.wait("running", |known| known.jobs["a"].message.is_some());
+    let pid = fake.job("a").message.unwrap();
+    signal(&child, "HUP");
+    fake.wait("told", |known| known.slots.values().next().unwrap().last() == Some(&0));
+    signal(&child, "QUIT");
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert!(runs(&pid), "it has time to clean up");
+    signal(&child, "TERM");
+    let (code, summary, said) = ended(child);
+    assert_eq!((code, &summary["released"]), (Some(130), &json!(1)), "{said}");
+    assert!(!runs(&pid));
+    assert_eq!(fake.job("a").phase, "waiting");
+}
+
+#[test]
+fn a_command_does_not_get_the_key_of_its_worker() {
+    let fake = Fake::start();
+    fake.known().key = Some("secret".to_owned());
+    fake.add("a", "q", json!(1));
+    let script = "echo result \"\\\"${HEADWATER_KEY-none}\\\"\"";
+    let child = command(&fake.url(), &["work", "--queue", "q", "--json", "--", "sh", "-c", script])
+        .env("HEADWATER_KEY", "secret")
+        .spawn()
+        .unwrap();
+    fake.wait_for("a", "done");
+    assert_eq!(fake.job("a").result, Some(json!("none")));
+    signal(&child, "INT");
+    assert_eq!(ended(child).0, Some(0));
 }
 
 /// Whether a process still runs.
@@ -323,14 +408,14 @@ fn cancel_reaches_the_command_by_sigterm_and_then_by_sigkill() {
     fake.add("kind", "q", json!(1));
     let child = worker(
         &fake,
-        "echo progress 0.1; if [ $HEADWATER_JOB = kind ]; then trap 'echo bye >&2; exit 9' TERM; else trap '' TERM; fi; while :; do sleep 0.05; done",
+        "echo progress 0.1; if [ $HEADWATER_JOB = kind ]; then trap 'echo bye >&2; exit 0' TERM; else trap '' TERM; fi; while :; do sleep 0.05; done",
         &["--grace", "500ms"],
     );
     fake.wait("running", |known| known.jobs["kind"].progress.is_some());
     fake.change("kind", |job| job.cancelling = true);
     fake.wait_for("kind", "cancelled");
     let error = fake.job("kind").error.unwrap();
-    assert!(error["code"] == "exit-9" && error["message"].as_str().unwrap().ends_with("bye"), "{error}");
+    assert!(error["code"] == "stopped" && error["message"].as_str().unwrap().ends_with("bye"), "{error}");
     fake.add("stubborn", "q", json!(1));
     fake.wait("running", |known| known.jobs["stubborn"].progress.is_some());
     let begun = Instant::now();
@@ -338,7 +423,8 @@ fn cancel_reaches_the_command_by_sigterm_and_then_by_sigkill() {
     fake.wait_for("stubborn", "cancelled");
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(5), "{took:?}");
-    assert_eq!(fake.job("stubborn").error.unwrap()["code"], "signal-9");
+    let error = fake.job("stubborn").error.unwrap();
+    assert!(error["code"] == "stopped" && error["message"].as_str().unwrap().contains("signal: 9"), "{error}");
     signal(&child, "INT");
     assert_eq!(ended(child).0, Some(0));
 }

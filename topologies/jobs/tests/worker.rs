@@ -24,7 +24,12 @@ struct Running {
 
 impl Running {
     fn start(fake: &Fake, slots: u32, handler: impl Handler) -> Self {
-        let options = WorkerOptions { name: "w".to_owned(), slots, ..WorkerOptions::of_queues(["q"]).unwrap() };
+        Self::waiting(fake, slots, 20, handler)
+    }
+
+    /// One whose requests wait so many seconds.
+    fn waiting(fake: &Fake, slots: u32, wait: u32, handler: impl Handler) -> Self {
+        let options = WorkerOptions { name: "w".to_owned(), slots, wait, ..WorkerOptions::of_queues(["q"]).unwrap() };
         let worker = Worker::new(Client::new(&fake.url(), None).unwrap(), handler, options).unwrap();
         Self { stopper: worker.stopper(), thread: std::thread::spawn(move || worker.run()) }
     }
@@ -73,6 +78,82 @@ fn jobs_are_done_once_each_and_reported_once() {
     assert_eq!(known.reports.len(), 50);
     assert_eq!(known.slots["w"].last(), Some(&0), "a farewell");
     assert_eq!(known.slots["w"].first(), Some(&4));
+}
+
+#[test]
+fn a_fast_worker_does_not_name_all_that_it_has_done() {
+    let fake = Fake::start();
+    for number in 0..600 {
+        fake.add(&format!("j{number}"), "q", json!(number));
+    }
+    let worker = Running::start(&fake, 4, echo);
+    fake.wait("all done", |known| known.jobs.values().all(|job| job.phase == "done"));
+    assert_eq!(worker.stop(), Summary { done: 600, ..Summary::default() });
+    let most = fake.known().most_held;
+    assert!(most < 300, "{most} jobs in one request");
+}
+
+#[test]
+fn a_server_that_takes_few_requests_hears_of_each_job() {
+    let fake = Fake::start();
+    fake.known().heartbeats_in_a_row = Some(5);
+    let ids: Vec<String> = (10..22).map(|number| format!("j{number}")).collect();
+    for id in &ids {
+        fake.add(id, "q", json!(null));
+        fake.change(id, |job| job.heartbeat_ms = 900);
+    }
+    let worker = Running::start(&fake, 12, patient);
+    fake.wait("all heard", |known| ids.iter().all(|id| known.heartbeats.contains_key(id)));
+    worker.stopper.stop_now();
+    assert_eq!(worker.end().released, 12);
+}
+
+#[test]
+fn what_a_proxy_does_not_find_is_not_lost() {
+    let fake = Fake::start();
+    fake.add("a", "q", json!(1));
+    fake.change("a", |job| job.heartbeat_ms = 300);
+    let worker = Running::start(&fake, 1, |job: &LeasedJob, context: &JobContext| {
+        assert!(!context.wait_cancelled(Duration::from_millis(600)), "stopped for nothing");
+        echo(job, context)
+    });
+    fake.wait_for("a", "leased");
+    fake.known().astray = true;
+    std::thread::sleep(Duration::from_millis(1_000));
+    fake.known().astray = false;
+    fake.wait_for("a", "done");
+    assert_eq!(worker.stop(), Summary { done: 1, ..Summary::default() });
+}
+
+#[test]
+fn a_worker_whose_key_is_refused_for_long_ends_once_no_job_runs() {
+    let fake = Fake::start();
+    fake.add("a", "q", json!(1));
+    let worker = Running::waiting(&fake, 2, 1, |job: &LeasedJob, context: &JobContext| {
+        context.wait_cancelled(Duration::from_secs(12));
+        echo(job, context)
+    });
+    fake.wait_for("a", "leased");
+    let begun = Instant::now();
+    fake.known().key = Some("another".to_owned());
+    let error = worker.thread.join().unwrap().unwrap_err();
+    assert!(matches!(&error, WorkerError::Refused(ClientError::Refused { status: 401, .. })), "{error}");
+    assert_eq!(headwater::error::Fault::domain(&error).exit_code(), 2);
+    assert!(begun.elapsed() > Duration::from_secs(11) && begun.elapsed() < Duration::from_secs(30), "jobs are ended");
+    assert_eq!(fake.job("a").phase, "leased");
+}
+
+#[test]
+fn a_key_that_is_refused_for_a_moment_stops_nothing() {
+    let fake = Fake::start();
+    let worker = Running::waiting(&fake, 1, 1, echo);
+    fake.wait("there", |known| !known.slots.is_empty());
+    fake.known().key = Some("another".to_owned());
+    std::thread::sleep(Duration::from_millis(2_000));
+    fake.known().key = None;
+    fake.add("a", "q", json!(1));
+    fake.wait_for("a", "done");
+    assert_eq!(worker.stop().done, 1);
 }
 
 #[test]
@@ -164,7 +245,7 @@ fn progress_and_heartbeats_come_while_the_poll_waits() {
         context.progress(0.4, "almost half");
         patient(job, context)
     });
-    fake.wait("progress", |known| known.jobs["a"].progress == Some(0.4) && known.heartbeats >= 4);
+    fake.wait("progress", |known| known.jobs["a"].progress == Some(0.4) && known.heartbeats["a"] >= 4);
     assert_eq!(fake.job("a").message.as_deref(), Some("almost half"));
     let polls = fake.known().requests.iter().filter(|line| line.ends_with("/lease")).count();
     assert!(polls <= 3, "{polls} polls");

@@ -79,30 +79,41 @@ impl Client {
     /// When some are not taken: those of earlier requests may be.
     pub fn submit_all(&self, queue: &str, jobs: &mut [NewJob]) -> Result<Vec<String>, ClientError> {
         let mut ids = Vec::with_capacity(jobs.len());
-        let mut lines = String::new();
-        let mut count = 0;
-        for job in jobs {
+        while ids.len() < jobs.len() {
+            let taken = self.submit_first(queue, &mut jobs[ids.len()..])?;
+            ids.extend(taken);
+        }
+        Ok(ids)
+    }
+
+    /// Submits as many of the first jobs as go into one request, and gives their ids. Those without an id are given
+    /// one here.
+    ///
+    /// # Errors
+    /// When they are not taken.
+    pub fn submit_first(&self, queue: &str, jobs: &mut [NewJob]) -> Result<Vec<String>, ClientError> {
+        let (mut lines, mut count) = (String::new(), 0);
+        for job in jobs.iter_mut().take(MOST_IN_A_REQUEST) {
             if job.id.is_none() {
                 job.id = Some(random_id()?);
             }
             let line = serde_json::to_string(job).map_err(|error| ClientError::Prepare(error.to_string()))?;
-            if count == MOST_IN_A_REQUEST || count > 0 && lines.len() + line.len() > ENOUGH_BYTES {
-                ids.extend(self.submit_lines(queue, std::mem::take(&mut lines))?);
-                count = 0;
+            if count > 0 && lines.len() + line.len() > ENOUGH_BYTES {
+                break;
             }
             lines.push_str(&line);
             lines.push('\n');
             count += 1;
         }
-        if count > 0 {
-            ids.extend(self.submit_lines(queue, lines)?);
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let request = self.post(&["jobs", queue]).header(CONTENT_TYPE, "application/x-ndjson").body(lines);
+        let Ids { ids } = self.ask(request)?;
+        if ids.len() != count {
+            return Err(self.unreadable(&format!("{} ids for {count} jobs", ids.len())));
         }
         Ok(ids)
-    }
-
-    fn submit_lines(&self, queue: &str, lines: String) -> Result<Vec<String>, ClientError> {
-        let request = self.post(&["jobs", queue]).header(CONTENT_TYPE, "application/x-ndjson").body(lines);
-        Ok(self.ask::<Ids>(request)?.ids)
     }
 
     /// A job.
@@ -316,8 +327,7 @@ impl Client {
         let request = self.post(&["jobs", id, report.path()]).header(CONTENT_TYPE, "application/json");
         match self.tell(request.body(report.body(lease))) {
             Ok(()) => Ok(Taken::Taken),
-            // A job that has left is as good as one that somebody else has.
-            Err(ClientError::Refused { code, .. }) if code == "stale-lease" || code == "not-found" => Ok(Taken::Stale),
+            Err(error) if error.is_of_lease() => Ok(Taken::Stale),
             Err(error) => Err(error),
         }
     }

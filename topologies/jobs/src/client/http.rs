@@ -58,10 +58,15 @@ impl Client {
     /// # Errors
     /// When the address or the key cannot be used.
     pub fn new(url: &str, key: Option<&str>) -> Result<Self, ClientError> {
-        let wrong = |reason: String| ClientError::Address { url: url.to_owned(), reason };
+        let wrong = |reason: String| ClientError::Address { url: without_credentials(url), reason };
         let base: Url = url.parse().map_err(|error| wrong(format!("{error}")))?;
         if !matches!(base.scheme(), "http" | "https") {
             return Err(wrong(format!("its scheme is {:?}, not http or https", base.scheme())));
+        }
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(wrong(
+                "a user name and a password have no place in it; a key stands in HEADWATER_KEY".to_owned(),
+            ));
         }
         let headers = headers(key)?;
         let build = |timeout: Duration| {
@@ -124,7 +129,7 @@ impl Client {
             return Ok(response);
         }
         let status = response.status();
-        let is_problem = response.headers().get(CONTENT_TYPE).is_some_and(is_json);
+        let is_problem = response.headers().get(CONTENT_TYPE).is_some_and(is_problem);
         let text = response.text().unwrap_or_default();
         Err(refusal(status, is_problem.then_some(text.as_str()), &text))
     }
@@ -161,8 +166,20 @@ fn is_local(base: &Url) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn is_json(content_type: &HeaderValue) -> bool {
-    content_type.to_str().is_ok_and(|text| text.contains("json"))
+/// Whether a content type is that of problem documents.
+fn is_problem(content_type: &HeaderValue) -> bool {
+    let essence = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/problem+json")
+}
+
+/// A URL as it may be shown: what stands before an `@` in its authority may be a password.
+fn without_credentials(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (&url[..scheme.len() + 3], rest));
+    let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..authority].rfind('@') {
+        Some(at) => format!("{scheme}…{}", &rest[at..]),
+        None => url.to_owned(),
+    }
 }
 
 /// What the server said no with.
@@ -177,8 +194,9 @@ fn refusal(status: reqwest::StatusCode, problem: Option<&str>, text: &str) -> Cl
         }
         None => (None, text.trim().chars().take(SHOWN).collect()),
     };
-    let usual = || title.to_lowercase().replace(' ', "-");
-    ClientError::Refused { status: status.as_u16(), code: code.unwrap_or_else(usual), detail }
+    // It is shown on terminals.
+    let detail = detail.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    ClientError::Refused { status: status.as_u16(), code, detail }
 }
 
 /// The innermost cause, which says most, and no address.
@@ -220,6 +238,18 @@ mod tests {
     }
 
     #[test]
+    fn passwords_in_addresses_are_refused_and_not_shown() {
+        for bad in
+            ["http://kim:pass-word@host/x", "https://pass-word@host", "kim:pass-word@host", "http://a:pass-word@h:x"]
+        {
+            let error = Client::new(bad, None).unwrap_err().to_string();
+            assert!(error.contains("is not a valid API URL") && !error.contains("pass-word"), "{error}");
+        }
+        assert_eq!(without_credentials("http://a@b:c@host/@x"), "http://…@host/@x");
+        assert!(Client::new("http://host/@x", None).is_ok());
+    }
+
+    #[test]
     fn problems_are_read_and_other_answers_shown() {
         let text = r#"{"type":"about:blank","status":400,"code":"invalid-parameters","detail":"Wrong.",
             "errors":[{"parameter":"phase","code":"unknown-value","detail":"no such phase"}]}"#;
@@ -227,9 +257,21 @@ mod tests {
         assert_eq!(error.to_string(), "400 invalid-parameters: Wrong. phase: no such phase");
         assert!(!error.may_pass() && error.domain().exit_code() == 2);
         let error = refusal(StatusCode::BAD_GATEWAY, None, "<html>nginx");
-        assert_eq!(error.to_string(), "502 bad-gateway: <html>nginx");
+        assert_eq!(error.to_string(), "502 Bad Gateway: <html>nginx");
         assert!(error.may_pass() && error.domain().exit_code() == 3);
         assert!(refusal(StatusCode::TOO_MANY_REQUESTS, None, "").may_pass());
+        assert_eq!(refusal(StatusCode::NOT_FOUND, None, "a\u{1b}[31mb").to_string(), "404 Not Found: a [31mb");
+    }
+
+    #[test]
+    fn only_the_api_says_that_a_lease_is_lost() {
+        let gone = |code: &str| format!("{{\"code\":\"{code}\",\"detail\":\"Gone.\"}}");
+        let is_lost = |text: Option<&str>| refusal(StatusCode::NOT_FOUND, text, text.unwrap_or("")).is_of_lease();
+        assert!(is_lost(Some(&gone("not-found"))) && is_lost(Some(&gone("stale-lease"))));
+        assert!(!is_lost(Some(&gone("no-route"))) && !is_lost(Some("{}")) && !is_lost(None));
+        let is = |text: &'static str| is_problem(&HeaderValue::from_static(text));
+        assert!(is("application/problem+json") && is("Application/Problem+JSON; charset=utf-8"));
+        assert!(!is("application/json") && !is("text/html"));
     }
 
     #[test]

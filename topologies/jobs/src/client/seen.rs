@@ -56,6 +56,9 @@ pub struct Page {
 pub struct Counted {
     /// So many.
     pub count: u64,
+    /// Whether there are more, of which it was not asked: a request has a limit.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// Dead jobs with one error.
@@ -63,14 +66,17 @@ pub struct Counted {
 pub struct ErrorGroup {
     /// Their queue.
     pub queue: String,
-    /// The code of the error.
-    pub code: String,
+    /// The code of the error, if it has one.
+    #[serde(default)]
+    pub code: Option<String>,
     /// How many there are.
     pub count: u64,
-    /// When the first of them died.
-    pub first: Timestamp,
-    /// When the last of them died.
-    pub last: Timestamp,
+    /// When the first of them died, if that is known.
+    #[serde(default)]
+    pub first: Option<Timestamp>,
+    /// When the last of them died, if that is known.
+    #[serde(default)]
+    pub last: Option<Timestamp>,
     /// What one of them says.
     pub message: String,
     /// Its id.
@@ -144,18 +150,38 @@ pub struct ScheduleStatus {
     pub skipped: u64,
 }
 
-/// A worker as a server heard of it.
+/// A worker as a server heard of it. A server that has started a moment ago may know no more than what it has.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerStatus {
     /// Its name.
     pub worker: String,
-    /// The queues that it takes jobs of.
-    pub queues: Vec<String>,
-    /// How many jobs it has at once at most.
-    pub slots: u32,
-    /// When it was heard of last.
-    pub seen: Timestamp,
+    /// The queues that it takes jobs of, if it was heard of.
+    #[serde(default)]
+    pub queues: Option<Vec<String>>,
+    /// How many jobs it has at once at most, if it was heard of.
+    #[serde(default)]
+    pub slots: Option<u32>,
+    /// When it was heard of last, if it was.
+    #[serde(default)]
+    pub seen: Option<Timestamp>,
     /// The jobs that it has.
     #[serde(default)]
     pub leased: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_does_not_know_may_be_null() {
+        let worker = r#"{"worker":"w","queues":null,"slots":null,"seen":null,"leased":["a"]}"#;
+        let WorkerStatus { queues, slots, seen, leased, .. } = serde_json::from_str(worker).unwrap();
+        assert_eq!((queues, slots, seen, leased), (None, None, None, vec!["a".to_owned()]));
+        let group = r#"{"queue":"q","code":null,"count":2,"first":null,"last":null,"message":"","example":"a"}"#;
+        let ErrorGroup { code, first, last, .. } = serde_json::from_str(group).unwrap();
+        assert_eq!((code, first, last), (None, None, None));
+        let counted = |text| serde_json::from_str::<Counted>(text).unwrap().more;
+        assert!(counted(r#"{"count":1,"more":true}"#) && !counted(r#"{"count":1}"#));
+    }
 }

@@ -18,7 +18,7 @@ pub struct ApiArgs {
     /// Where jobs are served
     #[arg(long, value_name = "URL", env = "HEADWATER_URL", default_value = USUAL_URL, global = true)]
     pub url: String,
-    /// Key for the API, where one is needed
+    /// Key for the API, where one is needed; others see it in the list of processes, so better set HEADWATER_KEY
     #[arg(long, value_name = "KEY", env = "HEADWATER_KEY", hide_env_values = true, global = true)]
     pub key: Option<String>,
     /// Print JSON instead of text for people

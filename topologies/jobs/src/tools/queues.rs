@@ -72,7 +72,7 @@ struct Changed {
 
 impl std::fmt::Display for Changed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} of the queue {}", self.what, self.queue)
+        write!(f, "{} requested for queue {}", self.what, self.queue)
     }
 }
 

@@ -9,14 +9,28 @@ use serde::Serialize;
 
 use crate::model::Phase;
 
-/// A cell: a text, and its colour on a terminal.
+/// A cell: a text without control characters but for line breaks, and its colour on a terminal.
 #[derive(Debug, Clone)]
-pub(super) struct Cell(pub String, pub Style);
+pub(super) struct Cell(String, Style);
 
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
-        Self(text.into(), Style::new())
+        Self(harmless(text.into()), Style::new())
     }
+}
+
+/// A text that changes nothing of a terminal: texts of jobs come from outside.
+fn harmless(text: String) -> String {
+    let is_harmless = |c: char| c == '\n' || !c.is_control();
+    if text.chars().all(is_harmless) {
+        return text;
+    }
+    let shown = |c| match c {
+        '\t' => ' ',
+        c if is_harmless(c) => c,
+        _ => char::REPLACEMENT_CHARACTER,
+    };
+    text.chars().map(shown).collect()
 }
 
 impl From<Phase> for Cell {
@@ -154,6 +168,13 @@ mod tests {
         };
         assert_eq!(written(false), "ID       PHASE    NOTE\nlong-id  done\nä        waiting  x\n");
         assert!(written(true).contains("\u{1b}[32mdone\u{1b}[0m\n"));
+    }
+
+    #[test]
+    fn nothing_that_is_shown_speaks_to_the_terminal() {
+        let cell = |text: &str| Cell::from(text).0;
+        assert_eq!(cell("a\u{1b}]0;title\u{7}\r\n\tb\u{9b}c"), "a\u{fffd}]0;title\u{fffd}\u{fffd}\n b\u{fffd}c");
+        assert_eq!(cell("ä {\n}"), "ä {\n}");
     }
 
     #[test]

@@ -11,14 +11,14 @@ use headwater::cli::SignalError;
 use headwater::config::Period;
 use headwater::tools::print_result;
 use headwater::words::counted;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::Ended;
 use super::api::{ApiArgs, LogArgs, UsageError};
 use crate::client::Client;
 use crate::worker::command::CommandHandler;
-use crate::worker::{Handler, Stopper, Summary, Worker, WorkerOptions, worker_name};
+use crate::worker::{Handler, MOST_SLOTS, Stopper, Summary, Worker, WorkerOptions, worker_name};
 
 /// What a shell tells of a process that SIGINT has ended.
 const INTERRUPTED: u8 = 130;
@@ -30,13 +30,16 @@ For each job, the command gets the payload on stdin, and HEADWATER_JOB, HEADWATE
 HEADWATER_LEASE in its environment. A line `progress 0.4 text` on stdout tells how far it has come; the last line \
 `result JSON` is the result, or else the last 64 KiB of its output are.
 Its exit code: 0 the job is done, 65 it failed and no other attempt helps, all others failed (75: for now).
-A job that is cancelled, or that this worker has lost, gets SIGTERM, and SIGKILL after --grace.
-Ctrl-C takes no more jobs and waits for those that run; a second one stops them and gives them back.
+A job that is cancelled, or that this worker has lost, gets SIGTERM, and SIGKILL after --grace; whatever its exit code \
+is then, it is not done.
+Ctrl-C takes no more jobs and waits for those that run; a second one stops them and gives them back; a third one gives \
+them no time. SIGTERM, SIGHUP (a terminal that is closed) and SIGQUIT do the same. After SIGKILL commands go on without \
+a worker.
 
 Examples:
   headwater work --queue reports -- ./report.sh
   headwater work --queue mail --queue sms --slots 8 -- python3 send.py
-  headwater work --queue video --grace '1 min' --url https://jobs.example --key KEY -- nice ./encode --fast
+  HEADWATER_KEY=KEY headwater work --queue video --grace '1 min' --url https://jobs.example -- nice ./encode --fast
 
 Exit codes: 0 ended in order, 2 something to mend in usage, 3 something outside failed, 130 jobs were stopped by a \
 second signal.")]
@@ -45,7 +48,7 @@ pub struct WorkArgs {
     #[arg(long = "queue", short, value_name = "QUEUE", required = true)]
     pub queues: Vec<String>,
     /// Jobs at once at most
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SLOTS)))]
     pub slots: u32,
     /// Name of this worker [default: machine, process and chance]
     #[arg(long, value_name = "NAME")]
@@ -97,13 +100,14 @@ pub(super) fn work(client: Client, handler: impl Handler, options: WorkerOptions
     let (name, queues, slots) = (options.name.clone(), options.queues.join(", "), options.slots);
     let worker = Worker::new(client, handler, options)?;
     let signals = EndOnSignals::of(worker.stopper())?;
-    tracing::info!(worker = name, queues, slots, url, "works");
+    tracing::info!(worker = name, queues, slots, url, "worker started");
     let summary = worker.run()?;
     print_result(&summary, json)?;
     Ok(if signals.was_twice() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
-/// The first SIGINT or SIGTERM lets a worker end when its jobs have, the second at once.
+/// The first signal lets a worker end when its jobs have, the second at once, the third without time for jobs to clean
+/// up. A command is no part of the worker's process group: where a terminal is closed, nobody else ends it.
 struct EndOnSignals {
     handle: Handle,
     twice: Arc<AtomicBool>,
@@ -111,7 +115,7 @@ struct EndOnSignals {
 
 impl EndOnSignals {
     fn of(stopper: Stopper) -> Result<Self, SignalError> {
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT])?;
         let handle = signals.handle();
         let twice = Arc::new(AtomicBool::new(false));
         let set = Arc::clone(&twice);
@@ -125,9 +129,14 @@ impl EndOnSignals {
             if came.next().is_none() {
                 return;
             }
-            tracing::info!("stops its jobs and gives them back");
+            tracing::info!("stops its jobs and gives them back; a third signal kills them");
             set.store(true, Ordering::Relaxed);
             stopper.stop_now();
+            if came.next().is_none() {
+                return;
+            }
+            tracing::info!("kills its jobs");
+            stopper.kill();
         };
         std::thread::Builder::new().name("worker-signals".to_owned()).spawn(work)?;
         Ok(Self { handle, twice })

@@ -6,8 +6,9 @@
 //! is done; 65 (bad data) fails without another attempt; all others fail, 75 (a temporary failure) too, and another
 //! attempt may be made.
 //!
-//! A job that is cancelled gets SIGTERM, and after a while SIGKILL, as does all that it has started: the command leads
-//! a process group of its own. What it leaves behind in that group when it ends by itself is killed.
+//! A job that is to stop gets SIGTERM, and after a while SIGKILL, as does all that it has started: the command leads a
+//! process group of its own. Whatever it says then, it is not done: many programs exit with 0 on SIGTERM. What a
+//! command leaves behind in its group when it ends by itself is killed.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -31,6 +32,12 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mi
 /// What a child has written is there when it ends, unless somebody else holds its end of the pipe.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
+/// So long what was killed in a group may take to be gone.
+const GONE: Duration = Duration::from_secs(1);
+
+/// The code of a command that was told to stop.
+const STOPPED: &str = "stopped";
+
 /// The exit code for data that are wrong (EX_DATAERR): another attempt does not help.
 const BAD_DATA: i32 = 65;
 
@@ -52,6 +59,8 @@ impl CommandHandler {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env("HEADWATER_JOB", &job.id).env("HEADWATER_QUEUE", &job.queue);
+        // The key is the worker's: a command, and what it starts, may not act for it.
+        command.env_remove("HEADWATER_KEY");
         command.env("HEADWATER_ATTEMPT", job.attempt.to_string()).env("HEADWATER_LEASE", job.lease.to_string());
         command.process_group(0).spawn()
     }
@@ -62,31 +71,44 @@ impl Handler for CommandHandler {
         let program = self.program.display();
         let wrong = |error: io::Error| HandlerError::new("command-failed", format!("{program}: {error}"));
         let mut child = self.start(job).map_err(wrong)?;
-        let pipes = Pipes::of(&mut child, job, context);
-        let ended = pipes.map(|pipes| (pipes, Leader::new(&mut child).wait(context, self.grace)));
-        let (pipes, status) = match ended {
-            Ok((pipes, status)) => (pipes, status.map_err(wrong)?),
-            Err(error) => {
-                // Nobody hears or feeds it.
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(wrong(error));
-            }
-        };
+        let mut leader = Leader::new(&mut child);
+        let heard = leader.hear(job, context).and_then(|pipes| Ok((pipes, leader.wait(context, self.grace)?)));
+        let (pipes, ended) = heard.map_err(|error| {
+            // Nobody hears or feeds it.
+            leader.kill();
+            wrong(error)
+        })?;
         let (output, errors) = pipes.end(context);
-        if status.success() { output.result() } else { Err(failure(status, errors)) }
+        match ended {
+            Ended::Stopped(status) => Err(HandlerError::new(STOPPED, said(status, &errors))),
+            Ended::Itself(status) if status.success() => output.result(),
+            Ended::Itself(status) => Err(failure(status, &errors)),
+        }
     }
 }
 
-fn failure(status: ExitStatus, errors: String) -> HandlerError {
+/// What a command has said to stderr, or else how it has ended.
+fn said(status: ExitStatus, errors: &str) -> String {
     let said = errors.trim();
-    let message = if said.is_empty() { format!("the command ended with {status}") } else { said.to_owned() };
+    if said.is_empty() { format!("the command ended with {status}") } else { said.to_owned() }
+}
+
+fn failure(status: ExitStatus, errors: &str) -> HandlerError {
+    let message = said(status, errors);
     match (status.code(), status.signal()) {
         (Some(BAD_DATA), _) => HandlerError::new(format!("exit-{BAD_DATA}"), message).without_retry(),
         (Some(code), _) => HandlerError::new(format!("exit-{code}"), message),
         (None, Some(signal)) => HandlerError::new(format!("signal-{signal}"), message),
         (None, None) => HandlerError::new("command-failed", message),
     }
+}
+
+/// How a command has ended.
+enum Ended {
+    /// By itself.
+    Itself(ExitStatus),
+    /// After it was told to stop.
+    Stopped(ExitStatus),
 }
 
 /// A child that leads a process group.
@@ -102,36 +124,84 @@ impl<'c> Leader<'c> {
         Self { child, group, look: LOOKS.0 }
     }
 
+    fn hear(&mut self, job: &LeasedJob, context: &JobContext) -> io::Result<Pipes> {
+        Pipes::of(self.child, job, context)
+    }
+
     /// Waits until it has ended, and with it its group. Once the job is to stop, it is asked to, and after `grace` made
     /// to.
-    fn wait(mut self, context: &JobContext, grace: Duration) -> io::Result<ExitStatus> {
+    fn wait(&mut self, context: &JobContext, grace: Duration) -> io::Result<Ended> {
         while !self.has_ended()? {
-            if context.wait_cancelled(self.next_look()) {
-                return self.stop(grace);
+            if context.wait_cancelled(self.next_look()) && !self.has_ended()? {
+                return self.stop(context, grace).map(Ended::Stopped);
             }
         }
         // While it has not been waited for, no other group can have its number.
         self.signal(Signal::KILL);
-        self.child.wait()
+        let status = self.child.wait()?;
+        self.bury();
+        Ok(Ended::Itself(status))
     }
 
-    fn stop(mut self, grace: Duration) -> io::Result<ExitStatus> {
+    fn stop(&mut self, context: &JobContext, grace: Duration) -> io::Result<ExitStatus> {
         self.signal(Signal::TERM);
         self.look = LOOKS.0;
         let until = Instant::now() + grace;
         let mut status = None;
-        while status.is_none() || test_kill_process_group(self.group).is_ok() {
+        loop {
             if status.is_none() {
                 status = self.child.try_wait()?;
             }
-            if Instant::now() >= until {
-                self.signal(Signal::KILL);
+            if let Some(status) = status.filter(|_| self.is_empty()) {
+                return Ok(status);
+            }
+            if context.is_hurried() || Instant::now() >= until {
                 break;
             }
             let look = self.next_look().min(until.saturating_duration_since(Instant::now()));
             std::thread::sleep(look);
         }
-        status.map_or_else(|| self.child.wait(), Ok)
+        self.signal(Signal::KILL);
+        let status = status.map_or_else(|| self.child.wait(), Ok)?;
+        self.bury();
+        Ok(status)
+    }
+
+    /// Ends it and its group at once.
+    fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        if let Err(error) = self.child.wait() {
+            tracing::debug!(%error, "a command cannot be waited for");
+        }
+        self.bury();
+    }
+
+    /// Waits for those of a killed group that are children of this process. They are where the leader was their parent
+    /// and this process is the first of a container: nobody else waits for them.
+    fn bury(&self) {
+        let until = Instant::now() + GONE;
+        while self.has_children() && Instant::now() < until {
+            std::thread::sleep(LOOKS.0);
+        }
+    }
+
+    /// Whether nobody is left in the group of a leader that was waited for. Those that nobody has waited for count.
+    fn is_empty(&self) -> bool {
+        self.has_children();
+        test_kill_process_group(self.group).is_err()
+    }
+
+    /// Waits for those that have ended in the group of a leader that was waited for, and says whether there are more
+    /// children of this process in it.
+    fn has_children(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        loop {
+            match waitid(WaitId::Pgid(Some(self.group)), options) {
+                Ok(Some(_)) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
     }
 
     /// Whether it has ended; it stays to be waited for.
@@ -279,6 +349,10 @@ mod tests {
 
     /// Cancels when the script has said that it runs, and tells how long the end took then.
     fn cancelled(script: &str, grace: Duration) -> (Result<Value, HandlerError>, Duration) {
+        stopped(script, grace, |context| context.cancel(Cancellation::Cancelled))
+    }
+
+    fn stopped(script: &str, grace: Duration, end: fn(&JobContext)) -> (Result<Value, HandlerError>, Duration) {
         let context = JobContext::detached();
         let (own, handler) = (context.clone(), shell(script, grace));
         let ends = std::thread::spawn(move || handler.run(&job(), &own));
@@ -286,16 +360,16 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1));
         }
         let begun = Instant::now();
-        context.cancel(Cancellation::Cancelled);
+        end(&context);
         (ends.join().unwrap(), begun.elapsed())
     }
 
     #[test]
     fn a_cancelled_command_may_clean_up() {
-        let script =
-            "trap 'echo \"result \\\"cleaned\\\"\"; exit 0' TERM; echo progress 0.1; while :; do sleep 0.01; done";
+        let script = "trap 'echo cleaned >&2; exit 9' TERM; echo progress 0.1; while :; do sleep 0.01; done";
         let (ended, took) = cancelled(script, Duration::from_secs(10));
-        assert_eq!(ended.unwrap(), json!("cleaned"));
+        let stopped = ended.unwrap_err();
+        assert!(stopped.code == "stopped" && stopped.message.ends_with("cleaned"), "{stopped}");
         assert!(took < Duration::from_secs(5), "{took:?}");
     }
 
@@ -306,7 +380,8 @@ mod tests {
         let inner = format!("(trap '' TERM; while :; do touch {}; sleep 0.01; done) & ", mark.display());
         let script = format!("trap '' TERM; {inner} echo progress 0.1; while :; do sleep 0.01; done");
         let (ended, took) = cancelled(&script, Duration::from_millis(300));
-        assert_eq!(ended.unwrap_err().code, "signal-9");
+        let told = ended.unwrap_err().to_string();
+        assert!(told.starts_with("stopped: the command ended with signal: 9"), "{told}");
         assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(5), "{took:?}");
         std::thread::sleep(Duration::from_millis(50));
         std::fs::remove_file(&mark).unwrap();
@@ -323,7 +398,7 @@ mod tests {
             mark.display()
         );
         let (ended, _) = cancelled(&format!("{inner} exec sleep 60"), Duration::from_secs(10));
-        assert_eq!(ended.unwrap_err().code, "signal-15");
+        assert_eq!(ended.unwrap_err().code, "stopped");
         assert!(mark.exists());
     }
 
@@ -332,5 +407,43 @@ mod tests {
         let begun = Instant::now();
         assert_eq!(run("sleep 60 & echo 'result 5'").unwrap(), json!(5));
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn a_command_that_was_told_to_stop_is_not_done_whatever_it_says() {
+        let script = "trap 'echo result 1; exit 0' TERM; echo progress 0.1; while :; do sleep 0.01; done";
+        let (ended, _) = cancelled(script, Duration::from_secs(10));
+        assert_eq!(ended.unwrap_err().code, "stopped");
+    }
+
+    #[test]
+    fn a_command_that_is_in_the_way_is_killed_without_grace() {
+        let script = "trap '' TERM; echo progress 0.1; while :; do sleep 0.01; done";
+        let (ended, took) = stopped(script, Duration::from_secs(60), |context| {
+            context.cancel(Cancellation::Stopping);
+            context.hurry();
+        });
+        assert_eq!(ended.unwrap_err().code, "stopped");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nothing_that_a_command_has_started_stays_as_a_zombie() {
+        // As the first process of a container: what has no parent becomes a child of this one.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("group");
+        let is_clean = || {
+            let group: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            waitid(WaitId::Pgid(Pid::from_raw(group)), options).is_err()
+        };
+        let begin = format!("echo $$ > {}; sleep 60 & sleep 60 &", file.display());
+        assert_eq!(run(&format!("{begin} echo 'result 5'")).unwrap(), json!(5));
+        assert!(is_clean());
+        let begun = Instant::now();
+        let (ended, _) = cancelled(&format!("{begin} echo progress 0.1; exec sleep 60"), Duration::from_secs(30));
+        assert!(ended.is_err() && is_clean() && begun.elapsed() < Duration::from_secs(10));
     }
 }

@@ -26,6 +26,8 @@ struct State {
     message: Option<String>,
     /// Whether progress has changed since it was told.
     changed: bool,
+    /// Whether there is no time to clean up.
+    hurried: bool,
 }
 
 type Nudge = Box<dyn Fn() + Send + Sync>;
@@ -82,6 +84,11 @@ impl JobContext {
         self.state().cancellation
     }
 
+    /// Whether a job that is to stop is to end at once, without time to clean up.
+    pub fn is_hurried(&self) -> bool {
+        self.state().hurried
+    }
+
     /// Waits up to `timeout`, and says then or before whether the job is to stop.
     pub fn wait_cancelled(&self, timeout: Duration) -> bool {
         let goes_on = |state: &mut State| state.cancellation.is_none();
@@ -99,6 +106,11 @@ impl JobContext {
         self.0.cancelled.notify_all();
     }
 
+    /// Leaves a job that is to stop no time to clean up.
+    pub(super) fn hurry(&self) {
+        self.state().hurried = true;
+    }
+
     /// Whether there is progress that was not told.
     pub(super) fn has_changed(&self) -> bool {
         self.state().changed
@@ -110,9 +122,12 @@ impl JobContext {
         Held { id: id.to_owned(), lease, progress: state.progress, message: state.message.clone() }
     }
 
-    /// Its progress is about to be told.
-    pub(super) fn told(&self) {
-        self.state().changed = false;
+    /// The server was told this. What has come in the meantime is still to be told.
+    pub(super) fn told(&self, held: &Held) {
+        let mut state = self.state();
+        if state.progress == held.progress && state.message == held.message {
+            state.changed = false;
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -153,7 +168,9 @@ mod tests {
         assert_eq!(nudges.load(Ordering::Relaxed), 1);
         let held = context.held("j", 3);
         assert_eq!((held.progress, held.message.as_ref().map(String::len)), (Some(1.0), Some(1_024)));
-        context.told();
+        context.told(&Held { progress: Some(0.9), ..held.clone() });
+        assert!(context.has_changed());
+        context.told(&held);
         context.progress(1.0, "ä".repeat(1_000));
         assert!(!context.has_changed());
         context.progress(1.0, "");

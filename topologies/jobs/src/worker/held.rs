@@ -1,16 +1,22 @@
 //! The jobs that a worker has.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::context::{Cancellation, JobContext};
 use crate::client::{Held, LeaseRef, LeasedJob};
 
-/// A job that was reported is named so long at most: until then the server has said that the worker has it no more.
-const NAMED_AFTER: Duration = Duration::from_secs(60);
+/// A job that was reported is named so long at most: a server that is behind does not give its lease once more then.
+const NAMED_AFTER: Duration = Duration::from_secs(2);
 
-/// So long an answer may be on its way that gives a lease once more.
-const REMEMBERED: Duration = Duration::from_secs(600);
+/// So many jobs that were reported are named at most: a request names all jobs of a worker, and is bounded.
+const MOST_NAMED_AFTER: usize = 256;
+
+/// So many bytes of messages go into one request that names all jobs. What is left out is told in heartbeats.
+const MOST_MESSAGES: usize = 256 << 10;
+
+/// So long an answer may be on its way that gives a lease once more: twice as long as a request may take.
+const REMEMBERED: Duration = Duration::from_secs(120);
 
 /// Progress of a job is told so often at most.
 const BETWEEN_TELLING: Duration = Duration::from_secs(1);
@@ -25,8 +31,8 @@ enum Phase {
     /// It waits until a lost attempt of the same job has ended.
     Queued(Box<LeasedJob>),
     Running,
-    /// Its outcome was taken then.
-    Reported(Instant),
+    /// Its outcome was taken.
+    Reported,
 }
 
 struct Entry {
@@ -41,6 +47,8 @@ struct Entry {
 #[derive(Default)]
 pub(super) struct HeldJobs {
     entries: BTreeMap<Key, Entry>,
+    /// The jobs whose outcome was taken, the oldest first, and when; some may have been let go since.
+    reported: VecDeque<(Instant, Key)>,
     /// The highest lease of each job that has ended here, and when.
     ended: HashMap<String, (u32, Instant)>,
 }
@@ -68,7 +76,11 @@ impl HeldJobs {
     /// A job's thread has ended. Gives the one of the same job that has waited for it.
     pub fn end(&mut self, key: &Key, reported: bool, now: Instant) -> Option<(LeasedJob, JobContext)> {
         match self.entries.get_mut(key) {
-            Some(entry) if reported && !entry.lost => entry.phase = Phase::Reported(now),
+            Some(entry) if reported && !entry.lost => {
+                entry.phase = Phase::Reported;
+                self.reported.push_back((now, key.clone()));
+                self.forget_reported(now);
+            }
             Some(_) => self.forget(key, now),
             None => {}
         }
@@ -82,8 +94,20 @@ impl HeldJobs {
         self.entries.range_mut((key.0.clone(), 0)..=(key.0.clone(), u32::MAX)).find_map(|(_, entry)| waits(entry))
     }
 
+    /// Names jobs no more that were reported long ago, or before many others.
+    fn forget_reported(&mut self, now: Instant) {
+        let is_over = |(at, _): &(Instant, Key)| now.duration_since(*at) > NAMED_AFTER;
+        while self.reported.len() > MOST_NAMED_AFTER || self.reported.front().is_some_and(is_over) {
+            if let Some((_, key)) = self.reported.pop_front() {
+                self.forget(&key, now);
+            }
+        }
+    }
+
     fn forget(&mut self, key: &Key, now: Instant) {
-        self.entries.remove(key);
+        if self.entries.remove(key).is_none() {
+            return;
+        }
         let (lease, at) = self.ended.entry(key.0.clone()).or_insert((key.1, now));
         (*lease, *at) = ((*lease).max(key.1), now);
     }
@@ -97,7 +121,7 @@ impl HeldJobs {
                 entry.context.cancel(Cancellation::Lost);
                 !std::mem::replace(&mut entry.lost, true)
             }
-            Phase::Queued(_) | Phase::Reported(_) => {
+            Phase::Queued(_) | Phase::Reported => {
                 self.forget(&key, now);
                 true
             }
@@ -112,6 +136,11 @@ impl HeldJobs {
         true
     }
 
+    /// All jobs are to end at once, without time to clean up.
+    pub fn hurry(&mut self) {
+        self.entries.values().for_each(|entry| entry.context.hurry());
+    }
+
     /// All jobs are to stop, and to be given back.
     pub fn stop(&mut self) {
         for entry in self.entries.values() {
@@ -121,26 +150,40 @@ impl HeldJobs {
 
     /// Whether no job runs or waits.
     pub fn is_idle(&self) -> bool {
-        self.entries.values().all(|entry| matches!(entry.phase, Phase::Reported(_)))
+        self.entries.values().all(|entry| matches!(entry.phase, Phase::Reported))
     }
 
     /// What the server is told of: all jobs that it may take for those of this worker.
     pub fn holding(&self) -> Vec<Held> {
+        let mut left = MOST_MESSAGES;
         let named = self.entries.iter().filter(|(_, entry)| !entry.lost);
-        named.map(|((id, lease), entry)| entry.context.held(id, *lease)).collect()
+        let held = named.map(|((id, lease), entry)| {
+            let held = entry.context.held(id, *lease);
+            match left.checked_sub(held.message.as_ref().map_or(0, String::len)) {
+                Some(rest) => {
+                    left = rest;
+                    held
+                }
+                None => Held { message: None, ..held },
+            }
+        });
+        held.collect()
     }
 
-    /// The jobs whose heartbeat is due or whose progress is to be told; they count as told.
-    pub fn due_now(&mut self, now: Instant) -> Vec<Held> {
-        let mut due = Vec::new();
-        for ((id, lease), entry) in &mut self.entries {
-            if entry.is_due(now) {
-                due.push(entry.context.held(id, *lease));
-                entry.context.told();
-                entry.told = now;
-            }
+    /// The jobs whose heartbeat is due or whose progress is to be told, the longest due first.
+    pub fn due(&self, now: Instant) -> Vec<Held> {
+        let when = |entry: &Entry| entry.due().filter(|due| *due <= now);
+        let mut due: Vec<_> = self.entries.iter().filter_map(|(key, entry)| Some((when(entry)?, key, entry))).collect();
+        due.sort_by_key(|(when, ..)| *when);
+        due.into_iter().map(|(_, (id, lease), entry)| entry.context.held(id, *lease)).collect()
+    }
+
+    /// The server was told this of a job, at `time`.
+    pub fn told(&mut self, held: &Held, time: Instant) {
+        if let Some(entry) = self.entries.get_mut(&(held.id.clone(), held.lease)) {
+            entry.context.told(held);
+            entry.told = time;
         }
-        due
     }
 
     /// When the next is to be told.
@@ -150,25 +193,19 @@ impl HeldJobs {
 
     /// Lets go what has been remembered long enough.
     pub fn tidy(&mut self, now: Instant) {
+        self.forget_reported(now);
         self.ended.retain(|_, (_, at)| now.duration_since(*at) < REMEMBERED);
-        let old = |entry: &Entry| matches!(entry.phase, Phase::Reported(at) if now.duration_since(at) > NAMED_AFTER);
-        let old: Vec<Key> = self.entries.iter().filter(|(_, entry)| old(entry)).map(|(key, _)| key.clone()).collect();
-        old.iter().for_each(|key| self.forget(key, now));
     }
 }
 
 impl Entry {
     fn due(&self) -> Option<Instant> {
-        if self.lost || matches!(self.phase, Phase::Reported(_)) {
+        if self.lost || matches!(self.phase, Phase::Reported) {
             return None;
         }
         let heartbeat = self.told + self.between_heartbeats;
         let progress = self.context.has_changed().then(|| self.told + BETWEEN_TELLING);
         Some(progress.map_or(heartbeat, |progress| progress.min(heartbeat)))
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        self.due().is_some_and(|due| due <= now)
     }
 }
 
@@ -227,27 +264,75 @@ mod tests {
         let context = JobContext::detached();
         held.take(&job("a", 1), context.clone(), now);
         let after = |ms| now + Duration::from_millis(ms);
+        let tell = |held: &mut HeldJobs, ms| {
+            let due = held.due(after(ms));
+            due.iter().for_each(|one| held.told(one, after(ms)));
+            due
+        };
         assert_eq!(held.next_to_tell(), Some(after(10_000)));
-        assert_eq!(held.due_now(after(9_999)), []);
-        assert_eq!(held.due_now(after(10_000)).len(), 1);
+        assert_eq!(tell(&mut held, 9_999), []);
+        assert_eq!(tell(&mut held, 10_000).len(), 1);
         context.progress(0.5, "");
-        assert_eq!(held.due_now(after(10_999)), []);
-        assert_eq!(held.due_now(after(11_000))[0].progress, Some(0.5));
+        assert_eq!(tell(&mut held, 10_999), []);
+        assert_eq!(tell(&mut held, 11_000)[0].progress, Some(0.5));
         assert_eq!(held.next_to_tell(), Some(after(21_000)));
         held.end(&key("a", 1), true, after(12_000));
         assert_eq!(held.next_to_tell(), None);
     }
 
     #[test]
-    fn what_was_reported_and_never_lost_is_let_go_in_the_end() {
+    fn what_was_not_told_stays_due_and_the_longest_due_comes_first() {
+        let (mut held, now) = (HeldJobs::default(), Instant::now());
+        let after = |ms| now + Duration::from_millis(ms);
+        let context = JobContext::detached();
+        held.take(&job("a", 1), context.clone(), after(500));
+        held.take(&job("b", 1), JobContext::detached(), now);
+        let ids = |due: Vec<Held>| due.into_iter().map(|held| held.id).collect::<Vec<_>>();
+        let due = held.due(after(11_000));
+        held.told(&due[0], after(11_000));
+        assert_eq!(
+            (ids(due), ids(held.due(after(11_000)))),
+            (vec!["b".to_owned(), "a".to_owned()], vec!["a".to_owned()])
+        );
+        context.progress(0.1, "");
+        let due = held.due(after(11_000));
+        context.progress(0.2, "");
+        held.told(&due[0], after(11_000));
+        assert!(context.has_changed(), "what came while it was told is told next");
+        assert_eq!(held.next_to_tell(), Some(after(12_000)));
+    }
+
+    #[test]
+    fn what_was_reported_is_let_go_soon_and_its_lease_not_taken_again() {
         let (mut held, now) = (HeldJobs::default(), Instant::now());
         held.take(&job("a", 1), JobContext::detached(), now);
         held.end(&key("a", 1), true, now);
         held.tidy(now + NAMED_AFTER);
         assert_eq!(held.holding().len(), 1);
-        held.tidy(now + NAMED_AFTER * 2);
+        let later = now + NAMED_AFTER * 2;
+        held.tidy(later);
         assert_eq!(held.holding().len(), 0);
-        held.tidy(now + NAMED_AFTER * 2 + REMEMBERED);
+        assert_eq!(held.take(&job("a", 1), JobContext::detached(), later), None);
+        held.tidy(later + REMEMBERED);
         assert!(held.ended.is_empty());
+    }
+
+    #[test]
+    fn requests_do_not_grow_with_the_jobs_that_were_done_nor_with_their_messages() {
+        let (mut held, now) = (HeldJobs::default(), Instant::now());
+        for number in 0..2_000 {
+            let id = number.to_string();
+            held.take(&job(&id, 1), JobContext::detached(), now);
+            held.end(&key(&id, 1), true, now);
+        }
+        assert_eq!(held.holding().len(), MOST_NAMED_AFTER);
+        assert_eq!(held.take(&job("0", 1), JobContext::detached(), now), None);
+        for number in 0..1_000 {
+            let context = JobContext::detached();
+            context.progress(0.5, "x".repeat(1_024));
+            held.take(&job(&format!("told-{number}"), 1), context, now);
+        }
+        let messages: usize = held.holding().iter().filter_map(|held| held.message.as_ref()).map(String::len).sum();
+        assert_eq!((messages, held.due(now + BETWEEN_TELLING).len()), (MOST_MESSAGES, 1_000));
     }
 }

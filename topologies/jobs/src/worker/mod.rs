@@ -37,7 +37,7 @@ mod run;
 pub use context::{Cancellation, JobContext};
 pub use exchange::Exchange;
 pub use handler::{Handler, HandlerError};
-pub use options::{WorkerOptions, worker_name};
+pub use options::{MOST_SLOTS, WorkerOptions, worker_name};
 pub use run::{Stopper, Summary, Worker, WorkerError};
 
 pub use crate::client::LeasedJob;

@@ -7,6 +7,9 @@ use crate::model::{check_queue, check_worker};
 /// So many bytes of the name of the machine stand in the name of a worker.
 const LONGEST_HOST: usize = 60;
 
+/// So many jobs a worker runs at once at most: each has a thread, and one request names them all.
+pub const MOST_SLOTS: u32 = 1_000;
+
 /// How a worker works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerOptions {
@@ -14,7 +17,7 @@ pub struct WorkerOptions {
     pub name: String,
     /// The queues that it takes jobs of: one or more.
     pub queues: Vec<String>,
-    /// How many jobs it runs at once at most: 1 or more.
+    /// How many jobs it runs at once at most: 1 to [`MOST_SLOTS`].
     pub slots: u32,
     /// How many seconds the server may wait with an answer, up to 30.
     pub wait: u32,
@@ -40,8 +43,8 @@ impl WorkerOptions {
             return Err("a worker needs a queue".to_owned());
         }
         self.queues.iter().try_for_each(|queue| check_queue(queue))?;
-        if self.slots == 0 {
-            return Err("a worker needs a slot".to_owned());
+        if !(1..=MOST_SLOTS).contains(&self.slots) {
+            return Err(format!("a worker has 1 to {MOST_SLOTS} slots, not {}", self.slots));
         }
         if self.wait > 30 {
             return Err(format!("the server waits up to 30 seconds, not {}", self.wait));
@@ -90,6 +93,7 @@ mod tests {
             WorkerOptions { queues: Vec::new(), ..good.clone() },
             WorkerOptions { queues: vec!["a b".to_owned()], ..good.clone() },
             WorkerOptions { slots: 0, ..good.clone() },
+            WorkerOptions { slots: MOST_SLOTS + 1, ..good.clone() },
             WorkerOptions { wait: 31, ..good.clone() },
             WorkerOptions { name: String::new(), ..good.clone() },
         ] {

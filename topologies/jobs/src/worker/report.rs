@@ -13,6 +13,7 @@ use serde_json::value::to_raw_value;
 use super::context::{Cancellation, JobContext, shortened};
 use super::exchange::Exchange;
 use super::handler::{Handler, HandlerError};
+use super::held::Key;
 use crate::client::{ClientError, LeasedJob, Report, Taken};
 use crate::model::Failure;
 
@@ -93,25 +94,25 @@ fn failed(error: HandlerError) -> Report {
 /// Reports until the outcome is taken, the lease has ended, or patience has.
 pub(super) fn report(
     exchange: &dyn Exchange,
-    job: &LeasedJob,
+    (job, lease): &Key,
     context: &JobContext,
     patience: &Patience,
     mut report: Report,
 ) -> Left {
     let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
     while context.cancellation() != Some(Cancellation::Lost) {
-        match exchange.report(&job.id, job.lease, &report) {
+        match exchange.report(job, *lease, &report) {
             Ok(Taken::Taken) => return left(&report),
             Ok(Taken::Stale) => break,
-            Err(error) if is_of_the_report(&error) => {
-                tracing::warn!(job = job.id, %error, "the outcome of a job is refused");
+            Err(error) if error.is_of_content() => {
+                tracing::warn!(job, %error, "the outcome of a job is refused");
                 if matches!(&report, Report::Fail { error, .. } if error.code == "outcome-refused") {
                     break;
                 }
                 report = failed(HandlerError::new("outcome-refused", error));
             }
             Err(error) => {
-                tracing::debug!(job = job.id, %error, "the outcome of a job cannot be reported yet");
+                tell(job, &error);
                 if !wait(backoff.pause(), context, patience) {
                     break;
                 }
@@ -129,10 +130,13 @@ fn left(report: &Report) -> Left {
     }
 }
 
-/// Whether the same report would be refused again, but another one may not be.
-fn is_of_the_report(error: &ClientError) -> bool {
-    let of_the_report = matches!(error, ClientError::Refused { status: 400 | 409 | 413 | 415 | 422, .. });
-    of_the_report && !error.may_pass()
+/// A server that is away comes back; what it refuses, somebody has to see to.
+fn tell(job: &str, error: &ClientError) {
+    const WHAT: &str = "the outcome of a job cannot be reported yet";
+    match error.may_pass() {
+        true => tracing::debug!(job, %error, WHAT),
+        false => tracing::warn!(job, %error, hint = error.hint(), WHAT),
+    }
 }
 
 /// Waits, and says whether to go on then.

@@ -69,7 +69,21 @@ pub struct Known {
     pub slots: BTreeMap<String, Vec<u32>>,
     /// Reports, as `id/lease complete`.
     pub reports: Vec<String>,
-    pub heartbeats: u64,
+    /// How many heartbeats were heard of each job.
+    pub heartbeats: BTreeMap<String, u64>,
+    /// Leases that were reported on, and when.
+    pub reported: BTreeMap<(String, u32), Instant>,
+    /// The most jobs that one request has named.
+    pub most_held: usize,
+    /// Whether a proxy answers every request with a plain 404.
+    pub astray: bool,
+    /// Of so many heartbeats in a row the next one is refused with 429.
+    pub heartbeats_in_a_row: Option<u64>,
+    row: u64,
+    /// So many requests with jobs are taken; those after are refused.
+    pub submits_left: Option<u32>,
+    /// The most jobs that a bulk request is of.
+    pub most_in_bulk: Option<usize>,
     pub schedules: BTreeMap<String, Value>,
     pub paused: Vec<String>,
     /// Whether every request is answered with 503.
@@ -78,6 +92,9 @@ pub struct Known {
     pub lose_answers: u32,
     pub key: Option<String>,
 }
+
+/// So long a lease that was reported on is told neither as one that is new nor as one that is lost.
+const REPORT_LASTS: Duration = Duration::from_secs(60);
 
 type Shared = Arc<Mutex<Known>>;
 
@@ -230,6 +247,9 @@ async fn guard(State(known): State<Shared>, request: Request, next: Next) -> Res
         if known.away {
             return problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not now.");
         }
+        if known.astray {
+            return (StatusCode::NOT_FOUND, "<html>no route</html>").into_response();
+        }
         let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         if known.key.as_ref().is_some_and(|key| shown != Some(&format!("Bearer {key}"))) {
             return problem(StatusCode::UNAUTHORIZED, "unauthorized", "A key is needed.");
@@ -263,6 +283,10 @@ async fn submit(State(known): State<Shared>, Path(queue): Path<String>, body: By
     let many = text.ends_with('\n');
     let all: Vec<Value> = if many { text.lines().map(read).collect() } else { vec![read(&text)] };
     let mut known = known.lock().expect("no panic");
+    if known.submits_left == Some(0) {
+        return problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "No more of these.");
+    }
+    known.submits_left = known.submits_left.map(|left| left - 1);
     let mut ids = Vec::new();
     for submitted in all {
         let drawn = format!("drawn-{}", known.jobs.len());
@@ -306,8 +330,9 @@ async fn bulk(State(known): State<Shared>, body: Bytes) -> Response {
     let known = known.lock().expect("no panic");
     let is = |name: &str, value: &str| body[name].as_str().is_none_or(|wanted| wanted == value);
     let meant = known.jobs.values().filter(|job| is("queue", &job.queue) && is("phase", job.phase)).count();
-    let count = body["ids"].as_array().map_or(meant, Vec::len);
-    answer(StatusCode::ACCEPTED, &json!({"count": count}))
+    let all = body["ids"].as_array().map_or(meant, Vec::len);
+    let count = all.min(known.most_in_bulk.unwrap_or(usize::MAX));
+    answer(StatusCode::ACCEPTED, &json!({"count": count, "more": count < all}))
 }
 
 /// The stream of a job, in one piece once it is settled; before, it is cut off after each change.
@@ -341,7 +366,11 @@ async fn lease(State(known): State<Shared>, body: Bytes) -> Response {
     let asked: Value = serde_json::from_slice(&body).expect("JSON");
     let worker = asked["worker"].as_str().expect("a name").to_owned();
     let slots = u32::try_from(asked["slots"].as_u64().expect("slots")).expect("few");
-    known.lock().expect("no panic").slots.entry(worker.clone()).or_default().push(slots);
+    {
+        let mut known = known.lock().expect("no panic");
+        known.slots.entry(worker.clone()).or_default().push(slots);
+        known.most_held = known.most_held.max(asked["holding"].as_array().map_or(0, Vec::len));
+    }
     let until = Instant::now() + Duration::from_secs(asked["wait"].as_u64().unwrap_or(20));
     let holding: Vec<(String, u32)> = asked["holding"].as_array().map_or_else(Vec::new, |held| {
         held.iter().map(|one| (one["id"].as_str().unwrap().to_owned(), one["lease"].as_u64().unwrap() as u32)).collect()
@@ -370,9 +399,13 @@ fn news(known: &mut Known, worker: &str, queues: &Value, holding: &[(String, u32
             leased += 1;
         }
     }
+    known.reported.retain(|_, at| at.elapsed() < REPORT_LASTS);
     let mut told = json!({"leases": [], "cancel": [], "lost": []});
     let mut tell = |name: &str, value: Value| told[name].as_array_mut().expect("a list").push(value);
     for (id, lease) in holding {
+        if known.reported.contains_key(&(id.clone(), *lease)) {
+            continue;
+        }
         let job = known.jobs.get(id).filter(|job| has(job) && job.lease == *lease);
         match job {
             None => tell("lost", json!({"id": id, "lease": lease})),
@@ -381,7 +414,8 @@ fn news(known: &mut Known, worker: &str, queues: &Value, holding: &[(String, u32
         }
     }
     for (id, job) in known.jobs.iter().filter(|(_, job)| has(job)) {
-        if !holding.contains(&(id.clone(), job.lease)) {
+        let of = (id.clone(), job.lease);
+        if !holding.contains(&of) && !job.cancelling && !known.reported.contains_key(&of) {
             let lease = json!({
                 "id": id, "queue": job.queue, "lease": job.lease, "attempt": job.attempt, "maxAttempts": 3,
                 "payload": job.payload, "until": "2026-12-01T10:00:30Z", "heartbeatWithinMs": job.heartbeat_ms,
@@ -396,7 +430,12 @@ fn news(known: &mut Known, worker: &str, queues: &Value, holding: &[(String, u32
 async fn heartbeat(State(known): State<Shared>, Path(id): Path<String>, body: Bytes) -> Response {
     let said: Value = serde_json::from_slice(&body).expect("JSON");
     let mut known = known.lock().expect("no panic");
-    known.heartbeats += 1;
+    if known.heartbeats_in_a_row.is_some_and(|most| known.row >= most) {
+        known.row = 0;
+        return problem(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Slower.");
+    }
+    known.row += 1;
+    *known.heartbeats.entry(id.clone()).or_default() += 1;
     let Some(job) = known.jobs.get_mut(&id) else { return unknown() };
     let lost = job.phase != "leased" || said["lease"].as_u64() != Some(job.lease.into());
     if !lost {
@@ -409,7 +448,7 @@ async fn heartbeat(State(known): State<Shared>, Path(id): Path<String>, body: By
 
 async fn complete(State(known): State<Shared>, Path(id): Path<String>, body: Bytes) -> Response {
     end(&known, &id, &body, "complete", |job, said| {
-        job.phase = if job.cancelling { "cancelled" } else { "done" };
+        job.phase = "done";
         job.result = said.get("result").cloned();
     })
 }
@@ -424,6 +463,10 @@ async fn fail(State(known): State<Shared>, Path(id): Path<String>, body: Bytes) 
 
 async fn release(State(known): State<Shared>, Path(id): Path<String>, body: Bytes) -> Response {
     end(&known, &id, &body, "release", |job, _| {
+        if job.cancelling {
+            job.phase = "cancelled";
+            return;
+        }
         (job.phase, job.worker) = ("waiting", None);
         job.attempt -= 1;
     })
@@ -433,12 +476,17 @@ fn end(known: &Shared, id: &str, body: &[u8], kind: &str, change: fn(&mut FakeJo
     let said: Value = serde_json::from_slice(body).expect("JSON");
     let mut known = known.lock().expect("no panic");
     let Some(job) = known.jobs.get_mut(id) else { return unknown() };
-    let lease = said["lease"].as_u64();
-    if job.phase != "leased" || lease != Some(job.lease.into()) {
+    let is_last = said["lease"].as_u64() == Some(job.lease.into());
+    if is_last && kind == "complete" && job.phase == "done" {
+        return answer(StatusCode::OK, &json!({"id": id, "phase": "done"}));
+    }
+    if job.phase != "leased" || !is_last {
         return problem(StatusCode::CONFLICT, "stale-lease", "Another one has it.");
     }
     change(job, &said);
-    known.reports.push(format!("{id}/{} {kind}", lease.expect("a lease")));
+    let lease = job.lease;
+    known.reports.push(format!("{id}/{lease} {kind}"));
+    known.reported.insert((id.to_owned(), lease), Instant::now());
     if known.lose_answers > 0 {
         known.lose_answers -= 1;
         return problem(StatusCode::BAD_GATEWAY, "bad-gateway", "The answer was lost.");

@@ -229,7 +229,7 @@ fn attempts_of(job: &Job) -> Option<Listing> {
         // Its name in JSON, such as `lease-expired`.
         let outcome = serde_json::json!(run.outcome).as_str().unwrap_or_default().to_owned();
         let ran = run.ended.duration_since(run.began).as_millis();
-        let error = run.error.as_ref().map(|error| format!("{}: {}", error.code, one_line(&error.message, LISTED)));
+        let error = run.error.as_ref().map(|error| one_line(&format!("{}: {}", error.code, error.message), LISTED));
         listing.push([
             run.attempt.to_string().into(),
             outcome.into(),

@@ -8,7 +8,8 @@ use headwater::words::counted;
 use serde::Serialize;
 
 use super::list::FilterArgs;
-use crate::client::JobFilter;
+use super::submit::NOT_DONE;
+use crate::client::{Counted, JobFilter};
 use crate::tools::Ended;
 use crate::tools::api::{ApiArgs, UsageError, json_of};
 
@@ -50,14 +51,30 @@ impl Meant {
 struct Asked {
     #[serde(skip)]
     what: &'static str,
-    count: u64,
+    #[serde(flatten)]
+    counted: Counted,
 }
 
 impl std::fmt::Display for Asked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} of {}", self.what, counted(self.count, "job"))
+        write!(f, "{} requested for {}", self.what, counted(self.counted.count, "job"))
     }
 }
+
+impl Asked {
+    /// Prints it, and how to go on where one request could not hold all jobs.
+    fn end(self, json: bool) -> Ended {
+        print_result(&self, json)?;
+        if !self.counted.more {
+            return Ok(ExitCode::SUCCESS);
+        }
+        eprintln!("there are more jobs than one request can hold: run the same command again until it exits with 0");
+        Ok(ExitCode::from(NOT_DONE))
+    }
+}
+
+/// One job, which was asked of by its id.
+const ONE: Counted = Counted { count: 1, more: false };
 
 /// `headwater jobs cancel`.
 #[derive(Debug, Clone, Args)]
@@ -65,7 +82,10 @@ impl std::fmt::Display for Asked {
 Examples:
   headwater jobs cancel JOB
   headwater jobs cancel --queue mail --phase waiting --group acme
-  headwater jobs cancel JOB OTHER --json")]
+  headwater jobs cancel JOB OTHER --json
+
+Exit codes: 0 all are requested, 1 there are more jobs than one request can hold, 2 something to mend in usage, \
+3 something outside failed.")]
 pub struct CancelArgs {
     /// Which jobs.
     #[command(flatten)]
@@ -79,13 +99,12 @@ impl CancelArgs {
     pub(super) fn run(self) -> Ended {
         let which = self.meant.which()?;
         let client = self.api.client()?;
-        let count = match which {
-            Which::One(id) => client.cancel(&id).map(|()| 1)?,
-            Which::These(ids) => client.cancel_ids(&ids)?.count,
-            Which::All(filter) => client.cancel_all(&filter)?.count,
+        let counted = match which {
+            Which::One(id) => client.cancel(&id).map(|()| ONE)?,
+            Which::These(ids) => client.cancel_ids(&ids)?,
+            Which::All(filter) => client.cancel_all(&filter)?,
         };
-        print_result(&Asked { what: "cancellation", count }, self.api.json)?;
-        Ok(ExitCode::SUCCESS)
+        Asked { what: "cancel", counted }.end(self.api.json)
     }
 }
 
@@ -95,7 +114,10 @@ impl CancelArgs {
 Examples:
   headwater jobs retry JOB
   headwater jobs retry JOB --payload '{\"to\": \"kim@example.org\"}'
-  headwater jobs retry --queue mail --phase dead --error smtp-timeout")]
+  headwater jobs retry --queue mail --phase dead --error smtp-timeout
+
+Exit codes: 0 all are requested, 1 there are more jobs than one request can hold, 2 something to mend in usage, \
+3 something outside failed.")]
 pub struct RetryArgs {
     /// Which jobs.
     #[command(flatten)]
@@ -116,12 +138,11 @@ impl RetryArgs {
             return Err(UsageError::new("--payload is of one job").into());
         }
         let client = self.api.client()?;
-        let count = match which {
-            Which::One(id) => client.retry(&id, payload.as_deref()).map(|()| 1)?,
-            Which::These(ids) => client.retry_ids(&ids)?.count,
-            Which::All(filter) => client.retry_all(&filter)?.count,
+        let counted = match which {
+            Which::One(id) => client.retry(&id, payload.as_deref()).map(|()| ONE)?,
+            Which::These(ids) => client.retry_ids(&ids)?,
+            Which::All(filter) => client.retry_all(&filter)?,
         };
-        print_result(&Asked { what: "retry", count }, self.api.json)?;
-        Ok(ExitCode::SUCCESS)
+        Asked { what: "retry", counted }.end(self.api.json)
     }
 }

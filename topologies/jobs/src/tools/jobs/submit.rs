@@ -8,13 +8,12 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use headwater::config::Period;
 use headwater::error::{Backoff, Fault};
-use headwater::tools::{ToolError, print_line, print_result};
+use headwater::tools::{ToolError, print_line};
 use headwater::words::counted;
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::watch::{Following, follow};
-use crate::client::{Client, ClientError, MOST_IN_A_REQUEST, NewJob};
+use crate::client::{Client, ClientError, MOST_IN_A_REQUEST, NewJob, Submitted};
 use crate::model::{OnParentFailure, check_queue};
 use crate::tools::Ended;
 use crate::tools::api::{ApiArgs, UsageError, json_of, json_of_file};
@@ -28,15 +27,15 @@ pub(super) const NOT_DONE: u8 = 1;
 /// `headwater jobs submit`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-The payload is any JSON. With `-`, each line of standard input is the payload of a job of its own. A second submit with \
-the same --id is nothing.
+The payload is any JSON. With `-`, each line of standard input is the payload of a job of its own; the ids are printed \
+as the jobs are taken, one a line. A second submit with the same --id is nothing.
 
 Examples:
   headwater jobs submit mail '{\"to\": \"kim\"}'
   headwater jobs submit reports --file report.json --id report-2026-12 --attempts 3 --backoff '1 min'
   headwater jobs submit mail '{\"to\": \"kim\"}' --delay '10 min' --priority 5 --group acme
   headwater jobs submit video '\"intro.mp4\"' --finish-within '2 h' --wait
-  cat pictures.ndjson | headwater jobs submit thumbnails - --json
+  cat pictures.ndjson | headwater jobs submit thumbnails - >ids
 
 Exit codes: 0 submitted, and with --wait done; 1 with --wait: dead or cancelled; 2 something to mend in usage; \
 3 something outside failed.")]
@@ -122,12 +121,6 @@ impl From<WhenParentsFail> for OnParentFailure {
     }
 }
 
-#[derive(Serialize)]
-struct ManySubmitted {
-    count: usize,
-    ids: Vec<String>,
-}
-
 impl SubmitArgs {
     pub(super) fn run(self) -> Ended {
         check_queue(&self.queue).map_err(UsageError::new)?;
@@ -149,11 +142,15 @@ impl SubmitArgs {
         if self.wait {
             return self.follow(&client, &[submitted.id]);
         }
-        match self.api.json {
-            true => print_line(&serde_json::json!(submitted).to_string())?,
-            false => print_line(&submitted.id)?,
-        }
+        self.print(&submitted)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn print(&self, submitted: &Submitted) -> Result<(), Box<dyn Fault>> {
+        match self.api.json {
+            true => print_line(&serde_json::json!(submitted).to_string()),
+            false => print_line(&submitted.id),
+        }
     }
 
     fn job(&self) -> NewJob {
@@ -184,6 +181,20 @@ impl SubmitArgs {
             return Err(UsageError::new("--id is of one job; `-` submits many").into());
         }
         let mut ids = Vec::new();
+        let submitted = self.read_lines(client, &mut ids);
+        if self.wait && submitted.is_ok() {
+            return self.follow(client, &ids);
+        }
+        if self.wait {
+            // They are followed no more, but are submitted.
+            ids.iter().try_for_each(|id| self.print_id(id))?;
+        }
+        submitted?;
+        eprintln!("submitted {}", counted(ids.len() as u64, "job"));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn read_lines(&self, client: &Client, ids: &mut Vec<String>) -> Result<(), Box<dyn Fault>> {
         let mut jobs = Vec::new();
         for (number, line) in (1..).zip(io::stdin().lock().lines()) {
             let line = line.map_err(|source| ToolError::Reading { path: "-".into(), source })?;
@@ -194,22 +205,29 @@ impl SubmitArgs {
                 format!("line {number} of standard input (after {})", counted(ids.len() as u64, "submitted job"));
             jobs.push(NewJob { payload: Some(json_of(&line, &place)?), ..self.job() });
             if jobs.len() == MOST_IN_A_REQUEST {
-                ids.extend(self.submit_some(client, &mut jobs)?);
+                self.submit_some(client, std::mem::take(&mut jobs), ids)?;
             }
         }
-        ids.extend(self.submit_some(client, &mut jobs)?);
-        if self.wait {
-            return self.follow(client, &ids);
-        }
-        print_result(&ManySubmitted { count: ids.len(), ids }, self.api.json)?;
-        Ok(ExitCode::SUCCESS)
+        self.submit_some(client, jobs, ids)
     }
 
-    /// Their ids are drawn here, so that what is tried again is submitted once.
-    fn submit_some(&self, client: &Client, jobs: &mut Vec<NewJob>) -> Result<Vec<String>, ClientError> {
-        let ids = patiently(|| client.submit_all(&self.queue, jobs))?;
-        jobs.clear();
-        Ok(ids)
+    /// Submits jobs, and prints the id of each that was taken, unless it is followed. Their ids are drawn here, so that
+    /// what is tried again is submitted once.
+    fn submit_some(&self, client: &Client, mut jobs: Vec<NewJob>, ids: &mut Vec<String>) -> Result<(), Box<dyn Fault>> {
+        let mut rest = &mut jobs[..];
+        while !rest.is_empty() {
+            let taken = patiently(|| client.submit_first(&self.queue, rest))?;
+            rest = &mut rest[taken.len()..];
+            if !self.wait {
+                taken.iter().try_for_each(|id| self.print_id(id))?;
+            }
+            ids.extend(taken);
+        }
+        Ok(())
+    }
+
+    fn print_id(&self, id: &str) -> Result<(), Box<dyn Fault>> {
+        self.print(&Submitted { id: id.to_owned(), phase: None })
     }
 
     /// Follows jobs, one after the other, until all are settled.
@@ -221,12 +239,6 @@ impl SubmitArgs {
             all_done &= followed;
         }
         Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(NOT_DONE) })
-    }
-}
-
-impl std::fmt::Display for ManySubmitted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "submitted {}", counted(self.count as u64, "job"))
     }
 }
 

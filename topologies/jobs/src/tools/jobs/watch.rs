@@ -89,12 +89,12 @@ fn opened(client: &Client, id: &str, is_new: bool) -> Result<Live, ClientError> 
 
 /// A job on a line.
 fn line_of(job: &Job) -> String {
-    let head = format!("{}  {}", job.id, job.phase.name());
+    let head = format!("{}  {}", one_line(&job.id, SHOWN), job.phase.name());
     let more = match job.phase {
         Phase::Leased => progress_of(job),
         Phase::Done => job.result.as_ref().map(|result| one_line(result.get(), SHOWN)),
         Phase::Failed | Phase::Dead => {
-            job.error.as_ref().map(|error| format!("{}: {}", error.code, one_line(&error.message, SHOWN)))
+            job.error.as_ref().map(|error| one_line(&format!("{}: {}", error.code, error.message), SHOWN))
         }
         Phase::Blocked | Phase::Delayed | Phase::Waiting | Phase::Cancelled => None,
     };
@@ -109,4 +109,26 @@ fn progress_of(job: &Job) -> Option<String> {
     });
     let text = progress.unwrap_or_default() + stops;
     Some(text).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_job_says_stays_on_its_line() {
+        let at = "2026-12-01T10:00:00Z";
+        let mut job: Job = serde_json::from_value(json!({
+            "id": "a\u{1b}[2J", "queue": "q", "number": 1, "priority": 0, "phase": "dead", "payload": null,
+            "submittedAt": at, "readyAt": at, "attempt": 1, "leaseNumber": 1,
+            "limits": {"maxAttempts": 3, "backoff": {"initialMs": 1, "maxMs": 1}, "heartbeatWithinMs": 1},
+            "error": {"code": "x\r", "message": "no\nanswer"},
+        }))
+        .unwrap();
+        assert_eq!(line_of(&job), "a [2J  dead  x : no answer");
+        job.phase = Phase::Waiting;
+        assert_eq!(line_of(&job), "a [2J  waiting");
+    }
 }
