@@ -99,8 +99,7 @@ impl Writing {
 
     /// Writes a small record soon, without waiting for the log. Whether it is on its way.
     pub(super) fn post(&self, record: NewRecord) -> bool {
-        let (answer, _) = oneshot::channel();
-        self.sender().is_some_and(|sender| sender.try_send((vec![record], answer)).is_ok())
+        self.submit(vec![record]).is_ok()
     }
 
     /// To the thread that writes, which is started with the first record.
