@@ -58,7 +58,8 @@ pub struct TlsConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
-    /// Requests a second of one client, on average; 0 is any number. Without a key, this machine is not counted.
+    /// Requests a second of one client, on average; 0 is any number. Without a key, this machine is not counted, and what
+    /// workers of jobs ask never is.
     pub requests_per_second: u32,
     /// Requests at once.
     pub burst: u32,

@@ -116,6 +116,22 @@ fn who_asks_too_often_is_told_to_wait() {
 }
 
 #[test]
+fn work_is_not_counted_for_those_who_may_do_it() {
+    let (mut config, keys) = keys(&[&[Scope::Work], &[Scope::Read]]);
+    config.limits = LimitsConfig { requests_per_second: 1, burst: 2, ..LimitsConfig::default() };
+    let server = serve(&config);
+    let ask = |path: &str, key: usize| {
+        send(server.address(), "POST", path, &json!({}), &[("X-API-Key", keys[key].as_str())]).status
+    };
+    // This server has no jobs; they are counted before that is known.
+    let work = ["/api/jobs/lease", "/api/jobs/a/heartbeat", "/api/jobs/a/complete", "/api/jobs/a/fail"];
+    assert!(work.into_iter().cycle().take(20).all(|path| ask(path, 0) == 404));
+    assert_eq!([(); 3].map(|()| ask("/api/jobs/mail", 0)), [404, 404, 429], "everything else is");
+    assert_eq!(ask("/api/jobs/lease", 0), 404);
+    assert_eq!([(); 3].map(|()| ask("/api/jobs/lease", 1)), [404, 404, 429], "without the scope it is counted");
+}
+
+#[test]
 fn without_keys_neither_foreign_names_nor_foreign_pages_get_in() {
     let server = serve(&ServeConfig { listen: "127.0.0.1:0".to_owned(), ..ServeConfig::default() });
     let address = server.address();

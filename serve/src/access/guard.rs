@@ -40,9 +40,31 @@ pub(crate) const SOCKET: &str = "/api/ws";
 /// When somebody may show another token who has shown too many that are wrong.
 const GUESS_AGAIN: Duration = Duration::from_secs(1);
 
-/// Whether a ticket opens a path: those of streams, of any topology.
-fn is_stream(path: &str) -> bool {
-    path == SOCKET || path.starts_with("/api/notifications/") || (path.starts_with("/api/") && path.ends_with("/live"))
+/// Whether a ticket opens a path, of any topology: to read a stream, and nothing else.
+fn is_stream(method: &Method, path: &str) -> bool {
+    let is_one = |segments: &[&str]| match segments {
+        ["live"] | ["events", "live"] => true,
+        ["jobs", id, "live"] => !id.is_empty(),
+        ["notifications", channel] => !channel.is_empty(),
+        _ => false,
+    };
+    *method == Method::GET && (path == SOCKET || is_one(&segments(path)))
+}
+
+/// Whether a request is one that only workers of jobs make, to lease them and to report on them. There are as many of
+/// these as there are jobs, and a worker that waits for its turn to send a heartbeat loses the job.
+fn is_work(method: &Method, path: &str) -> bool {
+    let is_one = |segments: &[&str]| match segments {
+        ["jobs", "lease"] => true,
+        ["jobs", id, "heartbeat" | "complete" | "fail" | "release"] => !id.is_empty(),
+        _ => false,
+    };
+    *method == Method::POST && is_one(&segments(path))
+}
+
+/// What a path of the API consists of, without `/api`; nothing of other paths.
+fn segments(path: &str) -> Vec<&str> {
+    path.strip_prefix("/api/").map(|rest| rest.split('/').collect()).unwrap_or_default()
 }
 
 /// Lets a request in: names and origins are right, a key that is shown is known, and the client has not asked too
@@ -53,7 +75,7 @@ pub async fn admit(State(access): State<Arc<Access>>, mut request: Request, next
     }
     let admitted = check_host(&access, request.headers(), request.uri())
         .and_then(|()| check_origin(&access, &request))
-        .and_then(|()| identify(&access, request.headers(), request.uri()));
+        .and_then(|()| identify(&access, &request));
     let identity = match admitted {
         Ok(identity) => identity,
         Err(problem) => {
@@ -63,7 +85,8 @@ pub async fn admit(State(access): State<Arc<Access>>, mut request: Request, next
             return if wait.is_zero() { problem.into_response() } else { refuse(wait) };
         }
     };
-    let client = client_of(&identity, peer(&request));
+    let is_counted = !(identity.may(Scope::Work) && is_work(request.method(), request.uri().path()));
+    let client = client_of(&identity, peer(&request)).filter(|_| is_counted);
     let quota = access.limiter.as_ref().zip(client).map(|(limiter, client)| (limiter.take(client), limiter.policy()));
     if let Some((Quota { wait, .. }, _)) = quota
         && !wait.is_zero()
@@ -110,12 +133,13 @@ fn unauthorized(detail: &str) -> Response {
 }
 
 /// Who asks, by a key, a token, a session or a ticket. A key that is wrong is no stranger: its owner wants to know.
-fn identify(access: &Access, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Problem> {
+fn identify(access: &Access, request: &Request) -> Result<Identity, Problem> {
+    let headers = request.headers();
     let unknown = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
     if let Some(key) = shown_key(headers) {
         return access.identity(key).map_err(|detail| unknown(&detail));
     }
-    if let Some(ticket) = ticket(uri) {
+    if let Some(ticket) = ticket(request.method(), request.uri()) {
         let detail = "This ticket is not known, was used, or is too old: a ticket opens one stream within 30 seconds.";
         return access.of_ticket(&ticket).ok_or_else(|| unknown(detail));
     }
@@ -152,8 +176,8 @@ pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
     })
 }
 
-fn ticket(uri: &Uri) -> Option<String> {
-    if !is_stream(uri.path()) {
+fn ticket(method: &Method, uri: &Uri) -> Option<String> {
+    if !is_stream(method, uri.path()) {
         return None;
     }
     let mut pairs = url::form_urlencoded::parse(uri.query()?.as_bytes());
@@ -225,7 +249,7 @@ fn check_origin(access: &Access, request: &Request) -> Result<(), Problem> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let is_socket = request.uri().path() == SOCKET;
     let headers = request.headers();
-    let may_read = is_socket && (access.every_origin_reads || ticket(request.uri()).is_some());
+    let may_read = is_socket && (access.every_origin_reads || ticket(request.method(), request.uri()).is_some());
     if (is_read && !is_socket) || may_read || !is_foreign(headers) || is_listed(access, headers) {
         return Ok(());
     }
@@ -288,10 +312,36 @@ mod tests {
         assert_eq!(shown_key(&headers(&[(header::AUTHORIZATION, "Basic abc"), (API_KEY, "k")])), Some("k"));
         assert_eq!(cookie(&headers(&[(header::COOKIE, "a=b; headwater_session=s=1")])), Some("s=1"));
         assert_eq!(cookie(&headers(&[(header::COOKIE, "xheadwater_session=s")])), None);
-        assert_eq!(ticket(&Uri::from_static("/api/ws?a=1&ticket=t%20x")), Some("t x".to_owned()));
-        assert_eq!(ticket(&Uri::from_static("/api/jobs/a/live?ticket=t")), Some("t".to_owned()));
-        for path in ["/api/events?ticket=t", "/api/jobs/live/cancel?ticket=t", "/live?ticket=t"] {
-            assert_eq!(ticket(&Uri::from_static(path)), None, "{path}");
+        let shown = |method: &Method, path: &'static str| ticket(method, &Uri::from_static(path));
+        assert_eq!(shown(&Method::GET, "/api/ws?a=1&ticket=t%20x"), Some("t x".to_owned()));
+    }
+
+    #[test]
+    fn a_ticket_opens_streams_alone() {
+        let ticket = |method: &Method, path: &str| ticket(method, &format!("{path}?ticket=t").parse().unwrap());
+        for path in ["/api/live", "/api/events/live", "/api/jobs/a/live", "/api/notifications/user:1", SOCKET] {
+            assert_eq!(ticket(&Method::GET, path), Some("t".to_owned()), "{path}");
+            for method in [Method::POST, Method::PUT, Method::DELETE, Method::HEAD] {
+                assert_eq!(ticket(&method, path), None, "{method} {path}");
+            }
+        }
+        let others = ["/api/events", "/api/jobs/live/cancel", "/live", "/api/jobs/live", "/api/queues/live"];
+        let deeper =
+            ["/api/schedules/live", "/api/jobs//live", "/api/jobs/a/b/live", "/api/notifications/", "//api/live"];
+        for path in others.into_iter().chain(deeper) {
+            assert_eq!(ticket(&Method::GET, path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn work_is_what_workers_ask() {
+        for path in ["/api/jobs/lease", "/api/jobs/a/heartbeat", "/api/jobs/heartbeat/complete", "/api/jobs/a/release"]
+        {
+            assert!(is_work(&Method::POST, path) && !is_work(&Method::GET, path), "{path}");
+        }
+        for path in ["/api/jobs/mail", "/api/jobs/complete", "/api/jobs/a/cancel", "/api/jobs/a/b/fail", "/jobs/lease"]
+        {
+            assert!(!is_work(&Method::POST, path), "{path}");
         }
     }
 }

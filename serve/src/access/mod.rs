@@ -123,6 +123,16 @@ impl Access {
         }
     }
 
+    /// The same, but that nothing may be done without a key from afar: through a proxy, from a page of another origin,
+    /// or where others than this machine reach it. For what is not meant for the public.
+    #[must_use]
+    pub fn closed_to_strangers(self) -> Self {
+        let nothing: Arc<[Scope]> = Arc::default();
+        // Names of this machine alone are answered where only this machine asks.
+        let anonymous = if self.only_local_names { self.anonymous } else { Arc::clone(&nothing) };
+        Self { anonymous, forwarded: nothing, ..self }
+    }
+
     /// Whether there is anything to show: keys, or tokens.
     pub(crate) fn knows_somebody(&self) -> bool {
         self.tokens.is_some() || !self.keys.is_empty()

@@ -8,6 +8,7 @@ use headwater_serve::config::ServeConfig;
 use serde::Deserialize;
 
 use crate::Jobs;
+use crate::api::LISTEN;
 use crate::scheduler::{QueueSettings, Retention, SchedulerSettings};
 
 /// The topology's own keys.
@@ -21,9 +22,6 @@ pub struct Settings {
     /// Whether jobs are served over HTTP, and to whom.
     pub serve: ServeConfig,
 }
-
-/// Where jobs are served unless the configuration says otherwise.
-const LISTEN: &str = "127.0.0.1:8084";
 
 /// The largest record of a job: its payload, its result, its parents, and why its attempts failed.
 const LARGEST_JOB: usize = 3 * crate::model::LARGEST;

@@ -15,7 +15,7 @@ use headwater::log::{
     Transactional, Watermarks, read_to_end,
 };
 use headwater_serve::access::keys::{KeyConfig, Scope, generate};
-use headwater_serve::config::ServeConfig;
+use headwater_serve::config::{LimitsConfig, ServeConfig};
 use jiff::{SignedDuration, Timestamp};
 use jobs::api::Serving;
 use reqwest::blocking::{Client, Response};
@@ -58,20 +58,59 @@ struct Running {
     _folder: TempDir,
 }
 
-/// A log whose readers fail when they are told to, and wait before they read again.
+/// What a log does wrong.
+#[derive(Debug, Default)]
+struct Faults {
+    /// The next read fails, and is to be begun again.
+    fails: AtomicBool,
+    /// The next read panics.
+    panics: AtomicBool,
+    /// Writes take until this ends.
+    holds: AtomicBool,
+    /// Writes fail, and what was to be written is lost.
+    loses: AtomicBool,
+}
+
+/// A log with faults.
 struct Failing {
     log: EmbeddedLog,
-    fails: Arc<AtomicBool>,
+    faults: Arc<Faults>,
 }
 
 struct FailingReader {
     reader: Box<dyn Reader>,
-    fails: Arc<AtomicBool>,
+    faults: Arc<Faults>,
+}
+
+struct FailingProducer {
+    producer: Box<dyn Producer>,
+    faults: Arc<Faults>,
+    records: Vec<NewRecord>,
+}
+
+impl Producer for FailingProducer {
+    fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
+        self.records.push(record);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), LogError> {
+        while self.faults.holds.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(2));
+        }
+        let records = std::mem::take(&mut self.records);
+        if self.faults.loses.load(Ordering::Relaxed) {
+            return Err(LogError::Failed { doing: "writing", reason: "the disk is gone".to_owned() });
+        }
+        records.into_iter().try_for_each(|record| self.producer.send(record))?;
+        self.producer.flush()
+    }
 }
 
 impl Reader for FailingReader {
     fn poll(&mut self, into: &mut Vec<Polled>, max_bytes: usize, wait: Duration) -> Result<(), LogError> {
-        if self.fails.swap(false, Ordering::Relaxed) {
+        assert!(!self.faults.panics.swap(false, Ordering::Relaxed), "it was told to");
+        if self.faults.fails.swap(false, Ordering::Relaxed) {
             return Err(LogError::Failed { doing: "reading", reason: "the disk is gone".to_owned() });
         }
         self.reader.poll(into, max_bytes, wait)
@@ -105,11 +144,12 @@ impl Log for Failing {
 
     fn reader(&self, partitions: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError> {
         let reader = self.log.reader(partitions)?;
-        Ok(Box::new(FailingReader { reader, fails: Arc::clone(&self.fails) }))
+        Ok(Box::new(FailingReader { reader, faults: Arc::clone(&self.faults) }))
     }
 
     fn producer(&self) -> Result<Box<dyn Producer>, LogError> {
-        self.log.producer()
+        let (producer, faults) = (self.log.producer()?, Arc::clone(&self.faults));
+        Ok(Box::new(FailingProducer { producer, faults, records: Vec::new() }))
     }
 
     fn transactional(&self, id: &str, group: &str) -> Result<Box<dyn Transactional>, LogError> {
@@ -134,11 +174,11 @@ impl Running {
         Self::start_failing(config, Arc::default())
     }
 
-    /// Its log fails once `fails` is set.
-    fn start_failing(config: ServeConfig, fails: Arc<AtomicBool>) -> Self {
+    /// Its log has faults.
+    fn start_failing(config: ServeConfig, faults: Arc<Faults>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = EmbeddedLog::open(&folder.path().join("log.db")).unwrap();
-        let log: Arc<dyn Log> = Arc::new(Failing { log, fails });
+        let log: Arc<dyn Log> = Arc::new(Failing { log, faults });
         make_topics(&*log);
         let serving = Serving::start(Arc::clone(&log), "t.", &config).unwrap();
         let running = Self { log, serving, client: client(), config, _folder: folder };
@@ -687,13 +727,64 @@ fn reports_count_under_the_lease_in_force_only() {
 }
 
 #[test]
+fn a_report_that_may_not_have_been_written_is_written_again() {
+    let faults = Arc::<Faults>::default();
+    let running = Running::start_failing(local(), Arc::clone(&faults));
+    running.jobs(&[leased("a", 1, 1, "w"), leased("b", 2, 1, "w")]);
+    let complete = |id: &str| running.post(&format!("/api/jobs/{id}/complete"), &json!({"lease": 1}));
+    // The client goes while the report is being written, and then that fails.
+    faults.holds.store(true, Ordering::Relaxed);
+    let impatient = Client::builder().timeout(Duration::from_millis(300)).build().unwrap();
+    let asked = impatient.post(running.url("/api/jobs/a/complete")).json(&json!({"lease": 1})).send();
+    assert!(asked.is_err_and(|error| error.is_timeout()));
+    let ask = json!({"worker": "w", "queues": [], "slots": 0, "holding": [{"id": "b", "lease": 1}]});
+    thread::scope(|scope| {
+        let again = scope.spawn(|| complete("a"));
+        let hello = scope.spawn(|| running.post("/api/jobs/lease", &ask));
+        thread::sleep(Duration::from_millis(200));
+        assert!(!again.is_finished(), "the log does not have it");
+        faults.loses.store(true, Ordering::Relaxed);
+        faults.holds.store(false, Ordering::Relaxed);
+        assert_eq!(again.join().unwrap().0, 503);
+        hello.join().unwrap();
+    });
+    assert_eq!(complete("b").0, 503);
+    faults.loses.store(false, Ordering::Relaxed);
+    assert!(running.commands().is_empty());
+    assert_eq!((complete("a").0, complete("b").0, complete("a").0), (202, 202, 202));
+    let written: Vec<String> = running.commands_of("complete").into_iter().map(|(key, _)| key).collect();
+    assert_eq!(written.iter().collect::<BTreeSet<_>>().len(), 2);
+    assert_eq!(written.len(), 2, "what the log has is not written again");
+}
+
+#[test]
+fn a_server_that_is_behind_waits_for_a_job_before_it_is_unknown() {
+    let running = Running::start();
+    for (path, status) in [("complete", 202), ("heartbeat", 200)] {
+        thread::scope(|scope| {
+            let asked = scope.spawn(|| running.post(&format!("/api/jobs/{path}/{path}"), &json!({"lease": 1})));
+            thread::sleep(Duration::from_millis(300));
+            running.write("jobs", &[(path, Some(leased(path, 1, 1, "w")))]);
+            let (got, told) = asked.join().unwrap();
+            assert_eq!(got, status, "{told}");
+        });
+    }
+    let began = Instant::now();
+    assert_eq!(running.post("/api/jobs/none/fail", &json!({"lease": 1, "error": {"message": "x"}})).0, 404);
+    assert!(began.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
 fn heartbeats_renew_and_tell() {
     let running = Running::start();
     let mut cancelling = leased("b", 2, 1, "w");
     cancelling["cancelling"] = true.into();
-    let mut old = leased("c", 3, 1, "w");
-    old["lease"]["until"] = json!(Timestamp::now() + SignedDuration::from_secs(15));
-    running.jobs(&[leased("a", 1, 2, "w"), cancelling, old]);
+    // The clock of the engine is ahead of this one by more than the period.
+    let mut ahead = leased("c", 3, 1, "w");
+    ahead["limits"]["heartbeatWithinMs"] = 900.into();
+    ahead["lease"]["until"] = json!(Timestamp::now() + SignedDuration::from_secs(40));
+    running.jobs(&[leased("a", 1, 2, "w"), cancelling, ahead]);
+    thread::sleep(Duration::from_millis(350));
     let beat = |id: &str, body: Value| running.post(&format!("/api/jobs/{id}/heartbeat"), &body);
     let (status, told) = beat("a", json!({"lease": 2}));
     assert_eq!((status, &told["cancel"], &told["lost"]), (200, &json!(false), &json!(false)));
@@ -879,6 +970,51 @@ fn notifications_are_resumed_also_at_another_server() {
 }
 
 #[test]
+fn a_client_is_told_that_it_has_missed_notifications() {
+    let running = Running::start();
+    let notify = |from: u32, to: u32| {
+        let one = |body| ("user:1", Some(json!({"channel": "user:1", "body": body})));
+        running.write("notifications", &(from..to).map(one).collect::<Vec<_>>());
+    };
+    notify(0, 2);
+    let mut stream = running.stream("/api/notifications/user:1", Some("0"));
+    let first = (0..2).map(|_| stream.next().unwrap().1["body"].clone()).collect::<Vec<_>>();
+    assert_eq!(first, [0, 1]);
+    let position = stream.id.clone();
+    drop(stream);
+    // A channel keeps a thousand.
+    notify(2, 1_100);
+    let mut newest = running.stream("/api/notifications/user:1", Some(&position));
+    let mut names = BTreeMap::<String, u32>::new();
+    let mut last = Value::Null;
+    while last["body"] != 1_099 {
+        let (name, told) = newest.next().unwrap();
+        assert!(name == "notification" || told == json!({"channel": "user:1"}), "{name} {told}");
+        *names.entry(name).or_default() += 1;
+        last = told;
+    }
+    assert_eq!(names.get("gap"), Some(&1), "{names:?}");
+    let mut stream = running.stream("/api/notifications/user:1", Some(&newest.id));
+    notify(1_100, 1_101);
+    assert_eq!(stream.next().unwrap(), ("notification".to_owned(), json!({"channel": "user:1", "body": 1_100})));
+    drop(stream);
+
+    // Another server has read more than this one: its position is waited for.
+    let partitions: Vec<i64> = newest.id.split('-').map(|offset| offset.parse().unwrap()).collect();
+    let ahead: Vec<String> =
+        partitions.iter().map(|offset| (offset + i64::from(*offset > 0) * 2).to_string()).collect();
+    let mut stream = running.stream("/api/notifications/user:1", Some(&ahead.join("-")));
+    stream.until_position();
+    thread::sleep(Duration::from_millis(300));
+    notify(1_101, 1_103);
+    assert_eq!(stream.next().unwrap(), ("notification".to_owned(), json!({"channel": "user:1", "body": 1_102})));
+    drop(stream);
+    let mut stream = running.stream("/api/notifications/user:1", Some("999999"));
+    assert_eq!(stream.next().unwrap().0, "gap", "it is of another log");
+    assert_eq!(stream.next().unwrap().1["body"], 103);
+}
+
+#[test]
 fn all_that_changes_is_told_now_and_then() {
     let running = Running::start();
     let row = |queue: &str, waiting: u64| json!({"queue": queue, "paused": false, "counts": {"waiting": waiting}, "oldestWaiting": null, "waitMs": null, "runMs": null});
@@ -982,9 +1118,60 @@ fn a_key_opens_what_its_scopes_say() {
 }
 
 #[test]
+fn work_is_not_counted_by_the_limit_of_requests() {
+    let (key, hash) = generate().unwrap();
+    let keys = vec![KeyConfig { name: "workers".to_owned(), hash, scopes: vec![Scope::Work] }];
+    let limits = LimitsConfig { requests_per_second: 1, burst: 2, ..LimitsConfig::default() };
+    let running = Running::start_as(ServeConfig { keys, limits, ..local() });
+    let post = |path: &str| running.client.post(running.url(path)).bearer_auth(&key).send().unwrap().status().as_u16();
+    for path in ["lease", "a/heartbeat", "a/complete", "a/fail", "a/release"] {
+        assert!((0..5).all(|_| post(&format!("/api/jobs/{path}")) == 415), "{path}");
+    }
+    assert_eq!([(); 3].map(|()| post("/api/jobs/a/cancel")), [403, 403, 429]);
+}
+
+#[test]
+fn strangers_see_no_jobs_unless_the_configuration_says_so() {
+    let afar = |running: &Running| {
+        let request = running.client.get(running.url("/api/jobs")).header("x-forwarded-for", "192.0.2.1");
+        request.send().unwrap().status().as_u16()
+    };
+    let running = Running::start();
+    assert_eq!((afar(&running), running.get("/api/jobs").0), (403, 200));
+    let running = Running::start_as(ServeConfig { insecure: true, ..local() });
+    assert_eq!((afar(&running), running.get("/api/jobs").0), (403, 403), "a proxy is before it");
+    let anonymous = Some(vec![Scope::Read]);
+    let running = Running::start_as(ServeConfig { insecure: true, anonymous, ..local() });
+    assert_eq!((afar(&running), running.get("/api/jobs").0), (200, 200));
+}
+
+#[test]
+fn a_ticket_opens_no_writes() {
+    let (key, hash) = generate().unwrap();
+    let keys = vec![KeyConfig { name: "all".to_owned(), hash, scopes: Scope::ALL.to_vec() }];
+    let running = Running::start_as(ServeConfig { keys, ..local() });
+    for path in ["/api/notifications/user:1", "/api/jobs/live"] {
+        let ticket = answer(running.client.post(running.url("/api/ticket")).bearer_auth(&key).send().unwrap()).1;
+        let path = format!("{path}?ticket={}", ticket["ticket"].as_str().unwrap());
+        assert_eq!(running.post(&path, &json!({})).0, 401, "{path}");
+    }
+    assert!(running.commands().is_empty());
+}
+
+#[test]
+fn what_is_not_followed_any_more_is_not_told() {
+    let faults = Arc::<Faults>::default();
+    let running = Running::start_failing(local(), Arc::clone(&faults));
+    running.jobs(&[job("a", 1, "waiting")]);
+    faults.panics.store(true, Ordering::Relaxed);
+    running.wait_for(|| running.serving.has_ended());
+    assert_eq!([running.get("/api/ready").0, running.get("/api/jobs/a").0], [503, 503]);
+}
+
+#[test]
 fn a_log_that_fails_is_read_again_and_nobody_loses_anything() {
-    let fails = Arc::new(AtomicBool::new(false));
-    let running = Running::start_failing(local(), Arc::clone(&fails));
+    let faults = Arc::<Faults>::default();
+    let running = Running::start_failing(local(), Arc::clone(&faults));
     running.jobs(&[job("a", 1, "waiting"), job("gone", 2, "waiting"), leased("l", 3, 1, "w")]);
     running.jobs(&[leased("a", 1, 1, "w2")]);
     let mut watched = running.stream("/api/jobs/a/live", None);
@@ -995,7 +1182,7 @@ fn a_log_that_fails_is_read_again_and_nobody_loses_anything() {
     thread::scope(|scope| {
         let asked = scope.spawn(|| running.post("/api/jobs/lease", &ask));
         running.wait_for(|| !running.commands_of("hello").is_empty());
-        fails.store(true, Ordering::Relaxed);
+        faults.fails.store(true, Ordering::Relaxed);
         running.wait_for(|| running.get("/api/ready").0 == 503);
         running.write("jobs", &[("gone", None)]);
         running.write("notifications", &[("user:1", Some(json!({"channel": "user:1", "body": 1})))]);

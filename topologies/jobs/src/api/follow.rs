@@ -157,11 +157,14 @@ impl Following {
     fn poll(&mut self, store: &Store) -> Result<usize, FollowError> {
         self.reader.poll(&mut self.polled, BATCH_BYTES, IDLE)?;
         let mut records = Vec::new();
-        let mut taken = 0;
+        let (mut taken, mut ends) = (0, Vec::new());
         for polled in std::mem::take(&mut self.polled) {
             match polled {
                 Polled::Record(record) => records.extend(self.record(record)),
-                Polled::End { partition, .. } => {
+                Polled::End { partition, next } => {
+                    if self.topics.get(&partition.topic) == Some(&Topic::Notifications) {
+                        ends.push((partition.partition, next));
+                    }
                     if let Some(at_end) = self.at_end.get_mut(&partition) {
                         *at_end = true;
                     }
@@ -176,6 +179,7 @@ impl Following {
         if !records.is_empty() {
             store.apply(records)?;
         }
+        store.reach(&ends);
         Ok(taken)
     }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -38,6 +39,8 @@ pub(super) struct LeaseHead {
     pub(super) number: u32,
     pub(super) worker: Arc<str>,
     pub(super) until: Timestamp,
+    /// When this server has seen it begin or be renewed; `None` where it has not seen that.
+    pub(super) renewed: Option<Instant>,
     pub(super) heartbeat_within_ms: i64,
     pub(super) cancelling: bool,
 }
@@ -124,7 +127,8 @@ impl Head {
         let ReadLimits { heartbeat_within_ms } = read.limits;
         let lease = read.lease.map(|ReadLease { number, worker, until }| {
             let worker = names.one(&worker);
-            Box::new(LeaseHead { number, worker, until, heartbeat_within_ms, cancelling: read.cancelling })
+            let cancelling = read.cancelling;
+            Box::new(LeaseHead { number, worker, until, renewed: None, heartbeat_within_ms, cancelling })
         });
         let mut some = |name: Option<Cow<'_, str>>| name.map(|name| names.one(&name));
         let (kind, group, schedule) = (some(read.kind), some(read.group), some(read.schedule));

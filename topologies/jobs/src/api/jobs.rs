@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use bytes::Bytes;
 use headwater::log::NewRecord;
 use headwater_serve::api::body::{Small, fresh, json};
@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::answer::{accepted, written};
 use super::command::{Fields, of_job, unusable};
 use super::list::{Filter, Found, Page, Text, list, scan};
 use super::site::Site;
@@ -31,7 +32,15 @@ const fn parameter(name: &'static str, kind: Kind, about: &'static str) -> Param
 }
 
 /// The names of phases.
-const PHASES: &[&str] = &["blocked", "delayed", "waiting", "leased", "failed", "done", "dead", "cancelled"];
+const PHASES: &[&str] = &{
+    let mut names = [""; Phase::ALL.len()];
+    let mut number = 0;
+    while number < names.len() {
+        names[number] = Phase::ALL[number].name();
+        number += 1;
+    }
+    names
+};
 
 const LIST: &[Parameter] = &[
     parameter("queue", Kind::Text, "The queue."),
@@ -72,7 +81,11 @@ pub(super) async fn all(State(site): State<Site>, RawQuery(text): RawQuery) -> R
     }
     query.finish()?;
     let before = cursor.and_then(Result::ok);
-    let Page { jobs, total, next } = site.searching(move |store| list(store, &filter, before, limit)).await?;
+    let Page { jobs, total, next } = if filter.looks_at_jobs() {
+        site.searching(move |store| list(store, &filter, before, limit)).await?
+    } else {
+        list(site.ready()?, &filter, before, limit)
+    };
     let mut body = Vec::with_capacity(jobs.iter().map(|job| job.len() + 1).sum::<usize>() + 64);
     body.extend(b"{\"jobs\":[");
     for (number, job) in jobs.iter().enumerate() {
@@ -81,16 +94,7 @@ pub(super) async fn all(State(site): State<Site>, RawQuery(text): RawQuery) -> R
     }
     let next = next.map_or("null".to_owned(), |next| format!("\"{next}\""));
     body.extend(format!("],\"total\":{total},\"next\":{next}}}").into_bytes());
-    Ok(told(body.into()))
-}
-
-/// An answer in JSON that is true now.
-fn told(body: Bytes) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
-    (headers, body).into_response()
+    Ok(written(StatusCode::OK, body.into()))
 }
 
 /// The document of a job.
@@ -105,15 +109,11 @@ pub(super) fn unknown(id: &str) -> Problem {
 /// `GET /api/jobs/{id}`.
 pub(super) async fn one(State(site): State<Site>, Path(id): Path<String>) -> Result<Response, Problem> {
     let document = document(site.ready()?, &id).ok_or_else(|| unknown(&id))?;
-    Ok(told(document))
+    Ok(written(StatusCode::OK, document))
 }
 
 fn phase_of(site: &Site, id: &str) -> Result<Phase, Problem> {
     site.ready()?.read().job(id).map(|entry| entry.head.phase).ok_or_else(|| unknown(id))
-}
-
-fn accepted(answer: serde_json::Value) -> Response {
-    (StatusCode::ACCEPTED, axum::Json(answer)).into_response()
 }
 
 /// `DELETE /api/jobs/{id}`, `POST /api/jobs/{id}/cancel`.

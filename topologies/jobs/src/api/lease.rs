@@ -34,7 +34,7 @@ const LONGEST_WAIT: f64 = 30.0;
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
 /// So long a job may be held that this server does not know: it may be behind another one.
-const BEHIND: Duration = Duration::from_secs(2);
+pub(super) const BEHIND: Duration = Duration::from_secs(2);
 
 /// The most jobs of a worker.
 const MOST_SLOTS: u32 = 10_000;

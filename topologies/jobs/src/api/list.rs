@@ -60,7 +60,7 @@ impl Filter {
     }
 
     /// Whether more has to be looked at than where jobs are kept.
-    fn looks_at_jobs(&self) -> bool {
+    pub(super) fn looks_at_jobs(&self) -> bool {
         let fields = [&self.group, &self.kind, &self.error, &self.schedule];
         fields.into_iter().any(Option::is_some) || self.text.is_some()
     }

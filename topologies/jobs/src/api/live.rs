@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use headwater_serve::access::Identity;
 use headwater_serve::api::body::{Small, json};
 use headwater_serve::api::parameters::{Kind, Parameter};
@@ -16,9 +16,11 @@ use headwater_serve::api::query::Query;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::channels::Read;
+use super::answer::accepted;
+use super::channels::{News, Read};
 use super::command::{Fields, command, set, unusable};
-use super::jobs::{document, unknown};
+use super::jobs::unknown;
+use super::lease::BEHIND;
 use super::queues::rows;
 use super::site::Site;
 use super::store::Store;
@@ -27,6 +29,9 @@ use crate::model::{Phase, check_channel};
 
 /// All that changes is told at most so often.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether a position is reached.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// So many jobs that have changed are named at a time.
 const MOST_NAMED: usize = 1_000;
@@ -69,8 +74,8 @@ async fn follow_job(store: Arc<Store>, id: String, out: Out) -> Result<(), Gone>
             bell.changed().await.map_err(|_| Gone)?;
             continue;
         }
-        let document = document(&store, &id);
-        let phase = store.read().job(&id).map(|entry| entry.head.phase);
+        // Both at one moment: a job that is settled in between would be so before its last document.
+        let (document, phase) = store.read().job(&id).map(|job| (job.document.clone(), job.head.phase)).unzip();
         if let Some(document) = document.filter(|document| sent.as_ref() != Some(document)) {
             events += 1;
             out.event("job", events, &document).await?;
@@ -117,12 +122,26 @@ async fn follow_channel(store: Arc<Store>, channel: String, mut read: Read, out:
     loop {
         bell.mark_unchanged();
         // Half of a log says nothing of what is on it.
-        let found = if store.is_ready() { store.read().channels.after(&channel, &read) } else { Vec::new() };
-        for (position, document) in found {
-            out.event("notification", &position, &document).await?;
-            read = position;
+        if store.is_ready() {
+            reach(&store, &read).await;
+            let News { gap, found, next } = store.read().channels.after(&channel, &read);
+            if let Some(position) = gap {
+                out.event("gap", &position, json!({"channel": channel}).to_string().as_bytes()).await?;
+            }
+            for (position, document) in found {
+                out.event("notification", &position, &document).await?;
+            }
+            read = next;
         }
         bell.changed().await.map_err(|_| Gone)?;
+    }
+}
+
+/// Waits until a position is reached, for a while: one that is not may be of another log.
+async fn reach(store: &Store, read: &Read) {
+    let began = Instant::now();
+    while !store.read().channels.has_reached(read) && began.elapsed() < BEHIND {
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -140,7 +159,7 @@ pub(super) async fn notify(
     let record = command(&site.writing, "notify", &format!("channel:{channel}"), fields)?;
     site.ready()?;
     site.writing.write(vec![record]).await?;
-    Ok((StatusCode::ACCEPTED, axum::Json(json!({"channel": channel}))).into_response())
+    Ok(accepted(json!({"channel": channel})))
 }
 
 /// `GET /api/live`.

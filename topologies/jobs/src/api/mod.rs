@@ -15,10 +15,12 @@
 //! | `bells` | who waits for something is woken |
 //! | `list` | lists and searches |
 //! | `command`, `write` | commands for the engine |
+//! | `answer` | answers that several give |
 //! | `submit`, `jobs`, `queues`, `schedules` | what people and programs ask |
 //! | `lease`, `report`, `workers` | what workers ask |
 //! | `stream`, `live` | server-sent events |
 
+mod answer;
 mod bells;
 mod channels;
 mod command;
@@ -38,7 +40,8 @@ mod submit;
 mod workers;
 mod write;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -51,8 +54,8 @@ use headwater::error::Fault;
 use headwater::http::HttpError;
 use headwater::log::Log;
 use headwater::topology::Companion;
-use headwater_serve::access::Access;
 use headwater_serve::access::keys::Scope;
+use headwater_serve::access::{Access, KeysError};
 use headwater_serve::api::body::fresh;
 use headwater_serve::api::problem::Problem;
 use headwater_serve::api::{Routes, allowed, guarded, session};
@@ -74,9 +77,6 @@ use self::write::Writing;
 /// Where it listens unless told otherwise.
 pub const LISTEN: &str = "127.0.0.1:8084";
 
-/// As [`LISTEN`].
-const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8084);
-
 /// The topology, as pages know it.
 const TOPOLOGY: &str = "jobs";
 
@@ -97,12 +97,17 @@ impl Serving {
     /// started.
     pub fn start(log: Arc<dyn Log>, prefix: &str, config: &ServeConfig) -> Result<Self, ServerError> {
         let store = Arc::new(Store::default());
-        // Names of this machine alone are answered where only it can ask, also without an address in the configuration.
-        let access = Arc::new(settings(config).access()?);
+        let config = &settings(config);
+        let access = Arc::new(access(config)?);
+        let no_address = || {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, format!("{:?} is not an address", config.listen));
+            HttpError::Start { service: SERVICE, source }
+        };
+        let address = config.address().ok_or_else(no_address)?;
         let (stopping, is_stopping) = watch::channel(false);
         let writing = Writing::new(Arc::clone(&log), prefix);
         let site = Site::new(Arc::clone(&store), writing, Arc::clone(&access), is_stopping);
-        let listening = Listening::of(config, config.address().unwrap_or(ADDRESS));
+        let listening = Listening::of(config, address);
         let application = Application {
             routes: guarded(routes(&access), site, Arc::clone(&access), &listening.origins),
             background: vec![Box::pin(access.follow_files())],
@@ -114,6 +119,7 @@ impl Serving {
         let stop = Arc::new(AtomicBool::new(false));
         let (own_store, own_stop, prefix) = (Arc::clone(&store), Arc::clone(&stop), prefix.to_owned());
         let work = move || {
+            let _panics = ForgetsOnPanic(&own_store);
             let ended = follow(&*log, &prefix, &own_store, &own_stop);
             if let Err(error) = &ended {
                 tracing::error!(%error, "serving does not follow the log any more");
@@ -177,6 +183,24 @@ impl Drop for Serving {
 impl Companion for Serving {
     fn stop(self: Box<Self>) -> Result<(), Box<dyn Fault>> {
         Ok(self.end()?)
+    }
+}
+
+/// Who may ask for what. Payloads of jobs are not for the public: without a key, nobody reads them from afar unless the
+/// configuration says so.
+fn access(config: &ServeConfig) -> Result<Access, KeysError> {
+    let access = config.access()?;
+    Ok(if config.anonymous.is_none() { access.closed_to_strangers() } else { access })
+}
+
+/// What nobody follows any more is not to be told as if it were true now, also where the thread has panicked.
+struct ForgetsOnPanic<'s>(&'s Store);
+
+impl Drop for ForgetsOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.forget();
+        }
     }
 }
 

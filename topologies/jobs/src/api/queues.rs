@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use headwater_serve::api::body::fresh;
 use headwater_serve::api::problem::Problem;
 use serde::Serialize;
 use serde_json::json;
 
+use super::answer::accepted;
 use super::command::{Fields, command, set};
 use super::site::Site;
 use super::store::State as Known;
@@ -126,5 +126,5 @@ pub(super) async fn change(
     }
     let record = command(&site.writing, "queue", &format!("queue:{queue}"), fields)?;
     site.writing.write(vec![record]).await?;
-    Ok((StatusCode::ACCEPTED, axum::Json(json!({"queue": queue}))).into_response())
+    Ok(accepted(json!({"queue": queue})))
 }

@@ -2,15 +2,16 @@
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use headwater_serve::api::body::{Small, fresh, json};
 use headwater_serve::api::problem::Problem;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::answer::accepted;
 use super::command::{Fields, of_job, unusable};
 use super::jobs;
-use super::lease::{Standing, heartbeat_of, standing};
+use super::lease::{BEHIND, Standing, heartbeat_of, standing};
 use super::site::Site;
 use super::workers::{Due, Holding};
 use crate::model::Phase;
@@ -38,6 +39,16 @@ fn lease_of(fields: &Fields) -> Result<u32, Problem> {
     serde_json::from_str(lease.get()).map_err(|error| unusable(format!("lease: {error}")))
 }
 
+/// Waits until a job is known, for a while: another server may have given it away that has read more.
+async fn until_known(site: &Site, id: &str) {
+    let (mut bell, mut stopping) = (site.store.jobs.listen(id), site.stopping());
+    let known = async { while site.store.read().job(id).is_none() && bell.changed().await.is_ok() {} };
+    tokio::select! {
+        _ = tokio::time::timeout(BEHIND, known) => {}
+        _ = stopping.wait_for(|stop| *stop) => {}
+    }
+}
+
 /// There is no such job, unless everything is being read again just now.
 fn unknown(site: &Site, id: &str) -> Problem {
     site.ready().err().unwrap_or_else(|| jobs::unknown(id))
@@ -61,7 +72,7 @@ pub(super) async fn end(
     let lease = lease_of(&fields)?;
     let store = site.ready()?;
     let record = of_job(&site.writing, kind.name(), &id, fields)?;
-    let accepted = || (StatusCode::ACCEPTED, axum::Json(json!({"id": id}))).into_response();
+    until_known(&site, &id).await;
     let stands = {
         let state = store.read();
         let entry = state.job(&id);
@@ -77,16 +88,18 @@ pub(super) async fn end(
         Standing::Over => return Err(stale(&id, lease)),
         Standing::InForce { .. } | Standing::Ahead => {}
     }
-    let of = (id.clone(), lease);
-    if site.workers.has_reported(&id, lease) {
-        return Ok(accepted());
+    let of = (id, lease);
+    // One that is still being written may come to nothing, as its client may have gone: it is written again. The engine
+    // takes the first one.
+    if !site.workers.has_written_report(&of) {
+        site.workers.report(&of);
+        if let Err(error) = site.writing.write(vec![record]).await {
+            site.workers.unreport(&of);
+            return Err(error.into());
+        }
+        site.workers.report_written(of.clone());
     }
-    site.workers.report(of.clone());
-    if let Err(error) = site.writing.write(vec![record]).await {
-        site.workers.unreport(&of);
-        return Err(error.into());
-    }
-    Ok(accepted())
+    Ok(accepted(json!({"id": of.0})))
 }
 
 /// What a worker says with a heartbeat.
@@ -111,6 +124,7 @@ pub(super) async fn heartbeat(
     let store = site.ready()?;
     let holding = Holding { id: id.clone(), lease, progress, message };
     let record = heartbeat_of(&site, &holding)?;
+    until_known(&site, &id).await;
     let (stands, held) = {
         let state = store.read();
         let entry = state.job(&id);

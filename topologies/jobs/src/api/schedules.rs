@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use headwater_serve::api::body::{Small, fresh, json};
 use headwater_serve::api::problem::Problem;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::answer::accepted;
 use super::command::{Fields, of_job};
 use super::site::Site;
 use super::store::State as Known;
@@ -54,10 +55,6 @@ fn unknown(name: &str) -> Problem {
 
 fn invalid(detail: impl Into<String>) -> Problem {
     Problem::with_code(StatusCode::UNPROCESSABLE_ENTITY, "invalid-schedule", detail)
-}
-
-fn accepted(answer: serde_json::Value) -> Response {
-    (StatusCode::ACCEPTED, axum::Json(answer)).into_response()
 }
 
 /// `GET /api/schedules`.

@@ -10,7 +10,8 @@
 //! parts, so that a search over a million jobs keeps nobody from being told of a lease.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -31,6 +32,7 @@ const RATE_SECONDS: i64 = 60;
 #[derive(Debug, Default)]
 pub(super) struct Store {
     state: RwLock<State>,
+    names: Mutex<Names>,
     /// By job.
     pub(super) jobs: Bells,
     /// By worker.
@@ -78,6 +80,72 @@ impl Topic {
     }
 }
 
+/// What a record changes. It is read before anybody is kept out.
+#[derive(Debug)]
+enum Change {
+    /// A job, or that there is none any more.
+    Job(String, Option<Entry>),
+    Queue(String, Option<QueueRow>),
+    Schedule(String, Option<Bytes>),
+    ScheduleRow(String, Option<ScheduleRow>),
+    Notification {
+        channel: String,
+        partition: i32,
+        offset: i64,
+        document: Option<Bytes>,
+    },
+}
+
+impl Change {
+    /// What a record changes; nothing where it cannot be read.
+    ///
+    /// # Errors
+    /// Where a newer program has written it.
+    fn read(record: Record, names: &mut Names) -> Result<Option<Self>, Unreadable> {
+        let Record { topic, partition, offset, key, value } = record;
+        let value = value.filter(|value| !value.is_empty());
+        Ok(match topic {
+            Topic::Jobs => {
+                let Some(value) = value else { return Ok(Some(Self::Job(key, None))) };
+                match Head::read(&key, &value, names) {
+                    Ok(head) => Some(Self::Job(key, Some(Entry { head, document: without_format(&value).into() }))),
+                    Err(newer @ Unreadable::Newer(_)) => return Err(newer),
+                    Err(error) => {
+                        tracing::error!(job = key, %error, "skipped a record of the topic jobs");
+                        None
+                    }
+                }
+            }
+            Topic::Queues => row(&key, value.as_deref()).map(|row| Self::Queue(key, row)),
+            Topic::ScheduleRuns => row(&key, value.as_deref()).map(|row| Self::ScheduleRow(key, row)),
+            Topic::Schedules => Some(Self::Schedule(key, value.map(Bytes::from))),
+            Topic::Notifications => {
+                let document = value.map(|value| without_format(&value).into());
+                Some(Self::Notification { channel: key, partition, offset, document })
+            }
+        })
+    }
+}
+
+/// A row, or that there is none any more; nothing where it cannot be read.
+fn row<R: serde::de::DeserializeOwned>(key: &str, value: Option<&[u8]>) -> Option<Option<R>> {
+    match value.map(serde_json::from_slice).transpose() {
+        Ok(row) => Some(row),
+        Err(error) => {
+            tracing::error!(key, %error, "skipped a row that cannot be read");
+            None
+        }
+    }
+}
+
+/// Takes a row in, or away.
+fn set<R>(rows: &mut BTreeMap<Arc<str>, R>, key: String, row: Option<R>) {
+    match row {
+        Some(row) => drop(rows.insert(key.into(), row)),
+        None => drop(rows.remove(key.as_str())),
+    }
+}
+
 /// The place of a job in the order of all: its number, and where it is kept.
 pub(super) type Place = (u64, u32);
 
@@ -101,7 +169,6 @@ pub(super) struct State {
     all: Index,
     by_phase: HashMap<Arc<str>, [Index; Phase::ALL.len()]>,
     by_worker: HashMap<Arc<str>, BTreeSet<u32>>,
-    names: Names,
     pub(super) queues: BTreeMap<Arc<str>, QueueRow>,
     /// Definitions as they were written.
     pub(super) schedules: BTreeMap<Arc<str>, Bytes>,
@@ -109,8 +176,10 @@ pub(super) struct State {
     pub(super) channels: Channels,
     changes: VecDeque<(u64, Arc<str>, Arc<str>)>,
     change: u64,
-    /// By queue: how many jobs were done in a second.
-    done: HashMap<Arc<str>, BTreeMap<i64, u64>>,
+    /// By second: how many jobs of each queue were done in it.
+    done: BTreeMap<i64, HashMap<Arc<str>, u64>>,
+    /// Whether everything that there was has been read: what changes now is new.
+    is_live: bool,
 }
 
 /// Who is to be told of changes.
@@ -137,9 +206,10 @@ impl Store {
     /// # Errors
     /// Where a newer program has written one.
     pub(super) fn apply(&self, records: Vec<Record>) -> Result<(), Unreadable> {
+        let (changes, applied) = self.read_changes(records);
         let mut told = Told::default();
         let mut state = self.write();
-        let applied = records.into_iter().try_for_each(|record| state.take(record, &mut told));
+        changes.into_iter().for_each(|change| state.take(change, &mut told));
         let change = state.change;
         drop(state);
         let is_news = !told.jobs.is_empty() || told.others;
@@ -150,6 +220,28 @@ impl Store {
             self.changed.send_replace(change);
         }
         applied
+    }
+
+    /// The topic of notifications goes on at these offsets of its partitions.
+    pub(super) fn reach(&self, ends: &[(i32, i64)]) {
+        if !ends.is_empty() {
+            let mut state = self.write();
+            let is_live = state.is_live;
+            ends.iter().for_each(|(partition, next)| state.channels.reach(*partition, *next, is_live));
+        }
+    }
+
+    /// What records change, up to the first one that a newer program has written.
+    fn read_changes(&self, records: Vec<Record>) -> (Vec<Change>, Result<(), Unreadable>) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changes = Vec::with_capacity(records.len());
+        for record in records {
+            match Change::read(record, &mut names) {
+                Ok(change) => changes.extend(change),
+                Err(newer) => return (changes, Err(newer)),
+            }
+        }
+        (changes, Ok(()))
     }
 
     /// Forgets everything: it is read anew.
@@ -165,6 +257,7 @@ impl Store {
 
     /// Everything that there was has been read.
     pub(super) fn set_ready(&self) {
+        self.write().is_live = true;
         self.ready.send_replace(true);
         self.jobs.ring_all();
         self.workers.ring_all();
@@ -184,44 +277,30 @@ impl Store {
 }
 
 impl State {
-    fn take(&mut self, record: Record, told: &mut Told) -> Result<(), Unreadable> {
-        let Record { topic, partition, offset, key, value } = record;
-        let value = value.filter(|value| !value.is_empty());
-        match topic {
-            Topic::Jobs => return self.take_job(&key, value, told),
-            Topic::Queues => take_row(&mut self.queues, &key, value.as_deref()),
-            Topic::ScheduleRuns => take_row(&mut self.schedule_rows, &key, value.as_deref()),
-            Topic::Schedules => match value {
-                Some(value) => drop(self.schedules.insert(key.as_str().into(), value.into())),
-                None => drop(self.schedules.remove(key.as_str())),
-            },
-            Topic::Notifications => {
-                let channel = self.channels.take(&key, partition, offset, value);
-                told.channels.extend(channel);
-                return Ok(());
+    fn take(&mut self, change: Change, told: &mut Told) {
+        match change {
+            Change::Job(id, entry) => return self.take_job(&id, entry, told),
+            Change::Queue(queue, row) => set(&mut self.queues, queue, row),
+            Change::ScheduleRow(schedule, row) => set(&mut self.schedule_rows, schedule, row),
+            Change::Schedule(schedule, definition) => set(&mut self.schedules, schedule, definition),
+            Change::Notification { channel, partition, offset, document } => {
+                let told_of = self.channels.take(&channel, partition, offset, document, self.is_live);
+                told.channels.extend(told_of);
+                return;
             }
         }
         self.change += 1;
         told.others = true;
-        Ok(())
     }
 
-    fn take_job(&mut self, key: &str, value: Option<Vec<u8>>, told: &mut Told) -> Result<(), Unreadable> {
-        let head = match value.as_deref().map(|value| Head::read(key, value, &mut self.names)).transpose() {
-            Ok(head) => head,
-            Err(newer @ Unreadable::Newer(_)) => return Err(newer),
-            Err(error) => {
-                tracing::error!(job = key, %error, "skipped a record of the topic jobs");
-                return Ok(());
-            }
-        };
-        let former = self.remove(key);
-        let Some((id, queue)) =
-            head.as_ref().or(former.as_ref()).map(|head| (Arc::clone(&head.id), Arc::clone(&head.queue)))
+    fn take_job(&mut self, id: &str, mut entry: Option<Entry>, told: &mut Told) {
+        let former = self.remove(id);
+        let head = entry.as_ref().map(|entry| &entry.head);
+        let Some((id, queue)) = head.or(former.as_ref()).map(|head| (Arc::clone(&head.id), Arc::clone(&head.queue)))
         else {
-            return Ok(());
+            return;
         };
-        let workers = [&former, &head].into_iter().flatten().filter_map(|head| head.lease.as_deref());
+        let workers = [former.as_ref(), head].into_iter().flatten().filter_map(|head| head.lease.as_deref());
         told.workers.extend(workers.map(|lease| Arc::clone(&lease.worker)));
         told.jobs.insert(Arc::clone(&id));
         self.change += 1;
@@ -229,13 +308,18 @@ impl State {
         if self.changes.len() > CHANGES {
             self.changes.pop_front();
         }
-        if let Some((head, value)) = head.zip(value) {
-            if head.phase == Phase::Done && former.is_none_or(|former| former.phase != Phase::Done) {
-                self.count_done(&head);
-            }
-            self.insert(Entry { document: without_format(&value).into(), head });
+        if let Some(lease) = entry.as_mut().and_then(|entry| entry.head.lease.as_mut()) {
+            let former = former.as_ref().and_then(|former| former.lease.as_ref());
+            let same = former.filter(|former| (former.number, former.until) == (lease.number, lease.until));
+            // How long ago what was read at first was renewed is not known: clocks differ.
+            lease.renewed = same.map_or_else(|| self.is_live.then(Instant::now), |former| former.renewed);
         }
-        Ok(())
+        if let Some(entry) = entry {
+            if entry.head.phase == Phase::Done && former.is_none_or(|former| former.phase != Phase::Done) {
+                self.count_done(&entry.head);
+            }
+            self.insert(entry);
+        }
     }
 
     fn insert(&mut self, entry: Entry) {
@@ -280,19 +364,20 @@ impl State {
     }
 
     fn count_done(&mut self, head: &Head) {
-        let second = head.settled_at.map_or(i64::MIN, Timestamp::as_second);
-        let since = Timestamp::now().as_second() - RATE_SECONDS;
-        if second > since {
-            let seconds = self.done.entry(Arc::clone(&head.queue)).or_default();
-            *seconds = seconds.split_off(&(since + 1));
-            *seconds.entry(second).or_default() += 1;
+        let now = Timestamp::now().as_second();
+        while let Some(oldest) = self.done.first_entry().filter(|oldest| *oldest.key() <= now - RATE_SECONDS) {
+            oldest.remove();
+        }
+        let second = head.settled_at.map_or(i64::MIN, Timestamp::as_second).min(now);
+        if second > now - RATE_SECONDS {
+            *self.done.entry(second).or_default().entry(Arc::clone(&head.queue)).or_default() += 1;
         }
     }
 
     /// How many jobs of a queue were done in the last minute.
     pub(super) fn done_per_minute(&self, queue: &str) -> u64 {
         let since = Timestamp::now().as_second() - RATE_SECONDS;
-        self.done.get(queue).map_or(0, |seconds| seconds.range(since + 1..).map(|(_, jobs)| jobs).sum())
+        self.done.range(since + 1..).filter_map(|(_, queues)| queues.get(queue)).sum()
     }
 
     /// A job.
@@ -344,15 +429,6 @@ impl State {
     }
 }
 
-/// Takes a row in, or away.
-fn take_row<R: serde::de::DeserializeOwned>(rows: &mut BTreeMap<Arc<str>, R>, key: &str, value: Option<&[u8]>) {
-    match value.map(serde_json::from_slice) {
-        Some(Ok(row)) => drop(rows.insert(key.into(), row)),
-        Some(Err(error)) => tracing::error!(key, %error, "skipped a row that cannot be read"),
-        None => drop(rows.remove(key)),
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
@@ -367,6 +443,9 @@ pub(super) mod tests {
             "limits": {"maxAttempts": 3, "backoff": {"initialMs": 1, "maxMs": 2}, "heartbeatWithinMs": 30_000}});
         if let Some(worker) = worker {
             job["lease"] = json!({"number": 1, "worker": worker, "slot": 0, "since": at, "until": at});
+        }
+        if phase == Phase::Done {
+            job["settled"] = json!({"at": Timestamp::now(), "leavesAt": null});
         }
         job.to_string().into_bytes()
     }
@@ -443,5 +522,44 @@ pub(super) mod tests {
         assert_eq!((ids(1), ids(2).map(|ids| ids.len())), (None, Some(CHANGES)));
         let newer = br#"{"format":9,"id":"a","queue":"q","number":1,"phase":"done","limits":{"heartbeatWithinMs":1}}"#;
         assert!(matches!(store.apply(vec![record("a", Some(newer.to_vec()))]), Err(Unreadable::Newer(9))));
+    }
+    #[test]
+    fn what_is_done_is_counted_for_a_minute() {
+        let store = Store::default();
+        let done = |id: &str, queue: &str| record(id, Some(document(id, 1, queue, Phase::Done, None)));
+        store.apply((0..50).map(|number| done(&format!("j{number}"), &format!("q{number}"))).collect()).unwrap();
+        store.apply(vec![done("x", "q1"), record("x", None), done("j1", "q1")]).unwrap();
+        assert_eq!([store.read().done_per_minute("q1"), store.read().done_per_minute("none")], [2, 0]);
+        let mut state = store.write();
+        // As if a minute had passed.
+        state.done = std::mem::take(&mut state.done).into_iter().map(|(at, of)| (at - RATE_SECONDS, of)).collect();
+        assert_eq!(state.done_per_minute("q1"), 0);
+        drop(state);
+        store.apply(vec![done("y", "q2")]).unwrap();
+        let state = store.read();
+        assert_eq!(state.done.values().map(HashMap::len).sum::<usize>(), 1, "queues that have gone are forgotten");
+    }
+
+    #[test]
+    fn a_lease_is_as_old_as_it_was_seen_to_change() {
+        let store = Store::default();
+        let renewed = |store: &Store| store.read().job("a").unwrap().head.lease.as_ref().unwrap().renewed;
+        let leased = |until: &str| {
+            let text = String::from_utf8(document("a", 1, "q", Phase::Leased, Some("w"))).unwrap();
+            let until = format!(r#""until":"{until}""#);
+            record("a", Some(text.replace(r#""until":"2026-12-01T10:00:00Z""#, &until).into_bytes()))
+        };
+        store.apply(vec![leased("2026-12-01T10:00:10Z")]).unwrap();
+        store.set_ready();
+        assert_eq!(renewed(&store), None);
+        store.apply(vec![leased("2026-12-01T10:00:10Z")]).unwrap();
+        assert_eq!(renewed(&store), None, "it was not renewed");
+        store.apply(vec![leased("2026-12-01T10:00:20Z")]).unwrap();
+        let first = renewed(&store).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        store.apply(vec![leased("2026-12-01T10:00:20Z")]).unwrap();
+        assert_eq!(renewed(&store), Some(first));
+        store.apply(vec![leased("2026-12-01T10:00:30Z")]).unwrap();
+        assert!(renewed(&store).unwrap() > first);
     }
 }

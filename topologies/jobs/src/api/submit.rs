@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use headwater::log::NewRecord;
 use headwater_serve::api::body::{Small, fresh, invalid, json};
 use headwater_serve::api::parameters::{Kind, Parameter};
@@ -14,6 +14,7 @@ use headwater_serve::api::query::Query;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::answer::{accepted, written};
 use super::command::{Fields, of_job, set, unusable};
 use super::jobs::document;
 use super::site::Site;
@@ -102,10 +103,9 @@ async fn one(site: &Site, queue: &str, fields: Fields, wait: Option<Duration>) -
         && tokio::time::timeout(wait, known).await.is_ok()
         && let Some(document) = document(store, &id)
     {
-        let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-        return Ok((StatusCode::CREATED, headers, document).into_response());
+        return Ok(written(StatusCode::CREATED, document));
     }
-    Ok((StatusCode::ACCEPTED, axum::Json(json!({"id": id}))).into_response())
+    Ok(accepted(json!({"id": id})))
 }
 
 async fn many(site: &Site, queue: &str, all: Vec<Fields>) -> Result<Response, Problem> {
@@ -125,7 +125,7 @@ async fn many(site: &Site, queue: &str, all: Vec<Fields>) -> Result<Response, Pr
         all.into_iter().filter(|one| state.job(&one.id).is_none()).map(|one| one.record).collect()
     };
     site.writing.write(records).await?;
-    Ok((StatusCode::ACCEPTED, axum::Json(json!({"ids": ids}))).into_response())
+    Ok(accepted(json!({"ids": ids})))
 }
 
 fn submission(site: &Site, queue: &str, mut fields: Fields) -> Result<Submission, Problem> {

@@ -28,7 +28,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// What a worker was told of a job that is to stop is told again after this.
 const TOLD_AGAIN: Duration = Duration::from_secs(1);
 
-/// A report that was written and has no effect is forgotten after this: the log may be another one.
+/// A report that has no effect is forgotten after this: the log may be another one.
 const REPORT_LASTS: Duration = Duration::from_secs(60);
 
 /// So many are kept before those are looked for that are over.
@@ -55,7 +55,7 @@ pub(super) struct Workers {
     heard: Mutex<Kept<String, Heard>>,
     polls: AtomicU64,
     beats: Mutex<Kept<String, Beat>>,
-    reported: Mutex<Kept<OfLease, Instant>>,
+    reported: Mutex<Kept<OfLease, Report>>,
 }
 
 /// A worker.
@@ -81,6 +81,20 @@ impl Heard {
 
     fn is_shown(&self) -> bool {
         Timestamp::now().duration_since(self.seen).unsigned_abs() < HELLO_HOLDS + SHOWN
+    }
+}
+
+/// What a worker has said of how a lease ended.
+#[derive(Debug, Clone, Copy)]
+struct Report {
+    at: Instant,
+    /// Whether the log has it. Until then it may come to nothing, and has to be written again.
+    is_written: bool,
+}
+
+impl Report {
+    fn lasts(&self) -> bool {
+        self.at.elapsed() < REPORT_LASTS
     }
 }
 
@@ -208,10 +222,9 @@ impl Workers {
     pub(super) fn beat(&self, holding: &Holding, lease: &LeaseHead) -> Due {
         let now = Instant::now();
         let period = Duration::from_millis(u64::try_from(lease.heartbeat_within_ms).unwrap_or(0));
-        // The log knows of heartbeats to other servers: with each, the lease ends a period later.
-        let left = lease.until.duration_since(Timestamp::now()).unsigned_abs();
-        let left = if lease.until > Timestamp::now() { left } else { Duration::ZERO };
-        let age_by_log = period.saturating_sub(left);
+        // The log knows of heartbeats to other servers. When the lease ends is by the clock of the engine, so what counts
+        // is when that was seen to change. What was not seen is old.
+        let age_by_log = lease.renewed.map_or(period, |renewed| now.duration_since(renewed));
         let mut beats = lock(&self.beats);
         let own = beats.map.get(&holding.id).filter(|beat| beat.lease == holding.lease);
         let age = own.map_or(age_by_log, |beat| age_by_log.min(now.duration_since(beat.at)));
@@ -237,22 +250,40 @@ impl Workers {
         lock(&self.beats).map.remove(id);
     }
 
-    /// Notes that a worker has reported on a lease: it is not to be given to it again before the log knows.
-    pub(super) fn report(&self, of: OfLease) {
-        let now = Instant::now();
-        lock(&self.reported).insert(of, now, |at| now.duration_since(*at) < REPORT_LASTS);
+    /// Notes that a worker reports on a lease: it is not to be given to it again before the log knows.
+    pub(super) fn report(&self, of: &OfLease) {
+        let mut reported = lock(&self.reported);
+        if reported.map.get(of).is_none_or(|report| !report.is_written || !report.lasts()) {
+            reported.insert(of.clone(), Report { at: Instant::now(), is_written: false }, Report::lasts);
+        }
     }
 
-    /// Forgets a report: it was not written.
+    /// The log has a report.
+    pub(super) fn report_written(&self, of: OfLease) {
+        let written = Report { at: Instant::now(), is_written: true };
+        lock(&self.reported).insert(of, written, Report::lasts);
+    }
+
+    /// Forgets a report: it was not written, unless it was by another request.
     pub(super) fn unreport(&self, of: &OfLease) {
-        lock(&self.reported).map.remove(of);
+        let mut reported = lock(&self.reported);
+        if reported.map.get(of).is_some_and(|report| !report.is_written) {
+            reported.map.remove(of);
+        }
     }
 
-    /// Whether a lease was reported on.
+    /// Whether a worker has reported on a lease, and the log has it or may have it.
     pub(super) fn has_reported(&self, id: &str, lease: u32) -> bool {
-        let reported = lock(&self.reported);
-        let at = reported.map.get(&(id.to_owned(), lease));
-        at.is_some_and(|at| at.elapsed() < REPORT_LASTS)
+        self.reported_on(&(id.to_owned(), lease)).is_some()
+    }
+
+    /// Whether the log has a report on a lease.
+    pub(super) fn has_written_report(&self, of: &OfLease) -> bool {
+        self.reported_on(of).is_some_and(|report| report.is_written)
+    }
+
+    fn reported_on(&self, of: &OfLease) -> Option<Report> {
+        lock(&self.reported).map.get(of).copied().filter(Report::lasts)
     }
 }
 
@@ -333,19 +364,27 @@ mod tests {
     #[test]
     fn a_heartbeat_is_written_at_a_third_of_its_period_or_with_progress() {
         let workers = Workers::default();
-        let lease = |left: i64| {
-            let until = Timestamp::now() + jiff::SignedDuration::from_millis(left);
-            LeaseHead { number: 1, worker: "w".into(), until, heartbeat_within_ms: 30_000, cancelling: false }
+        // The clock of the engine is ahead, by more than the period.
+        let lease = |seconds: u32| LeaseHead {
+            number: 1,
+            worker: "w".into(),
+            until: Timestamp::now() + jiff::SignedDuration::from_secs(40),
+            renewed: Instant::now().checked_sub(SECOND * seconds),
+            heartbeat_within_ms: 30_000,
+            cancelling: false,
         };
         let holding = |id: &str, progress| Holding { id: id.to_owned(), lease: 1, progress, message: None };
-        let Due::After(wait) = workers.beat(&holding("a", None), &lease(29_000)) else { panic!("a second ago") };
+        let Due::After(wait) = workers.beat(&holding("a", None), &lease(1)) else { panic!("a second ago") };
         assert!(wait > SECOND * 8 && wait <= SECOND * 9, "{wait:?}");
-        assert_eq!(workers.beat(&holding("a", None), &lease(19_000)), Due::Now);
-        assert_ne!(workers.beat(&holding("a", None), &lease(19_000)), Due::Now, "it is on its way to the log");
-        assert_eq!(workers.beat(&holding("b", Some(0.5)), &lease(30_000)), Due::Now);
-        assert_ne!(workers.beat(&holding("b", Some(0.6)), &lease(30_000)), Due::Now, "once a second");
+        assert_eq!(workers.beat(&holding("a", None), &lease(11)), Due::Now);
+        assert_ne!(workers.beat(&holding("a", None), &lease(11)), Due::Now, "it is on its way to the log");
+        assert_eq!(workers.beat(&holding("b", Some(0.5)), &lease(0)), Due::Now);
+        assert_ne!(workers.beat(&holding("b", Some(0.6)), &lease(0)), Due::Now, "once a second");
         workers.unbeat("b");
-        assert_eq!(workers.beat(&holding("b", Some(0.6)), &lease(-5)), Due::Now);
+        assert_eq!(workers.beat(&holding("b", Some(0.6)), &lease(30)), Due::Now);
+        let unseen = LeaseHead { renewed: None, ..lease(0) };
+        assert_eq!(workers.beat(&holding("c", None), &unseen), Due::Now);
+        assert_ne!(workers.beat(&holding("c", None), &unseen), Due::Now);
     }
 
     #[test]
@@ -356,9 +395,21 @@ mod tests {
         assert!(!workers.tell("w", &[]));
         assert!(workers.tell("w", &[of("a")]) && !workers.tell("w", &[of("a")]));
         assert!(workers.tell("w", &[of("a"), of("b")]) && !workers.tell("w", &[of("b")]));
-        workers.report(of("a"));
+    }
+
+    #[test]
+    fn a_report_counts_once_the_log_has_it() {
+        let workers = Workers::default();
+        let of = ("a".to_owned(), 1);
+        workers.report(&of);
         assert!(workers.has_reported("a", 1) && !workers.has_reported("a", 2));
-        workers.unreport(&of("a"));
+        assert!(!workers.has_written_report(&of), "its request may have ended with its client");
+        workers.unreport(&of);
         assert!(!workers.has_reported("a", 1));
+        workers.report(&of);
+        workers.report_written(of.clone());
+        workers.report(&of);
+        workers.unreport(&of);
+        assert!(workers.has_reported("a", 1) && workers.has_written_report(&of), "another request has written it");
     }
 }

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use headwater::log::{Log, LogError, NewRecord, Producer};
 use headwater_serve::api::problem::Problem;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Requests that wait for the log.
 const MOST_WAITING: usize = 4_096;
@@ -22,7 +22,7 @@ const MOST_BYTES: usize = 128 << 20;
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum WriteError {
     /// The log has refused one.
-    #[error("the log does not take it")]
+    #[error("the log rejected the record")]
     Refused(#[source] Arc<LogError>),
     /// The log has failed for one of the records that were written together.
     #[error("it is not known whether the log has it")]
@@ -43,7 +43,13 @@ impl From<WriteError> for Problem {
     }
 }
 
-type Request = (Vec<NewRecord>, oneshot::Sender<Result<(), WriteError>>);
+/// Records of a request.
+struct Request {
+    records: Vec<NewRecord>,
+    answer: oneshot::Sender<Result<(), WriteError>>,
+    /// The room that they take until the log has them, also where the client has gone.
+    room: OwnedSemaphorePermit,
+}
 
 /// Writes records. Its thread ends with it.
 pub(super) struct Writing {
@@ -51,7 +57,7 @@ pub(super) struct Writing {
     commands: Arc<str>,
     schedules: Arc<str>,
     sender: Mutex<Option<mpsc::Sender<Request>>>,
-    bytes: Semaphore,
+    bytes: Arc<Semaphore>,
 }
 
 impl Writing {
@@ -59,7 +65,7 @@ impl Writing {
     pub(super) fn new(log: Arc<dyn Log>, prefix: &str) -> Self {
         let full = |name: &str| format!("{prefix}{name}").into();
         let (commands, schedules) = (full("job-commands"), full("schedules"));
-        Self { log, commands, schedules, sender: Mutex::default(), bytes: Semaphore::new(MOST_BYTES) }
+        Self { log, commands, schedules, sender: Mutex::default(), bytes: Arc::new(Semaphore::new(MOST_BYTES)) }
     }
 
     /// The record of a command.
@@ -77,19 +83,23 @@ impl Writing {
         if records.is_empty() {
             return Ok(());
         }
+        self.submit(records)?.await.map_err(|_| WriteError::Unknown)?
+    }
+
+    /// Hands records to the thread that writes. What is received says whether the log has them.
+    fn submit(&self, records: Vec<NewRecord>) -> Result<oneshot::Receiver<Result<(), WriteError>>, WriteError> {
         let bytes = records.iter().map(NewRecord::size).sum::<usize>().min(MOST_BYTES);
-        let room = self.bytes.try_acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX));
-        let _room = room.map_err(|_| WriteError::Busy)?;
+        let room = Arc::clone(&self.bytes).try_acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let room = room.map_err(|_| WriteError::Busy)?;
         let (answer, answered) = oneshot::channel();
         let sender = self.sender().ok_or(WriteError::Busy)?;
-        sender.try_send((records, answer)).map_err(|_| WriteError::Busy)?;
-        answered.await.map_err(|_| WriteError::Unknown)?
+        sender.try_send(Request { records, answer, room }).map_err(|_| WriteError::Busy)?;
+        Ok(answered)
     }
 
     /// Writes a small record soon, without waiting for the log. Whether it is on its way.
     pub(super) fn post(&self, record: NewRecord) -> bool {
-        let (answer, _) = oneshot::channel();
-        self.sender().is_some_and(|sender| sender.try_send((vec![record], answer)).is_ok())
+        self.submit(vec![record]).is_ok()
     }
 
     /// To the thread that writes, which is started with the first record.
@@ -113,12 +123,12 @@ fn record(topic: &Arc<str>, key: String, value: Option<Bytes>) -> NewRecord {
 fn write_all(log: &dyn Log, mut requests: mpsc::Receiver<Request>) {
     let mut producer: Option<Box<dyn Producer>> = None;
     while let Some(first) = requests.blocking_recv() {
-        let mut size = first.0.len();
+        let mut size = first.records.len();
         let mut batch = vec![first];
         while size < MOST_AT_ONCE
             && let Ok(next) = requests.try_recv()
         {
-            size += next.0.len();
+            size += next.records.len();
             batch.push(next);
         }
         if !write_batch(log, &mut producer, batch)
@@ -138,20 +148,20 @@ fn write_batch(log: &dyn Log, producer: &mut Option<Box<dyn Producer>>, batch: V
         None => log.producer().map(|opened| producer.insert(opened)),
     };
     let Ok(producer) = opened else {
-        batch.into_iter().for_each(|(_, answer)| drop(answer.send(Err(WriteError::Busy))));
+        batch.into_iter().for_each(|request| drop(request.answer.send(Err(WriteError::Busy))));
         return false;
     };
     let mut refused = None;
     let mut answers = Vec::with_capacity(batch.len());
-    for (records, answer) in batch {
+    for Request { records, answer, room } in batch {
         if refused.is_none() {
             let sent = records.into_iter().try_for_each(|record| producer.send(record));
             refused = sent.err().map(|error| (answers.len(), Arc::new(error)));
         }
-        answers.push(answer);
+        answers.push((answer, room));
     }
     let works = refused.is_none() && producer.flush().is_ok();
-    for (number, answer) in answers.into_iter().enumerate() {
+    for (number, (answer, _room)) in answers.into_iter().enumerate() {
         let told = match &refused {
             None if works => Ok(()),
             Some((at, error)) if *at == number => Err(WriteError::Refused(Arc::clone(error))),
@@ -161,4 +171,32 @@ fn write_batch(log: &dyn Log, producer: &mut Option<Box<dyn Producer>>, batch: V
         let _ = answer.send(told);
     }
     works
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater::log::embedded::EmbeddedLog;
+
+    use super::*;
+
+    #[test]
+    fn records_take_their_room_also_when_the_client_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Arc::new(EmbeddedLog::open(&folder.path().join("log.db")).unwrap());
+        let writing = Writing::new(log, "t.");
+        // In place of the thread that writes, which is slow.
+        let (sender, mut waiting) = mpsc::channel(MOST_WAITING);
+        *writing.sender.lock().unwrap() = Some(sender);
+        let large = || vec![writing.command("a", vec![b'x'; MOST_BYTES / 3])];
+        for _ in 0..2 {
+            let mut write = Box::pin(writing.write(large()));
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(write.as_mut().poll(&mut context).is_pending());
+        }
+        assert!(writing.bytes.available_permits() < MOST_BYTES / 2);
+        let larger = vec![writing.command("a", vec![b'x'; MOST_BYTES / 2])];
+        assert!(matches!(writing.submit(larger), Err(WriteError::Busy)));
+        while waiting.try_recv().is_ok() {}
+        assert_eq!(writing.bytes.available_permits(), MOST_BYTES);
+    }
 }

@@ -47,7 +47,7 @@ impl Phase {
     }
 
     /// Its name, such as `waiting`.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Blocked => "blocked",
             Self::Delayed => "delayed",
