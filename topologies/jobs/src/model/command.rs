@@ -328,6 +328,9 @@ impl Submit {
             return Err(format!("{} parents; {MOST_PARENTS} are possible", self.parents.len()));
         }
         self.parents.iter().try_for_each(|id| check_id(id))?;
+        if self.id.as_ref().is_some_and(|id| self.parents.contains(id)) {
+            return Err("a job cannot be its own parent".to_owned());
+        }
         self.notify.iter().try_for_each(|channel| check_channel(channel))?;
         let within = [("startWithin", self.start_within), ("finishWithin", self.finish_within)];
         let within = within.into_iter().chain([("heartbeatWithin", self.heartbeat_within)]);
