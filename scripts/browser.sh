@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Tries the console in a real browser, over a real engine on free ports with a generated feed.
+# Tries the console in a real browser, over real engines on free ports: one with a generated feed, and one of jobs.
 #
-#   scripts/browser.sh                 builds the engine, and tries it; the pages of jobs over made-up ones
+#   scripts/browser.sh                 builds the engines, and tries them; the pages of jobs over made-up ones, too
 #   scripts/browser.sh all             and tries all pages over made-up data, in every state
-#   scripts/browser.sh jobs            tries only the pages of jobs, without an engine
+#   scripts/browser.sh jobs            tries only the pages of jobs
 #   scripts/browser.sh screenshots     takes the pictures in docs/images
 #
 # Node 18 or newer and Chromium are needed; as root they are installed from Debian where they are missing.
 #
-# HEADWATER_BINARY   the engine to try (default: it is built like those of the tests)
+# HEADWATER_BINARY   `discovery`, with `jobs` beside it (default: they are built like those of the tests)
 # CHROMIUM           the browser
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -42,25 +42,25 @@ if [ -z "${CHROMIUM:-}" ] && ! command -v chromium chromium-browser google-chrom
 fi
 scripts/console.sh --packages
 
-if [ "${1:-}" = jobs ]; then
-    node serve/console/test/jobs.mjs </dev/null
-    exit
-fi
-
 binary="${HEADWATER_BINARY:-}"
 if [ -z "$binary" ]; then
-    cargo build --locked --bin discovery </dev/null
+    cargo build --locked --bin discovery --bin jobs </dev/null
     binary="${CARGO_TARGET_DIR:-target}/debug/discovery"
 fi
+jobs="$(dirname "$binary")/jobs"
+[ -x "$jobs" ] || fail "$jobs is not there: cargo build --bin jobs"
 case "${1:-}" in
 screenshots)
     mkdir -p docs/images
     node serve/console/test/screenshots.mjs "$binary" docs/images </dev/null
     ;;
+jobs)
+    node serve/console/test/jobs.mjs "$jobs" </dev/null
+    ;;
 *)
     scripts/console.sh --check
     node serve/console/test/browser.mjs "$binary" </dev/null
-    node serve/console/test/jobs.mjs </dev/null
+    node serve/console/test/jobs.mjs "$jobs" </dev/null
     node serve/console/test/pages.mjs $([ "${1:-}" = all ] || echo --real) "$binary" </dev/null
     ;;
 esac

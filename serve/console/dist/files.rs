@@ -1,11 +1,11 @@
 // Written by build.mjs.
 &[
     File {
-        name: "app-291de787f8.js",
+        name: "app-7ed421f9a7.js",
         content_type: "text/javascript",
-        hash: "291de787f8",
+        hash: "7ed421f9a7",
         immutable: true,
-        bytes: include_bytes!("app-291de787f8.js"),
+        bytes: include_bytes!("app-7ed421f9a7.js"),
     },
     File {
         name: "docs-de55740954.js",
@@ -31,7 +31,7 @@
     File {
         name: "index.html",
         content_type: "text/html; charset=utf-8",
-        hash: "7a2c5dcd17",
+        hash: "09c19bf1a3",
         immutable: false,
         bytes: include_bytes!("index.html"),
     },
@@ -50,11 +50,11 @@
         bytes: include_bytes!("licences.txt"),
     },
     File {
-        name: "style-e611d55186.css",
+        name: "style-2d88e1168a.css",
         content_type: "text/css",
-        hash: "e611d55186",
+        hash: "2d88e1168a",
         immutable: true,
-        bytes: include_bytes!("style-e611d55186.css"),
+        bytes: include_bytes!("style-2d88e1168a.css"),
     },
     File {
         name: "theme-1b056d27fd.js",

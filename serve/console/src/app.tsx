@@ -51,7 +51,7 @@ function App({ topology }: { topology: Topology }) {
             </li>
           ))}
         </ul>
-        <a class="rail-foot" href="/docs">The API</a>
+        {topology.docs && <a class="rail-foot" href={topology.docs}>The API</a>}
       </nav>
       <header class="top">
         <Freshness topology={topology} />
@@ -71,7 +71,7 @@ function App({ topology }: { topology: Topology }) {
           </Empty>
         )}
       </main>
-      {keys && <Keys more={topology.keys} close={() => setKeys(false)} />}
+      {keys && <Keys more={topology.keys} docs={topology.docs} close={() => setKeys(false)} />}
       <SignIn />
     </div>
   );
@@ -276,7 +276,7 @@ const KEYS: [string, string][] = [
 ];
 const LAST_KEY: [string, string] = ["?", "These keys"];
 
-function Keys({ more, close }: { more: [string, string][]; close: () => void }) {
+function Keys({ more, docs, close }: { more: [string, string][]; docs: string | undefined; close: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);
   return (
@@ -295,7 +295,7 @@ function Keys({ more, close }: { more: [string, string][]; close: () => void }) 
           ))}
         </dl>
         <p class="note">
-          The same data for programs: <a href="/docs">the API</a>. {" "}
+          {docs && <>The same data for programs: <a href={docs}>the API</a>. {" "}</>}
           <a href="/console/licences.txt" target="_blank" rel="noreferrer">Licences</a>
         </p>
       </div>

@@ -23,14 +23,16 @@ export function Question({ title, children, action, ready = true, run, close }: 
   const [error, setError] = useState<unknown>(null);
   const [outcome, setOutcome] = useState<ComponentChildren>(null);
   useEffect(() => dialog.current?.showModal(), []);
-  const send = () => {
+  const send = (event: Event) => {
+    event.preventDefault();
+    if (!ready || busy || outcome !== null) return;
     setBusy(true);
     setError(null);
     run().then(setOutcome, setError).finally(() => setBusy(false));
   };
   return (
     <dialog ref={dialog} class="keys question" aria-labelledby="question" onClose={close}>
-      <div class="keys-body">
+      <form class="keys-body" novalidate onSubmit={send}>
         <header class="section-head">
           <h2 id="question">{title}</h2>
           <button type="button" class="close" aria-label="Close" onClick={() => dialog.current?.close()}>×</button>
@@ -40,14 +42,14 @@ export function Question({ title, children, action, ready = true, run, close }: 
         <p class="actions">
           {outcome === null ? (
             <>
-              <button type="button" class="button button-main" disabled={!ready || busy} onClick={send}>{busy ? "Sending…" : action}</button>
+              <button type="submit" class="button button-main" disabled={!ready || busy}>{busy ? "Sending…" : action}</button>
               <button type="button" class="button" onClick={() => dialog.current?.close()}>Leave it</button>
             </>
           ) : (
             <button type="button" class="button button-main" onClick={() => dialog.current?.close()}>Close</button>
           )}
         </p>
-      </div>
+      </form>
     </dialog>
   );
 }

@@ -90,6 +90,14 @@ export function outdated(prefix: string): void {
   }
 }
 
+/** What was written is known to all when the engine has decided, a moment later: it is asked for until then. */
+const DECIDED_MS = [0, 300, 1_200];
+
+/** What was asked for under a path that begins so will not be true any more, since something was written. */
+export function outdatedSoon(prefix: string): void {
+  for (const ms of DECIDED_MS) setTimeout(() => outdated(prefix), ms);
+}
+
 /** A stream has told what is under a path now. */
 export function told(path: string, data: unknown): void {
   watched(path).take(data);

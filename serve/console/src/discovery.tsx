@@ -91,6 +91,7 @@ export const discovery: Topology = {
     ["g then r, s, d, l", "Go to Review, Sources, Dead letters, Log"],
     ["arrows, +  −", "Move and zoom the map, when it has the focus"],
   ],
+  docs: "/docs",
   start: () => feed.start(),
   about: LogPosition,
   age: () => feed.age(),

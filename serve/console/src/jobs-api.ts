@@ -88,10 +88,10 @@ export interface QueueRow {
 /** The dead jobs of a queue that have the same error. */
 export interface ErrorGroup {
   queue: string;
-  code: string;
+  code: string | null;
   count: number;
-  first: string;
-  last: string;
+  first: string | null;
+  last: string | null;
   message: string;
   example: string;
 }
@@ -107,19 +107,23 @@ export interface ScheduleDefinition {
 }
 
 export interface ScheduleEntry {
-  schedule: string;
-  definition: ScheduleDefinition;
+  name: string;
+  /** As it was written; `null` where it cannot be read. */
+  definition: ScheduleDefinition | null;
   next: string | null;
   lastJob: string | null;
+  /** Up to when it was decided which jobs it submits; `null` before that has happened at all. */
+  decided: string | null;
   submitted: number;
   skipped: number;
 }
 
+/** A worker that this server has not heard of itself is known by its jobs alone. */
 export interface WorkerRow {
   worker: string;
-  queues: string[];
-  slots: number;
-  seen: string;
+  queues: string[] | null;
+  slots: number | null;
+  seen: string | null;
   leased: string[];
 }
 
@@ -148,9 +152,32 @@ export async function countJobs(filter: Filter, signal?: AbortSignal): Promise<n
   return (await listJobs(new URLSearchParams({ ...filter, limit: "1" }), signal)).total;
 }
 
-/** Cancels or retries many: those that are named, or all that a filter matches. */
-export async function many(verb: "cancel" | "retry", which: { ids: string[] } | Filter): Promise<number> {
-  return (await write<{ count: number }>("POST", `/api/jobs/${verb}`, which)).count;
+/** What became of a request about many jobs: how many it was for, and whether there are more. */
+export interface Bulk {
+  count: number;
+  more: boolean;
 }
+
+/** Cancels or retries many: those that are named, or all that a filter matches. */
+export const many = (verb: "cancel" | "retry", which: { ids: string[] } | Filter): Promise<Bulk> => write("POST", `/api/jobs/${verb}`, which);
+
+/** What is said of a job that is submitted; what is left out is as its queue says. */
+export interface Submission {
+  id?: string;
+  payload: unknown;
+  kind?: string;
+  group?: string;
+  priority?: number;
+  delay?: string;
+  attempts?: number;
+  finishWithin?: string;
+}
+
+/** So many seconds the server may take until a job that was submitted is known, before it answers. */
+const KNOWN_WITHIN = 5;
+
+/** Submits a job. One that was there before has no payload in the answer, and nothing was submitted. */
+export const submit = (queue: string, job: Submission): Promise<{ id: string; queue?: string; phase?: Phase; payload?: unknown }> =>
+  write("POST", `/api/jobs/${encodeURIComponent(queue)}?wait=${KNOWN_WITHIN}`, job);
 
 export const inPhases = (row: QueueRow, phases: readonly Phase[]): number => phases.reduce((all, phase) => all + (row.counts[phase] ?? 0), 0);

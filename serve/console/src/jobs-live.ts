@@ -5,6 +5,12 @@ import { told } from "./data";
 import { QUEUES } from "./jobs-api";
 import { ServerEvents } from "./sse";
 
+/** The jobs that changed; more than these, where they are not complete. */
+interface Changed {
+  ids: string[];
+  complete: boolean;
+}
+
 class JobsLive {
   private stream: ServerEvents | null = null;
   private opened = false;
@@ -21,7 +27,10 @@ class JobsLive {
       },
       event: (name, data) => {
         if (name === "queues") told(QUEUES, JSON.parse(data));
-        else if (name === "jobs") this.tell(JSON.parse(data) as string[]);
+        else if (name === "jobs") {
+          const { ids, complete } = JSON.parse(data) as Changed;
+          this.tell(complete ? ids : null);
+        }
       },
       state: (state) => connection.set(state),
     });

@@ -38,6 +38,8 @@ export interface Topology {
   search: Search;
   /** Keys beside those that every topology has. */
   keys: [string, string][];
+  /** Where the server says what programs can do. */
+  docs?: string;
   /** Begins to follow what happens. */
   start(): void;
   /** What the top line says beside the state of the stream. */

@@ -1,6 +1,6 @@
 // An engine on free ports with a generated feed, and a browser.
 
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -8,6 +8,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import puppeteer from "puppeteer-core";
 
 export const here = dirname(fileURLToPath(import.meta.url));
@@ -40,15 +41,21 @@ async function freePort() {
   return port;
 }
 
+/** A binary that serves, on free ports and in a directory of its own. */
 export class Engine {
+  /** What is asked to know that it serves. */
+  asks = "/api/events?limit=1";
+  config = ["--config", join(repository, "config/quickstart.toml")];
+  views = ["view.db"];
+
   static async start(binary, settings = {}) {
-    const engine = new Engine();
+    const engine = new this();
     engine.binary = resolve(binary);
     engine.directory = await mkdtemp(join(tmpdir(), "headwater-console-"));
     engine.url = `http://127.0.0.1:${await freePort()}`;
     engine.settings = {
       "log.embedded.path": `"${join(engine.directory, "log.db")}"`,
-      "views.sqlite.path": `"${join(engine.directory, "view.db")}"`,
+      ...Object.fromEntries(engine.views.map((view) => ["views.sqlite.path", `"${join(engine.directory, view)}"`])),
       "admin.listen": `"127.0.0.1:${await freePort()}"`,
       "serve.listen": `"${engine.url.slice("http://".length)}"`,
       ...settings,
@@ -64,13 +71,12 @@ export class Engine {
 
   async up() {
     const sets = Object.entries(this.settings).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
-    const config = join(repository, "config/quickstart.toml");
     this.said = "";
-    this.process = spawn(this.binary, ["--config", config, ...sets], { stdio: ["ignore", "pipe", "pipe"], cwd: this.directory });
+    this.process = spawn(this.binary, [...this.config, ...sets], { stdio: ["ignore", "pipe", "pipe"], cwd: this.directory });
     for (const stream of [this.process.stdout, this.process.stderr]) stream.on("data", (data) => (this.said += data));
     await until("the engine serves", async () => {
       if (this.process.exitCode !== null) throw new Error(`it has ended:\n${this.said}`);
-      return (await fetch(`${this.url}/api/events?limit=1`)).ok;
+      return (await fetch(this.url + this.asks)).ok;
     }, 60_000);
   }
 
@@ -98,6 +104,47 @@ export class Engine {
       const { events } = await this.list("limit=200&fields=listings");
       return events.find((event) => new Set(event.listings.map((listing) => listing.source)).size >= parts)?.id;
     }, 30_000);
+  }
+}
+
+/** The server of jobs, with its commands. */
+export class Jobs extends Engine {
+  asks = "/api/ready";
+  // It needs none.
+  config = [];
+  views = [];
+  workers = [];
+
+  get environment() {
+    return { ...process.env, HEADWATER_URL: this.url, HEADWATER_KEY: "" };
+  }
+
+  /** Runs a command, and gives what it prints with --json. */
+  async command(...args) {
+    const { stdout } = await promisify(execFile)(this.binary, [...args, "--json"], { env: this.environment, cwd: this.directory });
+    return JSON.parse(stdout);
+  }
+
+  submit(queue, payload, ...options) {
+    return this.command("jobs", "submit", queue, JSON.stringify(payload), ...options);
+  }
+
+  async job(id) {
+    return (await fetch(`${this.url}/api/jobs/${encodeURIComponent(id)}`)).json();
+  }
+
+  /** Starts a worker that does each job by a shell script. */
+  work(name, queues, slots, script, environment = {}) {
+    const takes = queues.flatMap((queue) => ["--queue", queue]);
+    const args = ["work", ...takes, "--name", name, "--slots", String(slots), "--", "sh", "-c", script];
+    const worker = spawn(this.binary, args, { stdio: "ignore", env: { ...this.environment, ...environment }, cwd: this.directory });
+    this.workers.push(worker);
+    return worker;
+  }
+
+  async end() {
+    for (const worker of this.workers) if (worker.exitCode === null) worker.kill("SIGKILL");
+    await super.end();
   }
 }
 

@@ -153,13 +153,13 @@ export class JobsMock extends MadeUp {
   }
 
   plan() {
-    const add = (schedule, definition, more = {}) => this.schedules.set(schedule, { schedule, definition: { zone: "UTC", missed: "skip", overlap: "skip", paused: false, ...definition }, next: this.time(40 * SECOND), lastJob: null, submitted: 0, skipped: 0, decided: this.time(), ...more });
+    const add = (name, definition, more = {}) => this.schedules.set(name, { name, definition, next: this.time(40 * SECOND), lastJob: null, submitted: 0, skipped: 0, decided: this.time(), ...more });
     const last = (queue) => [...this.jobs.values()].filter((job) => job.queue === queue && job.phase !== "blocked").at(-1);
     add("morning-report", { cron: "0 7 * * MON-FRI", zone: "Europe/Berlin", missed: "once", job: { queue: "reports", kind: "monthly-report", group: "acme", payload: { tenant: "acme", format: "pdf" } } }, { next: this.time(9 * HOUR + 12 * MINUTE), lastJob: last("reports").id, submitted: 212, skipped: 3 });
     add("crm", { every: "15 min", job: { queue: "sync", kind: "crm-sync" } }, { next: this.time(4 * MINUTE), lastJob: last("sync").id, submitted: 8_114, skipped: 41 });
     add("night-export", { cron: "30 2 * * *", overlap: "queue", paused: true, job: { queue: "exports", kind: "export", payload: { table: "orders" } } }, { next: null, lastJob: last("exports").id, submitted: 31 });
     add("thumbnails-again", { cron: "*/10 * * * *", job: { queue: "thumbnails" } }, { next: this.time(95 * SECOND), submitted: 1_440, lastJob: last("thumbnails").id });
-    for (const { schedule, lastJob } of this.schedules.values()) this.jobs.get(lastJob).schedule = schedule;
+    for (const { name, lastJob } of this.schedules.values()) this.jobs.get(lastJob).schedule = name;
   }
 
   lease(job, since = 0) {
@@ -242,14 +242,14 @@ export class JobsMock extends MadeUp {
     const send = (stream, name, data) => stream.write(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
     for (const stream of this.live) {
       send(stream, "queues", this.queueRows());
-      send(stream, "jobs", [...this.changed]);
+      send(stream, "jobs", { ids: [...this.changed].sort(), complete: true });
     }
     for (const id of this.changed) {
       for (const stream of this.streams.get(id) ?? []) {
         const job = this.jobs.get(id);
         send(stream, "job", job);
         if (SETTLED.includes(job.phase)) {
-          send(stream, "settled", {});
+          send(stream, "settled", { id, phase: job.phase });
           stream.end();
         }
       }
@@ -308,11 +308,11 @@ export class JobsMock extends MadeUp {
 
   retry(job, payload) {
     if (["done", "leased"].includes(job.phase)) return false;
+    // The error of the last attempt stays until there is another.
     if (payload !== undefined) job.payload = payload;
     if (["dead", "cancelled"].includes(job.phase)) job.attempt = 0;
     if (job.phase !== "blocked") Object.assign(job, { phase: "waiting", readyAt: this.time() });
     delete job.settled;
-    delete job.error;
     this.changed.add(job.id);
     return true;
   }
@@ -356,10 +356,13 @@ export class JobsMock extends MadeUp {
     if (pathname === "/api/jobs/errors") return json(this.errors(query.get("queue")));
     const bulk = pathname.match(/^\/api\/jobs\/(retry|cancel)$/)?.[1];
     if (bulk) {
-      const jobs = sent.ids ? sent.ids.flatMap((id) => this.jobs.get(id) ?? []) : this.matching(new URLSearchParams(sent));
+      const wanted = sent.ids ? sent.ids.flatMap((id) => this.jobs.get(id) ?? []) : this.matching(new URLSearchParams(sent));
+      const unsaid = bulk === "retry" ? ["dead", "cancelled"] : PHASES;
+      const never = bulk === "retry" ? ["done", "leased"] : SETTLED;
+      const jobs = wanted.filter((job) => !never.includes(job.phase) && (sent.ids || sent.phase || unsaid.includes(job.phase)));
       for (const job of jobs) this[bulk](job);
       this.soon();
-      return json({ count: jobs.length }, 202);
+      return json({ count: jobs.length, more: false }, 202);
     }
     const [, queue, change] = pathname.match(/^\/api\/queues\/([^/]+)\/(pause|resume|drain)$/) ?? [];
     if (queue) {
@@ -368,42 +371,67 @@ export class JobsMock extends MadeUp {
       else for (const job of this.jobs.values()) if (job.queue === queue && job.phase !== "leased") this.cancel(job);
       for (const job of this.jobs.values()) if (job.queue === queue) this.changed.add(job.id);
       this.soon();
-      return json({}, 202);
+      return json({ queue }, 202);
     }
     if (pathname === "/api/schedules") return json([...this.schedules.values()]);
     const [, name, run] = pathname.match(/^\/api\/schedules\/([^/]+)(\/run)?$/) ?? [];
     if (name) {
       const found = this.schedules.get(decodeURIComponent(name));
+      if (asked.method === "PUT") {
+        const wrong = sent.cron !== undefined && ![5, 6].includes(sent.cron.split(" ").length);
+        if (wrong) return problem(422, "invalid-schedule", `the cron pattern "${sent.cron}": Invalid pattern: Pattern must have between 5 and 7 fields.`);
+        const next = sent.paused ? null : this.time(5 * MINUTE);
+        // It is read a moment later, as with a real engine.
+        setTimeout(() => this.schedules.set(decodeURIComponent(name), { lastJob: null, submitted: 0, skipped: 0, ...found, name: decodeURIComponent(name), definition: sent, next, decided: this.time() }), 60);
+        return json({ name: decodeURIComponent(name), next }, 202);
+      }
+      if (!found) return problem(404, "not-found", `There is no schedule ${JSON.stringify(decodeURIComponent(name))}.`);
       if (run) {
         const { queue, kind, group, payload } = found.definition.job;
-        found.lastJob = this.add(queue, { ...(kind && { kind }), ...(group && { group }), ...(payload && { payload }), schedule: found.schedule }).id;
-        found.submitted += 1;
+        // What a person runs is not counted, and is no job of the schedule's times.
+        const { id } = this.add(queue, { id: `${found.name}@${this.time()}`, ...(kind && { kind }), ...(group && { group }), ...(payload && { payload }) });
         this.soon();
-        return json({}, 202);
+        return json({ id }, 202);
       }
-      if (asked.method === "PUT") Object.assign(found, { definition: sent, next: sent.paused ? null : this.time(5 * MINUTE) });
+      if (asked.method === "DELETE") {
+        setTimeout(() => this.schedules.delete(found.name), 60);
+        return json({ name: found.name }, 202);
+      }
       return json(found);
     }
     const [, id, what] = pathname.match(/^\/api\/jobs\/([^/]+)(?:\/(live|retry|cancel))?$/) ?? [];
+    if (id && !what && asked.method === "POST") return this.submit(decodeURIComponent(id), sent, json, problem);
     const job = id && this.jobs.get(decodeURIComponent(id));
-    if (id && !job) return problem(404, "not-found", `There is no job ${decodeURIComponent(id)}.`);
+    if (id && !job) return problem(404, "not-found", `There is no job ${JSON.stringify(decodeURIComponent(id))}.`);
     if (job && what === "live") {
       if (!this.streams.has(job.id)) this.streams.set(job.id, new Set());
       stream(this.streams.get(job.id));
       return answer.write(`event: job\nid: 1\ndata: ${JSON.stringify(job)}\n\n`);
     }
     if (job && what === "retry") {
-      if (!this.retry(job, sent.payload)) return problem(409, "conflict", `The job is ${job.phase}.`);
+      if (!this.retry(job, sent.payload)) return problem(409, "refused", `The job ${JSON.stringify(job.id)} is ${job.phase}: it is not run again.`);
       this.soon();
-      return json({}, 202);
+      return json({ id: job.id }, 202);
     }
     if (job && (what === "cancel" || asked.method === "DELETE")) {
+      if (SETTLED.includes(job.phase)) return json({ id: job.id, phase: job.phase });
       this.cancel(job);
       this.soon();
-      return json({}, 202);
+      return json({ id: job.id }, 202);
     }
     if (job) return json(job);
     return problem(404, "not-found", `There is nothing at ${pathname}.`);
+  }
+
+  submit(queue, { id, delay, attempts, ...said }, json, problem) {
+    const known = this.jobs.get(id);
+    if (known) return json({ id, phase: known.phase, queue: known.queue });
+    if (!/^[\w.-]{1,100}$/.test(queue)) return problem(422, "invalid-command", `the queue ${JSON.stringify(queue)} has a letter that is not possible`);
+    if (delay && !/^\d+ (s|min|h)$/.test(delay)) return problem(422, "invalid-command", `"${delay}" is not a duration; write for instance "100ms" or "30 days"`);
+    const job = this.add(queue, { kind: undefined, group: undefined, payload: null, ...(id && { id }), ...said, ...(delay && { phase: "delayed", readyAt: this.time(10 * MINUTE) }) });
+    if (attempts) job.limits.maxAttempts = attempts;
+    this.soon();
+    return json(job, 201);
   }
 
   async listen(port = 0) {

@@ -1,12 +1,16 @@
-// The pages of jobs in a real browser, over test/jobs-mock.mjs.
+// The pages of jobs in a real browser: over test/jobs-mock.mjs, which tries every state of them, and over the real server.
 //
-//   node test/jobs.mjs
+//   node test/jobs.mjs                            over made-up jobs
+//   node test/jobs.mjs BINARY                     and over a real server
+//   node test/jobs.mjs --real BINARY [--dist]     over a real server alone; with the bundle of dist/ in place of its own
 
 import assert from "node:assert/strict";
-import { launch, sleep, until, within } from "./harness.mjs";
+import { Jobs, launch, sleep, until, within } from "./harness.mjs";
 import { JobsMock } from "./jobs-mock.mjs";
 import { Mock } from "./mock.mjs";
 import { driver } from "./pages.mjs";
+import { realJobs } from "./real-jobs.mjs";
+import { over } from "./server.mjs";
 
 const began = Date.now();
 const said = (what) => console.log(`${((Date.now() - began) / 1000).toFixed(1).padStart(5)} s  ${what}`);
@@ -29,8 +33,8 @@ async function queuesAndErrors(mock, drive) {
   for (const { queue, counts } of rows) {
     for (const [phase, n] of Object.entries(counts)) assert.equal(await text(page, cell(queue, phase)), String(n), `${phase} of ${queue}`);
   }
-  await reads(page, "a sentence", ".page-head p", new RegExp(`^${number(mock, "waiting")} jobs wait for a worker, the oldest in .* for .*; ${number(mock, "leased")} are leased; .* done a minute; ${number(mock, "dead")} are dead\\.$`));
-  assert.match(await text(page, ".no-worker"), /No worker takes jobs of sync.*headwater work --queue sync -- COMMAND/);
+  await reads(page, "a sentence", ".page-head p", new RegExp(`^${number(mock, "waiting")} jobs wait for a worker, the oldest in .* for .*; ${number(mock, "leased")} are leased(; .* done a minute)?; ${number(mock, "dead")} are dead\\.$`));
+  assert.match(await text(page, ".no-worker"), /No worker takes jobs of sync.*jobs work --queue sync -- COMMAND/);
   await accessible(page, "Jobs");
 
   // Pause and resume.
@@ -271,9 +275,93 @@ async function oneJob(mock, drive) {
   await reads(page, "its parents", ".job-sentence", /waits for its 3 parents/);
   await until("where they stand", async () => (await count(page, ".parents .phase")) === 3);
   await page.goto(`${mock.url}/console/jobs?job=nobody`);
-  await reads(page, "that there is none", ".trouble", /There is no job nobody/);
+  await reads(page, "that there is none", ".trouble", /There is no job "nobody"/);
   await page.close();
   said("one job: progress, result, cancel, parents");
+}
+
+/** Types into a field of a form, in place of what is there. */
+async function fill(page, field, text) {
+  await page.$eval(`dialog ${field}`, (input) => input.select());
+  await page.keyboard.press("Backspace");
+  await page.type(`dialog ${field}`, text);
+}
+
+async function addEditDelete(page, mock, { texts, count, sees, reads, press, accessible }) {
+  await press(page, ".page-head button", "Add a schedule…");
+  await sees(page, "the form", "dialog input[name=name]");
+  assert.equal(await page.evaluate(() => document.activeElement?.getAttribute("name")), "name", "the first field is typed into");
+  assert.equal(await page.$eval("dialog .button-main", (button) => button.disabled), true, "it is not filled yet");
+  await fill(page, "input[name=name]", "crm");
+  await reads(page, "that the name is taken", "dialog .wrong", /There is a schedule crm already/);
+  await fill(page, "input[name=name]", "evening");
+  await fill(page, "input[name=queue]", "reports");
+  await fill(page, "input[name=cron]", "0 19");
+  await fill(page, "input[name=zone]", "Europe/Berlin");
+  await fill(page, "textarea", '{"format": "csv"}');
+  await accessible(page, "a form of a schedule");
+  await press(page, "dialog button", "Add");
+  await reads(page, "what is wrong", "dialog .trouble", /must have between 5 and 7 fields/i);
+  await fill(page, "input[name=cron]", "0 19 * * *");
+  await press(page, "dialog button", "Add");
+  await reads(page, "that it is there", "dialog .question-text", /^evening is added\. It is due in (4 min|5 min)/);
+  assert.deepEqual(written(mock), { method: "PUT", pathname: "/api/schedules/evening", sent: { cron: "0 19 * * *", zone: "Europe/Berlin", missed: "skip", overlap: "skip", job: { queue: "reports", payload: { format: "csv" } } } });
+  await press(page, "dialog button", "Close");
+  await until("its row", async () => (await texts(page, ".schedules .cursor")).includes("evening"), 3_000);
+
+  // What the form does not show stays.
+  mock.schedules.get("evening").definition.job.attempts = 7;
+  await page.goto(`${mock.url}/console/schedules?schedule=evening`);
+  await press(page, ".side button", "Edit…");
+  await reads(page, "what stays", "dialog .note", /stay as they are: attempts/);
+  await page.select("dialog .fields-when select", "every");
+  await fill(page, "input[name=every]", "2 h");
+  await press(page, "dialog button", "Save");
+  await reads(page, "that it is changed", "dialog .question-text", /^evening is changed/);
+  assert.deepEqual(written(mock).sent, { every: "2 h", missed: "skip", overlap: "skip", job: { attempts: 7, queue: "reports", payload: { format: "csv" } } });
+  await press(page, "dialog button", "Close");
+  await press(page, ".side button", "Delete…");
+  await press(page, "dialog button", "Delete it");
+  await until("it is gone", async () => !(await texts(page, ".schedules .cursor")).includes("evening") && (await count(page, "dialog")) === 0, 3_000);
+  assert.equal(written(mock).method, "DELETE");
+}
+
+async function submitting(mock, drive) {
+  const { open, text, count, sees, reads, press, accessible, query } = drive;
+  const page = await open("/console/jobs?queue=mail");
+  await sees(page, "the list", ".jobs tbody tr");
+  await press(page, ".page-head button", "Submit a job…");
+  await sees(page, "the form", "dialog textarea");
+  assert.equal(await page.$eval("dialog input[name=queue]", (input) => input.value), "mail", "the queue of the filter");
+  await fill(page, "textarea", '{"to": ');
+  await reads(page, "what is wrong", "dialog .wrong", /^This is no JSON/);
+  await fill(page, "textarea", '{"to": "by-hand@example.org"}');
+  await page.click("dialog summary");
+  await fill(page, "input[name=id]", "by-hand");
+  await fill(page, "input[name=delay]", "10 q");
+  await fill(page, "input[name=priority]", "high");
+  await reads(page, "what is wrong with the priority", "dialog details .wrong", /whole number/);
+  await fill(page, "input[name=priority]", "7");
+  await accessible(page, "a form of a job");
+  await press(page, "dialog button", "Submit");
+  await reads(page, "what the server says of it", "dialog .trouble", /"10 q" is not a duration/);
+  await fill(page, "input[name=delay]", "10 min");
+  await page.keyboard.press("Enter");
+  await reads(page, "that it is submitted", "dialog .question-text", /^by-hand is submitted to mail/);
+  assert.deepEqual(written(mock), { method: "POST", pathname: "/api/jobs/mail", sent: { id: "by-hand", delay: "10 min", priority: 7, payload: { to: "by-hand@example.org" } } });
+  await page.click("dialog .question-text a");
+  await reads(page, "it itself", ".job-sentence", /^delayed/);
+  assert.equal(query(page).get("job"), "by-hand");
+  assert.equal(await count(page, "dialog"), 0);
+  await page.goto(`${mock.url}/console/jobs`);
+  await press(page, ".page-head button", "Submit a job…");
+  await fill(page, "input[name=queue]", "mail");
+  await page.click("dialog summary");
+  await fill(page, "input[name=id]", "by-hand");
+  await press(page, "dialog button", "Submit");
+  await reads(page, "that there is one already", "dialog .question-text", /Nothing was submitted: there is a job by-hand in mail already/);
+  await page.close();
+  said("a job submitted by a form");
 }
 
 async function schedulesAndWorkers(mock, drive) {
@@ -284,12 +372,12 @@ async function schedulesAndWorkers(mock, drive) {
   await reads(page, "when", ".schedules tbody tr:first-child td", /^0 7 \* \* MON-FRI Europe\/Berlin$/);
   await reads(page, "when next", ".schedules tbody tr:first-child td:nth-child(3)", /^in 9 h 1\d min$/);
   await accessible(page, "Schedules");
-  const { lastJob } = mock.schedules.get("crm");
   await press(page, ".schedules tbody tr:nth-child(2) button", "Run now");
-  await reads(page, "that it ran", ".schedules tbody tr:nth-child(2) .schedule-said", /is submitted/);
+  await reads(page, "that it ran", ".schedules tbody tr:nth-child(2) .schedule-said", /^Its job is submitted/);
   assert.equal(written(mock).pathname, "/api/schedules/crm/run");
-  await until("its new job", async () => (await text(page, ".schedules tbody tr:nth-child(2) .last-job a")) === mock.schedules.get("crm").lastJob);
-  assert.notEqual(mock.schedules.get("crm").lastJob, lastJob);
+  const ran = [...mock.jobs.values()].at(-1);
+  assert.equal(await page.$eval(".schedules tbody tr:nth-child(2) .schedule-said a", (link) => new URL(link.href).searchParams.get("job")), ran.id);
+  assert.equal(ran.kind, "crm-sync");
   const { definition } = mock.schedules.get("crm");
   await press(page, ".schedules tbody tr:nth-child(2) button", "Pause");
   await reads(page, "that it is paused", ".schedules tbody tr:nth-child(2) td:nth-child(3)", /paused/);
@@ -304,6 +392,8 @@ async function schedulesAndWorkers(mock, drive) {
   await until("it goes on", () => mock.schedules.get("crm").definition.paused === false);
   await page.keyboard.press("Escape");
   await until("it is closed", async () => (await count(page, ".side")) === 0);
+
+  await addEditDelete(page, mock, drive);
 
   await page.keyboard.press("g");
   await page.keyboard.press("w");
@@ -339,7 +429,7 @@ async function otherServers(browser, atEnd) {
     return [mock, await driver(browser, mock.url)];
   };
   const [, nothing] = await serve(new JobsMock({ empty: true }));
-  for (const [path, what] of [["jobs", /There is no job yet.*curl .*headwater work/s], ["schedules", /There is no schedule.*curl -X PUT/s], ["workers", /There is no worker.*headwater work/s]]) {
+  for (const [path, what] of [["jobs", /There is no job yet.*Submit a job.*curl .*jobs work/s], ["schedules", /There is no schedule.*Add a schedule.*curl -X PUT/s], ["workers", /There is no worker.*jobs work/s]]) {
     const page = await nothing.open(`/console/${path}`);
     await nothing.reads(page, `${path} says how to fill it`, ".empty", what);
     await nothing.accessible(page, `${path}, empty`);
@@ -408,17 +498,34 @@ async function otherServers(browser, atEnd) {
   said("jobs that move");
 }
 
-await within(async (atEnd) => {
-  const browser = await launch();
-  atEnd(() => browser.close());
+async function madeUp(browser, atEnd) {
   const mock = await new JobsMock().listen();
   atEnd(() => mock.close());
   const drive = await driver(browser, mock.url);
   await queuesAndErrors(mock, drive);
   await list(mock, drive);
   await oneJob(mock, drive);
+  await submitting(mock, drive);
   await schedulesAndWorkers(mock, drive);
   await forms(mock, drive);
-  assert.deepEqual(drive.wrong.filter((one) => !(one.includes("job=nobody") || one.includes("status of 404"))), [], "errors in the console, or requests to others");
+  assert.deepEqual(drive.wrong.filter((one) => !(one.includes("job=nobody") || /status of (404|422)/.test(one))), [], "errors in the console, or requests to others");
   await otherServers(browser, atEnd);
+}
+
+async function real(browser, atEnd, binary, ofDist) {
+  const jobs = await Jobs.start(binary);
+  atEnd(() => jobs.end());
+  const console = ofDist ? await over(jobs.url) : { url: jobs.url, close: () => {} };
+  atEnd(async () => console.close());
+  await realJobs(jobs, browser, console.url, said);
+  said("all of it over a real server");
+}
+
+const flags = process.argv.slice(2).filter((argument) => argument.startsWith("--"));
+const [binary] = process.argv.slice(2).filter((argument) => !argument.startsWith("--"));
+await within(async (atEnd) => {
+  const browser = await launch();
+  atEnd(() => browser.close());
+  if (!flags.includes("--real")) await madeUp(browser, atEnd);
+  if (binary) await real(browser, atEnd, binary, flags.includes("--dist"));
 });

@@ -44,8 +44,10 @@ fn how(example: &str) -> Run {
         _ if goes_on.contains(&example) || example.contains("--rate 500") => Run::GoesOn,
         _ if example.starts_with("headwater serve") => Run::GoesOn,
         _ if example.contains(" bench ") => Run::Not,
-        // They need a server of jobs: topologies/jobs/tests/tools.rs has one.
-        _ if ["work", "jobs", "queues", "schedules", "demo"].iter().any(|tool| is_of(example, tool)) => Run::Not,
+        // They need a server or a log of jobs: topologies/jobs/tests/tools.rs has one.
+        _ if ["work", "jobs", "queues", "schedules", "demo", "verify"].iter().any(|tool| is_of(example, tool)) => {
+            Run::Not
+        }
         _ if example.contains("2/1042") => Run::Names("there is no dead letter"),
         _ => Run::Works,
     }

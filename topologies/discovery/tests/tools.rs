@@ -165,6 +165,7 @@ fn every_help_has_examples_of_its_own_binary() {
         "schedules run",
         "demo",
         "demo jobs",
+        "verify",
     ];
     let of_headwater = [&["generate", "bench", "bench pipeline", "bench serve"][..], &of_jobs].concat();
     for (binary, name, more) in [(HEADWATER, "headwater", &of_headwater[..]), (DISCOVERY, "discovery", &["check"])] {

@@ -25,6 +25,9 @@ pub struct Settings {
 /// Where jobs are served unless the configuration says otherwise.
 const LISTEN: &str = "127.0.0.1:8084";
 
+/// The largest record of a job: its payload, its result, its parents, and why its attempts failed.
+const LARGEST_JOB: usize = 3 * crate::model::LARGEST;
+
 impl Default for Settings {
     fn default() -> Self {
         let serve = ServeConfig { listen: LISTEN.to_owned(), ..ServeConfig::default() };
@@ -49,8 +52,13 @@ impl Section for Settings {
         roles(|schema| drop(Jobs::of(self, schema)))
     }
 
-    fn validate(&self, _runtime: &Runtime) -> Vec<Invalid> {
+    fn validate(&self, runtime: &Runtime) -> Vec<Invalid> {
         let mut found = self.scheduler().validate();
+        if runtime.topic_spec("jobs").max_record_bytes < LARGEST_JOB {
+            let what =
+                format!("must be {LARGEST_JOB} bytes or more: a job has its payload and its result in one record");
+            found.push(Invalid::new("topics.max_record", what));
+        }
         found.extend(self.serve.validate());
         found
     }

@@ -46,7 +46,16 @@ const OUTPUTS: usize = 9;
 struct Batch {
     input: Input,
     restored: Vec<Message>,
-    schedules: BTreeMap<Arc<str>, Vec<(ScheduleText, isize)>>,
+    schedules: BTreeMap<Arc<str>, Texts>,
+}
+
+/// What has come (1) and gone (-1) of a schedule. An epoch may hold several words on one, and the epoch that restores
+/// holds all that the log has.
+type Texts = BTreeMap<ScheduleText, isize>;
+
+/// The text that has come and has not gone again.
+fn standing(texts: Texts) -> Option<ScheduleText> {
+    texts.into_iter().find(|(_, diff)| *diff > 0).map(|(text, _)| text)
 }
 
 impl Batch {
@@ -56,16 +65,20 @@ impl Batch {
                 let Received { command, record } = *received;
                 self.input.commands.push((command, record));
             }
-            Message::Schedule(name, text, diff) => self.schedules.entry(name).or_default().push((text, diff)),
+            Message::Schedule(name, text, diff) => {
+                *self.schedules.entry(name).or_default().entry(text).or_default() += diff;
+            }
             restored => self.restored.push(restored),
         }
     }
 
     /// The input, with what became of each schedule.
     fn into_input(mut self) -> Input {
-        for (name, changes) in self.schedules {
-            let came = changes.into_iter().find(|(_, diff)| *diff > 0).map(|(text, _)| text);
-            self.input.schedules.push((name, came));
+        for (name, texts) in self.schedules {
+            // One that is as it was before has not changed.
+            if texts.values().any(|diff| *diff != 0) {
+                self.input.schedules.push((name, standing(texts)));
+            }
         }
         self.input
     }
@@ -82,10 +95,7 @@ fn restore(scheduler: &mut Scheduler, batch: Batch) -> Changes {
             Message::Command(_) | Message::Schedule(..) => {}
         }
     }
-    let texts = schedules.into_iter().filter_map(|(name, changes)| {
-        let came = changes.into_iter().find(|(_, diff)| *diff > 0)?;
-        Some((name, came.0))
-    });
+    let texts = schedules.into_iter().filter_map(|(name, texts)| Some((name, standing(texts)?)));
     texts.for_each(|(name, text)| scheduler.restore_definition(name, text));
     scheduler.restored()
 }

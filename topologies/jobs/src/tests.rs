@@ -65,6 +65,7 @@ fn a_late_report_is_a_dead_letter_and_a_repeat_is_nothing() {
     driver.advance_to(NOW + 5_200);
     assert_eq!(phase(&driver, "a"), "failed");
     assert_eq!(driver.rows("jobs")["a"]["error"]["code"], "lease-expired");
+    send(&mut driver, json!({"type": "hello", "worker": "w", "queues": ["q"], "slots": 1, "for": "1 h"}));
     driver.advance_to(NOW + 7_000);
     assert_eq!(driver.rows("jobs")["a"]["lease"]["number"], 2);
     send(&mut driver, json!({"type": "complete", "id": "a", "lease": 1}));
@@ -106,6 +107,33 @@ fn a_restart_gives_every_lease_a_full_period() {
         // The worker was not heard of since.
         assert_eq!(phase(&driver, "b"), "waiting");
     }
+}
+
+#[test]
+fn the_last_word_on_a_schedule_holds_also_after_a_restart() {
+    let mut driver = driver("");
+    driver.advance_to(NOW);
+    let each = |paused: bool| json!({"every": "1 s", "paused": paused, "job": {"queue": "q"}});
+    for name in ["paused", "removed"] {
+        driver.put("schedules", name, each(false));
+    }
+    driver.advance_to(NOW + 100);
+    driver.put("schedules", "paused", each(true));
+    driver.remove("schedules", "removed");
+    // Three words in one epoch.
+    for paused in [true, false, true] {
+        driver.put("schedules", "at-once", each(paused));
+    }
+    driver.advance_to(NOW + 200);
+    let rows = driver.rows("schedule-runs");
+    assert_eq!(rows.keys().collect::<Vec<_>>(), ["at-once", "paused"]);
+    assert!(rows.values().all(|row| row["next"].is_null()), "{rows:?}");
+    let jobs = phases(&driver);
+    driver.restart(Recovery::Trust).unwrap();
+    driver.advance_to(NOW + 300);
+    driver.advance_to(NOW + 5_000);
+    assert_eq!(driver.rows("schedule-runs"), rows);
+    assert_eq!(phases(&driver), jobs);
 }
 
 #[test]

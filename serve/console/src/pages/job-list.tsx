@@ -300,7 +300,7 @@ type Change = (edit: (next: URLSearchParams) => void) => void;
 
 function Filters({ filter, queues, errors, rows, change }: { filter: Filter; queues: QueueRow[]; errors: ErrorGroup[]; rows: Job[]; change: Change }) {
   const seen = (of: (job: Job) => string | undefined) => [...new Set(rows.flatMap((job) => of(job) ?? []))].sort();
-  const codes = [...new Set([...errors.map((group) => group.code), ...rows.flatMap((job) => job.error?.code ?? [])])].sort();
+  const codes = [...new Set([...errors.flatMap((group) => group.code ?? []), ...rows.flatMap((job) => job.error?.code ?? [])])].sort();
   const set = (key: keyof Filter) => (value: string) =>
     change((next) => {
       if (value) next.set(key, value);

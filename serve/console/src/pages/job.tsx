@@ -6,7 +6,7 @@ import { write } from "../api";
 import { Action, Lacking } from "../access";
 import { Question } from "../ask";
 import { Bytes } from "../content";
-import { outdated, told, useData } from "../data";
+import { outdated, outdatedSoon, told, useData } from "../data";
 import { absolute, count, duration, precise } from "../format";
 import { ERRORS, Job, jobPath, OPEN, Phase, QUEUES, RETRIABLE } from "../jobs-api";
 import { live } from "../jobs-live";
@@ -16,6 +16,7 @@ import { go } from "../route";
 import { ServerEvents } from "../sse";
 import { Ago, Bones, Copy, isTyping, Trouble } from "../ui";
 import { Attempts } from "./attempts";
+import { PayloadField, wrongJson } from "./fields";
 import { listLeft } from "./job-list";
 
 const SETTLED: Phase[] = ["done", "dead", "cancelled"];
@@ -147,7 +148,7 @@ function Actions({ job }: { job: Job }) {
   const [busy, setBusy] = useState(false);
   const after = (words: string) => {
     setSaid({ words, phase: job.phase, attempt: job.attempt });
-    for (const path of [jobPath(job.id), QUEUES, ERRORS]) outdated(path);
+    for (const path of [jobPath(job.id), QUEUES, ERRORS]) outdatedSoon(path);
   };
   const send = (work: () => Promise<unknown>, words: string) => {
     setBusy(true);
@@ -199,22 +200,9 @@ function Changed({ job, retry, done, close }: { job: Job; retry: (payload: unkno
   };
   return (
     <Question title="Retry with another payload" action="Retry with this payload" ready={wrong === null} run={run} close={close}>
-      <label class="field payload-field">
-        The payload, any JSON
-        <textarea rows={Math.min(18, Math.max(6, text.split("\n").length + 1))} spellcheck={false} value={text} aria-invalid={wrong !== null} aria-describedby="payload-wrong" onInput={(event) => setText(event.currentTarget.value)} />
-      </label>
-      <p id="payload-wrong" class="wrong" role="alert">{wrong}</p>
+      <PayloadField label="The payload, any JSON" value={text} wrong={wrong} set={setText} />
     </Question>
   );
-}
-
-function wrongJson(text: string): string | null {
-  try {
-    JSON.parse(text);
-    return null;
-  } catch (error) {
-    return `This is no JSON: ${error instanceof Error ? error.message : String(error)}`;
-  }
 }
 
 function Facts({ job }: { job: Job }) {

@@ -13,6 +13,7 @@ import { Errors } from "./errors";
 import { JobPage } from "./job";
 import { JobList } from "./job-list";
 import { Queues } from "./queues";
+import { SubmitButton } from "./submit";
 
 export function JobsPage({ place }: { place: Place }) {
   const job = place.query.get("job");
@@ -51,6 +52,7 @@ function Overview({ query }: { query: URLSearchParams }) {
       <header class="page-head">
         <h1>Jobs</h1>
         <p class="muted">{queues.data ? rows.length > 0 && <Sentence rows={rows} /> : queues.error === null && "Loading…"}</p>
+        {rows.length > 0 && <SubmitButton queue={filter.queue} queues={rows.map((row) => row.queue)} />}
       </header>
       {queues.error !== null && <Trouble error={queues.error} retry={queues.reload} />}
       {!queues.data && queues.error === null && <Bones rows={6} />}
@@ -58,7 +60,7 @@ function Overview({ query }: { query: URLSearchParams }) {
       {rows.length > 0 && (
         <>
           <Queues rows={rows} workers={workers.data} filter={filter} />
-          {(dead > 0 || errors.error !== null) && <Errors groups={errors.data} error={errors.error} filter={filter} />}
+          <Errors groups={errors.data} error={errors.error} filter={filter} dead={dead} />
           <JobList key={JSON.stringify(filter)} filter={filter} query={query} rows={rows} errors={errors.data ?? []} />
         </>
       )}
@@ -76,7 +78,8 @@ function Sentence({ rows }: { rows: QueueRow[] }) {
     <>
       {waiting === 0 ? "No job waits for a worker" : <>{count(waiting, "job waits", "jobs wait")} for a worker</>}
       {waiting > 0 && oldest?.oldestWaiting && <>, the oldest in {oldest.queue} for <Age at={oldest.oldestWaiting} /></>}
-      ; {leased === 0 ? "none is leased" : `${count(leased, "is leased", "are leased")}`}; {count(perMinute, "is", "are")} done a minute
+      ; {leased === 0 ? "none is leased" : `${count(leased, "is leased", "are leased")}`}
+      {perMinute > 0 && <>; {count(perMinute, "is", "are")} done a minute</>}
       {dead > 0 ? <>; {count(dead, "is dead", "are dead")}.</> : "."}
     </>
   );
@@ -85,10 +88,12 @@ function Sentence({ rows }: { rows: QueueRow[] }) {
 function NoQueues() {
   return (
     <Empty title="There is no job yet">
-      <p>A queue is there with its first job. To submit one:</p>
+      <p>A queue is there with its first job.</p>
+      <p><SubmitButton queues={[]} main /></p>
+      <p>Or by a program:</p>
       <pre tabIndex={0}><code>{`curl -X POST ${location.origin}/api/jobs/mail -H 'content-type: application/json' \\\n  -d '{"payload": {"to": "ada@example.org"}}'`}</code></pre>
       <p>And to do it, with a program in any language that reads the payload from its standard input:</p>
-      <pre tabIndex={0}><code>headwater work --queue mail --url {location.origin} -- ./send-mail</code></pre>
+      <pre tabIndex={0}><code>jobs work --queue mail --url {location.origin} -- ./send-mail</code></pre>
     </Empty>
   );
 }

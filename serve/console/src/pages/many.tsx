@@ -3,9 +3,9 @@
 import { useEffect, useState } from "preact/hooks";
 import { ComponentChildren } from "preact";
 import { Question } from "../ask";
-import { outdated } from "../data";
+import { outdatedSoon } from "../data";
 import { count, precise } from "../format";
-import { countJobs, ERRORS, Filter, many, OPEN, Phase, QUEUES, RETRIABLE } from "../jobs-api";
+import { Bulk, countJobs, ERRORS, Filter, many, OPEN, Phase, QUEUES, RETRIABLE } from "../jobs-api";
 import { PhaseWord } from "../phases";
 import { Trouble } from "../ui";
 
@@ -13,9 +13,6 @@ export type Verb = "retry" | "cancel";
 
 /** What is meant: jobs that were ticked with the phase in which they are, or all of a filter. */
 export type Subject = { ticked: Map<string, Phase> } | { filter: Filter };
-
-/** The server takes so many at once. */
-const MOST = 10_000;
 
 const POSSIBLE: Record<Verb, Phase[]> = { retry: RETRIABLE, cancel: OPEN };
 
@@ -32,10 +29,15 @@ async function counted(verb: Verb, subject: Subject): Promise<Counts> {
 }
 
 /** A request for each phase, so that what was not asked about is not touched. */
-async function send(verb: Verb, subject: Subject, counts: Counts): Promise<number> {
+async function send(verb: Verb, subject: Subject, counts: Counts): Promise<Bulk> {
   if ("ticked" in subject) return many(verb, { ids: [...subject.ticked].filter(([, phase]) => POSSIBLE[verb].includes(phase)).map(([id]) => id) });
-  let sum = 0;
-  for (const [phase, n] of counts) if (n > 0) sum += await many(verb, { ...subject.filter, phase });
+  const sum = { count: 0, more: false };
+  for (const [phase, n] of counts) {
+    if (n === 0) continue;
+    const { count, more } = await many(verb, { ...subject.filter, phase });
+    sum.count += count;
+    sum.more ||= more;
+  }
   return sum;
 }
 
@@ -57,15 +59,15 @@ export function Many({ verb, subject, which, done, close }: ManyProps) {
   const some = counts?.filter(([, n]) => n > 0) ?? [];
   const sum = some.reduce((all, [, n]) => all + n, 0);
   const run = async () => {
-    const n = await send(verb, subject, some);
-    outdated(QUEUES);
-    outdated(ERRORS);
+    const { count: n, more } = await send(verb, subject, some);
+    outdatedSoon(QUEUES);
+    outdatedSoon(ERRORS);
     done();
     const told = verb === "retry" ? count(n, "job is to run again", "jobs are to run again") : count(n, "job is being cancelled", "jobs are being cancelled");
     return (
       <>
         <p>{told}. The list follows.</p>
-        {n < sum && sum > MOST && <p class="muted">The server takes {precise(MOST)} at once. Do it again for the rest.</p>}
+        {more && <p class="muted">There are more than the server takes at once. Do it again for the rest.</p>}
       </>
     );
   };

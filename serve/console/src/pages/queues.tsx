@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { write } from "../api";
 import { Action, Lacking } from "../access";
 import { Question } from "../ask";
-import { outdated } from "../data";
+import { outdatedSoon } from "../data";
 import { count, duration, precise, roughly } from "../format";
 import { DRAINED, Filter, inPhases, Phase, PHASES, Quantiles, queuePath, QueueRow, QUEUES, WorkerRow } from "../jobs-api";
 import { jobsOf } from "../jobs-links";
@@ -24,12 +24,12 @@ export function Queues({ rows: known, workers, filter }: { rows: QueueRow[]; wor
     setBusy(row.queue);
     setError(null);
     write("POST", `${queuePath(row.queue)}/${row.paused ? "resume" : "pause"}`)
-      .then(() => outdated(QUEUES), setError)
+      .then(() => outdatedSoon(QUEUES), setError)
       .finally(() => setBusy(null));
   };
   const drained = known.find((row) => row.queue === draining);
   // A server that has just begun has heard of no worker yet: jobs that are leased tell of some.
-  const served = (queue: string) => workers === null || workers.some((worker) => worker.slots > 0 && worker.queues.includes(queue));
+  const served = (queue: string) => workers === null || workers.some((worker) => worker.slots !== 0 && worker.queues?.includes(queue));
   const idle = known.filter((row) => !row.paused && inPhases(row, ["waiting"]) > 0 && inPhases(row, ["leased"]) === 0 && !served(row.queue));
   return (
     <section aria-label="Queues">
@@ -76,7 +76,7 @@ export function Queues({ rows: known, workers, filter }: { rows: QueueRow[]; wor
       {known.length > FIRST && <button type="button" class="link queues-more" onClick={() => setAll(!all)}>{all ? "Fewer" : `${known.length - rows.length} more`}</button>}
       {idle.map((row) => (
         <p key={row.queue} class="note no-worker">
-          <span class="status status-warning"><span aria-hidden="true">△ </span>No worker</span> takes jobs of <strong>{row.queue}</strong>. To start one: <code>headwater work --queue {row.queue} -- COMMAND</code>
+          <span class="status status-warning"><span aria-hidden="true">△ </span>No worker</span> takes jobs of <strong>{row.queue}</strong>. To start one: <code>jobs work --queue {row.queue} -- COMMAND</code>
         </p>
       ))}
       <Lacking scope="admin" />
@@ -108,7 +108,7 @@ function Drain({ row, close }: { row: QueueRow; close: () => void }) {
   const [asked] = useState({ n, leased });
   const run = async () => {
     await write("POST", `${queuePath(row.queue)}/drain`);
-    outdated(QUEUES);
+    outdatedSoon(QUEUES);
     return <p>{row.queue} is being drained: the counts follow.</p>;
   };
   return (

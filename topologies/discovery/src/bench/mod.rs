@@ -21,6 +21,7 @@ use headwater::cli::fail;
 use headwater::config::Invalid;
 use headwater::error::{Domain, Fault};
 use headwater_serve::bench::ServeBenchArgs;
+use jobs::bench::BenchJobsArgs;
 use serde::Serialize;
 
 mod args;
@@ -61,6 +62,14 @@ Examples:
     Pipeline(Box<PipelineArgs>),
     /// Live streams and lists over HTTP: how many, how late, and what they cost
     Serve(ServeBenchArgs),
+    /// Jobs: what a decision costs, how soon they are given, how many a queue does, and restarts
+    #[command(after_help = "\
+Examples:
+  headwater bench jobs
+  headwater bench jobs --log kafka --rates 10,100,1000,0 --seconds 20
+  headwater bench jobs --part scheduler --jobs 100000 --waiting 1000000
+  headwater bench jobs --part restart --waiting 1000000")]
+    Jobs(BenchJobsArgs),
 }
 
 /// What keeps a benchmark from running.
@@ -124,6 +133,7 @@ impl BenchArgs {
         let args = match self {
             Self::Pipeline(args) => args,
             Self::Serve(args) => return args.run(),
+            Self::Jobs(args) => return args.run(),
         };
         let outcome = match args.part {
             Some(Part::Pipeline) => one_run(&args).map(|report| json(&report)),

@@ -149,7 +149,7 @@ fn body(operation: Operation) -> Option<Value> {
             &["worker", "slots"],
             &json!({
                 "worker": { "type": "string", "description": "Its name: one of its own for each process." },
-                "queues": texts(),
+                "queues": { "type": "array", "items": text(), "maxItems": 100 },
                 "slots": { "type": "integer", "minimum": 0, "maximum": 10_000, "description":
                     "How many jobs it has at once at most, those that it has counted in. 0 is a farewell." },
                 "wait": { "type": "number", "minimum": 0, "maximum": 30, "default": 20,
@@ -247,8 +247,8 @@ fn phase() -> Value {
 fn submit() -> Value {
     json!({
         "payload": { "description": "What the worker is to do: any JSON. Default: null." },
-        "kind": text(),
-        "group": { "type": "string", "description": "Groups of a queue take turns." },
+        "kind": { "type": "string", "minLength": 1, "maxLength": 100 },
+        "group": { "type": "string", "minLength": 1, "maxLength": 100, "description": "Groups of a queue take turns." },
         "priority": { "type": "integer", "minimum": -1_000, "maximum": 1_000, "default": 0 },
         "startWithin": period("It is dead when no worker has begun so long after it could."),
         "finishWithin": period("An attempt fails when it takes longer."),
@@ -258,7 +258,7 @@ fn submit() -> Value {
         "maxBackoff": period("The longest pause."),
         "onParentFailure": { "type": "string", "enum": ["cancel", "run"], "default": "cancel" },
         "keep": period("It stays so long after it was done."),
-        "notify": { "type": "array", "items": text(), "description": "Channels that are told when it is settled." },
+        "notify": { "type": "array", "items": text(), "maxItems": 20, "description": "Channels that are told when it is settled." },
     })
 }
 

@@ -8,18 +8,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use headwater::config::{Config, LogKind, Period};
-use headwater::engine::{Engine, start};
-use headwater::error::Fault;
-use headwater::log::kafka::KafkaLog;
-use headwater::log::{Log, LogError, NewRecord, Polled, Producer, Start, TopicPartition};
-use headwater::run::{Declared, declare, engine_options};
+use headwater::config::Config;
+use headwater::engine::Engine;
+use headwater::log::{Log, LogError, Polled, Producer, Start, TopicPartition};
 use headwater::tools::open_log;
 use headwater::words::grouped;
 use serde::{Deserialize, Serialize};
 
-use super::{BenchError, BenchJobsArgs, JobsLog};
-use crate::{Jobs, Settings};
+use super::on_log::{Outcome, command, engine, on_log};
+use super::{BenchError, BenchJobsArgs};
+use crate::Settings;
 
 /// How often the client looks what is due.
 const TICK: Duration = Duration::from_millis(1);
@@ -51,8 +49,6 @@ pub struct DispatchReport {
     pub max_ms: f64,
 }
 
-type Outcome<T> = Result<T, Box<dyn Fault>>;
-
 /// Measures at each rate, on a log of its own.
 pub(super) fn measure(args: &BenchJobsArgs) -> Outcome<()> {
     for rate in &args.rates {
@@ -75,38 +71,7 @@ pub(super) fn measure(args: &BenchJobsArgs) -> Outcome<()> {
 }
 
 fn measure_rate(args: &BenchJobsArgs, rate: u32) -> Outcome<DispatchReport> {
-    let mut config = Config::<Settings>::default();
-    let own = format!("bench-jobs-{}-{rate}", std::process::id());
-    config.runtime.name.clone_from(&own);
-    config.runtime.prefix = format!("{own}.");
-    config.runtime.workers = 1;
-    config.runtime.engine.epoch_interval = Period::from_millis(args.epoch_ms);
-    let folder = std::env::temp_dir().join(&own);
-    match args.log {
-        JobsLog::Embedded => {
-            config.runtime.log.kind = LogKind::Embedded;
-            config.runtime.log.embedded.path = folder.join("log.db");
-        }
-        JobsLog::Kafka => {
-            config.runtime.log.kind = LogKind::Kafka;
-            if let Ok(brokers) = std::env::var("KAFKA_BROKERS") {
-                config.runtime.log.kafka.brokers = brokers;
-            }
-        }
-    }
-    let outcome = Bench::new(&config).and_then(|bench| bench.run(rate, args.seconds));
-    // What is left is in the temporary directory.
-    let _ = std::fs::remove_dir_all(&folder);
-    if args.log == JobsLog::Kafka {
-        remove_topics(&config)?;
-    }
-    outcome
-}
-
-fn remove_topics(config: &Config<Settings>) -> Outcome<()> {
-    let log = KafkaLog::new(config.runtime.log.kafka.clone())?;
-    let names: Vec<String> = log.topics(&config.runtime.prefix)?.into_iter().map(|topic| topic.name).collect();
-    Ok(log.delete_topics(&names.iter().map(String::as_str).collect::<Vec<_>>())?)
+    on_log(args, |config| Bench::new(config)?.run(rate, args.seconds))
 }
 
 struct Bench {
@@ -134,10 +99,7 @@ struct Lease<'a> {
 impl Bench {
     fn new(config: &Config<Settings>) -> Outcome<Self> {
         let log: Arc<dyn Log> = open_log(&config.runtime)?;
-        log.ensure_topics(&config.runtime.topic_specs())?;
-        let Declared { catalog, program } = declare::<Jobs>(config).map_err(BenchError::Config)?;
-        let options = engine_options(&config.runtime, &catalog, false, true);
-        let engine = start(Arc::clone(&log), options, program)?;
+        let engine = engine(config, &log)?;
         Ok(Self { log, engine, prefix: config.runtime.prefix.clone(), shared: Arc::default() })
     }
 
@@ -244,15 +206,5 @@ impl Bench {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Instant>> {
         self.shared.submitted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn command(prefix: &str, key: &str, value: String) -> NewRecord {
-    NewRecord {
-        topic: format!("{prefix}job-commands").into(),
-        key: Some(key.to_owned().into()),
-        value: Some(value.into()),
-        headers: Vec::new(),
-        timestamp_ms: None,
     }
 }

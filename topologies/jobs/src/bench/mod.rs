@@ -1,6 +1,8 @@
 //! `headwater bench jobs`: how fast jobs are decided on, given and done.
 
 mod dispatch;
+mod on_log;
+mod restart;
 mod scheduler;
 
 use std::process::ExitCode;
@@ -11,6 +13,7 @@ use headwater::config::Invalid;
 use headwater::error::{Domain, Fault};
 
 pub use dispatch::DispatchReport;
+pub use restart::RestartReport;
 pub use scheduler::SchedulerReport;
 
 /// What is measured.
@@ -20,6 +23,8 @@ pub enum JobsPart {
     Dispatch,
     /// The scheduler alone, in memory.
     Scheduler,
+    /// A start with jobs that wait.
+    Restart,
 }
 
 /// The log that jobs pass through.
@@ -52,7 +57,7 @@ pub struct BenchJobsArgs {
     /// Jobs of the part `scheduler`
     #[arg(long, value_name = "N", default_value_t = 200_000)]
     pub jobs: u64,
-    /// Jobs that wait all the time in the part `scheduler`
+    /// Jobs that wait all the time in the parts `scheduler` and `restart`
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub waiting: u64,
     /// Print JSON
@@ -87,6 +92,7 @@ impl BenchJobsArgs {
                 Ok(())
             }
             JobsPart::Dispatch => dispatch::measure(self),
+            JobsPart::Restart => restart::measure(self),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,

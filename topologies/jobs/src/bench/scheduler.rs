@@ -70,7 +70,8 @@ pub(super) fn measure(jobs: u64, waiting: u64) -> SchedulerReport {
     }
 }
 
-fn submit(queue: &str, id: &str) -> String {
+/// A job of usual size.
+pub(super) fn submit(queue: &str, id: &str) -> String {
     format!(
         r#"{{"type":"submit","id":"{id}","queue":"{queue}","kind":"mail","group":"tenant-{}","payload":{{"to":"kim@example.org","subject":"Your tickets for Friday","template":"tickets"}}}}"#,
         id.len() % 7

@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::job::{Failure, OnParentFailure};
-use super::name::{check_channel, check_id, check_queue, check_worker};
+use super::name::{check_channel, check_id, check_label, check_queue, check_worker};
 
 /// What a record of `job-commands` asks for. It is JSON with a field `type`.
 #[derive(Debug, Clone)]
@@ -241,12 +241,14 @@ impl Command {
             "cancel" => Ok(Self::Cancel { id: job_of(record, of_json::<OfJob>(value)?.id)? }),
             "retry" => {
                 let OfJob { id, payload, .. } = of_json(value)?;
+                payload.iter().try_for_each(|payload| within("payload", payload, LARGEST))?;
                 Ok(Self::Retry { id: job_of(record, id)?, payload })
             }
             "hello" => Self::hello(of_json(value)?),
             "heartbeat" => {
                 let OfLease { id, lease, progress, message, .. } = of_json(value)?;
                 let progress = progress.map(fraction).transpose()?;
+                let message = message.map(|message| cut(message, LONGEST_PROGRESS));
                 Ok(Self::Heartbeat { id: job_of(record, id)?, lease, progress, message })
             }
             "complete" | "fail" | "release" => Self::end(record, &kind, of_json(value)?),
@@ -258,6 +260,7 @@ impl Command {
             "notify" => {
                 let notify: Notify = of_json(value)?;
                 valid(check_channel(&notify.channel))?;
+                within("body", &notify.body, LARGEST_NOTE)?;
                 Ok(Self::Notify(notify))
             }
             other => Err(Unusable::new(
@@ -272,25 +275,32 @@ impl Command {
 
     fn submit(record: &RawRecord, mut submit: Submit) -> Result<Self, Unusable> {
         submit.id = Some(job_of(record, submit.id.take())?);
+        submit.payload.iter().try_for_each(|payload| within("payload", payload, LARGEST))?;
         valid(submit.check())?;
         Ok(Self::Submit(Box::new(submit)))
     }
 
     fn hello(hello: WorkerHello) -> Result<Self, Unusable> {
         valid(check_worker(&hello.worker))?;
+        if hello.queues.len() > MOST_QUEUES {
+            let reason = format!("{} queues; {MOST_QUEUES} are possible", hello.queues.len());
+            return Err(Unusable::new(DeadLetterCode::INVALID_FIELD, reason));
+        }
         valid(hello.queues.iter().try_for_each(|queue| check_queue(queue)))?;
         Ok(Self::Hello(hello))
     }
 
     fn end(record: &RawRecord, kind: &str, said: OfLease) -> Result<Self, Unusable> {
         let OfLease { id, lease, result, error, retry, retry_in, .. } = said;
+        result.iter().try_for_each(|result| within("result", result, LARGEST))?;
         let outcome = match kind {
             "complete" => Outcome::Complete(result),
             "release" => Outcome::Release,
             _ => {
                 let missing = || Unusable::new(DeadLetterCode::MISSING_FIELD, "a failure needs an `error`");
                 let FailureSaid { code, message } = error.ok_or_else(missing)?;
-                let error = Failure { code: code.unwrap_or_else(|| "failed".to_owned()), message };
+                let code = code.map_or_else(|| "failed".to_owned(), |code| cut(code, LONGEST_CODE));
+                let error = Failure { code, message: cut(message, LONGEST_MESSAGE) };
                 Outcome::Fail { error, retry: retry.unwrap_or(true), retry_in }
             }
         };
@@ -303,6 +313,25 @@ const PRIORITIES: std::ops::RangeInclusive<i16> = -1_000..=1_000;
 
 /// The most attempts of a job.
 const MOST_ATTEMPTS: u32 = 1_000;
+
+/// The largest payload and the largest result of a job, in bytes of JSON.
+pub const LARGEST: usize = 1 << 20;
+
+/// The largest message to a channel, in bytes of JSON.
+const LARGEST_NOTE: usize = 64 << 10;
+
+/// What is kept of a message that says why an attempt failed, in bytes.
+const LONGEST_MESSAGE: usize = 16 << 10;
+
+/// What is kept of the code of a failure, and of the words on progress, in bytes.
+const LONGEST_CODE: usize = 100;
+const LONGEST_PROGRESS: usize = 1 << 10;
+
+/// The most queues of a worker.
+const MOST_QUEUES: usize = 100;
+
+/// The most channels that a job tells.
+const MOST_CHANNELS: usize = 20;
 
 /// The most parents of a job.
 const MOST_PARENTS: usize = 1_000;
@@ -327,10 +356,15 @@ impl Submit {
         if self.parents.len() > MOST_PARENTS {
             return Err(format!("{} parents; {MOST_PARENTS} are possible", self.parents.len()));
         }
+        if self.notify.len() > MOST_CHANNELS {
+            return Err(format!("{} channels; {MOST_CHANNELS} are possible", self.notify.len()));
+        }
         self.parents.iter().try_for_each(|id| check_id(id))?;
         if self.id.as_ref().is_some_and(|id| self.parents.contains(id)) {
             return Err("a job cannot be its own parent".to_owned());
         }
+        self.kind.iter().try_for_each(|kind| check_label("kind", kind))?;
+        self.group.iter().try_for_each(|group| check_label("group", group))?;
         self.notify.iter().try_for_each(|channel| check_channel(channel))?;
         let within = [("startWithin", self.start_within), ("finishWithin", self.finish_within)];
         let within = within.into_iter().chain([("heartbeatWithin", self.heartbeat_within)]);
@@ -364,9 +398,59 @@ fn valid(checked: Result<(), String>) -> Result<(), Unusable> {
     checked.map_err(|wrong| Unusable::new(DeadLetterCode::INVALID_FIELD, wrong))
 }
 
+/// Whether a piece of JSON is not too large.
+fn within(what: &str, json: &RawValue, largest: usize) -> Result<(), Unusable> {
+    let bytes = json.get().len();
+    if bytes <= largest {
+        return Ok(());
+    }
+    let reason = format!("the {what} has {bytes} bytes; {largest} are possible: hand over where it is kept instead");
+    Err(Unusable::new(DeadLetterCode::RECORD_TOO_LARGE, reason))
+}
+
+/// The beginning of a text, of so many bytes at most.
+pub(crate) fn cut(mut text: String, longest: usize) -> String {
+    if text.len() > longest {
+        let end = (0..=longest).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+    }
+    text
+}
+
 fn fraction(progress: f64) -> Result<f64, Unusable> {
     if (0.0..=1.0).contains(&progress) {
         return Ok(progress);
     }
     Err(Unusable::new(DeadLetterCode::INVALID_FIELD, format!("the progress {progress} is not from 0 to 1")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(command: &Value) -> Result<Command, (&'static str, String)> {
+        let record = RawRecord { value: Some(command.to_string().into_bytes()), ..RawRecord::default() };
+        Command::read(&record).map_err(|unusable| (unusable.code.as_str(), unusable.reason))
+    }
+
+    #[test]
+    fn what_would_not_fit_into_a_row_is_refused_or_cut() {
+        let submit = |field: &str, value: Value| {
+            let mut submit = json!({"type": "submit", "id": "a", "queue": "q"});
+            submit[field] = value;
+            read(&submit).map_err(|(code, _)| code).map(drop)
+        };
+        assert_eq!(submit("payload", json!("x".repeat(LARGEST - 2))), Ok(()));
+        assert_eq!(submit("payload", json!("x".repeat(LARGEST))), Err("record-too-large"));
+        assert_eq!(submit("notify", json!(vec!["user:1"; MOST_CHANNELS + 1])), Err("invalid-field"));
+        assert_eq!(submit("group", json!("g".repeat(101))), Err("invalid-field"));
+        let long = json!({"code": "ä".repeat(100), "message": "ö".repeat(20_000)});
+        let failed = read(&json!({"type": "fail", "id": "a", "lease": 1, "error": long})).unwrap();
+        let Command::End { outcome: Outcome::Fail { error, .. }, .. } = failed else { panic!("{failed:?}") };
+        assert_eq!((error.code.len(), error.message.len()), (LONGEST_CODE, LONGEST_MESSAGE));
+        let hello = json!({"type": "hello", "worker": "w", "queues": vec!["q"; 101], "slots": 1, "for": "1 s"});
+        assert_eq!(read(&hello).unwrap_err().0, "invalid-field");
+    }
 }

@@ -6,8 +6,8 @@ pub const LONGEST_ID: usize = 200;
 /// Longest name of a queue, a worker or a channel, in bytes.
 const LONGEST_NAME: usize = 100;
 
-/// Words that stand in paths of the API where the name of a queue may stand.
-const RESERVED: [&str; 4] = ["lease", "retry", "cancel", "errors"];
+/// Words that stand in paths of the API where the name of a queue, a job or a schedule may stand.
+const RESERVED: [&str; 6] = ["lease", "retry", "cancel", "errors", ".", ".."];
 
 /// Whether `id` may be the id of a job: 1 to [`LONGEST_ID`] letters, digits and `. _ - : @ +`.
 ///
@@ -27,10 +27,21 @@ pub fn check_id(id: &str) -> Result<(), String> {
 /// # Errors
 /// What is wrong with it.
 pub fn check_queue(queue: &str) -> Result<(), String> {
-    if RESERVED.contains(&queue) {
-        return Err(format!("the queue {queue:?} has the name of a path of the API"));
-    }
     check("queue", queue, LONGEST_NAME, "._-")
+}
+
+/// Whether `text` may tell of a job what kind of work it is, or its group: 1 to 100 bytes without control characters.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_label(what: &str, text: &str) -> Result<(), String> {
+    if text.is_empty() || text.len() > LONGEST_NAME {
+        return Err(format!("the {what} has {} bytes; 1 to {LONGEST_NAME} are possible", text.len()));
+    }
+    match text.chars().find(|c| c.is_control()) {
+        Some(_) => Err(format!("the {what} {text:?} has a control character")),
+        None => Ok(()),
+    }
 }
 
 /// Whether `worker` may be the name of a worker: 1 to 100 letters, digits and `. _ - : @`.
@@ -50,6 +61,9 @@ pub fn check_channel(channel: &str) -> Result<(), String> {
 }
 
 fn check(what: &str, name: &str, longest: usize, others: &str) -> Result<(), String> {
+    if RESERVED.contains(&name) {
+        return Err(format!("the {what} {name:?} has the name of a path of the API"));
+    }
     if name.is_empty() || name.len() > longest {
         return Err(format!("the {what} {name:?} has {} bytes; 1 to {longest} are possible", name.len()));
     }
@@ -68,9 +82,11 @@ mod tests {
         for good in ["a", "mail.out-2", "A_b"] {
             assert!(check_queue(good).is_ok(), "{good}");
         }
-        for bad in ["", "a b", "a/b", "ä", "lease", &"x".repeat(101)] {
+        for bad in ["", "a b", "a/b", "ä", "lease", "..", &"x".repeat(101)] {
             assert!(check_queue(bad).is_err(), "{bad}");
         }
+        assert!(check_id("errors").is_err() && check_id("..").is_err() && check_id("...").is_ok());
+        assert!(check_label("group", "Tenant 7 ä").is_ok() && check_label("group", "a\u{1b}[2J").is_err());
         assert!(check_channel("user:123").is_ok() && check_worker("host-7:81").is_ok());
         assert!(check_id(&"x".repeat(LONGEST_ID)).is_ok() && check_id(&"x".repeat(LONGEST_ID + 1)).is_err());
     }

@@ -8,10 +8,11 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::state::{State, at};
 use super::worker::JobNo;
-use crate::model::{Attempt, AttemptOutcome, Backoff, Failure, Job, OnParentFailure, Phase, RunFact, Settled};
+use crate::model::{Attempt, AttemptOutcome, Backoff, Failure, Job, OnParentFailure, Phase, RunFact, Settled, cut};
 
-/// So many attempts of a job are remembered.
+/// So many attempts of a job are remembered, and so many bytes of why each failed.
 const ATTEMPTS_REMEMBERED: usize = 20;
+const MESSAGE_REMEMBERED: usize = 2 << 10;
 
 /// The code of a job whose parent has failed.
 const PARENT_FAILED: &str = "parent-failed";
@@ -20,6 +21,8 @@ const PARENT_FAILED: &str = "parent-failed";
 fn end_lease(job: &mut Job, outcome: AttemptOutcome, error: Option<Failure>, now: i64) -> Option<RunFact> {
     let lease = job.lease.take()?;
     let waited_ms = lease.since.as_millisecond().saturating_sub(job.ready_at.as_millisecond()).max(0);
+    // The job remembers many; the whole message is with the fact, and with the job until its next attempt.
+    let short = |error: Failure| Failure { message: cut(error.message, MESSAGE_REMEMBERED), ..error };
     let run = Attempt {
         attempt: job.attempt,
         lease: lease.number,
@@ -33,7 +36,7 @@ fn end_lease(job: &mut Job, outcome: AttemptOutcome, error: Option<Failure>, now
     if job.runs.len() >= ATTEMPTS_REMEMBERED {
         job.runs.remove(0);
     }
-    job.runs.push(run.clone());
+    job.runs.push(Attempt { error: run.error.clone().map(short), ..run.clone() });
     Some(RunFact {
         job: Arc::clone(&job.id),
         queue: Arc::clone(&job.queue),
@@ -226,8 +229,12 @@ pub(super) fn come_due(state: &mut State, no: JobNo, now: i64) {
         Phase::Leased => {
             let Some(lease) = &job.lease else { return };
             let failed = if lease.until.as_millisecond() <= now {
+                // Nothing more is given to it until it says hello again.
+                let silent = Arc::clone(&lease.worker);
                 let message =
                     format!("nothing was heard of {} for {} ms", lease.worker, job.limits.heartbeat_within_ms);
+                let silent = state.worker_no(&silent);
+                state.change_worker(silent, |worker| worker.slots = 0);
                 Failed::by(AttemptOutcome::LeaseExpired, "lease-expired", message)
             } else {
                 let message = format!("it took longer than {} ms", job.limits.finish_within_ms.unwrap_or(0));

@@ -5,9 +5,10 @@
 //! one). A group that had nothing to do comes back at the turn of the queue: it does not save up turns. Within a group, the job with the smallest
 //! [`order`](Ordered::order_ms) is next: the time at which it became ready, moved ahead by its priority.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use headwater_flow::Timers;
 
 use super::histogram::Histogram;
@@ -80,7 +81,7 @@ impl Queue {
             waiting_since: BTreeSet::new(),
             free: BTreeSet::new(),
             rate: Gcra::default(),
-            groups: HashMap::new(),
+            groups: HashMap::default(),
             turns: BTreeSet::new(),
             turn: 0,
             ahead: BTreeSet::new(),

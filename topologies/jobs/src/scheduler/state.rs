@@ -3,9 +3,10 @@
 //! A job changes only in [`State::change`], which compares where it stood in every index with where it stands
 //! now. So the indexes are right whatever a change does.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashSet};
 use headwater::schema::versioned;
 use headwater_flow::{DeadLetter, DeadLetterCode, RawRecord, Timers};
 use jiff::Timestamp;
@@ -16,6 +17,9 @@ use super::queue::{GroupName, Ordered, Queue, Wakes};
 use super::settings::SchedulerSettings;
 use super::worker::{JobNo, QueueNo, Worker, WorkerNo};
 use crate::model::{AttemptOutcome, Job, LeaseRow, Notification, Phase, QueueRow};
+
+/// A larger result is not told to channels: whoever needs it asks for the job.
+const LARGEST_TOLD: usize = 16 << 10;
 
 /// A time in ms since the Unix epoch.
 pub(super) fn at(ms: i64) -> Timestamp {
@@ -81,13 +85,13 @@ impl State {
             settings,
             jobs: Vec::new(),
             vacant: Vec::new(),
-            by_id: HashMap::new(),
-            children: HashMap::new(),
+            by_id: HashMap::default(),
+            children: HashMap::default(),
             queues: Vec::new(),
-            queue_numbers: HashMap::new(),
+            queue_numbers: HashMap::default(),
             workers: Vec::new(),
             vacant_workers: Vec::new(),
-            worker_numbers: HashMap::new(),
+            worker_numbers: HashMap::default(),
             alarms: Timers::default(),
             worker_alarms: Timers::default(),
             wakes: Timers::default(),
@@ -238,8 +242,8 @@ impl State {
     fn set_slot(&mut self, worker_no: WorkerNo, slot: u32, job: Option<JobNo>) {
         let worker = &mut self.workers[worker_no as usize];
         match job {
-            Some(job) => drop(worker.taken.insert(slot, job)),
-            None => drop(worker.taken.remove(&slot)),
+            Some(job) => worker.take(slot, job),
+            None => worker.vacate(slot),
         }
         self.touched.leases.insert((Arc::clone(&worker.name), slot));
         self.settle_worker(worker_no);
@@ -284,7 +288,7 @@ impl State {
             return *no;
         }
         self.given += 1;
-        let worker = Worker { given: self.given, ..Worker::new(Arc::clone(name)) };
+        let worker = Worker::new(Arc::clone(name), self.given);
         let no = match self.vacant_workers.pop() {
             Some(no) => {
                 self.workers[no as usize] = worker;
@@ -366,7 +370,7 @@ impl State {
             at: at(now),
             job: Some(Arc::clone(&job.id)),
             phase: Some(job.phase),
-            body: job.result.clone(),
+            body: job.result.clone().filter(|result| result.get().len() <= LARGEST_TOLD),
         };
         let told: Vec<_> = job.notify.iter().map(notification).collect();
         self.out.notifications.extend(told);
@@ -399,7 +403,7 @@ impl State {
     fn lease_row(&self, worker: &Arc<str>, slot: u32) -> (String, Option<bytes::Bytes>) {
         let key = format!("{worker}/{slot}");
         let known = self.worker_numbers.get(worker).and_then(|no| self.workers.get(*no as usize));
-        let job = known.and_then(|worker| worker.taken.get(&slot)).map(|no| self.job(*no));
+        let job = known.and_then(|worker| worker.job(slot)).map(|no| self.job(no));
         let row = job.and_then(|job| {
             let lease = job.lease.as_ref()?;
             Some(versioned(&LeaseRow {

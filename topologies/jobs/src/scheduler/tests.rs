@@ -255,6 +255,18 @@ fn a_tenant_with_ten_jobs_does_not_wait_for_one_with_ten_thousand() {
 }
 
 #[test]
+fn a_worker_that_is_not_heard_of_is_given_nothing_until_it_says_hello() {
+    let mut scheduler = Scheduler::new(SchedulerSettings::default());
+    let submit = |id: &str| json!({"type": "submit", "id": id, "queue": "q", "heartbeatWithin": "5 s"});
+    let hello = json!({"type": "hello", "worker": "w", "queues": ["q"], "slots": 1, "for": "1 h"});
+    step(&mut scheduler, NOW, &[submit("a"), submit("b"), hello.clone()]);
+    step(&mut scheduler, NOW + 5_000, &[]);
+    assert_eq!(leased(&scheduler), Vec::<String>::new());
+    step(&mut scheduler, NOW + 6_000, &[hello]);
+    assert_eq!(leased(&scheduler), ["b"]);
+}
+
+#[test]
 fn priority_is_a_head_start() {
     let mut scheduler = Scheduler::new(settings("[queues.q]\nageing = '10 s'\n"));
     let submit = |id: &str, priority: i16| json!({"type": "submit", "id": id, "queue": "q", "priority": priority});

@@ -19,8 +19,8 @@ It reads what was asked for, what became of it and every attempt, and checks tha
 lease at a time, that it is done once, and that within a queue and a group the job that is first is leased first.
 
 Examples:
-  jobs verify
-  jobs verify --config config/jobs.toml --json
+  headwater verify
+  headwater verify --config config/jobs.toml --json
 
 Exit codes: 0 all is well, 1 something is not as it may be, 2 something to mend in the configuration, 3 the log failed.")]
 pub struct VerifyArgs {

@@ -341,6 +341,8 @@ impl Naive {
             "delayed" | "failed" => job.phase = "waiting",
             "waiting" => self.settle(at, "dead", Some("not-started"), now),
             "leased" if job.lease.as_ref().unwrap().4 <= now => {
+                let silent = job.lease.as_ref().unwrap().1.clone();
+                self.workers.entry(silent).and_modify(|worker| worker.slots = 0);
                 self.fail(at, "lease-expired", "lease-expired", true, now)
             }
             "leased" => self.fail(at, "timed-out", "timed-out", true, now),

@@ -29,7 +29,8 @@ pub enum DemoArgs {
 #[command(after_help = "\
 An engine on an embedded log of its own, workers, and a trace whose jobs are submitted in its own time, divided by \
 --speed; a job sleeps as long as it ran, divided too. Every few seconds a worker is killed (SIGKILL), and another one \
-started. At the end it is told from the log what became of the jobs.
+started. The first worker is spared, and kills get rarer once all jobs are submitted: a job that takes longer than \
+workers live would never be done. At the end it is told from the log what became of the jobs.
 Without --trace, a trace is made up. Traces of real machines, in the Standard Workload Format, are in the Parallel \
 Workloads Archive.
 

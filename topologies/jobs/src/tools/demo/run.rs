@@ -49,8 +49,8 @@ const END: Duration = Duration::from_secs(15);
 /// A worker that was killed is missed so soon.
 const HEARTBEAT: Period = Period::from_secs(3);
 
-/// Kills use up attempts.
-const ATTEMPTS: u32 = 100;
+/// Kills use up attempts: as many as are possible.
+const ATTEMPTS: u32 = 1_000;
 
 /// The exit code when not each job was done once.
 const WRONG: u8 = 1;
@@ -182,7 +182,7 @@ impl Demo {
         while !self.stop.load(Ordering::Relaxed) {
             self.engine.check()?;
             self.submit(begun.elapsed())?;
-            self.crew.see_to()?;
+            self.crew.see_to(self.due.is_empty())?;
             if shown.is_none_or(|shown| shown.elapsed() >= SHOWN_EVERY) {
                 shown = Some(Instant::now());
                 if self.show(&bar) {
@@ -345,16 +345,21 @@ impl Crew {
         Ok(())
     }
 
-    /// Kills the oldest when it is time, and starts another one.
-    fn see_to(&mut self) -> Result<(), ProcessError> {
+    /// Kills the oldest when it is time, and starts another one. The first is spared, unless it is the only one: what
+    /// takes longer than the others live is done in the end. Where `is_last`, kills get ever rarer for the same reason.
+    fn see_to(&mut self, is_last: bool) -> Result<(), ProcessError> {
         for worker in &mut self.workers {
             worker.check()?;
         }
         if self.kill_every.is_zero() || Instant::now() < self.next_kill {
             return Ok(());
         }
+        if is_last {
+            self.kill_every *= 2;
+        }
         self.next_kill = Instant::now() + self.kill_every;
-        if let Some(worker) = self.workers.pop_front() {
+        let oldest = usize::from(self.workers.len() > 1);
+        if let Some(worker) = self.workers.remove(oldest) {
             worker.kill();
             self.killed += 1;
             self.hire()?;
