@@ -14,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../fuzz"
 
 readonly OPERATORS=(icalendar jsonld mapped charsets recurrence text_dates envelope sanitize)
 readonly RUNTIME=(stored_log damaged_file progress_records)
-readonly TOPOLOGIES=(config state_records table_records view_records)
+readonly TOPOLOGIES=(config state_records table_records view_records job_commands schedules)
 
 seconds=${1:-60}
 shift || true
@@ -30,6 +30,7 @@ dictionary() {
     case $1 in
         icalendar | recurrence) echo icalendar ;;
         jsonld | mapped | state_records | table_records | view_records) echo json ;;
+        job_commands | schedules) echo jobs ;;
         sanitize) echo html ;;
     esac
 }

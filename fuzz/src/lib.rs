@@ -2,6 +2,8 @@
 
 #[cfg(feature = "topologies")]
 pub mod discovery;
+#[cfg(feature = "topologies")]
+pub mod jobs;
 pub mod parsers;
 #[cfg(feature = "topologies")]
 pub mod records;

@@ -19,7 +19,7 @@ pub mod commit;
 pub mod config;
 pub mod console;
 pub mod decisions;
-mod docs;
+pub mod docs;
 pub mod document;
 pub mod filter;
 pub mod follow;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  parameters ─┬─► query ─► request ─► found ─► format ─► answer
-//!              └─► endpoints ─► router, openapi
+//!              └─► endpoints ─► router, described ─► openapi, docs
 //! ```
 //!
 //! What a client does wrong it is told at once, all of it, with codes that do not change ([`problem`]). Every
@@ -24,6 +24,7 @@ pub mod body;
 mod control;
 mod cursor;
 mod decide;
+pub mod described;
 pub mod endpoints;
 mod event;
 mod explain;

@@ -2,64 +2,50 @@
 
 use serde_json::{Value, json};
 
+use super::described::{Api, Described, json_body};
 use super::endpoints::{Endpoint, Operation, endpoints};
 use super::format::Format;
-use super::parameters::{Kind, MODERATIONS, Parameter};
+use super::parameters::MODERATIONS;
 use super::problem::{CODES, PARAMETER_CODES};
-use crate::access::guard::COOKIE;
 
 /// The document.
 pub fn document() -> Value {
-    let mut paths = serde_json::Map::new();
-    for endpoint in endpoints() {
-        let path = paths.entry(endpoint.path.clone()).or_insert_with(|| json!({}));
-        path[endpoint.method.as_str().to_lowercase()] = operation(&endpoint);
+    Api {
+        about: "Events, each once, from all sources. Every answer shows one commit whole; the header \
+                Headwater-Position names it.",
+        endpoints: described(),
+        schemas: schemas(),
+        headers: headers(),
     }
-    json!({
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Headwater",
-            "version": env!("CARGO_PKG_VERSION"),
-            "description": "Events, each once, from all sources. Every answer shows one commit whole; the header \
-                            Headwater-Position names it.",
-            "license": { "name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT" },
-        },
-        "paths": paths,
-        "components": { "schemas": schemas(), "headers": headers(), "securitySchemes": {
-            "bearer": { "type": "http", "scheme": "bearer", "description": "A key, as `headwater key` makes it, or a token (JWT) of the issuer that is configured." },
-            "apiKey": { "type": "apiKey", "in": "header", "name": "X-API-Key" },
-            "session": { "type": "apiKey", "in": "cookie", "name": COOKIE },
-        } },
-    })
+    .document()
 }
 
-fn operation(endpoint: &Endpoint) -> Value {
-    let mut parameters: Vec<Value> = Vec::new();
-    for (name, about) in PLACEHOLDERS {
-        if endpoint.path.contains(&format!("{{{name}}}")) {
-            parameters.push(json!({
-                "name": name, "in": "path", "required": true, "description": about, "schema": { "type": "string" },
-            }));
-        }
+/// All endpoints, as they are described.
+pub(crate) fn described() -> Vec<Described> {
+    endpoints().iter().map(describe).collect()
+}
+
+/// Where browsers sign in and out, and get tickets, as it is described: [`session::routes`](super::session::routes).
+pub fn of_sessions() -> Vec<Described> {
+    let is_one = |endpoint: &&Endpoint| {
+        matches!(endpoint.operation, Operation::Session | Operation::SignIn | Operation::SignOut | Operation::Ticket)
+    };
+    endpoints().iter().filter(is_one).map(describe).collect()
+}
+
+fn describe(endpoint: &Endpoint) -> Described {
+    let placeholders = PLACEHOLDERS.into_iter().filter(|(name, _)| endpoint.path.contains(&format!("{{{name}}}")));
+    Described {
+        method: endpoint.method.clone(),
+        path: endpoint.path.clone(),
+        summary: endpoint.operation.summary(),
+        scope: endpoint.operation.scope(),
+        placeholders: placeholders.collect(),
+        parameters: endpoint.parameters.concat(),
+        resumes: endpoint.operation == Operation::Live,
+        body: body(endpoint.operation),
+        responses: responses(endpoint),
     }
-    parameters.extend(endpoint.parameters.concat().iter().map(parameter));
-    if endpoint.operation == Operation::Live {
-        parameters.push(json!({
-            "name": "Last-Event-ID", "in": "header", "schema": { "type": "string" },
-            "description": "Go on after this position. It takes precedence over lastEventId.",
-        }));
-    }
-    let mut described =
-        json!({ "summary": endpoint.operation.summary(), "parameters": parameters, "responses": responses(endpoint) });
-    if let Some(scope) = endpoint.operation.scope() {
-        let scope = scope.to_string();
-        described["description"] = format!("Needs the scope `{scope}`.").into();
-        described["security"] = json!([{ "bearer": [scope] }, { "apiKey": [scope] }, { "session": [scope] }]);
-    }
-    if let Some(body) = body(endpoint.operation) {
-        described["requestBody"] = body;
-    }
-    described
 }
 
 /// What stands for the parts of a path.
@@ -128,33 +114,7 @@ fn body(operation: Operation) -> Option<Value> {
     };
     let schema = json!({ "type": "object", "required": required, "properties": properties,
         "additionalProperties": false });
-    Some(json!({ "required": true, "content": { "application/json": { "schema": schema } } }))
-}
-
-fn parameter(parameter: &Parameter) -> Value {
-    let mut described = json!({
-        "name": parameter.name, "in": "query", "description": parameter.about, "schema": schema(parameter.kind),
-    });
-    if matches!(parameter.kind, Kind::AnyOf | Kind::SomeOf(_)) {
-        described["style"] = "form".into();
-        described["explode"] = true.into();
-    }
-    described
-}
-
-fn schema(kind: Kind) -> Value {
-    match kind {
-        Kind::Text => json!({ "type": "string" }),
-        Kind::OneOf(words) => json!({ "type": "string", "enum": words }),
-        Kind::AnyOf => json!({ "type": "array", "items": { "type": "string" } }),
-        Kind::SomeOf(words) => json!({ "type": "array", "items": { "type": "string", "enum": words } }),
-        Kind::Number { least, most } => json!({ "type": "number", "minimum": least, "maximum": most }),
-        Kind::Integer { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
-        Kind::Bool => json!({ "type": "boolean" }),
-        Kind::Time => json!({ "type": "string", "examples": ["2026-12-01", "2026-12-01T20:00:00Z"] }),
-        Kind::Position => json!({ "type": "string", "pattern": "^[0-9a-f]{8}-[0-9]+$" }),
-        Kind::Bounds => json!({ "type": "string", "examples": ["-122.6,37.6,-122.2,38.0"] }),
-    }
+    Some(json_body(&schema))
 }
 
 fn responses(endpoint: &Endpoint) -> Value {
@@ -326,25 +286,31 @@ fn schemas() -> Value {
                 "endTime": { "type": ["string", "null"] },
             },
         },
-        "Problem": {
-            "type": "object",
-            "required": ["type", "title", "status", "code", "detail"],
-            "properties": {
-                "type": { "type": "string" },
-                "title": { "type": "string" },
-                "status": { "type": "integer" },
-                "code": { "type": "string", "enum": CODES },
-                "detail": { "type": "string" },
-                "errors": { "type": "array", "items": {
-                    "type": "object",
-                    "required": ["parameter", "code", "detail"],
-                    "properties": {
-                        "parameter": { "type": "string" },
-                        "code": { "type": "string", "enum": PARAMETER_CODES },
-                        "detail": { "type": "string" },
-                    },
-                } },
-            },
+        "Problem": problem(&[]),
+    })
+}
+
+/// The schema of problems, whose codes are [`CODES`] and `more`.
+pub fn problem(more: &[&str]) -> Value {
+    let codes = [CODES, more].concat();
+    json!({
+        "type": "object",
+        "required": ["type", "title", "status", "code", "detail"],
+        "properties": {
+            "type": { "type": "string" },
+            "title": { "type": "string" },
+            "status": { "type": "integer" },
+            "code": { "type": "string", "enum": codes },
+            "detail": { "type": "string" },
+            "errors": { "type": "array", "items": {
+                "type": "object",
+                "required": ["parameter", "code", "detail"],
+                "properties": {
+                    "parameter": { "type": "string" },
+                    "code": { "type": "string", "enum": PARAMETER_CODES },
+                    "detail": { "type": "string" },
+                },
+            } },
         },
     })
 }

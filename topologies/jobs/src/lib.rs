@@ -147,7 +147,7 @@ failed, 4 another instance has taken over, 70 a defect.";
         }
         let serving = api::Serving::start(open_log(&config.runtime)?, &config.runtime.prefix, serve)?;
         let url = serving.url();
-        eprintln!("  console {url}\n  api     {url}api/jobs   (docs/jobs.md)");
+        eprintln!("  console {url}\n  api     {url}api/jobs   (explained at /docs)");
         Ok(vec![Box::new(serving)])
     }
 
@@ -225,6 +225,11 @@ fn run_fact(fact: RunFact) -> Fact {
 fn notification_fact(fact: Notification) -> Fact {
     Fact { key: Some(text(&fact.channel)), value: Some(versioned(&fact)), ..Fact::default() }
 }
+
+/// The examples of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/jobs.md")]
+struct Guide;
 
 #[cfg(test)]
 mod tests;

@@ -42,7 +42,8 @@ const PHASES: &[&str] = &{
     names
 };
 
-const LIST: &[Parameter] = &[
+/// The parameters of a list.
+pub(super) const LIST: &[Parameter] = &[
     parameter("queue", Kind::Text, "The queue."),
     parameter("phase", Kind::SomeOf(PHASES), "Phases, one of which is to be the job's."),
     parameter("group", Kind::Text, "The group."),
@@ -54,7 +55,8 @@ const LIST: &[Parameter] = &[
     parameter("cursor", Kind::Text, "`next` of the page before."),
 ];
 
-const ERRORS: &[Parameter] = &[parameter("queue", Kind::Text, "The queue.")];
+/// The parameters of dead jobs by error.
+pub(super) const ERRORS: &[Parameter] = &[parameter("queue", Kind::Text, "The queue.")];
 
 fn phases(names: &[String]) -> Vec<Phase> {
     Phase::ALL.into_iter().filter(|phase| names.iter().any(|name| name == phase.name())).collect()
@@ -163,7 +165,7 @@ pub(super) struct Wanted {
 }
 
 /// What is done to many jobs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bulk {
     Cancel,
     Retry,

@@ -39,9 +39,14 @@ const MOST_NAMED: usize = 1_000;
 const TICKET: Parameter =
     Parameter { name: "ticket", kind: Kind::Text, about: "A ticket of POST /api/ticket, for pages of other origins." };
 
-const LIVE: &[Parameter] = &[Parameter { name: "queue", kind: Kind::Text, about: "The queue." }, TICKET];
+/// The parameters of the stream of a job.
+pub(super) const JOB: &[Parameter] = &[TICKET];
 
-const CHANNEL: &[Parameter] = &[
+/// The parameters of the stream of all that changes.
+pub(super) const LIVE: &[Parameter] = &[Parameter { name: "queue", kind: Kind::Text, about: "The queue." }, TICKET];
+
+/// The parameters of the stream of a channel.
+pub(super) const CHANNEL: &[Parameter] = &[
     Parameter {
         name: "lastEventId",
         kind: Kind::Text,

@@ -16,6 +16,7 @@
 //! | `list` | lists and searches |
 //! | `command`, `write` | commands for the engine |
 //! | `answer` | answers that several give |
+//! | `endpoints`, `describe` | all endpoints in one table, of which the router, `/api/openapi.json` and `/docs` are made |
 //! | `submit`, `jobs`, `queues`, `schedules` | what people and programs ask |
 //! | `lease`, `report`, `workers` | what workers ask |
 //! | `stream`, `live` | server-sent events |
@@ -24,6 +25,8 @@ mod answer;
 mod bells;
 mod channels;
 mod command;
+mod describe;
+mod endpoints;
 mod follow;
 mod head;
 mod jobs;
@@ -48,28 +51,27 @@ use std::thread::JoinHandle;
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::Method;
 use axum::response::Response;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use headwater::error::Fault;
 use headwater::http::HttpError;
 use headwater::log::Log;
 use headwater::topology::Companion;
-use headwater_serve::access::keys::Scope;
 use headwater_serve::access::{Access, KeysError};
 use headwater_serve::api::body::fresh;
 use headwater_serve::api::problem::Problem;
 use headwater_serve::api::{Routes, allowed, guarded, session};
 use headwater_serve::config::ServeConfig;
 use headwater_serve::console;
+use headwater_serve::docs::routes_of;
 use headwater_serve::server::{Application, Listening, SERVICE, Server, ServerError};
 use serde_json::json;
 use tokio::sync::watch;
 
+use self::endpoints::{Endpoint, Operation, endpoints};
 pub use self::follow::FollowError;
 use self::follow::follow;
-use self::jobs::Bulk;
-use self::queues::Change;
-use self::report::End;
 use self::site::Site;
 use self::store::Store;
 use self::write::Writing;
@@ -213,49 +215,50 @@ pub fn settings(config: &ServeConfig) -> ServeConfig {
     settings
 }
 
-/// All that is answered. A word of the API goes before the name of a queue or the id of a job.
+/// All that is answered.
 fn routes(access: &Arc<Access>) -> Routes<Site> {
-    let only = |scope, handler| allowed(scope, access, handler);
-    let read = |handler| only(Scope::Read, handler);
-    let produce = |handler| only(Scope::Produce, handler);
-    let work = |handler| only(Scope::Work, handler);
-    let admin = |handler| only(Scope::Admin, handler);
-    let compressed = Router::new()
-        .route("/api/ready", get(ready))
-        .route("/api/jobs", read(get(jobs::all)))
-        .route("/api/jobs/errors", read(get(jobs::errors)))
-        .route("/api/jobs/cancel", admin(post(|site, headers, body| jobs::bulk(Bulk::Cancel, site, headers, body))))
-        .route("/api/jobs/retry", admin(post(|site, headers, body| jobs::bulk(Bulk::Retry, site, headers, body))))
-        .route("/api/jobs/lease", work(post(lease::lease)))
-        .route("/api/jobs/{name}", read(get(jobs::one)))
-        .route("/api/jobs/{name}", produce(post(submit::submit)))
-        .route("/api/jobs/{name}", admin(delete(jobs::cancel)))
-        .route("/api/jobs/{name}/cancel", admin(post(jobs::cancel)))
-        .route("/api/jobs/{name}/retry", admin(post(jobs::retry)))
-        .route("/api/jobs/{name}/heartbeat", work(post(report::heartbeat)))
-        .route("/api/jobs/{name}/complete", work(post(|s, p, h, b| report::end(End::Complete, s, p, h, b))))
-        .route("/api/jobs/{name}/fail", work(post(|s, p, h, b| report::end(End::Fail, s, p, h, b))))
-        .route("/api/jobs/{name}/release", work(post(|s, p, h, b| report::end(End::Release, s, p, h, b))))
-        .route("/api/queues", read(get(queues::all)))
-        .route("/api/queues/{queue}", read(get(queues::one)))
-        .route("/api/queues/{queue}/pause", admin(post(|site, path| queues::change(Change::Pause, site, path))))
-        .route("/api/queues/{queue}/resume", admin(post(|site, path| queues::change(Change::Resume, site, path))))
-        .route("/api/queues/{queue}/drain", admin(post(|site, path| queues::change(Change::Drain, site, path))))
-        .route("/api/stats", read(get(queues::stats)))
-        .route("/api/schedules", read(get(schedules::all)))
-        .route("/api/schedules/{name}", read(get(schedules::one)))
-        .route("/api/schedules/{name}", admin(put(schedules::put)))
-        .route("/api/schedules/{name}", admin(delete(schedules::delete)))
-        .route("/api/schedules/{name}/run", admin(post(schedules::run)))
-        .route("/api/workers", read(get(lease::workers)))
-        .merge(session::routes(access))
-        .merge(console::routes(TOPOLOGY));
-    let streams = Router::new()
-        .route("/api/jobs/{name}/live", read(get(live::job)))
-        .route("/api/notifications/{channel}", read(get(live::channel)))
-        .route("/api/notifications/{channel}", produce(post(live::notify)))
-        .route("/api/live", read(get(live::all)));
-    Routes { compressed, streams, described_at: "docs/jobs.md" }
+    let route = |router: Router<Site>, one: &Endpoint| {
+        let handler = handler(one);
+        let Some(scope) = one.operation.scope() else { return router.route(one.path, handler) };
+        router.route(one.path, allowed(scope, access, handler))
+    };
+    let (streams, others): (Vec<_>, Vec<_>) = endpoints().into_iter().partition(|one| one.operation.is_stream());
+    let compressed = others.iter().fold(Router::new(), route);
+    let pages = session::routes(access).merge(console::routes(TOPOLOGY)).merge(routes_of(&describe::PAGE));
+    let streams = streams.iter().fold(Router::new(), route);
+    Routes { compressed: compressed.merge(pages), streams, described_at: "/api/openapi.json" }
+}
+
+fn handler(endpoint: &Endpoint) -> MethodRouter<Site> {
+    match endpoint.operation {
+        Operation::Submit => post(submit::submit),
+        Operation::List => get(jobs::all),
+        Operation::Errors => get(jobs::errors),
+        Operation::Bulk(bulk) => post(move |site, headers, body| jobs::bulk(bulk, site, headers, body)),
+        Operation::One => get(jobs::one),
+        Operation::LiveJob => get(live::job),
+        Operation::Cancel if endpoint.method == Method::DELETE => delete(jobs::cancel),
+        Operation::Cancel => post(jobs::cancel),
+        Operation::Retry => post(jobs::retry),
+        Operation::Lease => post(lease::lease),
+        Operation::Heartbeat => post(report::heartbeat),
+        Operation::End(end) => post(move |site, path, headers, body| report::end(end, site, path, headers, body)),
+        Operation::Workers => get(lease::workers),
+        Operation::Queues => get(queues::all),
+        Operation::Queue => get(queues::one),
+        Operation::Change(change) => post(move |site, path| queues::change(change, site, path)),
+        Operation::Stats => get(queues::stats),
+        Operation::Schedules => get(schedules::all),
+        Operation::Schedule => get(schedules::one),
+        Operation::SetSchedule => put(schedules::put),
+        Operation::RemoveSchedule => delete(schedules::delete),
+        Operation::RunSchedule => post(schedules::run),
+        Operation::LiveChannel => get(live::channel),
+        Operation::Notify => post(live::notify),
+        Operation::Live => get(live::all),
+        Operation::Ready => get(ready),
+        Operation::OpenApi => get(|| async { axum::Json(describe::document()) }),
+    }
 }
 
 /// `GET /api/ready`.

@@ -104,7 +104,7 @@ pub(super) async fn stats(State(site): State<Site>) -> Result<Response, Problem>
 }
 
 /// How a queue is to work.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     Pause,
     Resume,

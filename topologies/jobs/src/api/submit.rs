@@ -23,7 +23,8 @@ use crate::model::check_queue;
 /// The most commands of a request.
 pub(super) const MOST: usize = 10_000;
 
-const PARAMETERS: &[Parameter] = &[Parameter {
+/// The parameters of a submit.
+pub(super) const PARAMETERS: &[Parameter] = &[Parameter {
     name: "wait",
     kind: Kind::Number { least: 0.0, most: 30.0 },
     about: "Answers once the job is known, after so many seconds at most.",
