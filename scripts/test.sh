@@ -12,7 +12,7 @@
 # CI, HEADWATER_REQUIRE_SERVICES   where one is set, a test that cannot run is a failure, not skipped
 # HEADWATER_CRASH_KILLS            kills of each crash test (default 22: every fail point on one of the logs,
 #                                  and a few random moments)
-# HEADWATER_TEST_THREADS           tests at the same time (default: twice the processors and one, since
+# HEADWATER_TEST_THREADS           tests at the same time (default: four times the processors, since
 #                                  the long ones wait for a broker most of their time)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -61,7 +61,7 @@ timed_tests() {
     host="$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')"
     env "CARGO_TARGET_${host}_RUNNER=env RUSTC_BOOTSTRAP=1" \
         cargo test --workspace --locked --lib --bins --tests --no-fail-fast -- \
-        -Zunstable-options --report-time --test-threads "${HEADWATER_TEST_THREADS:-$((2 * $(nproc) + 1))}" "$@" \
+        -Zunstable-options --report-time --test-threads "${HEADWATER_TEST_THREADS:-$((4 * $(nproc)))}" "$@" \
         </dev/null 2>&1 | tee "$log"
 }
 
