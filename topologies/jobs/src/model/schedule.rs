@@ -1,5 +1,6 @@
 //! Schedules: when which job is submitted.
 
+use std::fmt::Display;
 use std::str::FromStr;
 
 use croner::Cron;
@@ -122,7 +123,12 @@ impl Schedule {
     pub fn calendar(&self, name: &str) -> Result<Calendar, String> {
         match (&self.cron, self.every) {
             (Some(pattern), None) => {
-                let cron = Cron::from_str(pattern).map_err(|error| format!("the cron pattern {pattern:?}: {error}"))?;
+                let wrong = |error: &dyn Display| format!("the cron pattern {pattern:?}: {error}");
+                // A field of empty parts holds no time at all, and croner would look for one through all years.
+                if pattern.split_whitespace().any(|field| field.split(',').any(str::is_empty)) {
+                    return Err(wrong(&"a field has an empty part beside a comma"));
+                }
+                let cron = Cron::from_str(pattern).map_err(|error| wrong(&error))?;
                 let zone = TimeZone::get(&self.zone).map_err(|error| format!("the zone {:?}: {error}", self.zone))?;
                 Ok(Calendar(When::Cron(Box::new(cron), zone)))
             }
@@ -300,6 +306,7 @@ mod tests {
             r#"{"job": {"queue": "q"}}"#,
             r#"{"cron": "0 0 * * *", "every": "1 h", "job": {"queue": "q"}}"#,
             r#"{"cron": "0 0 * *", "job": {"queue": "q"}}"#,
+            r#"{"cron": "*/30 , * * *", "job": {"queue": "q"}}"#,
             r#"{"cron": "0 0 * * *", "zone": "Europe/Nowhere", "job": {"queue": "q"}}"#,
             r#"{"every": "10 ms", "job": {"queue": "q"}}"#,
             r#"{"every": "1 h", "job": {"queue": "q", "id": "own"}}"#,
