@@ -676,11 +676,43 @@ fn a_worker_is_told_what_to_stop_and_what_it_has_lost() {
     assert_eq!(running.post("/api/jobs/lease", &farewell).1["leases"], json!([]));
     assert!(began.elapsed() < Duration::from_secs(2));
     assert_eq!(running.commands_of("hello").last().unwrap().1["slots"], 0);
-    for wrong in
-        [json!({"worker": "a b", "slots": 1}), json!({"worker": "w", "slots": 1, "wait": 31}), json!({"slots": 1})]
-    {
+    for wrong in [
+        json!({"worker": "w", "slots": 1, "queues": vec!["q"; 101]}),
+        json!({"worker": "a b", "slots": 1}),
+        json!({"worker": "w", "slots": 1, "wait": 31}),
+        json!({"slots": 1}),
+    ] {
         assert!(matches!(running.post("/api/jobs/lease", &wrong).0, 400 | 422), "{wrong}");
     }
+}
+
+#[test]
+fn what_is_cancelled_before_its_worker_gets_it_is_given_back_once() {
+    let running = Running::start();
+    let cancelling = |id: &str, number| {
+        let mut job = leased(id, number, 1, "w");
+        job["cancelling"] = true.into();
+        job
+    };
+    running.jobs(&[cancelling("a", 1), cancelling("held", 2)]);
+    let holding = json!([{"id": "held", "lease": 1}]);
+    let ask =
+        |wait: f64| json!({"worker": "w", "queues": ["mail"], "slots": 3, "wait": wait, "holding": holding.clone()});
+    let told = running.post("/api/jobs/lease", &ask(0.0)).1;
+    assert_eq!(told, json!({"leases": [], "cancel": [{"id": "held", "lease": 1}], "lost": []}));
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| running.post("/api/jobs/lease", &ask(0.9)).1);
+        thread::sleep(Duration::from_millis(100));
+        running.write("jobs", &[("b", Some(cancelling("b", 3)))]);
+        assert_eq!(asked.join().unwrap()["leases"], json!([]));
+    });
+    running.wait_for(|| running.commands_of("release").len() == 2);
+    running.post("/api/jobs/lease", &ask(0.0));
+    running.post("/api/jobs/lease", &json!({"worker": "w", "queues": [], "slots": 0, "holding": holding}));
+    let given_back: BTreeMap<String, Value> = running.commands_of("release").into_iter().collect();
+    let release = |id: &str| (id.to_owned(), json!({"type": "release", "id": id, "lease": 1}));
+    assert_eq!(given_back, [release("a"), release("b")].into());
+    assert_eq!(running.commands_of("release").len(), 2);
 }
 
 #[test]

@@ -140,6 +140,27 @@ impl<'p> Poll<'p> {
     fn stay(&self) -> Duration {
         self.site.workers.stay(self.worker, self.number, || self.site.writing.post(self.hello.clone()))
     }
+
+    /// Gives jobs back that were cancelled before their worker got them. It does not know of them, so it would not stop
+    /// them, and they would stay until their heartbeat is missed.
+    fn release_undelivered(&self, asked: &Asked) -> Result<(), Problem> {
+        let Self { site, worker, number, .. } = *self;
+        // A newer poll knows better what the worker has.
+        if !site.workers.is_newest(worker, number) {
+            return Ok(());
+        }
+        for of in undelivered(site, asked) {
+            let mut fields = super::command::Fields::new();
+            set(&mut fields, "lease", &of.1)?;
+            let record = of_job(&site.writing, "release", &of.0, fields)?;
+            // Once: what was reported on is not looked at again before that has had its time.
+            site.workers.report(&of);
+            if !site.writing.post(record) {
+                site.workers.unreport(&of);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Poll<'_> {
@@ -154,6 +175,26 @@ impl Drop for Poll<'_> {
     }
 }
 
+/// Leases of a worker that are to stop, and of which it does not know.
+fn undelivered(site: &Site, asked: &Asked) -> Vec<OfLease> {
+    let state = site.store.read();
+    let leased =
+        state.leased_by(&asked.worker).filter_map(|entry| Some((&entry.head.id, entry.head.lease.as_deref()?)));
+    let mut cancelled = leased.filter(|(_, lease)| lease.cancelling).peekable();
+    if cancelled.peek().is_none() {
+        return Vec::new();
+    }
+    let held = held(asked);
+    let is_undelivered = |id: &str, lease| !held.contains(&(id, lease)) && !site.workers.has_reported(id, lease);
+    let undelivered = cancelled.filter(|(id, lease)| is_undelivered(id, lease.number));
+    undelivered.map(|(id, lease)| (id.to_string(), lease.number)).collect()
+}
+
+/// What a worker says that it has.
+fn held(asked: &Asked) -> HashSet<(&str, u32)> {
+    asked.holding.iter().map(|one| (one.id.as_str(), one.lease)).collect()
+}
+
 async fn answer(site: &Site, asked: &Asked, wait: Duration, poll: &Poll<'_>) -> Result<Response, Problem> {
     let store = site.ready()?;
     let began = Instant::now();
@@ -161,6 +202,7 @@ async fn answer(site: &Site, asked: &Asked, wait: Duration, poll: &Poll<'_>) -> 
     let mut bell = store.workers.listen(&asked.worker);
     let due = tell_the_log(site, asked, poll).await?;
     if asked.slots == 0 {
+        poll.release_undelivered(asked)?;
         let told = told(site, store, asked, false);
         return fresh(&Told { leases: Vec::new(), ..told });
     }
@@ -168,6 +210,7 @@ async fn answer(site: &Site, asked: &Asked, wait: Duration, poll: &Poll<'_>) -> 
     let mut stopping = site.stopping();
     loop {
         bell.mark_unchanged();
+        poll.release_undelivered(asked)?;
         let told = told(site, store, asked, began.elapsed() < BEHIND);
         // While everything is read again nothing is lost, and who asks is to come back.
         site.ready()?;
@@ -273,7 +316,7 @@ pub(super) fn standing(entry: Option<&Entry>, lease: u32, worker: Option<&str>) 
 /// told as lost.
 fn told(site: &Site, store: &Store, asked: &Asked, patient: bool) -> Told {
     let state = store.read();
-    let held: HashSet<(&str, u32)> = asked.holding.iter().map(|one| (one.id.as_str(), one.lease)).collect();
+    let held = held(asked);
     let is_new = |entry: &&Entry| {
         entry.head.lease.as_ref().is_some_and(|lease| {
             !held.contains(&(&*entry.head.id, lease.number))

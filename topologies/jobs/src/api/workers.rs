@@ -190,6 +190,11 @@ impl Workers {
         }
     }
 
+    /// Whether no newer poll of a worker has come.
+    pub(super) fn is_newest(&self, worker: &str, poll: u64) -> bool {
+        lock(&self.heard).map.get(worker).is_some_and(|known| known.poll == poll)
+    }
+
     /// Forgets that the hello of a worker was written: it was not.
     pub(super) fn unhear(&self, worker: &str) {
         if let Some(known) = lock(&self.heard).map.get_mut(worker) {
