@@ -78,8 +78,12 @@ impl Engine {
         self.get(&format!("/api/jobs/{id}")).json::<Value>().expect("a job")["result"].take()
     }
 
-    /// Does what curl would do.
-    fn curl(&self, line: &str) -> Response {
+    /// Does what curl would do; `job` is the one whose lease is named.
+    fn curl(&self, line: &str, job: &str) -> Response {
+        if line.contains("$LEASE") {
+            let job: Value = self.get(&format!("/api/jobs/{job}")).json().expect("a job");
+            return self.curl(&line.replace("$LEASE", &job["leaseNumber"].to_string()), "");
+        }
         let (mut method, mut body, mut headers, mut url) = (None, None, Vec::new(), String::new());
         let words = words(line);
         let mut rest = words.iter().skip(1);
@@ -144,7 +148,7 @@ fn every_request_of_the_guide_is_answered() {
     let requests: Vec<String> = shell_lines().into_iter().filter(|line| line.starts_with("curl ")).collect();
     assert!(requests.len() >= 7, "{requests:?}");
     for line in requests {
-        let answer = engine.curl(&line);
+        let answer = engine.curl(&line, "mail-1");
         assert!(answer.status().is_success(), "{line}: {}", answer.text().expect("a text"));
     }
     assert_eq!(engine.result_of("mail-1"), json!({"sent": true}));
@@ -162,7 +166,7 @@ fn every_request_of_the_page_is_answered() {
         let status = head.split("data-status=\"").nth(1).and_then(|rest| rest.split('"').next());
         for line in code.trim_end_matches("</code>").lines() {
             let line = line.replace("&amp;", "&").replace("$JOB", "page-1").replace("$KEY", "hw_none");
-            let answer = engine.curl(&line);
+            let answer = engine.curl(&line, "page-1");
             let (told, text) = (answer.status(), status.unwrap_or("2"));
             assert!(told.as_str().starts_with(text), "{line}: {told}");
             requests += 1;

@@ -202,7 +202,9 @@ fn responses(operation: Operation) -> Value {
         Operation::Live => {
             stream("`queues` with all queues, `jobs` with `ids` and whether these are all (`complete`).")
         }
-        Operation::LiveChannel => stream("`notification`, whose id survives restarts of the server."),
+        Operation::LiveChannel => stream(
+            "`notification`, whose id survives restarts of the server; `gap` where there may have been more that is not kept.",
+        ),
         Operation::Bulk(_) => {
             let properties = json!({ "count": counter(), "more": { "type": "boolean" } });
             json!({ "202": answer("The log has it. `more`: there are more than fit into a request.",
@@ -304,7 +306,7 @@ fn schemas() -> Value {
             "properties": {
                 "id": text(), "queue": text(), "number": counter(), "kind": text(), "group": text(),
                 "priority": { "type": "integer" }, "phase": phase(), "payload": {}, "submittedAt": time(),
-                "readyAt": time(), "attempt": counter(), "limits": { "type": "object" }, "parents": texts(),
+                "readyAt": time(), "attempt": counter(), "limits": { "type": "object" }, "parents": texts(), "openParents": texts(),
                 "onParentFailure": text(), "notify": texts(), "leaseNumber": counter(),
                 "lease": { "type": "object", "description": "Of a leased job: who has it." },
                 "progress": { "type": "object" },
