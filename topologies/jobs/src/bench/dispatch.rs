@@ -22,6 +22,10 @@ use crate::Settings;
 /// How often the client looks what is due.
 const TICK: Duration = Duration::from_millis(1);
 
+/// What comes before the clock starts.
+const WARM_UP: Duration = Duration::from_secs(2);
+const WARM_UP_RATE: u32 = 100;
+
 /// Jobs that the worker has at once, at most.
 const SLOTS: u64 = 2_000;
 
@@ -87,6 +91,8 @@ struct Shared {
     sent: AtomicU64,
     done: AtomicU64,
     stop: AtomicBool,
+    /// Whether the warm-up is over.
+    measures: AtomicBool,
     submitted: Mutex<HashMap<u64, Instant>>,
 }
 
@@ -109,8 +115,12 @@ impl Bench {
         producer.send(command(&self.prefix, "worker:w", hello))?;
         producer.flush()?;
         let worker = self.worker()?;
+        // Clients of a broker find their way with the first records.
+        let outcome = self.submit(&mut *producer, WARM_UP_RATE, WARM_UP).and_then(|()| self.wait());
+        self.shared.measures.store(true, Ordering::Relaxed);
         let begun = Instant::now();
-        let outcome = self.submit(&mut *producer, rate, Duration::from_secs(seconds));
+        let time = Duration::from_secs(seconds);
+        let outcome = outcome.and_then(|()| self.submit(&mut *producer, rate, time));
         let settled = outcome.and_then(|()| self.wait());
         let elapsed = begun.elapsed().as_secs_f64();
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -131,12 +141,12 @@ impl Bench {
 
     /// Submits jobs when they are due, or as many as the worker takes at once.
     fn submit(&self, producer: &mut dyn Producer, rate: u32, time: Duration) -> Outcome<()> {
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), self.shared.sent.load(Ordering::Relaxed));
         while begun.elapsed() < time {
             let sent = self.shared.sent.load(Ordering::Relaxed);
             let due = match rate {
                 0 => self.shared.done.load(Ordering::Relaxed) + SLOTS,
-                rate => (begun.elapsed().as_secs_f64() * f64::from(rate)) as u64,
+                rate => before + (begun.elapsed().as_secs_f64() * f64::from(rate)) as u64,
             };
             for number in sent..due.max(sent) {
                 self.lock().insert(number, Instant::now());
@@ -187,7 +197,7 @@ impl Bench {
                     let submitted = shared.submitted.lock().unwrap_or_else(PoisonError::into_inner);
                     let since = number.and_then(|number: u64| submitted.get(&number).copied());
                     drop(submitted);
-                    if let Some(since) = since {
+                    if let Some(since) = since.filter(|_| shared.measures.load(Ordering::Relaxed)) {
                         latencies.saturating_record(since.elapsed().as_micros() as u64);
                     }
                     let complete = format!(r#"{{"type":"complete","id":"{job}","lease":{lease}}}"#);

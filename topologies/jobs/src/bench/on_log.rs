@@ -1,6 +1,7 @@
 //! An engine in this process, on a log of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use headwater::config::{Config, LogKind, Period};
 use headwater::engine::{Engine, start};
@@ -17,7 +18,8 @@ pub(super) type Outcome<T> = Result<T, Box<dyn Fault>>;
 /// Measures with a configuration that names a log of its own, and removes that log.
 pub(super) fn on_log<T>(args: &BenchJobsArgs, measure: impl FnOnce(&Config<Settings>) -> Outcome<T>) -> Outcome<T> {
     let mut config = Config::<Settings>::default();
-    let own = format!("bench-jobs-{}", std::process::id());
+    static LOGS: AtomicU32 = AtomicU32::new(0);
+    let own = format!("bench-jobs-{}-{}", std::process::id(), LOGS.fetch_add(1, Ordering::Relaxed));
     config.runtime.name.clone_from(&own);
     config.runtime.prefix = format!("{own}.");
     config.runtime.workers = 1;
