@@ -266,18 +266,31 @@ fn leased(scheduler: &Scheduler) -> Vec<String> {
     leased.into_iter().map(|(_, id)| id).collect()
 }
 
+/// 20 slots, jobs of 100 ms, one tenant with 10,000 and one, a second later, with 10: the longest waits of both.
 #[test]
 fn a_tenant_with_ten_jobs_does_not_wait_for_one_with_ten_thousand() {
     let mut scheduler = Scheduler::new(SchedulerSettings::default());
     let submit = |id: String, group: &str| json!({"type": "submit", "id": id, "queue": "q", "group": group});
     let large: Vec<_> = (0..10_000).map(|n| submit(format!("large-{n}"), "large")).collect();
-    step(&mut scheduler, NOW, &large);
     let small: Vec<_> = (0..10).map(|n| submit(format!("small-{n}"), "small")).collect();
-    step(&mut scheduler, NOW + 1_000, &small);
-    let hello = json!({"type": "hello", "worker": "w", "queues": ["q"], "slots": 20, "for": "1 h"});
-    step(&mut scheduler, NOW + 2_000, &[hello]);
-    let of_small = leased(&scheduler).iter().filter(|id| id.starts_with("small")).count();
-    assert_eq!(of_small, 10);
+    let (mut now, mut waits) = (NOW, BTreeMap::<String, i64>::new());
+    step(&mut scheduler, now, &[&large[..], &[hello(&["q"], 20)]].concat());
+    for _ in 0..510 {
+        now += 100;
+        let mut commands: Vec<_> =
+            leased(&scheduler).iter().map(|id| json!({"type": "complete", "id": id, "lease": 1})).collect();
+        if now == NOW + 1_000 {
+            commands.extend(small.iter().cloned());
+        }
+        for run in step(&mut scheduler, now, &commands).runs {
+            let longest = waits.entry(run.group.unwrap().to_string()).or_default();
+            *longest = run.run.waited_ms.max(*longest);
+        }
+    }
+    println!("the longest waits in ms: {waits:?}");
+    assert!(seen(&scheduler).values().all(|job| job.phase == "done"));
+    assert_eq!(waits["small"], 0);
+    assert!((49_000..51_000).contains(&waits["large"]), "{waits:?}");
 }
 
 #[test]
