@@ -73,7 +73,7 @@ const FIRST_LEASE_MS: i64 = 1_767_225_600_000;
 
 /// The number of the next lease: one more, and not less than the seconds since 2026, so that a report on a job that has
 /// left does not fit one that was submitted later with the same id.
-pub(super) fn lease_number(last: u32, now: i64) -> u32 {
+pub(crate) fn lease_number(last: u32, now: i64) -> u32 {
     let seconds = u32::try_from((now - FIRST_LEASE_MS).max(0) / 1_000).unwrap_or(u32::MAX - 1);
     last.saturating_add(1).max(seconds)
 }

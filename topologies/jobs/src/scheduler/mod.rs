@@ -39,6 +39,7 @@ use headwater_flow::{LogPosition, RawRecord};
 
 pub use changes::Changes;
 pub use commands::{NOT_RETRYABLE, STALE_LEASE, UNKNOWN_JOB};
+pub(crate) use dispatch::lease_number;
 pub use rate::Rate;
 use schedules::Schedules;
 pub use settings::{EVERY_QUEUE, QueueSettings, Retention, SchedulerSettings};
