@@ -1,4 +1,4 @@
-# The binaries `discovery`, `jobs` and `headwater`, and nothing else that runs.
+# The binaries `discovery`, `headwater-jobs` and `headwater`, and nothing else that runs.
 #
 #   docker build -t headwater .
 #   docker run --rm --publish 127.0.0.1:8080:8080 --env HEADWATER__ADMIN__LISTEN=0.0.0.0:8080 \
@@ -13,7 +13,7 @@
 #       --volume "$PWD/config:/etc/headwater:ro" headwater --config /etc/headwater/discovery.toml
 # Jobs, whose API is on port 8084 and takes keys and TLS alone from other machines (docs/jobs.md, docs/security.md):
 #
-#   docker run --rm --entrypoint jobs --env HEADWATER_BROKERS --env HEADWATER_DATABASE_URL \
+#   docker run --rm --entrypoint headwater-jobs --env HEADWATER_BROKERS --env HEADWATER_DATABASE_URL \
 #       --volume "$PWD/config:/etc/headwater:ro" headwater --config /etc/headwater/jobs.toml
 FROM rust:1.95-bookworm AS build
 # librdkafka is compiled from source; OpenSSL is Debian's, with its fixes and certificates.
@@ -25,8 +25,8 @@ WORKDIR /build
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --profile dist --locked --bin discovery --bin jobs --bin headwater \
-    && install -D -s -t /out target/dist/discovery target/dist/jobs target/dist/headwater
+    cargo build --profile dist --locked --bin discovery --bin headwater-jobs --bin headwater \
+    && install -D -s -t /out target/dist/discovery target/dist/headwater-jobs target/dist/headwater
 
 FROM debian:bookworm-slim
 RUN apt-get update \

@@ -8,7 +8,7 @@
 #
 # Node 18 or newer and Chromium are needed; as root they are installed from Debian where they are missing.
 #
-# HEADWATER_BINARY   `discovery`, with `jobs` beside it (default: they are built like those of the tests)
+# HEADWATER_BINARY   `discovery`, with `headwater-jobs` beside it (default: they are built like those of the tests)
 # CHROMIUM           the browser
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -44,11 +44,11 @@ scripts/console.sh --packages
 
 binary="${HEADWATER_BINARY:-}"
 if [ -z "$binary" ]; then
-    cargo build --locked --bin discovery --bin jobs </dev/null
+    cargo build --locked --bin discovery --bin headwater-jobs </dev/null
     binary="${CARGO_TARGET_DIR:-target}/debug/discovery"
 fi
-jobs="$(dirname "$binary")/jobs"
-[ -x "$jobs" ] || fail "$jobs is not there: cargo build --bin jobs"
+jobs="$(dirname "$binary")/headwater-jobs"
+[ -x "$jobs" ] || fail "$jobs is not there: cargo build --bin headwater-jobs"
 case "${1:-}" in
 screenshots)
     mkdir -p docs/images

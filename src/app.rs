@@ -40,14 +40,14 @@ Exit codes: 0 all is well, 2 something to mend in the configuration, 3 something
 
 /// The command line of a topology's binary.
 pub fn command<T: Topology>() -> clap::Command {
-    let command = Arguments::<T::Tools>::command().name(T::Config::NAME).about(T::ABOUT).after_help(T::HELP);
+    let command = Arguments::<T::Tools>::command().name(T::Config::BINARY).about(T::ABOUT).after_help(T::HELP);
     let names: Vec<String> = command.get_subcommands().map(|tool| tool.get_name().to_owned()).collect();
-    let binary = T::Config::NAME;
+    let binary = T::Config::BINARY;
     let tools = names.iter().map(|name| (format!("headwater {name}"), format!("{binary} {name}")));
     let own = [
         ("raw.events".to_owned(), T::Config::INPUT.to_owned()),
         ("consume events".to_owned(), format!("consume {}", T::SHOWCASE.topic)),
-        ("config/discovery.toml".to_owned(), format!("config/{binary}.toml")),
+        ("config/discovery.toml".to_owned(), format!("config/{}.toml", T::Config::NAME)),
     ];
     call(command, &tools.chain(own).collect::<Vec<_>>())
 }

@@ -51,6 +51,8 @@ use super::runtime::{AdminSection, Input, Runtime};
 pub trait Section: DeserializeOwned + Default + Debug + Clone + Send + Sync + 'static {
     /// Default of the key `name`.
     const NAME: &'static str;
+    /// What its binary is called.
+    const BINARY: &'static str = Self::NAME;
     /// Default of the key `prefix`. No two topologies on one log may share it: each has its own topics of
     /// progress and of dead letters.
     const PREFIX: &'static str;

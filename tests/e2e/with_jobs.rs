@@ -32,7 +32,7 @@ fn jobs_binary() -> PathBuf {
         .status()
         .unwrap();
     assert!(built.success());
-    Path::new(env!("CARGO_BIN_EXE_discovery")).with_file_name("jobs")
+    Path::new(env!("CARGO_BIN_EXE_discovery")).with_file_name("headwater-jobs")
 }
 
 /// An address that is free now, so that what is started again has the same one.

@@ -1,11 +1,11 @@
 // Written by build.mjs.
 &[
     File {
-        name: "app-7ed421f9a7.js",
+        name: "app-caf6620312.js",
         content_type: "text/javascript",
-        hash: "7ed421f9a7",
+        hash: "caf6620312",
         immutable: true,
-        bytes: include_bytes!("app-7ed421f9a7.js"),
+        bytes: include_bytes!("app-caf6620312.js"),
     },
     File {
         name: "docs-de55740954.js",
@@ -31,7 +31,7 @@
     File {
         name: "index.html",
         content_type: "text/html; charset=utf-8",
-        hash: "09c19bf1a3",
+        hash: "62e85ac2bd",
         immutable: false,
         bytes: include_bytes!("index.html"),
     },

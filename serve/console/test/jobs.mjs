@@ -34,7 +34,7 @@ async function queuesAndErrors(mock, drive) {
     for (const [phase, n] of Object.entries(counts)) assert.equal(await text(page, cell(queue, phase)), String(n), `${phase} of ${queue}`);
   }
   await reads(page, "a sentence", ".page-head p", new RegExp(`^${number(mock, "waiting")} jobs wait for a worker, the oldest in .* for .*; ${number(mock, "leased")} are leased(; .* done a minute)?; ${number(mock, "dead")} are dead\\.$`));
-  assert.match(await text(page, ".no-worker"), /No worker takes jobs of sync.*jobs work --queue sync -- COMMAND/);
+  assert.match(await text(page, ".no-worker"), /No worker takes jobs of sync.*headwater work --queue sync -- COMMAND/);
   await accessible(page, "Jobs");
 
   // Pause and resume.
@@ -429,7 +429,7 @@ async function otherServers(browser, atEnd) {
     return [mock, await driver(browser, mock.url)];
   };
   const [, nothing] = await serve(new JobsMock({ empty: true }));
-  for (const [path, what] of [["jobs", /There is no job yet.*Submit a job.*curl .*jobs work/s], ["schedules", /There is no schedule.*Add a schedule.*curl -X PUT/s], ["workers", /There is no worker.*jobs work/s]]) {
+  for (const [path, what] of [["jobs", /There is no job yet.*Submit a job.*curl .*headwater work/s], ["schedules", /There is no schedule.*Add a schedule.*curl -X PUT/s], ["workers", /There is no worker.*jobs work/s]]) {
     const page = await nothing.open(`/console/${path}`);
     await nothing.reads(page, `${path} says how to fill it`, ".empty", what);
     await nothing.accessible(page, `${path}, empty`);

@@ -62,7 +62,7 @@ async function submitted(jobs, page, { text, texts, sees, reads, press, accessib
   await jobs.submit("mail", { to: "ada@example.org" }, "--id", "first", "--kind", "welcome");
   await sees(page, "its queue", queueRow("mail"));
   await reads(page, "it itself", ".jobs .job-payload", /ada@example\.org/);
-  await reads(page, "the command of a worker", ".no-worker", /jobs work --queue mail -- COMMAND/);
+  await reads(page, "the command of a worker", ".no-worker", /headwater work --queue mail -- COMMAND/);
   await jobs.submit("mail", { to: "grace@example.org" }, "--id", "second", "--priority", "5");
   await reads(page, "that one is new", ".button-new", /^1 new$/);
   assert.deepEqual(await texts(page, ".jobs .cursor"), ["first"], "the list keeps its place");

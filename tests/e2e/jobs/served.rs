@@ -15,7 +15,7 @@ use crate::trial::{Engine, Place, Trial};
 /// How long a process may take to start or to end, and a job to be done that takes no time.
 const SOON: Duration = Duration::from_secs(30);
 
-const JOBS: &str = env!("CARGO_BIN_EXE_jobs");
+const JOBS: &str = env!("CARGO_BIN_EXE_headwater-jobs");
 
 /// A running engine that serves.
 pub struct Served {

@@ -72,7 +72,7 @@ impl Trial {
     /// Starts the engine, which ends at a fail point where one is named.
     pub fn engine(&self, fail_point: Option<&str>) -> Engine {
         let output = || std::fs::File::options().create(true).append(true).open(self.file("engine.txt")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_jobs"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater-jobs"));
         command.args(&self.arguments).stdin(Stdio::null()).stdout(output()).stderr(output());
         match fail_point {
             // With settings that differ, so that rows are compared and corrected.

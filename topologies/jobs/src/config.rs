@@ -42,6 +42,7 @@ impl Settings {
 
 impl Section for Settings {
     const NAME: &'static str = "jobs";
+    const BINARY: &'static str = "headwater-jobs";
     const PREFIX: &'static str = "jobs.";
     const INPUT: &'static str = "job-commands";
     const ADMIN: &'static str = "127.0.0.1:8083";

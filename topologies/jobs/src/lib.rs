@@ -81,16 +81,16 @@ impl Topology for Jobs {
     const ABOUT: &'static str = "Queues, schedules and workers: who does what when, decided exactly once";
     const HELP: &'static str = "\
 Examples:
-  jobs                                          on an embedded log, served at http://127.0.0.1:8084
-  jobs check --config config/jobs.toml
-  jobs --config config/jobs.toml
-  jobs --config config/jobs.toml --plan         what a start would correct
+  headwater-jobs                                          on an embedded log, served at http://127.0.0.1:8084
+  headwater-jobs check --config config/jobs.toml
+  headwater-jobs --config config/jobs.toml
+  headwater-jobs --config config/jobs.toml --plan         what a start would correct
 
 Exit codes: 0 ended in order, 2 something to mend in configuration or usage, 3 something outside \
 failed, 4 another instance has taken over, 70 a defect.";
     const SHOWCASE: Showcase = Showcase {
         topic: "jobs",
-        command: "jobs",
+        command: "headwater-jobs",
         query: "select queue, phase, count(*) from jobs group by 1, 2",
         highlight: None,
     };

@@ -52,7 +52,9 @@ impl fmt::Display for Report {
         let phases = self.phases.iter().map(|(phase, count)| format!("{} {}", grouped(*count), phase.name()));
         let left = (self.left > 0).then(|| format!("{} left", grouped(self.left)));
         let phases: Vec<String> = phases.chain(left).collect();
-        writeln!(f, "{} jobs were submitted: {}", grouped(self.submitted), phases.join(", "))?;
+        let all = self.phases.values().sum::<u64>() + self.left;
+        let submitted = grouped(self.submitted);
+        writeln!(f, "{} jobs, {submitted} of them submitted by commands: {}", grouped(all), phases.join(", "))?;
         let attempts = grouped(self.attempts.values().sum());
         writeln!(f, "{attempts} attempts; {} late reports were refused", grouped(self.stale))?;
         if self.violations.is_empty() {

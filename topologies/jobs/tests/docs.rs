@@ -33,7 +33,7 @@ struct Engine {
 impl Engine {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_jobs"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater-jobs"));
         command.args(["--set", "serve.listen=\"127.0.0.1:0\"", "--set", "admin.listen=\"\"", "--workers", "1"]);
         command.args(["--set", "engine.epoch_interval=25ms", "--log-level", "error"]);
         for variable in ["HEADWATER_CONFIG", "RUST_LOG"] {
@@ -137,8 +137,12 @@ fn shell_lines() -> Vec<String> {
 
 #[test]
 fn every_command_of_the_guide_is_valid() {
-    let plain = |line: &String| line.trim_end_matches(" &").split(" < ").next().unwrap_or_default().to_owned();
-    let commands: Vec<String> = shell_lines().iter().filter(|line| line.starts_with("jobs")).map(plain).collect();
+    // The tools are those of both binaries.
+    let plain = |line: &String| {
+        let line = line.trim_end_matches(" &").split(['<', '>']).next().unwrap_or_default().trim_end();
+        line.strip_prefix("headwater ").map_or(line.to_owned(), |tool| format!("headwater-jobs {tool}"))
+    };
+    let commands: Vec<String> = shell_lines().iter().filter(|line| line.starts_with("headwater")).map(plain).collect();
     help::assert_valid(&headwater::app::command::<Jobs>(), &commands, 20);
 }
 

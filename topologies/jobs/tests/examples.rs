@@ -32,8 +32,10 @@ fn every_tool_of_jobs_has_an_example_that_names_it() {
         }
     }
     let mut shown = Vec::new();
-    named(&headwater::app::command::<Jobs>(), "jobs", &mut shown);
-    for wanted in ["jobs work", "jobs jobs submit", "jobs queues drain", "jobs schedules set", "jobs demo jobs"] {
-        assert!(shown.iter().any(|path| path == wanted), "{wanted}: {shown:?}");
+    named(&headwater::app::command::<Jobs>(), "headwater-jobs", &mut shown);
+    for wanted in ["work", "jobs submit", "queues drain", "schedules set", "demo jobs"]
+        .map(|tool| format!("headwater-jobs {tool}"))
+    {
+        assert!(shown.contains(&wanted), "{wanted}: {shown:?}");
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use support::Fake;
 
-const JOBS: &str = env!("CARGO_BIN_EXE_jobs");
+const JOBS: &str = env!("CARGO_BIN_EXE_headwater-jobs");
 
 fn command(url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(JOBS);

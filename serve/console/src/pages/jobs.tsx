@@ -93,7 +93,7 @@ function NoQueues() {
       <p>Or by a program:</p>
       <pre tabIndex={0}><code>{`curl -X POST ${location.origin}/api/jobs/mail -H 'content-type: application/json' \\\n  -d '{"payload": {"to": "ada@example.org"}}'`}</code></pre>
       <p>And to do it, with a program in any language that reads the payload from its standard input:</p>
-      <pre tabIndex={0}><code>jobs work --queue mail --url {location.origin} -- ./send-mail</code></pre>
+      <pre tabIndex={0}><code>headwater work --queue mail --url {location.origin} -- ./send-mail</code></pre>
     </Empty>
   );
 }

@@ -76,7 +76,7 @@ export function Queues({ rows: known, workers, filter }: { rows: QueueRow[]; wor
       {known.length > FIRST && <button type="button" class="link queues-more" onClick={() => setAll(!all)}>{all ? "Fewer" : `${known.length - rows.length} more`}</button>}
       {idle.map((row) => (
         <p key={row.queue} class="note no-worker">
-          <span class="status status-warning"><span aria-hidden="true">△ </span>No worker</span> takes jobs of <strong>{row.queue}</strong>. To start one: <code>jobs work --queue {row.queue} -- COMMAND</code>
+          <span class="status status-warning"><span aria-hidden="true">△ </span>No worker</span> takes jobs of <strong>{row.queue}</strong>. To start one: <code>headwater work --queue {row.queue} -- COMMAND</code>
         </p>
       ))}
       <Lacking scope="admin" />

@@ -33,7 +33,7 @@ export function WorkersPage({ place }: { place: Place }) {
       {data && rows.length === 0 && (
         <Empty title="There is no worker">
           <p>Jobs wait until a worker takes them. To start one, with a program in any language that reads the payload from its standard input:</p>
-          <pre tabIndex={0}><code>jobs work --queue mail --slots 4 --url {location.origin} -- ./send-mail</code></pre>
+          <pre tabIndex={0}><code>headwater work --queue mail --slots 4 --url {location.origin} -- ./send-mail</code></pre>
         </Empty>
       )}
       {rows.length > 0 && (

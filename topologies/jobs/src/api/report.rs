@@ -138,7 +138,7 @@ pub(super) async fn heartbeat(
             return fresh(&json!({"cancel": false, "lost": is_lost, "until": null}));
         }
     };
-    if site.workers.beat(&holding, &held) == Due::Now
+    if site.workers.beat_by_itself(&holding, &held) == Due::Now
         && let Err(error) = site.writing.write(vec![record]).await
     {
         site.workers.unbeat(&id);

@@ -143,6 +143,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Within what time a lease has to be heard of.
+fn period_of(lease: &LeaseHead) -> Duration {
+    Duration::from_millis(u64::try_from(lease.heartbeat_within_ms).unwrap_or(0))
+}
+
 impl Workers {
     /// Notes that a worker polls. The number of its poll, and whether its hello is to be written: one that says the
     /// same as the last one is not, while that holds long enough.
@@ -225,8 +230,17 @@ impl Workers {
     /// Whether a heartbeat of a job is to be written, which then counts as written: a third of its period has passed
     /// since the last one, or its progress is another.
     pub(super) fn beat(&self, holding: &Holding, lease: &LeaseHead) -> Due {
-        let now = Instant::now();
-        let period = Duration::from_millis(u64::try_from(lease.heartbeat_within_ms).unwrap_or(0));
+        self.beat_each(period_of(lease) / 3, holding, lease)
+    }
+
+    /// The same for a heartbeat that a worker sends by itself: it counts wherever in the period it comes, at most once a
+    /// second.
+    pub(super) fn beat_by_itself(&self, holding: &Holding, lease: &LeaseHead) -> Due {
+        self.beat_each((period_of(lease) / 3).min(PROGRESS_EVERY), holding, lease)
+    }
+
+    fn beat_each(&self, each: Duration, holding: &Holding, lease: &LeaseHead) -> Due {
+        let (now, period) = (Instant::now(), period_of(lease));
         // The log knows of heartbeats to other servers. When the lease ends is by the clock of the engine, so what counts
         // is when that was seen to change. What was not seen is old.
         let age_by_log = lease.renewed.map_or(period, |renewed| now.duration_since(renewed));
@@ -241,8 +255,8 @@ impl Workers {
             }
             None => holding.progress.is_some() || holding.message.is_some(),
         };
-        if age < period / 3 && !says_more {
-            return Due::After(period / 3 - age);
+        if age < each && !says_more {
+            return Due::After(each - age);
         }
         let Holding { lease, progress, ref message, .. } = *holding;
         let beat = Beat { lease, at: now, progress, message: message.clone() };

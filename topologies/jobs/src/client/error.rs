@@ -96,7 +96,7 @@ impl Fault for ClientError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Address { .. } => "write for instance --url http://127.0.0.1:8084",
-            Self::Away { .. } => "does `jobs` run, and is it served there? --url or HEADWATER_URL says where",
+            Self::Away { .. } => "does `headwater-jobs` run, and is it served there? --url or HEADWATER_URL says where",
             Self::Refused { status: 401, .. } => "name a key in HEADWATER_KEY; `headwater key` makes one",
             Self::Refused { status: 403, .. } => {
                 "the key may not do this: read looks, produce submits, work leases, admin does the rest"

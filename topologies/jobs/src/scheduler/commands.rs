@@ -193,10 +193,11 @@ fn hear(state: &mut State, no: JobNo, now: i64) {
     }
 }
 
-/// Whether a good part of a lease is over. To renew it sooner would write its row for nothing.
+/// Whether a lease is older than a moment. To renew it sooner would write its row for nothing.
 fn needs_renewal(job: &Job, now: i64) -> bool {
     let within = job.limits.heartbeat_within_ms;
-    job.lease.as_ref().is_some_and(|lease| lease.until.as_millisecond().saturating_sub(now) < within - within / 5)
+    let fresh = (within / 5).min(1_000);
+    job.lease.as_ref().is_some_and(|lease| lease.until.as_millisecond().saturating_sub(now) < within - fresh)
 }
 
 /// Whether this is the lease of a job now.

@@ -1,16 +1,16 @@
-//! `jobs verify`: the invariants, checked over the whole log.
+//! `headwater verify`: the invariants, checked over the whole log.
 
 use std::process::ExitCode;
 
 use clap::Args;
 use headwater::cli::ConfigArgs;
-use headwater::tools::{open_log, print_result};
+use headwater::tools::{Opened, ToolError, opened, print_result};
 
 use super::Ended;
 use crate::Settings;
 use crate::verify::verify;
 
-/// `jobs verify`.
+/// `headwater verify`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 It reads what was asked for, what became of it and every attempt, and checks that no job is lost, that a job has one \
@@ -35,9 +35,12 @@ impl VerifyArgs {
     /// # Errors
     /// When the configuration is wrong, or the log cannot be read.
     pub fn run(&self) -> Ended {
-        self.config.start_logging("warn")?;
-        let config = self.config.load::<Settings>()?.config;
-        let log = open_log(&config.runtime)?;
+        let Opened { config, log, .. } = opened::<Settings>(&self.config)?;
+        let topic = config.runtime.full_name("jobs");
+        if log.watermarks(&topic)?.is_none() {
+            let hint = "it has no topics of jobs: --config or --set log.embedded.path names another".to_owned();
+            return Err(ToolError::NoTopic { topic, log: log.describe(), hint }.into());
+        }
         let report = verify(&*log, &config.runtime.prefix, &config.topology.scheduler())?;
         print_result(&report, self.json)?;
         Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -315,7 +315,7 @@ async fn retry(State(known): State<Shared>, Path(id): Path<String>, body: Bytes)
     let mut known = known.lock().expect("no panic");
     let Some(job) = known.jobs.get_mut(&id) else { return unknown() };
     if job.phase == "done" || job.phase == "leased" {
-        return problem(StatusCode::CONFLICT, "refused", "It cannot run again.");
+        return problem(StatusCode::CONFLICT, "not-retryable", "It cannot run again.");
     }
     let body: Value = serde_json::from_slice(&body).expect("JSON");
     if let Some(payload) = body.get("payload") {

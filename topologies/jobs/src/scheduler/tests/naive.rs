@@ -179,7 +179,7 @@ impl Naive {
                 let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) else { return };
                 let within = job.limits.heartbeat_within_ms;
                 if let Some(held) = job.lease.as_mut().filter(|held| held.0 == lease) {
-                    if held.4 - now < within - within / 5 {
+                    if held.4 - now < within - (within / 5).min(1_000) {
                         held.4 = held.4.max(now + within);
                     }
                     self.workers.entry(held.1.clone()).and_modify(|worker| worker.heard = now);

@@ -159,7 +159,7 @@ impl Demo {
         eprintln!("  folder  {}", folder.display());
         eprintln!("  api     {}api/jobs", client.url());
         let arguments = ["--config".as_ref(), file.as_os_str()];
-        let mut engine = Process::start("engine", &own.with_file_name("jobs"), &arguments, folder)?;
+        let mut engine = Process::start("engine", &own.with_file_name("headwater-jobs"), &arguments, folder)?;
         wait_until_ready(&client, &mut engine, &stop)?;
         let crew = Crew::start(args, own, folder, client.url())?;
         Ok(Self {
