@@ -33,6 +33,14 @@ fn without_remark(example: &str) -> String {
     gap.map_or(example, |(at, _)| &example[..at]).to_owned()
 }
 
+/// A command line without variables that are set in front of it.
+pub fn without_variables(line: &str) -> &str {
+    match line.split_once(' ') {
+        Some((first, rest)) if first.contains('=') => without_variables(rest),
+        _ => line,
+    }
+}
+
 /// Splits a command line where `at` stands outside of quotes.
 pub fn split(line: &str, at: &str) -> Vec<String> {
     let (mut parts, mut part, mut quoted, mut rest) = (Vec::new(), String::new(), false, line);
@@ -56,9 +64,10 @@ pub fn assert_valid(command: &clap::Command, examples: &[String], least: usize) 
     assert!(examples.len() > least, "{name}: {examples:?}");
     for example in examples {
         let piped = split(example, " | ");
-        let own: Vec<&String> = piped.iter().filter(|part| part.starts_with(&name)).collect();
+        let own: Vec<&str> =
+            piped.iter().map(|part| without_variables(part)).filter(|part| part.starts_with(&name)).collect();
         assert_eq!(own.len(), 1, "{example}");
-        let words = split(own[0], " ").into_iter().map(|word| word.trim_matches('\'').to_owned());
+        let words = split(&split(own[0], " >")[0], " ").into_iter().map(|word| word.trim_matches('\'').to_owned());
         if let Err(error) = command.clone().try_get_matches_from(words) {
             panic!("{example}: {error}");
         }

@@ -409,7 +409,7 @@ export class JobsMock extends MadeUp {
       return answer.write(`event: job\nid: 1\ndata: ${JSON.stringify(job)}\n\n`);
     }
     if (job && what === "retry") {
-      if (!this.retry(job, sent.payload)) return problem(409, "refused", `The job ${JSON.stringify(job.id)} is ${job.phase}: it is not run again.`);
+      if (!this.retry(job, sent.payload)) return problem(409, "not-retryable", `The job ${JSON.stringify(job.id)} is ${job.phase}: it is not run again.`);
       this.soon();
       return json({ id: job.id }, 202);
     }

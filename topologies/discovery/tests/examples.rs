@@ -27,9 +27,8 @@ fn every_example_is_a_valid_command_line() {
 
 /// Whether an example is of this tool of the binary `headwater`.
 fn is_of(example: &str, tool: &str) -> bool {
-    help::split(example, " | ")
-        .iter()
-        .any(|part| part.starts_with(&format!("headwater {tool} ")) || *part == format!("headwater {tool}"))
+    let begins = |part: &str| part.starts_with(&format!("headwater {tool} ")) || part == format!("headwater {tool}");
+    help::split(example, " | ").iter().any(|part| begins(help::without_variables(part)))
 }
 
 fn how(example: &str) -> Run {

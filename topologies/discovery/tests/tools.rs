@@ -140,6 +140,7 @@ fn every_help_has_examples_of_its_own_binary() {
         "train",
         "train resolve",
         "explain",
+        "export",
         "check-source",
         "serve",
         "key",
@@ -167,7 +168,7 @@ fn every_help_has_examples_of_its_own_binary() {
         "demo jobs",
         "verify",
     ];
-    let of_headwater = [&["generate", "bench", "bench pipeline", "bench serve"][..], &of_jobs].concat();
+    let of_headwater = [&["generate", "bench", "bench jobs", "bench pipeline", "bench serve"][..], &of_jobs].concat();
     for (binary, name, more) in [(HEADWATER, "headwater", &of_headwater[..]), (DISCOVERY, "discovery", &["check"])] {
         let helps = helps(binary, &[]);
         let mut listed: Vec<&str> = helps.iter().map(|(command, _)| command.as_str()).collect();

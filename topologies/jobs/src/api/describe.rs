@@ -12,7 +12,7 @@ use super::report::End;
 use crate::model::Phase;
 
 /// Codes of problems that no other topology has.
-const CODES: [&str; 3] = ["invalid-command", "invalid-schedule", "stale-lease"];
+const CODES: [&str; 4] = ["invalid-command", "invalid-schedule", "not-retryable", "stale-lease"];
 
 const GUIDE: Guide = Guide {
     html: include_str!("guide.html"),

@@ -145,7 +145,7 @@ pub(super) async fn retry(
     let record = of_job(&site.writing, "retry", &id, fields)?;
     if !may_retry(phase) {
         let detail = format!("The job {id:?} is {}: it is not run again.", phase.name());
-        return Err(Problem::new(StatusCode::CONFLICT, "not-retryable", detail));
+        return Err(Problem::with_code(StatusCode::CONFLICT, "not-retryable", detail));
     }
     site.writing.write(vec![record]).await?;
     Ok(accepted(json!({"id": id})))
