@@ -320,6 +320,7 @@ async function addEditDelete(page, mock, { texts, count, sees, reads, press, acc
   await reads(page, "that it is changed", "dialog .question-text", /^evening is changed/);
   assert.deepEqual(written(mock).sent, { every: "2 h", missed: "skip", overlap: "skip", job: { attempts: 7, queue: "reports", payload: { format: "csv" } } });
   await press(page, "dialog button", "Close");
+  await until("the dialog is closed", async () => (await count(page, "dialog")) === 0, 3_000);
   await press(page, ".side button", "Delete…");
   await press(page, "dialog button", "Delete it");
   await until("it is gone", async () => !(await texts(page, ".schedules .cursor")).includes("evening") && (await count(page, "dialog")) === 0, 3_000);
@@ -429,7 +430,7 @@ async function otherServers(browser, atEnd) {
     return [mock, await driver(browser, mock.url)];
   };
   const [, nothing] = await serve(new JobsMock({ empty: true }));
-  for (const [path, what] of [["jobs", /There is no job yet.*Submit a job.*curl .*headwater work/s], ["schedules", /There is no schedule.*Add a schedule.*curl -X PUT/s], ["workers", /There is no worker.*jobs work/s]]) {
+  for (const [path, what] of [["jobs", /There is no job yet.*Submit a job.*curl .*headwater work/s], ["schedules", /There is no schedule.*Add a schedule.*curl -X PUT/s], ["workers", /There is no worker.*headwater work/s]]) {
     const page = await nothing.open(`/console/${path}`);
     await nothing.reads(page, `${path} says how to fill it`, ".empty", what);
     await nothing.accessible(page, `${path}, empty`);
